@@ -1,0 +1,182 @@
+// Package drivers defines what a provider of environments must do, and keeps
+// the instances of providers that a node is configured with.
+//
+// A driver makes environments (processes, containers, machines) and removes
+// them. It decides nothing: which application runs where, for how long and
+// what is retried is the node's business. It imports neither the store nor the
+// API, and reaches its own environments only by what it is handed: a Token,
+// chosen and stored by the node before anything exists, and later the
+// Identifier that the driver itself gave.
+package drivers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/netip"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// ErrTaskUnknown says that the driver has no task of that name or can not
+// read its options; the task ends with an error and is not tried again.
+var ErrTaskUnknown = errors.New("task not available in driver")
+
+// Driver is one configured instance of a provider. Its methods are called
+// from many goroutines at once, for different environments and for the same.
+//
+// Every method that takes a context returns soon after it is cancelled. A
+// cancelled context is no failure of the environment: the node is stopping or
+// lost patience, and will come back with Inspect or Deallocate.
+type Driver interface {
+	// Limits says what this instance may give out in all. It is constant.
+	Limits() Limits
+
+	// Validate checks a definition's options (and those of its resources that
+	// only the driver understands) without touching anything outside the
+	// process. Its error is shown to the user who wrote the label.
+	Validate(def model.LabelDefinition) error
+
+	// Capacity says how many more environments of the definition could be
+	// allocated right now as far as the driver itself knows, apart from cpu
+	// and ram, which the node counts: addresses, slots of a pool, a quota.
+	// Unlimited where it has no bound of its own. It is asked at every vote
+	// and so must answer from memory.
+	Capacity(def model.LabelDefinition) (int, error)
+
+	// Allocate makes the environment and returns when it can be used. It is
+	// idempotent by Request.Token: where something with that token already
+	// exists it is completed or returned, never made twice. After an error
+	// anything may be left: the node calls Deallocate with the same token.
+	Allocate(ctx context.Context, req Request) (Environment, error)
+
+	// Inspect says what exists for the reference. An error means "could not
+	// find out" and is tried again; it is never read as absence.
+	Inspect(ctx context.Context, ref Ref) (Report, error)
+
+	// Deallocate removes the environment and all that belongs to it. It is
+	// idempotent, and returns nil only when it has made sure that nothing of
+	// it exists any more, which includes that it never did. After an error it
+	// is called again, for ever.
+	Deallocate(ctx context.Context, ref Ref) error
+
+	// List names everything that exists and is provably made by this
+	// instance on behalf of this node. What the node does not know is
+	// removed through Deallocate after it was seen twice.
+	List(ctx context.Context) ([]Ref, error)
+
+	// RunTask does one task with a live environment and returns its result, a
+	// JSON object. It is idempotent by TaskRequest.UID as far as the outside
+	// allows: after a crash the same task is run again. A result of {} means
+	// "not done yet". ErrTaskUnknown ends the task.
+	RunTask(ctx context.Context, task TaskRequest) (json.RawMessage, error)
+
+	// Close gives back what the instance itself holds. Environments live on:
+	// the next process finds them again.
+	Close() error
+}
+
+// Watcher is a driver that notices when an environment ends by itself.
+type Watcher interface {
+	// Watch blocks until the environment has ended by itself, and says how in
+	// words for the user ("exit code 1"). An error means that it could not be
+	// watched; the node tries again.
+	Watch(ctx context.Context, ref Ref) (ending string, err error)
+}
+
+// MetadataNetworks is a driver whose environments reach the metadata API from
+// networks of its own, and are known there by their address (contract 17).
+type MetadataNetworks interface {
+	// MetadataNetworks returns the networks as of now.
+	MetadataNetworks() []netip.Prefix
+}
+
+// Excluder is a driver in which some environments exclude each other, such as
+// two that share one reused disk.
+type Excluder interface {
+	// Exclusive names what the definition needs for itself alone. While one
+	// environment holds a name, no other that needs it fits.
+	Exclusive(def model.LabelDefinition) []string
+}
+
+// Unlimited is the Capacity of a driver without a bound of its own.
+const Unlimited = 1 << 30
+
+// Limits is what an instance may give out. 0 means unlimited in that
+// dimension.
+type Limits struct {
+	CPU uint // cores
+	RAM uint // GB
+	// CPUOverbook and RAMOverbook come on top where both the running
+	// applications and the new one allow it (contract 16).
+	CPUOverbook uint
+	RAMOverbook uint
+	// Remote says that environments do not run on this machine: they count
+	// against this instance alone and not against the node.
+	Remote bool
+}
+
+// Request is what the node asks an instance to make.
+type Request struct {
+	ApplicationUID model.UID
+	Token          string // 32 hex digits
+	Definition     model.LabelDefinition
+	// Metadata is a JSON object for the environment, unchanged from what the
+	// user and the label gave.
+	Metadata json.RawMessage
+	// LabelMetadata is the label's part of Metadata: what it names may also
+	// set names that are otherwise protected (contract 32).
+	LabelMetadata json.RawMessage
+	// MetadataURL is the environment's own metadata address, good from this
+	// host only; for drivers whose environments share the host's network.
+	MetadataURL string
+}
+
+// Ref names an environment that may exist. Token is empty only for one that an
+// old database knew by its identifier alone; Identifier is empty until
+// Allocate returned.
+type Ref struct {
+	Token          string
+	Identifier     string
+	ApplicationUID model.UID
+	Definition     model.LabelDefinition
+}
+
+// Environment is what the node shows of a live environment.
+type Environment struct {
+	Identifier     string
+	IPAddr         string
+	HWAddr         string
+	Authentication *model.Authentication
+}
+
+// Presence is what exists of an environment.
+type Presence int
+
+const (
+	// Absent: nothing of it exists, and nothing will appear by itself.
+	Absent Presence = iota
+	// Partial: something exists that is no usable environment, such as one
+	// whose making was cut short.
+	Partial
+	// Running: it is usable; the report holds its Environment.
+	Running
+	// Ended: it ran and ended by itself; its remains are still there.
+	Ended
+)
+
+// Report is the answer of Inspect.
+type Report struct {
+	Presence    Presence
+	Environment Environment // only if Running
+	Ending      string      // only if Ended: how, in words for the user
+}
+
+// TaskRequest is one task to run with a live environment.
+type TaskRequest struct {
+	UID     model.UID
+	Task    string
+	When    model.Status // ALLOCATED or DEALLOCATE
+	Options json.RawMessage
+	Ref     Ref
+}

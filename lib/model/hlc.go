@@ -1,0 +1,44 @@
+package model
+
+import (
+	"sync"
+	"time"
+)
+
+// HLC is a hybrid logical clock reading: nanoseconds since 1970 where clocks
+// agree, and always larger than every reading seen before. It orders facts;
+// times of day never do.
+type HLC int64
+
+// Clock hands out HLC readings. It is safe for use by many goroutines.
+type Clock struct {
+	mu   sync.Mutex
+	last HLC
+}
+
+// NewClock returns a clock whose next reading is larger than last, the largest
+// reading that the node has ever stored.
+func NewClock(last HLC) *Clock { return &Clock{last: last} }
+
+// Next returns the reading for a fact made at wall: max(wall, last+1).
+func (c *Clock) Next(wall time.Time) HLC {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = max(HLC(wall.UnixNano()), c.last+1)
+	return c.last
+}
+
+// Last returns the largest reading handed out or observed.
+func (c *Clock) Last() HLC {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
+// Observe makes every later reading larger than seen, a reading that came from
+// elsewhere.
+func (c *Clock) Observe(seen HLC) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = max(c.last, seen)
+}
