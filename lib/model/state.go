@@ -144,12 +144,16 @@ func grantInForce(rows []ApplicationState, allocated, elected *ApplicationState)
 	if allocated == nil {
 		return elected
 	}
+	var grant *ApplicationState
 	for i := range rows {
 		if rows[i].Status == StatusElected && rows[i].Epoch == allocated.Epoch {
-			return &rows[i]
+			grant = pick(grant, &rows[i], older)
 		}
 	}
-	return elected
+	if grant == nil {
+		return elected
+	}
+	return grant
 }
 
 // allEnded reports whether every grant that was not declined has ended.
