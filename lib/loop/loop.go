@@ -54,7 +54,7 @@ func (b *Backoff) Next() time.Duration {
 	}
 	d := lowest
 	for range b.failures {
-		if d >= highest/2 {
+		if d > highest/2 {
 			d = highest
 			break
 		}
