@@ -1,0 +1,201 @@
+// Package capacity is the node's ledger: what its driver instances may give
+// out, who holds what, and whether one more fits.
+//
+// The book is pure arithmetic; the Ledger around it adds a lock, holds that
+// run out and a signal when something came back. An entry is made before a
+// driver is asked for anything and removed only when the driver confirmed that
+// nothing is left, so the sum never says that there is room where there is
+// none.
+package capacity
+
+import (
+	"fmt"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Claim is what one environment takes from where.
+type Claim struct {
+	Instance     string // full name of the driver instance
+	Remote       bool   // counts against the instance alone, not the node
+	CPU          uint   // cores
+	RAM          uint   // GB
+	Multitenancy bool
+	CPUOverbook  bool
+	RAMOverbook  bool
+	// Exclusive are names that no two environments of one instance hold at
+	// once.
+	Exclusive []string
+}
+
+// ClaimOf is what an environment of the definition takes from the instance.
+func ClaimOf(def model.LabelDefinition, driver drivers.Driver) Claim {
+	r := def.Resources
+	c := Claim{
+		Instance: def.Driver, Remote: driver.Limits().Remote,
+		CPU: r.CPU, RAM: r.RAM,
+		Multitenancy: r.Multitenancy, CPUOverbook: r.CPUOverbook, RAMOverbook: r.RAMOverbook,
+	}
+	if x, ok := driver.(drivers.Excluder); ok {
+		c.Exclusive = x.Exclusive(def)
+	}
+	return c
+}
+
+// Scope is where the claim is summed up: one for all local instances of the
+// node together, one for each remote instance (contract 13).
+func (c Claim) Scope() string {
+	if c.Remote {
+		return c.Instance
+	}
+	return ""
+}
+
+// Shortage says what is lacking for one more environment.
+type Shortage struct {
+	What       string // "cpu", "ram", "exclusive use of NAME", "capacity of the driver"
+	Need, Free uint
+}
+
+// Error implements error in words for the user.
+func (s Shortage) Error() string {
+	return fmt.Sprintf("%s short: needs %d, free %d", s.What, s.Need, s.Free)
+}
+
+// key names an entry: an application's hold has epoch 0, its reservation the
+// epoch of its grant.
+type key struct {
+	application model.UID
+	epoch       uint32
+}
+
+// usage is the sum of a scope's claims, with the tenancy flags that the first
+// one set and that stay until the scope is empty again (contract 13).
+type usage struct {
+	entries      int
+	cpu, ram     uint
+	multitenancy bool
+	cpuOverbook  bool
+	ramOverbook  bool
+}
+
+// book is the ledger's arithmetic.
+type book struct {
+	claims  map[key]Claim
+	scopes  map[string]usage
+	pending map[string]int                 // instance -> entries that its driver does not count yet
+	taken   map[string]map[string]struct{} // instance -> exclusive names
+	unknown map[key]struct{}               // entries counted in pending
+}
+
+func newBook() *book {
+	return &book{
+		claims: map[key]Claim{}, scopes: map[string]usage{}, pending: map[string]int{},
+		taken: map[string]map[string]struct{}{}, unknown: map[key]struct{}{},
+	}
+}
+
+// fits returns nil if one more such claim fits, or what is lacking.
+// driverFree is what the driver itself would still take.
+func (b *book) fits(c Claim, limits drivers.Limits, driverFree int) error {
+	if err := enough(c, limits, b.scopes[c.Scope()]); err != nil {
+		return err
+	}
+	for _, name := range c.Exclusive {
+		if _, ok := b.taken[c.Instance][name]; ok {
+			return Shortage{What: "exclusive use of " + name, Need: 1}
+		}
+	}
+	if free := driverFree - b.pending[c.Instance]; free < 1 {
+		return Shortage{What: "capacity of the driver", Need: 1}
+	}
+	return nil
+}
+
+// enough compares cpu and ram with what the limits leave over usage. A limit
+// of 0 is no limit; what is used beyond a limit leaves 0, never less.
+func enough(c Claim, limits drivers.Limits, u usage) error {
+	if u.entries == 0 { // the first one sets the flags
+		u.multitenancy, u.cpuOverbook, u.ramOverbook = c.Multitenancy, c.CPUOverbook, c.RAMOverbook
+	}
+	shared := u.multitenancy && c.Multitenancy
+	cpu := withOverbook(limits.CPU, limits.CPUOverbook, shared && u.cpuOverbook && c.CPUOverbook)
+	if free, ok := left(cpu, u.cpu); ok && c.CPU > free {
+		return Shortage{What: "cpu", Need: c.CPU, Free: free}
+	}
+	ram := withOverbook(limits.RAM, limits.RAMOverbook, shared && u.ramOverbook && c.RAMOverbook)
+	if free, ok := left(ram, u.ram); ok && c.RAM > free {
+		return Shortage{What: "ram", Need: c.RAM, Free: free}
+	}
+	return nil
+}
+
+func withOverbook(limit, overbook uint, allowed bool) uint {
+	if limit == 0 || !allowed {
+		return limit
+	}
+	return limit + overbook
+}
+
+// left is what a limit leaves; ok is false where there is no limit.
+func left(limit, used uint) (free uint, ok bool) {
+	if limit == 0 {
+		return 0, false
+	}
+	return limit - min(limit, used), true
+}
+
+func (b *book) add(k key, c Claim, pending bool) {
+	b.remove(k)
+	b.claims[k] = c
+	u := b.scopes[c.Scope()]
+	if u.entries == 0 {
+		u.multitenancy, u.cpuOverbook, u.ramOverbook = c.Multitenancy, c.CPUOverbook, c.RAMOverbook
+	}
+	u.entries++
+	u.cpu += c.CPU
+	u.ram += c.RAM
+	b.scopes[c.Scope()] = u
+	for _, name := range c.Exclusive {
+		if b.taken[c.Instance] == nil {
+			b.taken[c.Instance] = map[string]struct{}{}
+		}
+		b.taken[c.Instance][name] = struct{}{}
+	}
+	if pending {
+		b.unknown[k] = struct{}{}
+		b.pending[c.Instance]++
+	}
+}
+
+// placed says that the driver counts the entry itself from now on.
+func (b *book) placed(k key) {
+	if _, ok := b.unknown[k]; !ok {
+		return
+	}
+	delete(b.unknown, k)
+	b.pending[b.claims[k].Instance]--
+}
+
+func (b *book) remove(k key) bool {
+	c, ok := b.claims[k]
+	if !ok {
+		return false
+	}
+	b.placed(k)
+	delete(b.claims, k)
+	u := b.scopes[c.Scope()]
+	u.entries--
+	u.cpu -= c.CPU
+	u.ram -= c.RAM
+	if u.entries == 0 {
+		delete(b.scopes, c.Scope())
+	} else {
+		b.scopes[c.Scope()] = u
+	}
+	for _, name := range c.Exclusive {
+		delete(b.taken[c.Instance], name)
+	}
+	return true
+}

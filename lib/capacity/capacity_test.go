@@ -1,0 +1,160 @@
+package capacity
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"pgregory.net/rapid"
+)
+
+func TestFits(t *testing.T) {
+	multi := Claim{Instance: "a", CPU: 2, RAM: 2, Multitenancy: true, CPUOverbook: true, RAMOverbook: true}
+	plain := Claim{Instance: "a", CPU: 2, RAM: 2}
+	tests := []struct {
+		name   string
+		taken  []Claim
+		claim  Claim
+		limits drivers.Limits
+		free   int
+		want   string // what is short; "" = fits
+	}{
+		{"no limits", nil, plain, drivers.Limits{}, 1, ""},
+		{"one dimension without limit", nil, plain, drivers.Limits{CPU: 2}, 1, ""},
+		{"above the limit", nil, plain, drivers.Limits{CPU: 1}, 1, "cpu"},
+		{"ram short", []Claim{plain}, plain, drivers.Limits{CPU: 4, RAM: 3}, 1, "ram"},
+		{"shared without multitenancy", []Claim{plain}, plain, drivers.Limits{CPU: 4, RAM: 4}, 9, ""},
+		{"usage above the limit leaves nothing", []Claim{{Instance: "b", CPU: 9, RAM: 9}}, plain, drivers.Limits{CPU: 4}, 1, "cpu"},
+		{"all local instances together", []Claim{{Instance: "b", CPU: 3, RAM: 1}}, plain, drivers.Limits{CPU: 4}, 1, "cpu"},
+		{"a remote one counts for itself", []Claim{{Instance: "b", Remote: true, CPU: 3}}, plain, drivers.Limits{CPU: 4}, 1, ""},
+		{"overbook when all allow it", []Claim{multi}, multi, drivers.Limits{CPU: 3, RAM: 3, CPUOverbook: 1, RAMOverbook: 1}, 9, ""},
+		{"overbook on the empty node", nil, multi, drivers.Limits{CPU: 1, RAM: 2, CPUOverbook: 1}, 1, ""},
+		{"no overbook when the first denies it", []Claim{plain}, multi, drivers.Limits{CPU: 3, CPUOverbook: 9}, 1, "cpu"},
+		{"no overbook when the new one denies it", []Claim{multi}, plain, drivers.Limits{CPU: 3, CPUOverbook: 9}, 1, "cpu"},
+		{"driver is full", nil, plain, drivers.Limits{}, 0, "capacity of the driver"},
+		{"what the driver does not count yet", []Claim{plain}, plain, drivers.Limits{}, 1, "capacity of the driver"},
+		{"exclusive name", []Claim{{Instance: "a", Exclusive: []string{"d"}}}, Claim{Instance: "a", Exclusive: []string{"d"}}, drivers.Limits{}, 9, "exclusive use of d"},
+		{"exclusive name of another instance", []Claim{{Instance: "b", Exclusive: []string{"d"}}}, Claim{Instance: "a", Exclusive: []string{"d"}}, drivers.Limits{}, 9, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBook()
+			for i, c := range tt.taken {
+				b.add(key{model.UID{byte(i)}, 1}, c, true)
+			}
+			err := b.fits(tt.claim, tt.limits, tt.free)
+			var short Shortage
+			if errors.As(err, &short) != (tt.want != "") || short.What != tt.want {
+				t.Errorf("fits() = %v, want %q short", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestBookIsTheSumOfItsClaims adds and removes at random and compares with a
+// sum made from scratch: nothing is lost, nothing underflows, and what is
+// empty has forgotten its flags.
+func TestBookIsTheSumOfItsClaims(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := newBook()
+		for range rapid.IntRange(0, 40).Draw(t, "steps") {
+			k := key{model.UID{rapid.Byte().Draw(t, "app") % 8}, rapid.Uint32Range(0, 2).Draw(t, "epoch")}
+			switch rapid.IntRange(0, 2).Draw(t, "op") {
+			case 0:
+				b.add(k, Claim{
+					Instance: rapid.SampledFrom([]string{"a", "b", "r"}).Draw(t, "instance"),
+					CPU:      rapid.UintRange(0, 9).Draw(t, "cpu"), RAM: rapid.UintRange(0, 9).Draw(t, "ram"),
+				}, rapid.Bool().Draw(t, "pending"))
+			case 1:
+				b.remove(k)
+			case 2:
+				b.placed(k)
+			}
+			checkSum(t, b)
+		}
+	})
+}
+
+func checkSum(t *rapid.T, b *book) {
+	var cpu, ram uint
+	pending := map[string]int{}
+	for k, c := range b.claims {
+		cpu, ram = cpu+c.CPU, ram+c.RAM
+		if _, ok := b.unknown[k]; ok {
+			pending[c.Instance]++
+		}
+	}
+	u := b.scopes[""]
+	if u.cpu != cpu || u.ram != ram || u.entries != len(b.claims) {
+		t.Fatalf("sum is %+v, claims amount to cpu %d ram %d of %d", u, cpu, ram, len(b.claims))
+	}
+	for instance, n := range b.pending {
+		if n != pending[instance] {
+			t.Fatalf("pending[%s] = %d, want %d", instance, n, pending[instance])
+		}
+	}
+}
+
+// TestNothingFitsBeyondTheLimit fills the ledger as votes do, at random, and
+// checks that what is held never exceeds the limit without overbook.
+func TestNothingFitsBeyondTheLimit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := NewLedger()
+		limits := drivers.Limits{CPU: rapid.UintRange(1, 16).Draw(t, "cpu"), RAM: rapid.UintRange(1, 16).Draw(t, "ram")}
+		now := time.Unix(0, 0)
+		for i := range 20 {
+			app := model.UID{byte(i)}
+			c := Claim{Instance: "a", CPU: rapid.UintRange(1, 8).Draw(t, "c"), RAM: rapid.UintRange(1, 8).Draw(t, "r")}
+			if l.Hold(app, c, limits, drivers.Unlimited, now, now.Add(time.Minute)) == nil && rapid.Bool().Draw(t, "reserve") {
+				if err := l.Reserve(app, 1, now); err != nil {
+					t.Fatalf("Reserve() = %v with a hold", err)
+				}
+			}
+			if u := l.book.scopes[""]; u.cpu > limits.CPU || u.ram > limits.RAM {
+				t.Fatalf("usage %+v is above %+v", u, limits)
+			}
+		}
+	})
+}
+
+func TestHolds(t *testing.T) {
+	l := NewLedger()
+	now := time.Unix(1000, 0)
+	limits := drivers.Limits{CPU: 2}
+	a, b := model.UID{1}, model.UID{2}
+	c := Claim{Instance: "x", CPU: 2}
+
+	if err := l.Hold(a, c, limits, 9, now, now.Add(5*time.Second)); err != nil {
+		t.Fatalf("Hold(a) = %v", err)
+	}
+	if err := l.Hold(b, c, limits, 9, now, now.Add(5*time.Second)); err == nil {
+		t.Fatal("Hold(b) fits beside a's hold")
+	}
+	if err := l.Reserve(b, 1, now); !errors.Is(err, ErrHoldLapsed) {
+		t.Errorf("Reserve(b) = %v, want ErrHoldLapsed", err)
+	}
+	later := now.Add(6 * time.Second)
+	if err := l.Reserve(a, 1, later); !errors.Is(err, ErrHoldLapsed) {
+		t.Errorf("Reserve(a) = %v after its hold ran out, want ErrHoldLapsed", err)
+	}
+	if err := l.Hold(b, c, limits, 9, later, later.Add(time.Second)); err != nil {
+		t.Errorf("Hold(b) = %v after a's ran out", err)
+	}
+	if err := l.Reserve(b, 3, later); err != nil {
+		t.Errorf("Reserve(b) = %v with a hold", err)
+	}
+	<-l.Freed() // of a's hold
+	l.Return(b, 2)
+	select {
+	case <-l.Freed():
+		t.Error("returning an epoch that was never reserved freed something")
+	default:
+	}
+	l.Return(b, 3)
+	<-l.Freed()
+	if err := l.Fits(c, limits, 1); err != nil {
+		t.Errorf("Fits() = %v on the empty ledger", err)
+	}
+}

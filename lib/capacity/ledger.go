@@ -1,0 +1,146 @@
+package capacity
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// ErrHoldLapsed says that a grant came for which this process holds nothing
+// any more, or never did.
+var ErrHoldLapsed = errors.New("nothing is held for the application")
+
+// Ledger counts what the node has promised. Methods never block on anything
+// but its own lock.
+type Ledger struct {
+	mu    sync.Mutex
+	book  *book
+	holds map[model.UID]time.Time // application -> when its hold runs out
+
+	freed chan struct{}
+}
+
+// NewLedger returns an empty ledger.
+func NewLedger() *Ledger {
+	return &Ledger{book: newBook(), holds: map[model.UID]time.Time{}, freed: make(chan struct{}, 1)}
+}
+
+// Freed signals, coalesced, that something came back since the last signal.
+func (l *Ledger) Freed() <-chan struct{} { return l.freed }
+
+// Hold takes the claim for an application that the node votes yes for, until
+// the given time: so that all its yeses can be kept together. It returns nil,
+// or the Shortage. driverFree is what the driver itself would still take.
+func (l *Ledger) Hold(app model.UID, c Claim, limits drivers.Limits, driverFree int, now, until time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire(now)
+	if _, held := l.holds[app]; held {
+		return nil
+	}
+	if err := l.book.fits(c, limits, driverFree); err != nil {
+		return err
+	}
+	l.book.add(key{app, 0}, c, true)
+	l.holds[app] = until
+	return nil
+}
+
+// Unhold gives a hold back, if there is one.
+func (l *Ledger) Unhold(app model.UID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, held := l.holds[app]; held {
+		l.drop(app)
+	}
+}
+
+// Held reports whether a hold stands.
+func (l *Ledger) Held(app model.UID, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire(now)
+	_, held := l.holds[app]
+	return held
+}
+
+// Reserve turns the application's hold into the reservation of a grant. It
+// returns ErrHoldLapsed if there is none.
+func (l *Ledger) Reserve(app model.UID, epoch uint32, now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire(now)
+	if _, held := l.holds[app]; !held {
+		return ErrHoldLapsed
+	}
+	c := l.book.claims[key{app, 0}]
+	l.book.remove(key{app, 0})
+	delete(l.holds, app)
+	l.book.add(key{app, epoch}, c, true)
+	return nil
+}
+
+// Restore counts a reservation that was made before this process started,
+// whether it fits or not.
+func (l *Ledger) Restore(app model.UID, epoch uint32, c Claim) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.book.add(key{app, epoch}, c, false)
+}
+
+// Placed says that the driver knows of the environment and counts it in its
+// own capacity.
+func (l *Ledger) Placed(app model.UID, epoch uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.book.placed(key{app, epoch})
+}
+
+// Return gives a reservation back, once it is certain that nothing of the
+// environment exists. Returning it again does nothing.
+func (l *Ledger) Return(app model.UID, epoch uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.book.remove(key{app, epoch}) {
+		l.signal()
+	}
+}
+
+// EverFits returns nil if the claim fits on an empty node, or what is lacking
+// even then.
+func (l *Ledger) EverFits(c Claim, limits drivers.Limits) error {
+	return enough(c, limits, usage{})
+}
+
+// Fits returns nil if one more such claim would fit now, or what is lacking.
+func (l *Ledger) Fits(c Claim, limits drivers.Limits, driverFree int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.book.fits(c, limits, driverFree)
+}
+
+// expire drops the holds whose time is over. Caller holds mu.
+func (l *Ledger) expire(now time.Time) {
+	for app, until := range l.holds {
+		if now.After(until) {
+			l.drop(app)
+		}
+	}
+}
+
+// drop removes a hold. Caller holds mu.
+func (l *Ledger) drop(app model.UID) {
+	delete(l.holds, app)
+	l.book.remove(key{app, 0})
+	l.signal()
+}
+
+func (l *Ledger) signal() {
+	select {
+	case l.freed <- struct{}{}:
+	default:
+	}
+}
