@@ -20,7 +20,7 @@ type Raw json.RawMessage
 // Decode fills the struct that into points to. Fields are named by their `yaml` tag; fields without one are left alone.
 // What the document does not mention keeps its value, so defaults are set beforehand. Supported are structs, pointers,
 // slices, maps with string keys, strings, booleans, integers, floats, [time.Duration] (see [ParseDuration]), [Raw] and
-// every type with an UnmarshalText method. All errors are returned joined, each a [Problem].
+// every type with an UnmarshalText method. A null is no value, nor is an empty string for a duration or a [Size]. All errors are returned joined, each a [Problem].
 func (d *Document) Decode(into any) error {
 	if d.root == nil {
 		return nil
@@ -87,7 +87,11 @@ func (d *decoder) value(n *yaml.Node, path string, v reflect.Value, depth int) {
 	}
 }
 
-var durationType = reflect.TypeFor[time.Duration]()
+//nolint:gochecknoglobals // constants that Go can not declare as such
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	sizeType     = reflect.TypeFor[Size]()
+)
 
 func (d *decoder) raw(n *yaml.Node, path string, v reflect.Value) {
 	data, err := toJSON(n, path)

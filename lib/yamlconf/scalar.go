@@ -18,6 +18,9 @@ func (d *decoder) scalar(n *yaml.Node, path string, v reflect.Value) {
 		d.fail(n, path, "got %s, want %s", describe(n), wanted(v))
 		return
 	}
+	if n.Value == "" && (v.Type() == durationType || v.Type() == sizeType) {
+		return // an empty string is how many files write "not given"
+	}
 	if text, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		if err := text.UnmarshalText([]byte(n.Value)); err != nil {
 			d.fail(n, path, "got %s: %v", describe(n), err)

@@ -91,14 +91,14 @@ deep:
 }
 
 func TestDecodeKeepsDefaults(t *testing.T) {
-	for _, text := range []string{"", "# nothing\n", "~", "text:\n", "text: null", "flag: true"} {
+	for _, text := range []string{"", "# nothing\n", "~", "text:\n", "text: null", "flag: true", "wait: ''\nmemory: \"\""} {
 		doc, err := yamlconf.Parse([]byte(text))
 		if err != nil {
 			t.Fatalf("Parse(%q) = %v", text, err)
 		}
-		s := sample{Text: "default"}
-		if err := doc.Decode(&s); err != nil || s.Text != "default" {
-			t.Errorf("Decode(%q): text = %q, %v, want the default", text, s.Text, err)
+		s := sample{Text: "default", Wait: time.Second, Memory: 1}
+		if err := doc.Decode(&s); err != nil || s.Text != "default" || s.Wait != time.Second || s.Memory != 1 {
+			t.Errorf("Decode(%q) = %+v, %v, want the defaults", text, s, err)
 		}
 	}
 }

@@ -1,0 +1,188 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
+)
+
+// check reports every value that the node could not work with.
+func (l *loader) check() {
+	c := l.cfg
+	for _, k := range []struct {
+		key   string
+		value any
+		err   error
+	}{
+		{"directory", c.Directory, checkDirectory(c.Directory)},
+		{"api_address", c.APIAddress, checkListen(c.APIAddress)},
+		{"proxy_socks_address", c.ProxySOCKSAddress, checkListen(c.ProxySOCKSAddress)},
+		{"proxy_ssh_address", c.ProxySSHAddress, checkListen(c.ProxySSHAddress)},
+		{"node_address", c.NodeAddress, checkNodeAddress(c.NodeAddress)},
+		{"mem_target", c.MemTarget, checkSize(c.MemTarget, 0, math.MaxInt64)},
+		{"node_name", c.NodeName, checkNodeName(c.NodeName)},
+		{"meta_address", c.MetaAddress, checkOptionalListen(c.MetaAddress)},
+		{"auth_hash_memory", c.AuthHashMemory, checkSize(c.AuthHashMemory, 0, math.MaxInt64)},
+		{"retention", c.Retention, checkDuration(c.Retention, 0, math.MaxInt64)},
+		{"max_db_size", c.MaxDBSize, checkDBSize(c.MaxDBSize)},
+		{"allocate_timeout", c.AllocateTimeout, checkDuration(c.AllocateTimeout, time.Second, math.MaxInt64)},
+		{"task_timeout", c.TaskTimeout, checkDuration(c.TaskTimeout, time.Second, math.MaxInt64)},
+		{"starvation_after", c.StarvationAfter, checkDuration(c.StarvationAfter, 0, math.MaxInt64)},
+		{"vote_timeout", c.VoteTimeout, checkDuration(c.VoteTimeout, 100*time.Millisecond, 30*time.Second)},
+		{"api_max_connections", c.APIMaxConnections, checkConnections(c.APIMaxConnections)},
+		{"api_header_timeout", c.APIHeaderTimeout, checkDuration(c.APIHeaderTimeout, time.Second, time.Hour)},
+		{"api_read_timeout", c.APIReadTimeout, checkDuration(c.APIReadTimeout, time.Second, time.Hour)},
+		{"api_write_timeout", c.APIWriteTimeout, checkDuration(c.APIWriteTimeout, time.Second, time.Hour)},
+		{"api_idle_timeout", c.APIIdleTimeout, checkDuration(c.APIIdleTimeout, time.Second, 24*time.Hour)},
+		{"api_max_header_size", c.APIMaxHeaderSize, checkSize(c.APIMaxHeaderSize, 4<<10, 1<<20)},
+	} {
+		if k.err != nil {
+			l.fail(k.key, "got %q: %v", fmt.Sprint(k.value), k.err)
+		}
+	}
+	l.checkDrivers()
+	l.doubt()
+}
+
+// doubt warns about what works, but hardly as meant.
+func (l *loader) doubt() {
+	if host, port, err := net.SplitHostPort(l.cfg.NodeAddress); err == nil {
+		if ip, err := netip.ParseAddr(host); port == "0" || (err == nil && ip.IsUnspecified()) {
+			l.warn("node_address: nobody can reach " + l.cfg.NodeAddress + "; give the address that others use")
+		}
+	}
+	if least := yamlconf.Size(64 << 20); l.cfg.MemTarget > 0 && l.cfg.MemTarget < least {
+		l.warn(fmt.Sprintf("mem_target: %v is less than an idle node takes; it will be busy collecting garbage", l.cfg.MemTarget))
+	}
+}
+
+func checkDirectory(s string) error {
+	if s == "" || strings.ContainsRune(s, 0) {
+		return errors.New("want the path of a folder, such as fish_data")
+	}
+	return nil
+}
+
+// splitAddress takes host:port apart; the port must be a number.
+func splitAddress(s string) (string, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", errors.New("want host:port, such as 127.0.0.1:8001 or [::1]:8001")
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", errors.New("want a port from 0 to 65535 after the colon")
+	}
+	return host, nil
+}
+
+func checkListen(s string) error {
+	host, err := splitAddress(s)
+	if err == nil && host != "" {
+		err = checkHost(host)
+	}
+	return err
+}
+
+func checkOptionalListen(s string) error {
+	if s == "" {
+		return nil
+	}
+	return checkListen(s)
+}
+
+// checkNodeAddress needs a host: others dial it, and a folder and a certificate carry it.
+func checkNodeAddress(s string) error {
+	host, err := splitAddress(s)
+	if err != nil {
+		return err
+	}
+	if host == "" {
+		return errors.New("want the host that others reach this node by before the colon")
+	}
+	return checkHost(host)
+}
+
+// checkHost takes an IP address or a DNS name: it also becomes part of a folder's name.
+func checkHost(host string) error {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	if !regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?$`).MatchString(host) {
+		return errors.New("want an IP address or a DNS name as host")
+	}
+	return nil
+}
+
+// checkNodeName takes what can be a file name and stand in a certificate.
+func checkNodeName(s string) error {
+	if len(s) > 200 || s == "." || s == ".." || !regexp.MustCompile(`^[!-.0-\[\]-~]+$`).MatchString(s) {
+		return errors.New("want 1 to 200 characters of ASCII, without spaces, / and \\, as it names files")
+	}
+	return nil
+}
+
+func checkSize(s, least, most yamlconf.Size) error {
+	if s < least || s > most {
+		return fmt.Errorf("want a size from %v to %v", least, most)
+	}
+	return nil
+}
+
+func checkDBSize(s yamlconf.Size) error {
+	if least := yamlconf.Size(16 << 20); s != 0 && s < least {
+		return fmt.Errorf("want 0 for no limit, or at least %v: an almost empty database takes some of it", least)
+	}
+	return nil
+}
+
+func checkConnections(n uint32) error {
+	if n < 10 || n > 1_000_000 {
+		return errors.New("want an integer from 10 to 1000000")
+	}
+	return nil
+}
+
+func checkDuration(d, least, most time.Duration) error {
+	switch {
+	case d >= least && d <= most:
+		return nil
+	case most == math.MaxInt64:
+		return fmt.Errorf("want a duration of at least %v", least)
+	default:
+		return fmt.Errorf("want a duration from %v to %v", least, most)
+	}
+}
+
+// checkDrivers holds the names to what a label can name and a folder can be called.
+func (l *loader) checkDrivers() {
+	valid := regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$`)
+	dots := regexp.MustCompile(`(^|/)\.{1,2}(/|$)`)
+	first := map[string]int{}
+	for i, e := range l.cfg.Drivers {
+		key := fmt.Sprintf("drivers[%d].name", i)
+		where := key
+		if l.doc.Line(key) == 0 { // the name is missing: point to the entry
+			where = fmt.Sprintf("drivers[%d]", i)
+		}
+		if !valid.MatchString(e.Name) || dots.MatchString(e.Name) {
+			l.fail(where, "got the name %q: want <driver> or <driver>/<instance>, each of letters, digits, `_`, `.` and `-`", e.Name)
+			continue
+		}
+		if line, twice := first[e.Name]; twice {
+			l.fail(key, "%q is configured twice, first in line %d: name the second one %s/<instance>", e.Name, line, e.Driver())
+		} else {
+			first[e.Name] = l.doc.Line(key)
+		}
+		if cfg := strings.TrimSpace(string(e.Cfg)); cfg != "" && cfg[0] != '{' {
+			l.fail(fmt.Sprintf("drivers[%d].cfg", i), "want a mapping of the driver's own keys")
+		}
+	}
+}

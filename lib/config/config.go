@@ -1,0 +1,144 @@
+// Package config turns the YAML file and the command line into one checked struct. What it returns can be used as it
+// is: addresses parse, numbers are in range, paths are joined, names are safe to use as file names.
+package config
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
+)
+
+// Config is everything that can be set on a node. The `yaml` tags are the keys of the file; keys match
+// case-insensitively. Defaults are those of [Default]; the first group is given by contract 2.
+type Config struct {
+	// Directory holds keys, certificates and the database. Default `fish_data`, relative to the working directory.
+	Directory string `yaml:"directory"`
+	// APIAddress is where the REST API listens. Default `0.0.0.0:8001`; port 0 picks a free port, an empty host is all
+	// interfaces.
+	APIAddress string `yaml:"api_address"`
+	// ProxySOCKSAddress is where the SOCKS5 proxy listens. Default `0.0.0.0:1080`.
+	ProxySOCKSAddress string `yaml:"proxy_socks_address"`
+	// ProxySSHAddress is where the SSH proxy listens. Default `0.0.0.0:2022`; port 0 picks a free port.
+	ProxySSHAddress string `yaml:"proxy_ssh_address"`
+	// NodeAddress is how others reach this node. It names the database folder and stands in the certificate.
+	// Default `127.0.0.1:8001`.
+	NodeAddress string `yaml:"node_address"`
+	// CPULimit caps how many threads run Go code at once. Default 0 = no limit.
+	CPULimit uint16 `yaml:"cpu_limit"`
+	// MemTarget is the soft memory limit of the Go runtime in bytes. Default 0 = none.
+	MemTarget yamlconf.Size `yaml:"mem_target"`
+	// ClusterJoin lists addresses of other nodes; read so that existing files load, not used by a single node.
+	ClusterJoin []string `yaml:"cluster_join"`
+	// TLSKey is the path of the node's private key. Default `<node_name>.key`, relative to Directory.
+	TLSKey string `yaml:"tls_key"`
+	// TLSCrt is the path of the node's certificate. Default `<node_name>.crt`, relative to Directory.
+	TLSCrt string `yaml:"tls_crt"`
+	// TLSCACrt is the path of the cluster CA's certificate; its key lies beside it with the extension `.key`.
+	// Default `ca.crt`, relative to Directory.
+	TLSCACrt string `yaml:"tls_ca_crt"`
+	// NodeName is the name of the node, unique in its cluster. Default: the host name of the system.
+	NodeName string `yaml:"node_name"`
+	// NodeLocation names the Location that the node is at. Default: none.
+	NodeLocation string `yaml:"node_location"`
+	// NodeIdentifiers are what the node filters of labels match. A list given replaces the defaults: `FishName:`,
+	// `HostName:`, `OS:`, `OSVersion:`, `OSPlatform:`, `OSFamily:`, `Arch:` (contract 13).
+	NodeIdentifiers []string `yaml:"node_identifiers"`
+	// SSHKey is the path of the SSH proxy's host key. Default `<node_name>_id_ecdsa`, relative to Directory.
+	SSHKey string `yaml:"ssh_key"`
+	// DefaultResourceLifetime is how long a Resource lives whose label says nothing. Default 0; 0 and less mean that it
+	// lives until it is deallocated.
+	DefaultResourceLifetime time.Duration `yaml:"default_resource_lifetime"`
+	// Drivers are the configured driver instances. Default: none listed, which means one instance of every driver of
+	// the binary, each with its own defaults.
+	Drivers []DriverEntry `yaml:"drivers"`
+
+	// MetaAddress binds the metadata API to an address of its own, apart from the REST API. Default: none, it is served
+	// on APIAddress.
+	MetaAddress string `yaml:"meta_address"`
+	// AuthHashMemory is how much memory password hashes may take at once, in bytes. One takes 64 MB; one at a time runs
+	// in any case. Default 256MB: four logins in parallel keep two to eight cores busy, more would only queue in memory.
+	AuthHashMemory yamlconf.Size `yaml:"auth_hash_memory"`
+	// Retention is how long a finished Application stays in the database. 0 = for ever. Default 7d: a failed build is
+	// looked into within the week.
+	Retention time.Duration `yaml:"retention"`
+	// MaxDBSize drops the oldest finished Applications before their Retention when the database grows past it, in bytes.
+	// Default 0 = no limit.
+	MaxDBSize yamlconf.Size `yaml:"max_db_size"`
+	// AllocateTimeout is how long a driver may take to allocate; after it what was made is released and the Application
+	// ends in ERROR. Default 30m: an image of 50 GB at 250 Mbit/s comes in within it.
+	AllocateTimeout time.Duration `yaml:"allocate_timeout"`
+	// TaskTimeout is how long all tasks of a deallocation may take together; what is not done then gets an error as its
+	// result and the deallocation goes on. Default 1h: a full snapshot of a large disk.
+	TaskTimeout time.Duration `yaml:"task_timeout"`
+	// StarvationAfter is how long an Application may wait while younger, smaller ones are served; then capacity is kept
+	// free for it. 0 = never. Default 10m: longer than most builds hold their agent.
+	StarvationAfter time.Duration `yaml:"starvation_after"`
+	// VoteTimeout is how long an election waits for the votes of other nodes. At most 30s, the length of a round.
+	// Default 3s: many times a round trip to the other side of the world.
+	VoteTimeout time.Duration `yaml:"vote_timeout"`
+
+	// APIMaxConnections bounds the open connections to the API. Past it the connection that has been idle for longest is
+	// closed, and if none is idle the new one. Default 4096: at about 20 KB each they stay below 100 MB.
+	APIMaxConnections uint32 `yaml:"api_max_connections"`
+	// APIHeaderTimeout is how long a client may take for the TLS handshake, and for the headers of a request.
+	// Default 10s: a slow client is no reason to hold a connection.
+	APIHeaderTimeout time.Duration `yaml:"api_header_timeout"`
+	// APIReadTimeout is how long a client may take to send a whole request. Default 30s: a body has at most 64 KB.
+	APIReadTimeout time.Duration `yaml:"api_read_timeout"`
+	// APIWriteTimeout is how long a request may take from its headers until its answer is sent; profiles set their own.
+	// Default 60s: a list of 100,000 applications over 10 Mbit/s.
+	APIWriteTimeout time.Duration `yaml:"api_write_timeout"`
+	// APIIdleTimeout is how long a connection stays open without a request. Default 3m: clients poll every 5 s to 60 s.
+	APIIdleTimeout time.Duration `yaml:"api_idle_timeout"`
+	// APIMaxHeaderSize bounds the headers of a request in bytes. Default 64KB, like its body.
+	APIMaxHeaderSize yamlconf.Size `yaml:"api_max_header_size"`
+}
+
+// DriverEntry is one configured driver instance.
+type DriverEntry struct {
+	// Name is `<driver>` or `<driver>/<instance>`: the whole of it is what a label's definition names.
+	Name string `yaml:"name"`
+	// Cfg is the driver's own part as a JSON object, empty if not given. It keeps the line numbers of the file:
+	// a driver that reads it with yamlconf.Parse names the right lines in its errors.
+	Cfg yamlconf.Raw `yaml:"cfg"`
+}
+
+// Driver is the name of the provider: what stands before the slash.
+func (e DriverEntry) Driver() string {
+	driver, _, _ := strings.Cut(e.Name, "/")
+	return driver
+}
+
+// JSON is Cfg in the type that encoding/json takes; `{}` if none was given.
+func (e DriverEntry) JSON() json.RawMessage {
+	if len(e.Cfg) == 0 {
+		return json.RawMessage("{}")
+	}
+	return json.RawMessage(e.Cfg)
+}
+
+// Default returns the configuration of a node that is told nothing. What depends on the host or on other keys
+// (NodeName, the key and certificate paths, NodeIdentifiers) is empty here and filled in by [Load].
+func Default() Config {
+	return Config{
+		Directory:         "fish_data",
+		APIAddress:        "0.0.0.0:8001",
+		ProxySOCKSAddress: "0.0.0.0:1080",
+		ProxySSHAddress:   "0.0.0.0:2022",
+		NodeAddress:       "127.0.0.1:8001",
+		AuthHashMemory:    256 << 20,
+		Retention:         7 * 24 * time.Hour,
+		AllocateTimeout:   30 * time.Minute,
+		TaskTimeout:       time.Hour,
+		StarvationAfter:   10 * time.Minute,
+		VoteTimeout:       3 * time.Second,
+		APIMaxConnections: 4096,
+		APIHeaderTimeout:  10 * time.Second,
+		APIReadTimeout:    30 * time.Second,
+		APIWriteTimeout:   time.Minute,
+		APIIdleTimeout:    3 * time.Minute,
+		APIMaxHeaderSize:  64 << 10,
+	}
+}
