@@ -25,16 +25,23 @@ var ErrTaskUnknown = errors.New("task not available in driver")
 // Driver is one configured instance of a provider. Its methods are called
 // from many goroutines at once, for different environments and for the same.
 //
-// Every method that takes a context returns soon after it is cancelled. A
-// cancelled context is no failure of the environment: the node is stopping or
-// lost patience, and will come back with Inspect or Deallocate.
+// Every method that takes a context returns soon after it is cancelled, and
+// nothing that it began goes on by itself after it returned. A cancelled
+// context is no failure of the environment: the node is stopping or lost
+// patience, and will come back with Inspect or Deallocate. The process may
+// also be killed in the middle of any method: what exists outside must then be
+// found by Inspect, List and Deallocate of the next process.
+//
+// package drivertest states the same rules as tests; every driver passes them.
 type Driver interface {
 	// Limits says what this instance may give out in all. It is constant.
 	Limits() Limits
 
 	// Validate checks a definition's options (and those of its resources that
 	// only the driver understands) without touching anything outside the
-	// process. Its error is shown to the user who wrote the label.
+	// process. Its error is shown to the user who wrote the label: it names
+	// the option and what is allowed. Option names that the driver does not
+	// know are no error, because labels outlive the drivers they are written for.
 	Validate(def model.LabelDefinition) error
 
 	// Capacity says how many more environments of the definition could be
@@ -46,33 +53,40 @@ type Driver interface {
 
 	// Allocate makes the environment and returns when it can be used. It is
 	// idempotent by Request.Token: where something with that token already
-	// exists it is completed or returned, never made twice. After an error
-	// anything may be left: the node calls Deallocate with the same token.
+	// exists it is completed or returned, never made twice, also when two
+	// calls run at once. After an error anything may be left: the node calls
+	// Deallocate with the same token.
 	Allocate(ctx context.Context, req Request) (Environment, error)
 
-	// Inspect says what exists for the reference. An error means "could not
-	// find out" and is tried again; it is never read as absence.
+	// Inspect says what exists for the reference, which may hold the token,
+	// the identifier or both. An error means "could not find out" and is tried
+	// again; it is never read as absence.
 	Inspect(ctx context.Context, ref Ref) (Report, error)
 
 	// Deallocate removes the environment and all that belongs to it. It is
 	// idempotent, and returns nil only when it has made sure that nothing of
-	// it exists any more, which includes that it never did. After an error it
-	// is called again, for ever.
+	// it exists any more, which includes that it never did. Token, identifier
+	// or both name it; the definition may be missing. What belongs to another
+	// instance or node is left alone and counts as not existing. After an
+	// error it is called again, for ever.
 	Deallocate(ctx context.Context, ref Ref) error
 
-	// List names everything that exists and is provably made by this
-	// instance on behalf of this node. What the node does not know is
-	// removed through Deallocate after it was seen twice.
+	// List names everything that exists, half-made things included, and is
+	// provably made by this instance on behalf of this node: no one else's.
+	// Each reference is enough for Deallocate; its definition may be missing.
+	// What the node does not know is removed after it was seen twice.
 	List(ctx context.Context) ([]Ref, error)
 
 	// RunTask does one task with a live environment and returns its result, a
 	// JSON object. It is idempotent by TaskRequest.UID as far as the outside
 	// allows: after a crash the same task is run again. A result of {} means
-	// "not done yet". ErrTaskUnknown ends the task.
+	// "not done yet", and so does an error other than ErrTaskUnknown, which
+	// ends the task.
 	RunTask(ctx context.Context, task TaskRequest) (json.RawMessage, error)
 
-	// Close gives back what the instance itself holds. Environments live on:
-	// the next process finds them again.
+	// Close gives back what the instance itself holds, within seconds; no
+	// other method is called after it. Environments live on: the next process
+	// finds them again.
 	Close() error
 }
 
@@ -134,7 +148,8 @@ type Request struct {
 
 // Ref names an environment that may exist. Token is empty only for one that an
 // old database knew by its identifier alone; Identifier is empty until
-// Allocate returned.
+// Allocate returned, and stays so where its answer was lost. ApplicationUID
+// and Definition are as complete as whoever made the Ref could know.
 type Ref struct {
 	Token          string
 	Identifier     string

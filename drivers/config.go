@@ -1,0 +1,108 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Factory makes the instances of one driver.
+type Factory struct {
+	// Name is the driver's name, such as "native": the part before the slash
+	// of an instance's name.
+	Name string
+	// New makes one instance from its configuration, or says why it can not
+	// serve here. It is called again after an error, also when the same thing
+	// failed before. ctx bounds this call only and must not be kept.
+	New func(ctx context.Context, cfg Config) (Driver, error)
+}
+
+// Config is what an instance is made from.
+type Config struct {
+	// Instance is the full name: "test", or "test/dev".
+	Instance string
+	// Cfg is the `cfg` of the entry in the config file: YAML, or JSON that
+	// keeps the lines of the file (lib/yamlconf decodes both); may be empty.
+	Cfg []byte
+	// Line is where the entry stands in the config file; 0 if there is none.
+	Line int
+	// Directory is the node's own directory (contract 2).
+	Directory string
+	// Logger already names the instance.
+	Logger *slog.Logger
+	// NodeUID is the node on whose behalf environments are made.
+	NodeUID model.UID
+}
+
+// Entry is one entry of the config key `drivers` (contract 2).
+type Entry struct {
+	Name string // "<driver>" or "<driver>/<instance>"
+	Cfg  []byte // see Config.Cfg
+	Line int    // in the config file, 0 if unknown
+}
+
+// namePart is what a driver's or an instance's own name is made of. It ends up
+// in the names of files, containers and tags.
+const namePart = `[A-Za-z0-9_.-]+`
+
+// resolve finds the factory of every entry. Everything wrong with the list is
+// reported at once, in the form in which lib/yamlconf reports a wrong value.
+func resolve(entries []Entry, factories []Factory) ([]Factory, error) {
+	byName := make(map[string]Factory, len(factories))
+	var known []string
+	for _, f := range factories {
+		byName[f.Name] = f
+		known = append(known, f.Name)
+	}
+	slices.Sort(known)
+	name := regexp.MustCompile(`^` + namePart + `(/` + namePart + `)?$`)
+
+	var errs []error
+	found := make([]Factory, len(entries))
+	firstLine := make(map[string]int, len(entries))
+	for i, e := range entries {
+		refuse := func(format string, args ...any) {
+			errs = append(errs, fmt.Errorf("%sdrivers[%d].name: %s", linePrefix(e.Line), i, fmt.Sprintf(format, args...)))
+		}
+		driver, instance, _ := strings.Cut(e.Name, "/")
+		if !name.MatchString(e.Name) || isDots(driver) || isDots(instance) {
+			refuse("%q is no name; want `driver` or `driver/instance`, each of letters, digits, `_`, `.` and `-`", e.Name)
+			continue
+		}
+		if first, dup := firstLine[e.Name]; dup {
+			refuse("%q is already used%s; give each instance of a driver its own name, such as %s/second",
+				e.Name, atLine(first), driver)
+			continue
+		}
+		firstLine[e.Name] = e.Line
+		f, ok := byName[driver]
+		if !ok {
+			refuse("driver %q is not known; known: %s", driver, strings.Join(known, ", "))
+		}
+		found[i] = f
+	}
+	return found, errors.Join(errs...)
+}
+
+// isDots tells the two names that mean another directory.
+func isDots(s string) bool { return s == "." || s == ".." }
+
+func linePrefix(line int) string {
+	if line == 0 {
+		return ""
+	}
+	return fmt.Sprintf("line %d: ", line)
+}
+
+func atLine(line int) string {
+	if line == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" in line %d", line)
+}
