@@ -1,0 +1,140 @@
+package meta
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Answers that clients know by their text (contract 17), and ours.
+var (
+	errUnknownCaller = errors.New("Client IP was not found in the node Resources") //nolint:staticcheck // contract 17
+	errUnknownToken  = errors.New("this metadata address is not valid: use it from the node's own host, while the application is ALLOCATED")
+	errBusy          = errors.New("too many requests wait for their environment, ask again in a moment")
+	errStopping      = errors.New("the node is stopping, ask again in a moment")
+)
+
+// ServeHTTP answers one request below Root.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	path, below := strings.CutPrefix(r.URL.Path, Root)
+	if !below || r.Method != http.MethodGet {
+		fail(w, http.StatusNotFound, "Not Found")
+		return
+	}
+	token, hasToken := "", false
+	if rest, ok := strings.CutPrefix(path, "token/"); ok {
+		token, path, hasToken = strings.Cut(rest, "/")
+	}
+	key, isData := strings.CutPrefix(path, "data/")
+	switch {
+	case !isData || strings.Contains(key, "/"):
+		fail(w, http.StatusNotFound, "Not Found")
+	case key != "":
+		fail(w, http.StatusNotFound, "TODO: Not implemented") // byte for byte as contract 17 has it
+	default:
+		h.serveData(w, r, token, hasToken)
+	}
+}
+
+func (h *Handler) serveData(w http.ResponseWriter, r *http.Request, token string, hasToken bool) {
+	caller, err := socketAddress(r)
+	if err != nil {
+		h.Logger.Error("metadata caller has no address", "error", err)
+		fail(w, http.StatusUnauthorized, errUnknownCaller.Error())
+		return
+	}
+	var entry *model.Entry
+	if hasToken {
+		entry, err = h.byToken(r.Context(), caller, token)
+	} else {
+		entry, err = h.byAddress(r.Context(), caller)
+	}
+	if err != nil {
+		h.refuse(w, err)
+		return
+	}
+	h.render(w, r.URL.RawQuery, entry)
+}
+
+// socketAddress is where the request really came from. The two loopback
+// addresses are one.
+func socketAddress(r *http.Request) (netip.Addr, error) {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("read remote address: %w", err)
+	}
+	addr := ap.Addr().Unmap().WithZone("")
+	if addr == netip.IPv6Loopback() {
+		addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return addr, nil
+}
+
+func (h *Handler) refuse(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, errUnknownCaller), errors.Is(err, errUnknownToken):
+		fail(w, http.StatusUnauthorized, err.Error())
+	case errors.Is(err, errBusy), errors.Is(err, errStopping):
+		w.Header().Set("Retry-After", "1")
+		fail(w, http.StatusServiceUnavailable, err.Error())
+	default:
+		h.Logger.Error("metadata request failed", "error", err)
+		fail(w, http.StatusInternalServerError, "Internal Server Error")
+	}
+}
+
+func (h *Handler) render(w http.ResponseWriter, rawQuery string, entry *model.Entry) {
+	format, prefix, err := query(rawQuery)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	var label json.RawMessage
+	if a, ok := entry.Allocation(entry.Fold.Allocated.Epoch); ok {
+		label = a.LabelMetadata
+	}
+	body, dropped, err := metadata.Render(format, entry.Resource.Metadata, label, prefix)
+	if err != nil {
+		h.refuse(w, fmt.Errorf("render resource %s: %w", entry.Resource.UID, err))
+		return
+	}
+	for _, d := range dropped {
+		h.notes.warn("metadata key left out", "application", entry.Application.UID.String(), "key", d.Key, "reason", d.Reason)
+	}
+	contentType := "text/plain; charset=UTF-8"
+	if format == metadata.JSON {
+		contentType = "application/json; charset=UTF-8"
+	}
+	w.Header().Set("Content-Type", contentType)
+	_, _ = w.Write(body) // a caller that went away needs no answer
+}
+
+func query(raw string) (format metadata.Format, prefix string, err error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return "", "", errors.New("the query is not valid: escape it as in a URL")
+	}
+	for _, name := range []string{"format", "prefix"} {
+		if len(values[name]) > 1 {
+			return "", "", fmt.Errorf("parameter %s: give it once", name)
+		}
+	}
+	format, err = metadata.ParseFormat(values.Get("format"))
+	return format, values.Get("prefix"), err
+}
+
+func fail(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(struct { // a caller that went away needs no answer
+		Message string `json:"message"`
+	}{message})
+}
