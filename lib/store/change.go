@@ -1,0 +1,203 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+func emptyObject() json.RawMessage { return json.RawMessage("{}") }
+
+// orNow is the given time as it will read back, or now if it is not given.
+func (t *tx) orNow(given time.Time) time.Time {
+	if given.IsZero() {
+		return t.now
+	}
+	return stamp(given)
+}
+
+// orNext is the given clock reading, or the next one. A given one may come
+// from elsewhere: nothing made later may be older than it.
+func (t *tx) orNext(given model.HLC) model.HLC {
+	if given == 0 {
+		return t.store.clock.Next(t.now)
+	}
+	t.store.clock.Observe(given)
+	return given
+}
+
+// exists names the failed step, as ErrExists if it broke a unique key.
+func exists(err error, step string) error {
+	switch {
+	case err == nil:
+		return nil
+	case code(err) == codeConstraint:
+		return fmt.Errorf("%s: %w: %w", step, ErrExists, err)
+	}
+	return fmt.Errorf("%s: %w", step, err)
+}
+
+func (t *tx) writeAllocations(e *model.Entry, allocations []model.Allocation) error {
+	if len(allocations) == 0 {
+		return nil
+	}
+	all := slices.Clone(e.Allocations)
+	for _, a := range allocations {
+		a.ApplicationUID = e.Application.UID
+		if a.NodeUID == model.NilUID {
+			a.NodeUID = t.store.opts.Node
+		}
+		a.CreatedAt = t.orNow(a.CreatedAt)
+		if !a.ReleasedAt.IsZero() {
+			a.ReleasedAt = stamp(a.ReleasedAt)
+		}
+		a.Metadata, a.LabelMetadata = orEmpty(a.Metadata), orEmpty(a.LabelMetadata)
+		if err := t.putAllocation(a); err != nil {
+			return err
+		}
+		all = put(all, a, func(b model.Allocation) bool { return b.Epoch == a.Epoch })
+	}
+	e.Allocations = all
+	return nil
+}
+
+// put replaces the element that matches, or appends.
+func put[T any](list []T, v T, match func(T) bool) []T {
+	if i := slices.IndexFunc(list, match); i >= 0 {
+		list[i] = v
+		return list
+	}
+	return append(list, v)
+}
+
+func orEmpty(m json.RawMessage) json.RawMessage {
+	if len(m) == 0 {
+		return emptyObject()
+	}
+	return m
+}
+
+func (t *tx) putAllocation(a model.Allocation) error {
+	definition, err := toJSON(a.Definition)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("INSERT OR REPLACE INTO allocations (application_uid, epoch, node_uid, token, meta_token, label_uid, "+
+		"definition_index, definition, metadata, label_metadata, identifier, failure, created_at, released_at) "+
+		"VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		key(a.ApplicationUID), a.Epoch, key(a.NodeUID), a.Token, a.MetaToken, key(a.LabelUID), a.DefinitionIndex, definition,
+		rawText(a.Metadata), rawText(a.LabelMetadata), a.Identifier, a.Failure, toNanos(a.CreatedAt), toNanos(a.ReleasedAt))
+	if err != nil {
+		return fmt.Errorf("put allocation: %w", err)
+	}
+	return nil
+}
+
+func (t *tx) writeTasks(e *model.Entry, tasks []model.ApplicationTask) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	all := slices.Clone(e.Tasks)
+	for _, task := range tasks {
+		i := slices.IndexFunc(all, func(o model.ApplicationTask) bool { return o.UID == task.UID })
+		if i >= 0 { // creation stays what it was
+			task.CreatedAt, task.HLC = all[i].CreatedAt, all[i].HLC
+		}
+		t.stampTask(&task, e.Application.UID)
+		if err := t.putTask(task); err != nil {
+			return err
+		}
+		if i >= 0 {
+			all[i] = task
+		} else {
+			all = append(all, task)
+		}
+	}
+	e.Tasks = all
+	return nil
+}
+
+func (t *tx) stampTask(task *model.ApplicationTask, app model.UID) {
+	task.ApplicationUID = app
+	if task.UID == model.NilUID {
+		task.UID = t.store.uids.New(t.now)
+	}
+	task.CreatedAt, task.UpdatedAt, task.HLC = t.orNow(task.CreatedAt), t.now, t.orNext(task.HLC)
+	task.Options, task.Result = orEmpty(task.Options), orEmpty(task.Result)
+}
+
+func (t *tx) putTask(task model.ApplicationTask) error {
+	_, err := t.exec(`INSERT INTO application_tasks (uid, application_uid, task, "when", options, result, created_at, updated_at, hlc) `+
+		"VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (uid) DO UPDATE SET "+
+		`task = excluded.task, "when" = excluded."when", options = excluded.options, result = excluded.result, updated_at = excluded.updated_at`,
+		key(task.UID), key(task.ApplicationUID), task.Task, task.When, rawText(task.Options), rawText(task.Result),
+		toNanos(task.CreatedAt), toNanos(task.UpdatedAt), int64(task.HLC))
+	if err != nil {
+		return fmt.Errorf("put task: %w", err)
+	}
+	return nil
+}
+
+// writeResource comes after the states: a Resource is there only while the
+// application is ALLOCATED, whatever the change says.
+func (t *tx) writeResource(e *model.Entry, c model.Change) error {
+	next := e.Resource
+	if c.Resource != nil {
+		r := *c.Resource
+		t.stampResource(&r, e)
+		next = &r
+	}
+	if c.DropResource || e.Fold.Status() != model.StatusAllocated {
+		next = nil
+	}
+	if next == e.Resource {
+		return nil
+	}
+	if e.Resource != nil && (next == nil || next.UID != e.Resource.UID) {
+		if _, err := t.exec("DELETE FROM resources WHERE uid = ?", key(e.Resource.UID)); err != nil {
+			return fmt.Errorf("drop resource: %w", err)
+		}
+	}
+	e.Resource = next
+	if next == nil {
+		return nil
+	}
+	return t.putResource(*next)
+}
+
+func (t *tx) stampResource(r *model.Resource, e *model.Entry) {
+	r.ApplicationUID = e.Application.UID
+	if r.UID == model.NilUID {
+		r.UID = t.store.uids.New(t.now)
+	}
+	if r.NodeUID == model.NilUID {
+		r.NodeUID = t.store.opts.Node
+	}
+	if r.LabelUID == model.NilUID {
+		r.LabelUID = e.Application.LabelUID
+	}
+	r.Metadata = orEmpty(r.Metadata)
+	r.CreatedAt, r.UpdatedAt, r.HLC = t.orNow(r.CreatedAt), t.now, t.orNext(r.HLC)
+}
+
+func (t *tx) putResource(r model.Resource) error {
+	var authentication any
+	if r.Authentication != nil {
+		text, err := toJSON(r.Authentication)
+		if err != nil {
+			return err
+		}
+		authentication = text
+	}
+	_, err := t.exec("INSERT OR REPLACE INTO resources (uid, application_uid, label_uid, node_uid, definition_index, identifier, "+
+		"ip_addr, hw_addr, authentication, metadata, created_at, updated_at, hlc) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		key(r.UID), key(r.ApplicationUID), key(r.LabelUID), key(r.NodeUID), r.DefinitionIndex, r.Identifier, r.IPAddr, r.HWAddr,
+		authentication, rawText(r.Metadata), toNanos(r.CreatedAt), toNanos(r.UpdatedAt), int64(r.HLC))
+	if err != nil {
+		return fmt.Errorf("put resource: %w", err)
+	}
+	return nil
+}

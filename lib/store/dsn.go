@@ -1,0 +1,49 @@
+package store
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// fileName is the database's name in its folder (contract 3).
+const fileName = "sqlite.db"
+
+// Pragmas of every connection. busy_timeout covers a checkpoint on another
+// connection; cache_size is KiB, small because what is hot is in our memory.
+const commonPragmas = "&_pragma=busy_timeout(5000)&_pragma=cache_size(-4000)&_pragma=temp_store(MEMORY)"
+
+// writerDSN opens for writing: auto_vacuum has to come before the first table
+// and WAL. Without immediate transactions a read-then-write fails with
+// BUSY_SNAPSHOT. fullfsync is what makes FULL true on macOS.
+func writerDSN(path string) string {
+	return uri(path) + "?_txlock=immediate&_pragma=auto_vacuum(INCREMENTAL)&_pragma=journal_mode(WAL)" +
+		"&_pragma=synchronous(FULL)&_pragma=fullfsync(1)&_pragma=checkpoint_fullfsync(1)" +
+		fmt.Sprintf("&_pragma=wal_autocheckpoint(%d)", autoCheckpointPages) + commonPragmas
+}
+
+// readerDSN opens for reading, by pragma and not by mode=ro: that could not
+// recover a left -wal.
+func readerDSN(path string) string {
+	return uri(path) + "?_pragma=query_only(1)" + commonPragmas
+}
+
+// uri names a file as SQLite's URI. The folder is named after the node's
+// address, so the path has colons, and may have anything else.
+func uri(path string) string {
+	path = filepath.ToSlash(path)
+	if filepath.VolumeName(path) != "" {
+		path = "/" + path
+	}
+	var b strings.Builder
+	b.WriteString("file:")
+	for i := range len(path) {
+		switch c := path[i]; {
+		case c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9', strings.IndexByte("/._-", c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+const mappingColumns = "uid, application_uid, location_name, service, redirect, created_at, hlc"
+
+func scanMapping(row scanner) (m model.ServiceMapping, err error) {
+	err = row.Scan(&m.UID, &m.ApplicationUID, &m.LocationName, &m.Service, &m.Redirect, nanos{&m.CreatedAt}, &m.HLC)
+	return m, err
+}
+
+// ServiceMapping returns a service mapping.
+func (s *Store) ServiceMapping(uid model.UID) (model.ServiceMapping, bool) {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	m, ok := s.memory.mappings.rows[uid]
+	return m, ok
+}
+
+// CreateServiceMapping stores a new service mapping, with UID, time and clock
+// reading filled in. ErrExists if the service is mapped already for that
+// application and location.
+func (s *Store) CreateServiceMapping(ctx context.Context, m model.ServiceMapping) (model.ServiceMapping, error) {
+	var created model.ServiceMapping
+	err := s.do(ctx, func(t *tx) (err error) {
+		created, err = t.createMapping(m)
+		return err
+	})
+	if err != nil {
+		return model.ServiceMapping{}, err
+	}
+	return created, nil
+}
+
+func (t *tx) createMapping(m model.ServiceMapping) (model.ServiceMapping, error) {
+	if _, taken := t.mappings.find(func(o model.ServiceMapping) bool {
+		return o.ApplicationUID == m.ApplicationUID && o.LocationName == m.LocationName && o.Service == m.Service
+	}); taken {
+		return m, fmt.Errorf("mapping of service %q: %w", m.Service, ErrExists)
+	}
+	m.UID, m.CreatedAt, m.HLC = t.store.uids.New(t.now), t.now, t.store.clock.Next(t.now)
+	_, err := t.exec("INSERT INTO service_mappings ("+mappingColumns+") VALUES (?,?,?,?,?,?,?)",
+		key(m.UID), key(m.ApplicationUID), m.LocationName, m.Service, m.Redirect, toNanos(m.CreatedAt), int64(m.HLC))
+	if err != nil {
+		return m, fmt.Errorf("insert service mapping: %w", err)
+	}
+	t.then(Key{Kind: KindServiceMapping, UID: m.UID}, func() { t.mappings.changed[m.UID] = &m })
+	return m, nil
+}
+
+// DeleteServiceMapping removes a service mapping, and reports whether there
+// was one.
+func (s *Store) DeleteServiceMapping(ctx context.Context, uid model.UID) (bool, error) {
+	var existed bool
+	err := s.do(ctx, func(t *tx) error {
+		if _, existed = t.mappings.get(uid); !existed {
+			return nil
+		}
+		if _, err := t.exec("DELETE FROM service_mappings WHERE uid = ?", key(uid)); err != nil {
+			return fmt.Errorf("delete service mapping: %w", err)
+		}
+		t.then(Key{Kind: KindServiceMapping, UID: uid}, func() { t.mappings.changed[uid] = nil })
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	return existed, nil
+}

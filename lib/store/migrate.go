@@ -1,0 +1,83 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+
+	"github.com/go-gormigrate/gormigrate/v2"
+	"gorm.io/gorm"
+)
+
+// migrationTable is where gormigrate notes what was done.
+const migrationTable = "migrations"
+
+// migrations is append-only: one that was released never changes, and none is
+// AutoMigrate, whose meaning moves with the types. schema.sql is what they
+// amount to; a test compares.
+func (s *Store) migrations() []*gormigrate.Migration {
+	return []*gormigrate.Migration{
+		{ID: "20261101_start", Migrate: s.migrateStart},
+	}
+}
+
+// migrate brings the database to the newest schema in one transaction: a crash
+// leaves it as it was.
+func (s *Store) migrate(ctx context.Context) error {
+	if err := s.refuseNewer(ctx); err != nil {
+		return err
+	}
+	db, err := openGorm(s.writers)
+	if err != nil {
+		return err
+	}
+	options := &gormigrate.Options{TableName: migrationTable, UseTransaction: true}
+	if err := gormigrate.New(db.WithContext(ctx), options, s.migrations()).Migrate(); err != nil {
+		return fmt.Errorf("migrate database: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) migrateStart(db *gorm.DB) error {
+	for _, statement := range schemaStart {
+		if err := db.Exec(statement).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuseNewer fails with ErrNewer if the database has a migration that this
+// program does not know.
+func (s *Store) refuseNewer(ctx context.Context) error {
+	tables, err := column[string](ctx, s.writers, "SELECT name FROM sqlite_master WHERE type = 'table'")
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(tables, migrationTable) {
+		return nil
+	}
+	done, err := column[string](ctx, s.writers, "SELECT id FROM "+migrationTable)
+	if err != nil {
+		return err
+	}
+	known := s.migrations()
+	for _, id := range done {
+		if !slices.ContainsFunc(known, func(m *gormigrate.Migration) bool { return m.ID == id }) {
+			return fmt.Errorf("%w: it has the step %q; start the version that wrote it, "+
+				"or put back the copy of the database that you made before the upgrade", ErrNewer, id)
+		}
+	}
+	return nil
+}
+
+// column reads the single column of a query.
+func column[T any](ctx context.Context, db querier, query string, args ...any) ([]T, error) {
+	return collect(ctx, db, func(row scanner) (v T, err error) { return v, row.Scan(&v) }, query, args...)
+}
+
+// querier is what can be read from: a pool, a connection, a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}

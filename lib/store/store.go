@@ -1,0 +1,196 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/glebarez/sqlite"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// autoCheckpointPages is the size of the -wal, in pages of 4 KB, at which a
+// COMMIT moves it into the database: 32 MB. SQLite's own 1000 doubles what is
+// physically written under load; RunMaintenance empties it when idle.
+const autoCheckpointPages = 8000
+
+// readTimeout bounds a read through SQL. The largest page of the largest list
+// takes some 50 ms with a cold cache.
+const readTimeout = 10 * time.Second
+
+// Options says which database to open, and for whom.
+type Options struct {
+	// Folder is where sqlite.db lives; it is made if absent. Locate finds it.
+	Folder string
+	// Node is the UID of this node: the author of what it writes.
+	Node model.UID
+	// Logger takes what an operator should know. Required.
+	Logger *slog.Logger
+	// Retention is how long a closed application is kept; 0 for ever.
+	Retention time.Duration
+	// MaxSize is the size of the database, in bytes, above which the oldest
+	// closed applications go before their Retention is over; 0 is no bound.
+	MaxSize int64
+	// Now tells the time of day; time.Now if nil.
+	Now func() time.Time
+}
+
+func (o *Options) validate() error {
+	switch {
+	case o.Folder == "":
+		return errors.New("database folder is not set")
+	case o.Node == model.NilUID:
+		return errors.New("node UID is not set")
+	case o.Logger == nil:
+		return errors.New("logger is not set")
+	case o.Retention < 0 || o.MaxSize < 0:
+		return errors.New("retention and maximum size can't be negative")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return nil
+}
+
+// Store is an open database. It is safe for use by many goroutines.
+type Store struct {
+	opts   Options
+	log    *slog.Logger
+	path   string
+	memory *memory
+	feed   *feed
+	clock  *model.Clock
+	uids   *model.UIDSource
+	crash  crasher
+
+	writers    *sql.DB              // one connection
+	writer     *sql.Conn            // it; the writer goroutine's own once that runs
+	statements map[string]*sql.Stmt // of writer
+	readers    *sql.DB
+	lists      *gorm.DB // over readers
+
+	requests  chan *request
+	health    atomic.Pointer[error] // nil while the database takes writes
+	closing   chan struct{}
+	stopped   chan struct{} // closed when the writer has ended
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open opens the database, making, adopting or migrating it first where
+// needed, reads what is alive and starts the writer, which Close ends. ctx
+// bounds the opening alone.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("check store options: %w", err)
+	}
+	crash, err := newCrasher()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		opts: o, log: o.Logger, path: filepath.Join(o.Folder, fileName), memory: newMemory(), feed: newFeed(),
+		uids: model.NewUIDSource(o.Node), crash: crash, statements: make(map[string]*sql.Stmt),
+		requests: make(chan *request, maxQueued), closing: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(explain(s.path, err), s.closePools())
+	}
+	go s.write()
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) error {
+	if err := createFile(s.path); err != nil {
+		return err
+	}
+	var err error
+	if s.writers, err = sql.Open(sqlite.DriverName, writerDSN(s.path)); err != nil {
+		return err
+	}
+	s.writers.SetMaxOpenConns(1)
+	if err := s.migrate(ctx); err != nil {
+		return err
+	}
+	if s.writer, err = s.writers.Conn(ctx); err != nil {
+		return err
+	}
+	if s.readers, err = sql.Open(sqlite.DriverName, readerDSN(s.path)); err != nil {
+		return err
+	}
+	s.readers.SetMaxOpenConns(max(4, runtime.NumCPU()))
+	if s.lists, err = openGorm(s.readers); err != nil {
+		return err
+	}
+	return s.load(ctx)
+}
+
+// openGorm puts GORM over a pool. It stays silent: errors are returned.
+func openGorm(pool *sql.DB) (*gorm.DB, error) {
+	return gorm.Open(&sqlite.Dialector{Conn: pool}, &gorm.Config{
+		Logger: logger.Discard, SkipDefaultTransaction: true, TranslateError: false,
+	})
+}
+
+// createFile makes folder and file where they are absent, so that their modes
+// are ours (contract 3) and their names are durable before a row is.
+func createFile(path string) error {
+	folder := filepath.Dir(path)
+	if err := os.MkdirAll(folder, 0o750); err != nil {
+		return fmt.Errorf("create database folder: %w", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o640)
+	if err != nil {
+		return fmt.Errorf("create database: %w", err)
+	}
+	return errors.Join(f.Close(), syncFolder(folder), syncFolder(filepath.Dir(folder)))
+}
+
+// stamp is the time of day of what is being written, as it will read back.
+func (s *Store) stamp() time.Time { return stamp(s.opts.Now()) }
+
+func stamp(t time.Time) time.Time { return time.Unix(0, t.UnixNano()).UTC() }
+
+// Close commits what is queued, ends the writer and closes the database. It
+// may be called again, and answers the same.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		close(s.closing)
+		<-s.stopped
+		s.closeErr = s.closePools()
+	})
+	return s.closeErr
+}
+
+func (s *Store) closePools() error {
+	var errs []error
+	for _, stmt := range s.statements {
+		errs = append(errs, stmt.Close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.Close())
+	}
+	for _, pool := range []*sql.DB{s.readers, s.writers} { // the last one to close empties the -wal
+		if pool != nil {
+			errs = append(errs, pool.Close())
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close database: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+const userColumns = "name, algo, prop_memory, prop_iterations, prop_threads, salt, hash, created_at, updated_at, hlc"
+
+func scanUser(row scanner) (u model.User, err error) {
+	h := &u.Hash
+	err = row.Scan(&u.Name, &h.Algo, &h.Memory, &h.Iterations, &h.Threads, &h.Salt, &h.Hash,
+		nanos{&u.CreatedAt}, nanos{&u.UpdatedAt}, &u.HLC)
+	return u, err
+}
+
+// UserByName returns a user. Its HLC changes with every write of the user.
+func (s *Store) UserByName(name string) (model.User, bool) {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	u, ok := s.memory.users.rows[name]
+	return u, ok
+}
+
+// PutUser creates or changes a user: change gets the stored one, nil if there
+// is none, and returns what to store. Name, times and clock reading are filled
+// in. Its error is returned as it is, and nothing is written.
+func (s *Store) PutUser(
+	ctx context.Context, name string, change func(old *model.User) (model.User, error),
+) (model.User, error) {
+	var put model.User
+	err := s.do(ctx, func(t *tx) (err error) {
+		put, err = t.putUser(name, change)
+		return err
+	})
+	if err != nil {
+		return model.User{}, err
+	}
+	return put, nil
+}
+
+func (t *tx) putUser(name string, change func(*model.User) (model.User, error)) (model.User, error) {
+	var old *model.User
+	if u, ok := t.users.get(name); ok {
+		old = &u
+	}
+	u, err := change(old)
+	if err != nil {
+		return u, err
+	}
+	u.Name, u.CreatedAt, u.UpdatedAt, u.HLC = name, t.now, t.now, t.store.clock.Next(t.now)
+	if old != nil {
+		u.CreatedAt = old.CreatedAt
+	}
+	_, err = t.exec("INSERT OR REPLACE INTO users ("+userColumns+") VALUES (?,?,?,?,?,?,?,?,?,?)",
+		u.Name, u.Hash.Algo, u.Hash.Memory, u.Hash.Iterations, u.Hash.Threads, u.Hash.Salt, u.Hash.Hash,
+		toNanos(u.CreatedAt), toNanos(u.UpdatedAt), int64(u.HLC))
+	if err != nil {
+		return u, fmt.Errorf("put user: %w", err)
+	}
+	t.then(Key{Kind: KindUser, Name: name}, func() { t.users.changed[name] = &u })
+	return u, nil
+}
+
+// DeleteUser removes a user, and reports whether there was one. The user's
+// applications stay.
+func (s *Store) DeleteUser(ctx context.Context, name string) (bool, error) {
+	var existed bool
+	err := s.do(ctx, func(t *tx) error {
+		if _, existed = t.users.get(name); !existed {
+			return nil
+		}
+		if _, err := t.exec("DELETE FROM users WHERE name = ?", name); err != nil {
+			return fmt.Errorf("delete user: %w", err)
+		}
+		t.then(Key{Kind: KindUser, Name: name}, func() { t.users.changed[name] = nil })
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	return existed, nil
+}
