@@ -29,14 +29,18 @@ type Claim struct {
 	Exclusive []string
 }
 
-// ClaimOf is what an environment of the definition takes from the instance.
+// ClaimOf is what an environment of the definition takes from the instance. An
+// absent driver (nil) is taken for a local one until it is back.
 func ClaimOf(def model.LabelDefinition, driver drivers.Driver) Claim {
 	r := def.Resources
 	c := Claim{
-		Instance: def.Driver, Remote: driver.Limits().Remote,
-		CPU: r.CPU, RAM: r.RAM,
+		Instance: def.Driver, CPU: r.CPU, RAM: r.RAM,
 		Multitenancy: r.Multitenancy, CPUOverbook: r.CPUOverbook, RAMOverbook: r.RAMOverbook,
 	}
+	if driver == nil {
+		return c
+	}
+	c.Remote = driver.Limits().Remote
 	if x, ok := driver.(drivers.Excluder); ok {
 		c.Exclusive = x.Exclusive(def)
 	}

@@ -91,6 +91,17 @@ func (l *Ledger) Restore(app model.UID, epoch uint32, c Claim) {
 	l.book.add(key{app, epoch}, c, false)
 }
 
+// Reclaim replaces the claim of a reservation that stands, because more is
+// known of it now than when it was restored.
+func (l *Ledger) Reclaim(app model.UID, epoch uint32, c Claim) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.book.claims[key{app, epoch}]; ok {
+		l.book.add(key{app, epoch}, c, false)
+		l.signal()
+	}
+}
+
 // Placed says that the driver knows of the environment and counts it in its
 // own capacity.
 func (l *Ledger) Placed(app model.UID, epoch uint32) {
@@ -111,7 +122,7 @@ func (l *Ledger) Return(app model.UID, epoch uint32) {
 
 // EverFits returns nil if the claim fits on an empty node, or what is lacking
 // even then.
-func (l *Ledger) EverFits(c Claim, limits drivers.Limits) error {
+func EverFits(c Claim, limits drivers.Limits) error {
 	return enough(c, limits, usage{})
 }
 

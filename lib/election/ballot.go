@@ -1,0 +1,167 @@
+package election
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Option is one of a label's definitions that this node could run if there is
+// room.
+type Option struct {
+	Definition int // index in the label
+	Claim      capacity.Claim
+	Limits     drivers.Limits
+	Free       int // what the driver itself would still take
+}
+
+// Refusal is why this node can not run one of a label's definitions.
+type Refusal struct {
+	Definition int
+	Reason     string
+}
+
+// Candidates are a label's definitions, sorted out for this node.
+type Candidates struct {
+	Options  []Option // in order of preference
+	Refusals []Refusal
+}
+
+// Host is what a node brings to a vote.
+type Host struct {
+	Identifiers []string
+	// Maintenance says that nothing new is taken.
+	Maintenance bool
+	// Driver returns a ready instance, or says why there is none.
+	Driver func(name string) (driver drivers.Driver, absent string)
+}
+
+// Sort says which definitions of the label the host could run, apart from the
+// room for them, and why not the others (contract 13).
+func Sort(label model.Label, host Host) Candidates {
+	var c Candidates
+	for i, def := range label.Definitions {
+		option, refusal := consider(def, host)
+		if refusal != "" {
+			c.Refusals = append(c.Refusals, Refusal{Definition: i, Reason: refusal})
+			continue
+		}
+		option.Definition = i
+		c.Options = append(c.Options, option)
+	}
+	return c
+}
+
+func consider(def model.LabelDefinition, host Host) (Option, string) {
+	if host.Maintenance {
+		return Option{}, "node is in maintenance"
+	}
+	driver, absent := host.Driver(def.Driver)
+	if driver == nil {
+		return Option{}, absent
+	}
+	if pattern, unmatched := model.UnmatchedPattern(def.Resources.NodeFilter, host.Identifiers); unmatched {
+		return Option{}, fmt.Sprintf("node filter %q matches no identifier of the node", pattern)
+	}
+	if err := driver.Validate(def); err != nil {
+		return Option{}, fmt.Sprintf("driver refuses the definition: %v", err)
+	}
+	free, err := driver.Capacity(def)
+	if err != nil {
+		return Option{}, fmt.Sprintf("driver does not know its capacity: %v", err)
+	}
+	return Option{Claim: capacity.ClaimOf(def, driver), Limits: driver.Limits(), Free: free}, ""
+}
+
+// Heads picks the applications that younger ones must stand back for: per
+// scope (the local instances of a node together, or one remote instance) the
+// oldest that waited longer than starvationAfter, could run there if the scope
+// were empty, and lacks nothing but room. An application heads one scope only:
+// of those still free, the one with the highest hash of both, so that several
+// starving ones spread. queue is in order, oldest first.
+func Heads(queue []*Waiting, sorted map[model.UID]Candidates, starvationAfter time.Duration, now time.Time) map[string]model.UID {
+	heads := make(map[string]model.UID)
+	if starvationAfter <= 0 {
+		return heads
+	}
+	for _, w := range queue {
+		if w.waited(now) < starvationAfter {
+			continue
+		}
+		if scope, ok := headScope(w, sorted[w.Application.LabelUID].Options, heads); ok {
+			heads[scope] = w.Application.UID
+		}
+	}
+	return heads
+}
+
+func headScope(w *Waiting, options []Option, heads map[string]model.UID) (string, bool) {
+	var scopes []string
+	for _, o := range options {
+		_, headed := heads[o.Claim.Scope()]
+		if !headed && o.Free > 0 && capacity.EverFits(o.Claim, o.Limits) == nil {
+			scopes = append(scopes, o.Claim.Scope())
+		}
+	}
+	if len(scopes) == 0 {
+		return "", false
+	}
+	return slices.MaxFunc(scopes, func(a, b string) int {
+		return cmp.Or(slices.Compare(rendezvous(w, a), rendezvous(w, b)), cmp.Compare(a, b))
+	}), true
+}
+
+func rendezvous(w *Waiting, scope string) []byte {
+	sum := sha256.Sum256(append(w.Application.UID[:], scope...))
+	return sum[:]
+}
+
+// Yes is a vote for one's own node together with the hold that backs it.
+type Yes struct {
+	Waiting    *Waiting
+	Definition int
+}
+
+// Ballot answers for each waiting application, oldest first, whether this node
+// can run it now, and takes hold of the room for each yes. What does not fit
+// blocks nobody behind it, except behind a head. Applications of one label
+// need the same: once the oldest does not fit, the younger ones are not tried.
+// It returns at most most yeses; more says that it stopped there.
+func Ballot(queue []*Waiting, sorted map[model.UID]Candidates, heads map[string]model.UID,
+	hold func(app model.UID, o Option) error, most int,
+) (yeses []Yes, more bool) {
+	short := make(map[model.UID]bool)
+	for _, w := range queue {
+		if short[w.Application.LabelUID] {
+			continue
+		}
+		if len(yeses) == most {
+			return yeses, true
+		}
+		definition, ok := firstFit(w, sorted[w.Application.LabelUID].Options, heads, hold)
+		if !ok {
+			short[w.Application.LabelUID] = true
+			continue
+		}
+		yeses = append(yeses, Yes{Waiting: w, Definition: definition})
+	}
+	return yeses, false
+}
+
+func firstFit(w *Waiting, options []Option, heads map[string]model.UID, hold func(model.UID, Option) error) (int, bool) {
+	for _, o := range options {
+		if head, ok := heads[o.Claim.Scope()]; ok && head != w.Application.UID {
+			continue
+		}
+		if hold(w.Application.UID, o) == nil {
+			return o.Definition, true
+		}
+	}
+	return 0, false
+}

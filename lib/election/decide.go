@@ -1,0 +1,97 @@
+package election
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Poll is what the arbiter knows of one application's round.
+type Poll struct {
+	Round    uint16
+	OpenedAt time.Time
+	// Active are the nodes whose votes count: alive, reachable and not in
+	// maintenance.
+	Active []model.UID
+	// Votes are the newest of each node in this round.
+	Votes []model.Vote
+	// Timeout is how long to wait for the votes of active nodes.
+	Timeout time.Duration
+}
+
+// Decide settles a poll at the time now. It returns the decision, or nil
+// together with the time at which to ask again: the zero time says that all
+// active nodes voted and none can run the application.
+//
+// The winner is the yes-vote of an active node with the lowest (definition
+// index, rand, node UID). Times of votes do not count: clocks differ. Waiting
+// for every active node, up to Timeout, keeps the order of definitions
+// meaningful: a faster node with a worse one does not win by being first.
+func Decide(p Poll, now time.Time) (decision *model.Decision, again time.Time) {
+	var yes []model.Vote
+	no, missing := 0, 0
+	for _, node := range p.Active {
+		vote, voted := voteOf(p.Votes, node)
+		switch {
+		case !voted:
+			missing++
+		case vote.Yes():
+			yes = append(yes, vote)
+		default:
+			no++
+		}
+	}
+	deadline := p.OpenedAt.Add(p.Timeout)
+	if missing > 0 && now.Before(deadline) {
+		return nil, deadline
+	}
+	if len(yes) == 0 {
+		return nil, time.Time{}
+	}
+	slices.SortFunc(yes, better)
+	return &model.Decision{
+		Round: p.Round, Winner: yes[0].NodeUID, Definition: yes[0].Available,
+		Yes: yes, No: no, Missing: missing,
+	}, time.Time{}
+}
+
+func voteOf(votes []model.Vote, node model.UID) (model.Vote, bool) {
+	for _, v := range votes {
+		if v.NodeUID == node {
+			return v, true
+		}
+	}
+	return model.Vote{}, false
+}
+
+// better orders yes-votes, the winner first.
+func better(a, b model.Vote) int {
+	return cmp.Or(
+		cmp.Compare(a.Available, b.Available),
+		cmp.Compare(a.Rand, b.Rand),
+		slices.Compare(a.NodeUID[:], b.NodeUID[:]),
+	)
+}
+
+// roundPauses is how long a round without a yes lasts before the next one
+// opens; the last holds for all further rounds. A yes in the pause decides at
+// once, so this only bounds how long a missed event can go unnoticed.
+var roundPauses = [...]time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 30 * time.Second}
+
+// RoundAt is the number, from 0, and the opening time of the round that is
+// open at the time now for an application first voted on at the time since.
+func RoundAt(since, now time.Time) (round uint16, opened time.Time) {
+	opened = since
+	for _, pause := range roundPauses[:len(roundPauses)-1] {
+		if now.Before(opened.Add(pause)) {
+			return round, opened
+		}
+		opened = opened.Add(pause)
+		round++
+	}
+	last := roundPauses[len(roundPauses)-1]
+	more := max(0, now.Sub(opened)/last)
+	return round + uint16(min(more, 1<<15)), opened.Add(more * last)
+}

@@ -1,0 +1,336 @@
+// Package election decides which node runs which application.
+//
+// Every node votes for each application that waits: the index of the first
+// definition that it can run now, or no. The application's arbiter, the node
+// that accepted it, decides by those votes and writes the grant. The rules are
+// pure functions (Sort, Heads, Ballot, Decide); Election is the loop around
+// them that reads the store's feed, takes holds in the ledger and writes
+// grants. See DESIGN.md.
+package election
+
+import (
+	"context"
+	"encoding/binary"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
+)
+
+// tick is how often the loop looks at everything although nothing happened:
+// the safety net for whatever an event missed (design: "every 5 s in any
+// case").
+const tick = 5 * time.Second
+
+// mostGrants bounds one pass, so that a long queue does not keep later events
+// waiting: about one group commit.
+const mostGrants = 200
+
+// database is what the election needs of the store.
+type database interface {
+	Subscribe(kinds ...store.Kind) *store.Subscription
+	Open() []*model.Entry
+	Application(ctx context.Context, uid model.UID) (*model.Entry, error)
+	Label(uid model.UID) (model.Label, bool)
+	Update(ctx context.Context, uid model.UID, decide func(*model.Entry) (model.Change, error)) (*model.Entry, error)
+	Writable() error
+}
+
+// Options configures an Election. All fields are required unless noted.
+type Options struct {
+	Node     model.UID
+	NodeName string
+	Store    database
+	Ledger   *capacity.Ledger
+	// Driver returns a ready instance, or says why there is none.
+	Driver func(name string) (driver drivers.Driver, absent string)
+	// Maintenance reports whether nothing new is taken.
+	Maintenance func() bool
+	// Active are the nodes whose votes count.
+	Active      func() []model.UID
+	Identifiers []string
+	// VoteTimeout is how long a round waits for active nodes.
+	VoteTimeout time.Duration
+	// StarvationAfter is when an application begins to hold back younger ones;
+	// 0 = never.
+	StarvationAfter time.Duration
+	// StartBy is how long a yes is kept for the grant to be taken up.
+	StartBy time.Duration
+	Logger  *slog.Logger
+}
+
+// Election is the loop of one node. Make it with New.
+type Election struct {
+	opts Options
+	wake chan struct{}
+
+	mu    sync.Mutex
+	queue queue // guarded by mu; changed by Run's goroutine only
+}
+
+// New returns an election that does nothing until Run.
+func New(opts Options) *Election {
+	return &Election{opts: opts, wake: make(chan struct{}, 1)}
+}
+
+// Wake makes the loop look again at once: a driver came back, maintenance
+// ended.
+func (e *Election) Wake() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run votes and decides until ctx is cancelled, then returns nil.
+func (e *Election) Run(ctx context.Context) error {
+	sub := e.opts.Store.Subscribe(store.KindApplication, store.KindLabel)
+	defer sub.Close()
+	e.resync(ctx)
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
+	for {
+		if e.pass(ctx) {
+			e.Wake()
+		}
+		timer.Reset(e.untilNext())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sub.C():
+			e.absorb(ctx, sub)
+		case <-e.opts.Ledger.Freed():
+		case <-e.wake:
+		case <-timer.C:
+			e.resync(ctx)
+		}
+	}
+}
+
+// untilNext is the time to the next application whose hold-off ends, at most
+// one tick.
+func (e *Election) untilNext() time.Duration {
+	wait := tick
+	now := time.Now()
+	for _, w := range e.queue.items {
+		if d := w.NotBefore.Sub(now); d > 0 && d < wait {
+			wait = d
+		}
+	}
+	return wait
+}
+
+// absorb takes what the feed says into the queue.
+func (e *Election) absorb(ctx context.Context, sub *store.Subscription) {
+	keys, resync := sub.Take()
+	if resync {
+		e.resync(ctx)
+		return
+	}
+	for _, k := range keys {
+		if k.Kind != store.KindApplication {
+			continue // a label came or went: the pass reads labels anew
+		}
+		entry, err := e.opts.Store.Application(ctx, k.UID)
+		if err != nil {
+			continue // gone, or unreadable now: the tick looks again
+		}
+		e.consider(ctx, entry)
+	}
+}
+
+// resync reads everything that is open.
+func (e *Election) resync(ctx context.Context) {
+	for _, entry := range e.opts.Store.Open() {
+		e.consider(ctx, entry)
+	}
+}
+
+// consider puts an application into the queue or takes it out, and closes one
+// that was recalled before anything was granted.
+func (e *Election) consider(ctx context.Context, entry *model.Entry) {
+	if entry.Application.Arbiter != e.opts.Node {
+		return
+	}
+	if entry.Fold.Waiting() {
+		now := time.Now()
+		w := Waiting{Application: entry.Application, Since: now}
+		if n := entry.Fold.Declined; n > 0 {
+			w.NotBefore = now.Add(declineBackoff(n))
+		}
+		e.edit(func(q *queue) { q.put(w) })
+		return
+	}
+	e.edit(func(q *queue) { q.remove(entry.Application) })
+	if unanswered(entry) {
+		_ = e.update(ctx, entry.Application.UID, closeRecalled)
+	}
+}
+
+// unanswered reports whether the application was recalled while no grant
+// lives, and nobody has said yet that none will.
+func unanswered(entry *model.Entry) bool {
+	f := entry.Fold
+	return f.Request != nil && f.Grant == nil && !f.Final && !f.Closed
+}
+
+func closeRecalled(entry *model.Entry) (model.Change, error) {
+	if !unanswered(entry) {
+		return model.Change{}, nil
+	}
+	return model.Change{States: []model.ApplicationState{{
+		Status: model.StatusClosed, Description: "Recalled before it was granted",
+	}}}, nil
+}
+
+// pass votes on everything that is due and decides. It returns true if it
+// stopped with more to do.
+func (e *Election) pass(ctx context.Context) bool {
+	now := time.Now()
+	due := e.queue.due(now)
+	if len(due) == 0 || e.opts.Store.Writable() != nil {
+		return false
+	}
+	sorted, orphans := e.sortLabels(due)
+	for _, w := range orphans {
+		_ = e.update(ctx, w.Application.UID, labelDeleted)
+	}
+	heads := Heads(due, sorted, e.opts.StarvationAfter, now)
+	hold := func(app model.UID, o Option) error {
+		return e.opts.Ledger.Hold(app, o.Claim, o.Limits, o.Free, now, now.Add(e.opts.StartBy))
+	}
+	yeses, more := Ballot(due, sorted, heads, hold, mostGrants)
+	var g errgroup.Group
+	for _, y := range yeses {
+		g.Go(func() error { e.decide(ctx, y, now); return nil })
+	}
+	_ = g.Wait() // decide reports its own errors
+	return more
+}
+
+// sortLabels sorts the labels of the applications out for this node, each
+// once, and names the applications whose label is gone. The arbiter knew the
+// label when it accepted the application, so one that it does not know now was
+// deleted.
+func (e *Election) sortLabels(due []*Waiting) (sorted map[model.UID]Candidates, orphans []*Waiting) {
+	host := Host{
+		Identifiers: e.opts.Identifiers, Maintenance: e.opts.Maintenance(), Driver: e.opts.Driver,
+	}
+	sorted = make(map[model.UID]Candidates)
+	for _, w := range due {
+		uid := w.Application.LabelUID
+		if _, done := sorted[uid]; done {
+			continue
+		}
+		label, ok := e.opts.Store.Label(uid)
+		if !ok {
+			orphans = append(orphans, w)
+			continue
+		}
+		sorted[uid] = Sort(label, host)
+		for _, r := range sorted[uid].Refusals {
+			e.opts.Logger.Debug("definition can not run here",
+				"label_uid", uid, "definition", r.Definition, "reason", r.Reason)
+		}
+	}
+	return sorted, orphans
+}
+
+func labelDeleted(entry *model.Entry) (model.Change, error) {
+	if !entry.Fold.Waiting() {
+		return model.Change{}, nil
+	}
+	return model.Change{States: []model.ApplicationState{{
+		Status: model.StatusError, Description: "Label was deleted",
+	}}}, nil
+}
+
+// decide casts the node's vote, settles the poll and writes the grant. The
+// hold is given back unless the grant names this node and is durable.
+func (e *Election) decide(ctx context.Context, y Yes, now time.Time) {
+	app := y.Waiting.Application
+	vote := e.vote(y.Waiting, y.Definition, now)
+	decision, _ := Decide(Poll{
+		Round: vote.Round, OpenedAt: now, Active: e.opts.Active(),
+		Votes: []model.Vote{vote}, Timeout: e.opts.VoteTimeout,
+	}, now)
+	if decision == nil {
+		e.opts.Ledger.Unhold(app.UID)
+		return
+	}
+	granted := false
+	err := e.update(ctx, app.UID, func(entry *model.Entry) (model.Change, error) {
+		change := grant(entry, *decision, e.opts.NodeName)
+		granted = !change.Empty()
+		return change, nil
+	})
+	if err != nil || !granted || decision.Winner != e.opts.Node {
+		e.opts.Ledger.Unhold(app.UID)
+	}
+	if err == nil { // granted, or it does not wait any more
+		e.edit(func(q *queue) { q.remove(app) })
+	}
+}
+
+// grant is what the arbiter writes for a decision: nothing if the application
+// does not wait any more.
+func grant(entry *model.Entry, d model.Decision, winner string) model.Change {
+	if !entry.Fold.Waiting() {
+		return model.Change{}
+	}
+	epoch := entry.Fold.LastEpoch + 1
+	return model.Change{States: []model.ApplicationState{{
+		UID:         model.GrantUID(entry.Application.UID, epoch),
+		Status:      model.StatusElected,
+		Description: "Elected node: " + winner,
+		Epoch:       epoch,
+		Decision:    &d,
+	}}}
+}
+
+// vote is this node's answer in the round that is open now. Its random part
+// follows from its UID, so that anyone can check it.
+func (e *Election) vote(w *Waiting, available int, now time.Time) model.Vote {
+	round, opened := RoundAt(w.Since, now)
+	uid := model.VoteUID(w.Application.UID, e.opts.Node, round)
+	return model.Vote{
+		UID: uid, ApplicationUID: w.Application.UID, NodeUID: e.opts.Node,
+		Round: round, Available: available,
+		Rand: binary.BigEndian.Uint32(uid[12:]), CreatedAt: opened.UTC(),
+	}
+}
+
+// OpenVotes returns this node's votes in the rounds that are open: the noes,
+// since a yes of a single voter is decided at once.
+func (e *Election) OpenVotes() []model.Vote {
+	e.mu.Lock()
+	items := append([]*Waiting(nil), e.queue.items...)
+	e.mu.Unlock()
+	now := time.Now()
+	votes := make([]model.Vote, len(items))
+	for i, w := range items {
+		votes[i] = e.vote(w, -1, now)
+	}
+	return votes
+}
+
+func (e *Election) edit(f func(*queue)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f(&e.queue)
+}
+
+// update writes a decision and reports what went wrong; the tick tries again.
+func (e *Election) update(ctx context.Context, uid model.UID, decide func(*model.Entry) (model.Change, error)) error {
+	_, err := e.opts.Store.Update(ctx, uid, decide)
+	if err != nil && ctx.Err() == nil {
+		e.opts.Logger.Warn("decision not written, will be tried again", "application_uid", uid, "error", err)
+	}
+	return err
+}

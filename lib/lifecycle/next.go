@@ -1,0 +1,242 @@
+package lifecycle
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Action is what a runner has to do next.
+type Action int
+
+// The actions, in the order in which a life goes through them.
+const (
+	// Done: nothing is left to do here.
+	Done Action = iota
+	// Wait for an event, at most Step.Wait.
+	Wait
+	// Decline the grant: nothing was made and nothing will be.
+	Decline
+	// Finish a grant that was recalled before its intent was stored.
+	Finish
+	// Intend stores the allocation before anything is made.
+	Intend
+	// Allocate makes the environment, or completes one by its token.
+	Allocate
+	// Inspect looks whether the environment of an earlier process lives.
+	Inspect
+	// Fail gives the allocation up, with a reason for the ERROR row.
+	Fail
+	// Expire asks for the release, with a reason.
+	Expire
+	// RunTask runs one task.
+	RunTask
+	// Release removes the environment and ends the grant.
+	Release
+	// EndTasks gives every task that can not run any more its error.
+	EndTasks
+)
+
+// Step is one action with what it needs.
+type Step struct {
+	Action     Action
+	Epoch      uint32
+	Allocation model.Allocation // Allocate and later
+	Reason     string           // Decline, Fail, Expire: for the row's description
+	Task       model.ApplicationTask
+	Wait       time.Duration // Wait; 0 = until an event
+}
+
+// Facts is what a runner knows beside the entry.
+type Facts struct {
+	Node model.UID
+	// Held says that this process voted yes and still holds the room.
+	Held bool
+	// Writable says that the store takes writes; nothing is started else.
+	Writable bool
+	// Known says that Presence and Ending are: this process made the
+	// environment or looked at it.
+	Known    bool
+	Presence drivers.Presence
+	Ending   string
+	// Age is how long the environment lives, Lifetime how long it may; 0 = for
+	// ever.
+	Age, Lifetime time.Duration
+	// Allocating is how long ago the intent was stored.
+	Allocating, AllocateTimeout time.Duration
+	// Releasing is how long ago the release was asked for.
+	Releasing, TaskTimeout time.Duration
+	// Resting are tasks not to be tried before their pause is over, the
+	// shortest of which is Rest.
+	Resting map[model.UID]bool
+	Rest    time.Duration
+}
+
+// recheck bounds a wait for the end of a lifetime: timers stand still while a
+// machine sleeps, its boot clock does not (contract 14; design: every 30 s).
+const recheck = 30 * time.Second
+
+// Next decides what the node does next for an application. It is pure and
+// complete: every state that a crash can leave leads to the end or to a wait
+// with a known way out.
+func Next(e *model.Entry, f Facts) Step {
+	for _, a := range e.OpenAllocations() {
+		if e.Fold.Grant == nil || a.Epoch != e.Fold.Grant.Epoch {
+			return Step{Action: Release, Epoch: a.Epoch, Allocation: a}
+		}
+	}
+	if named(e, f.Node) {
+		return nextOfGrant(e, f, e.Fold.Grant.Epoch)
+	}
+	if e.Fold.Final || e.Fold.Closed {
+		if len(unendedTasks(e)) > 0 {
+			return Step{Action: EndTasks}
+		}
+	}
+	return Step{Action: Done}
+}
+
+// Concerns reports whether the node has something to do, or to wait for, for
+// the application.
+func Concerns(e *model.Entry, node model.UID) bool {
+	return len(e.OpenAllocations()) > 0 || named(e, node) ||
+		(e.Fold.Final || e.Fold.Closed) && len(unendedTasks(e)) > 0
+}
+
+// named reports whether a grant in force names the node and has not ended.
+func named(e *model.Entry, node model.UID) bool {
+	g := e.Fold.Grant
+	return g != nil && g.Decision != nil && g.Decision.Winner == node && !ended(e, g.Epoch)
+}
+
+// ended reports whether the executor wrote the last row of the epoch.
+func ended(e *model.Entry, epoch uint32) bool {
+	for i := range e.States {
+		s := &e.States[i]
+		if s.Epoch != epoch {
+			continue
+		}
+		switch s.Status {
+		case model.StatusDeallocated, model.StatusError, model.StatusDeclined:
+			return true
+		}
+	}
+	return false
+}
+
+func nextOfGrant(e *model.Entry, f Facts, epoch uint32) Step {
+	a, intended := e.Allocation(epoch)
+	if !intended {
+		return nextWithoutIntent(e, f, epoch)
+	}
+	step := Step{Epoch: epoch, Allocation: a}
+	switch {
+	case a.Failure != "":
+		step.Action = Release
+	case e.Fold.Request != nil || e.Fold.Final:
+		return nextOfRelease(e, f, step)
+	case e.Fold.Allocated == nil:
+		return nextOfAllocation(f, step)
+	default:
+		return nextOfLife(e, f, step)
+	}
+	return step
+}
+
+func nextWithoutIntent(e *model.Entry, f Facts, epoch uint32) Step {
+	switch {
+	case e.Fold.Request != nil || e.Fold.Final:
+		return Step{Action: Finish, Epoch: epoch, Reason: "Recalled before anything was allocated"}
+	case !f.Held:
+		return Step{Action: Decline, Epoch: epoch, Reason: "Node restarted or the grant came too late"}
+	case !f.Writable:
+		return Step{Action: Wait, Wait: time.Second}
+	}
+	return Step{Action: Intend, Epoch: epoch}
+}
+
+func nextOfAllocation(f Facts, step Step) Step {
+	switch {
+	case f.Allocating >= f.AllocateTimeout:
+		step.Action = Fail
+		step.Reason = fmt.Sprintf("Driver allocate resource error:not done within allocate_timeout %v", f.AllocateTimeout)
+	case !f.Writable:
+		step.Action, step.Wait = Wait, time.Second
+	default:
+		step.Action = Allocate
+	}
+	return step
+}
+
+func nextOfLife(e *model.Entry, f Facts, step Step) Step {
+	switch {
+	case !f.Known:
+		step.Action = Inspect
+	case f.Presence == drivers.Ended:
+		step.Action, step.Reason = Expire, "Environment ended by itself: "+f.Ending
+	case f.Presence != drivers.Running:
+		step.Action, step.Reason = Expire, "Environment is gone"
+	case f.Lifetime > 0 && f.Age >= f.Lifetime:
+		step.Action, step.Reason = Expire, "Resource lifetime timeout reached:"+f.Lifetime.String()
+	default:
+		return nextOfTasks(e, f, step, model.StatusAllocated, untilExpiry(f))
+	}
+	return step
+}
+
+func untilExpiry(f Facts) time.Duration {
+	if f.Lifetime <= 0 {
+		return 0
+	}
+	return min(f.Lifetime-f.Age, recheck)
+}
+
+func nextOfRelease(e *model.Entry, f Facts, step Step) Step {
+	step.Action = Release
+	if e.Fold.Allocated == nil || f.Releasing >= f.TaskTimeout {
+		return step
+	}
+	if len(tasksFor(e, model.StatusDeallocate)) == 0 {
+		return step
+	}
+	return nextOfTasks(e, f, step, model.StatusDeallocate, f.TaskTimeout-f.Releasing)
+}
+
+// nextOfTasks runs the oldest task that is not resting, or waits at most wait
+// (0 = until an event).
+func nextOfTasks(e *model.Entry, f Facts, step Step, when model.Status, wait time.Duration) Step {
+	step.Action, step.Wait = Wait, wait
+	for _, t := range tasksFor(e, when) {
+		if !f.Resting[t.UID] {
+			step.Action, step.Task = RunTask, t
+			return step
+		}
+		if wait == 0 || f.Rest < step.Wait {
+			step.Wait = f.Rest
+		}
+	}
+	return step
+}
+
+// tasksFor are the tasks that are due in the status, oldest first.
+func tasksFor(e *model.Entry, when model.Status) []model.ApplicationTask {
+	var due []model.ApplicationTask
+	for _, t := range e.Tasks {
+		if t.When == string(when) && !t.Ended() {
+			due = append(due, t)
+		}
+	}
+	return due
+}
+
+func unendedTasks(e *model.Entry) []model.ApplicationTask {
+	var open []model.ApplicationTask
+	for _, t := range e.Tasks {
+		if !t.Ended() {
+			open = append(open, t)
+		}
+	}
+	return open
+}

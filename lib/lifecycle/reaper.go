@@ -1,0 +1,104 @@
+package lifecycle
+
+import (
+	"context"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// reapPeriod is the time between two sightings: longer than any write takes,
+// short against what a leaked machine costs.
+const reapPeriod = time.Minute
+
+// reaper is the safety net beside the life of an application: it compares what
+// the drivers really run with what the store says, and removes what is
+// provably ours and known to nobody, once it was seen twice.
+type reaper struct {
+	opts Options
+	seen map[stray]bool // at the last round
+}
+
+// stray names an environment of an instance.
+type stray struct{ instance, token, identifier string }
+
+func newReaper(opts Options) *reaper { return &reaper{opts: opts, seen: map[stray]bool{}} }
+
+// reap makes one round. A driver that can not list is left for the next round,
+// and what was seen there once stays seen once.
+func (r *reaper) reap(ctx context.Context) {
+	now := map[stray]bool{}
+	for _, instance := range r.opts.Instances() {
+		r.reapInstance(ctx, instance, now)
+	}
+	r.seen = now
+}
+
+func (r *reaper) reapInstance(ctx context.Context, instance string, now map[stray]bool) {
+	driver, _ := r.opts.Driver(instance)
+	if driver == nil {
+		return
+	}
+	listCtx, cancel := context.WithTimeout(ctx, inspectTimeout)
+	refs, err := driver.List(listCtx)
+	cancel()
+	if err != nil {
+		if ctx.Err() == nil {
+			r.opts.Logger.Warn("driver can not list its environments", "instance", instance, "error", err)
+		}
+		r.keepSightings(instance, now)
+		return
+	}
+	// Only now: an environment is listed after its intent is stored, so what
+	// the store does not know at this point nobody has asked for.
+	wanted := wantedOf(r.opts.Store.Open(), instance)
+	for _, ref := range refs {
+		s := stray{instance: instance, token: ref.Token, identifier: ref.Identifier}
+		if wanted[ref.Token] || wanted[ref.Identifier] {
+			continue
+		}
+		if !r.seen[s] {
+			now[s] = true
+			continue
+		}
+		r.remove(ctx, driver, instance, ref)
+		now[s] = true // if it failed it is tried again in the next round
+	}
+}
+
+func (r *reaper) keepSightings(instance string, now map[stray]bool) {
+	for s := range r.seen {
+		if s.instance == instance {
+			now[s] = true
+		}
+	}
+}
+
+// wantedOf are the tokens and identifiers of the instance's open allocations.
+func wantedOf(open []*model.Entry, instance string) map[string]bool {
+	wanted := map[string]bool{}
+	for _, e := range open {
+		for _, a := range e.OpenAllocations() {
+			if a.Definition.Driver != instance {
+				continue
+			}
+			for _, name := range []string{a.Token, a.Identifier} {
+				if name != "" {
+					wanted[name] = true
+				}
+			}
+		}
+	}
+	return wanted
+}
+
+func (r *reaper) remove(ctx context.Context, driver drivers.Driver, instance string, ref drivers.Ref) {
+	r.opts.Logger.Warn("removing an environment that nobody asked for",
+		"instance", instance, "identifier", ref.Identifier)
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
+	if err := driver.Deallocate(ctx, ref); err != nil && ctx.Err() == nil {
+		r.opts.Logger.Warn("stray environment not removed", "instance", instance, "identifier", ref.Identifier, "error", err)
+	}
+}

@@ -1,0 +1,261 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
+)
+
+// runner takes one application through its life on this node. Only its own
+// goroutine touches its fields, except where noted.
+type runner struct {
+	m    *Manager
+	uid  model.UID
+	log  *slog.Logger
+	wake chan struct{} // capacity 1: any number of events is one look
+
+	known    bool // presence is
+	presence drivers.Presence
+	ending   string
+
+	lifetime  age // of the Resource
+	intent    age // of the open Allocation
+	request   age // of the release request
+	measuring model.UID
+
+	resting map[model.UID]rest
+	retry   loop.Backoff
+	alarmed time.Time
+
+	watchCancel context.CancelFunc
+	watching    sync.WaitGroup
+	ended       chan string // capacity 1: how the environment ended by itself
+}
+
+func newRunner(m *Manager, uid model.UID) *runner {
+	return &runner{
+		m: m, uid: uid, log: m.opts.Logger.With("application_uid", uid),
+		retry: retrySchedule(), wake: make(chan struct{}, 1), ended: make(chan string, 1), resting: map[model.UID]rest{},
+	}
+}
+
+// retrySchedule is the pause between tries of one step: an environment that
+// can not be removed costs money, so the longest is a minute.
+func retrySchedule() loop.Backoff { return loop.Backoff{Min: time.Second, Max: time.Minute} }
+
+// poke makes the runner look again. Safe from any goroutine.
+func (r *runner) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run looks and acts until nothing is left to do or ctx is cancelled.
+func (r *runner) run(ctx context.Context) {
+	defer r.stopWatch()
+	for ctx.Err() == nil {
+		e, err := r.m.opts.Store.Application(ctx, r.uid)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			if r.m.leave(r) {
+				return
+			}
+			r.drain()
+			continue
+		case err != nil:
+			r.failed(ctx, "application not readable", err)
+			continue
+		}
+		step := Next(e, r.facts(e))
+		if step.Action == Done {
+			if r.m.leave(r) {
+				return
+			}
+			r.drain()
+			continue
+		}
+		r.act(ctx, e, step)
+	}
+}
+
+func (r *runner) drain() {
+	select {
+	case <-r.wake:
+	default:
+	}
+}
+
+// act does one step. Errors are logged and retried with back-off; the next
+// look decides anew.
+func (r *runner) act(ctx context.Context, e *model.Entry, step Step) {
+	var err error
+	switch step.Action {
+	case Wait:
+		r.wait(ctx, step.Wait)
+		return
+	case Decline:
+		err = r.decline(ctx, step)
+	case Finish:
+		err = r.finish(ctx, step)
+	case Intend:
+		err = r.intend(ctx, e, step)
+	case Allocate:
+		err = r.allocate(ctx, step)
+	case Inspect:
+		err = r.inspect(ctx, step)
+	case Fail:
+		err = r.update(ctx, func(e *model.Entry) model.Change { return fail(e, step.Epoch, step.Reason) })
+	case Expire:
+		r.log.Info("environment will be released", "reason", step.Reason)
+		err = r.update(ctx, func(e *model.Entry) model.Change { return expire(e, step.Epoch, step.Reason) })
+	case RunTask:
+		err = r.runTask(ctx, step)
+	case Release:
+		err = r.release(ctx, step)
+	case EndTasks:
+		err = r.update(ctx, func(e *model.Entry) model.Change { return model.Change{Tasks: endTasks(e)} })
+	}
+	if err != nil {
+		r.failed(ctx, actionNames[step.Action], err)
+		return
+	}
+	r.retry.Reset()
+	r.alarmed = time.Time{}
+}
+
+var actionNames = map[Action]string{ //nolint:gochecknoglobals // constant
+	Decline: "grant not declined", Finish: "grant not finished", Intend: "intent not stored",
+	Allocate: "environment not allocated", Inspect: "environment not inspected", Fail: "failure not stored",
+	Expire: "release not requested", RunTask: "task not run", Release: "environment not released",
+	EndTasks: "tasks not ended",
+}
+
+// alarmAfter is how long something may fail before it is an error that
+// somebody has to look at, and alarmEvery how often that is said again.
+const alarmAfter, alarmEvery = 10 * time.Minute, time.Hour
+
+// failed logs a failed step and waits before the next look. Nothing is ever
+// given up here: Next knows when patience ends.
+func (r *runner) failed(ctx context.Context, what string, err error) {
+	if ctx.Err() != nil {
+		return // stopping is no failure
+	}
+	pause := r.retry.Next()
+	now := time.Now()
+	if r.alarmed.IsZero() {
+		r.alarmed = now.Add(alarmAfter)
+	}
+	if now.After(r.alarmed) {
+		r.alarmed = now.Add(alarmEvery)
+		r.log.Error("keeps failing, somebody should look", "what", what, "error", err)
+	} else {
+		r.log.Warn(what, "error", err, "again_in", pause)
+	}
+	r.wait(ctx, pause)
+}
+
+// wait returns at an event, when the environment ended, or after d (0 =
+// only then).
+func (r *runner) wait(ctx context.Context, d time.Duration) {
+	var due <-chan time.Time
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-r.wake:
+	case r.ending = <-r.ended:
+		r.presence = drivers.Ended
+	case <-due:
+	}
+}
+
+// await runs f in a goroutine of its own and waits for it. Its context is
+// cancelled when stop says so at an event.
+func (r *runner) await(ctx context.Context, stop func(e *model.Entry) bool, f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-r.wake:
+			e, err := r.m.opts.Store.Application(ctx, r.uid)
+			if err == nil && stop(e) {
+				cancel()
+			}
+		}
+	}
+}
+
+// never is for steps that no event stops.
+func never(*model.Entry) bool { return false }
+
+// update writes a change decided on the newest state.
+func (r *runner) update(ctx context.Context, decide func(e *model.Entry) model.Change) error {
+	_, err := r.m.opts.Store.Update(ctx, r.uid, func(e *model.Entry) (model.Change, error) {
+		return decide(e), nil
+	})
+	return err
+}
+
+// facts is what this process knows beside the entry.
+func (r *runner) facts(e *model.Entry) Facts {
+	now, boot := time.Now(), r.m.opts.Boot()
+	f := Facts{
+		Node:     r.m.opts.Node,
+		Held:     r.m.opts.Ledger.Held(r.uid, now),
+		Writable: r.m.opts.Store.Writable() == nil,
+		Known:    r.known, Presence: r.presence, Ending: r.ending,
+		AllocateTimeout: r.m.opts.AllocateTimeout, TaskTimeout: r.m.opts.TaskTimeout,
+	}
+	r.measure(e, now, boot)
+	f.Allocating, f.Releasing = r.intent.at(now, boot), r.request.at(now, boot)
+	f.Age, f.Lifetime = r.lifetime.at(now, boot), r.lifetimeOf(e)
+	f.Resting, f.Rest = r.restingTasks(now)
+	return f
+}
+
+// measure starts each clock once, when what it measures is first seen.
+func (r *runner) measure(e *model.Entry, now time.Time, boot time.Duration) {
+	if open := e.OpenAllocations(); r.intent.seen.IsZero() && len(open) > 0 {
+		r.intent = newAge(open[len(open)-1].CreatedAt, now, boot)
+	}
+	if r.request.seen.IsZero() && e.Fold.Request != nil {
+		r.request = newAge(e.Fold.Request.CreatedAt, now, boot)
+	}
+	if e.Resource != nil && r.measuring != e.Resource.UID {
+		r.measuring = e.Resource.UID
+		r.lifetime = newAge(e.Resource.CreatedAt, now, boot)
+	}
+}
+
+// lifetimeOf is how long the environment may live; 0 = for ever. A lifetime
+// that can not be read was refused at the label's creation; one of an old
+// database counts as the default.
+func (r *runner) lifetimeOf(e *model.Entry) time.Duration {
+	if e.Fold.Grant == nil {
+		return 0
+	}
+	a, ok := e.Allocation(e.Fold.Grant.Epoch)
+	if !ok {
+		return 0
+	}
+	d, err := model.ParseLifetime(a.Definition.Resources.Lifetime, r.m.opts.DefaultLifetime)
+	if err != nil {
+		return r.m.opts.DefaultLifetime
+	}
+	return d
+}

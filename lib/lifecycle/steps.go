@@ -1,0 +1,192 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// inspectTimeout bounds one look at an environment, releaseTimeout one try to
+// remove it: a cloud takes minutes, and a try that was cut short is repeated.
+const inspectTimeout, releaseTimeout = time.Minute, 15 * time.Minute
+
+// absentError says that the driver instance that an environment belongs to is
+// not there now.
+type absentError struct{ instance, reason string }
+
+func (e absentError) Error() string {
+	return fmt.Sprintf("driver instance %q is not available: %s", e.instance, e.reason)
+}
+
+func (r *runner) driver(a model.Allocation) (drivers.Driver, error) {
+	d, absent := r.m.opts.Driver(a.Definition.Driver)
+	if d == nil {
+		return nil, absentError{instance: a.Definition.Driver, reason: absent}
+	}
+	return d, nil
+}
+
+func refOf(a model.Allocation) drivers.Ref {
+	return drivers.Ref{
+		Token: a.Token, Identifier: a.Identifier,
+		ApplicationUID: a.ApplicationUID, Definition: a.Definition,
+	}
+}
+
+func (r *runner) decline(ctx context.Context, step Step) error {
+	r.log.Info("grant declined", "epoch", step.Epoch, "reason", step.Reason)
+	return r.endGrant(ctx, step.Epoch, model.StatusDeclined, step.Reason)
+}
+
+func (r *runner) finish(ctx context.Context, step Step) error {
+	return r.endGrant(ctx, step.Epoch, model.StatusDeallocated, step.Reason)
+}
+
+// endGrant ends a grant for which nothing was made and gives its hold back.
+func (r *runner) endGrant(ctx context.Context, epoch uint32, status model.Status, description string) error {
+	err := r.update(ctx, func(e *model.Entry) model.Change { return endGrant(e, epoch, status, description) })
+	if err == nil {
+		r.m.opts.Ledger.Unhold(r.uid)
+	}
+	return err
+}
+
+// intend stores the allocation with its token before the driver is asked.
+func (r *runner) intend(ctx context.Context, e *model.Entry, step Step) error {
+	label, ok := r.m.opts.Store.Label(e.Application.LabelUID)
+	if !ok {
+		return r.endGrant(ctx, step.Epoch, model.StatusError, "Label was deleted")
+	}
+	a, err := newAllocation(e, label, r.m.opts.Node, [2]string{newToken(), newToken()})
+	if err != nil {
+		return r.endGrant(ctx, step.Epoch, model.StatusError, err.Error())
+	}
+	if _, err := r.driver(a); err != nil {
+		step.Reason = err.Error()
+		return r.decline(ctx, step)
+	}
+	ledger := r.m.opts.Ledger
+	if err := ledger.Reserve(r.uid, step.Epoch, time.Now()); err != nil {
+		return nil // the next look finds nothing held and declines
+	}
+	stored, err := r.m.opts.Store.Update(ctx, r.uid, func(e *model.Entry) (model.Change, error) {
+		return intend(e, a), nil
+	})
+	if err != nil {
+		ledger.Return(r.uid, step.Epoch)
+		return err
+	}
+	if _, ok := stored.Allocation(step.Epoch); !ok { // recalled meanwhile
+		ledger.Return(r.uid, step.Epoch)
+	}
+	return nil
+}
+
+// allocate makes the environment. A recall cancels it; so does stopping the
+// node, which leaves the intent open for the next process.
+func (r *runner) allocate(ctx context.Context, step Step) error {
+	a := step.Allocation
+	driver, err := r.driver(a)
+	if err != nil {
+		return err
+	}
+	var env drivers.Environment
+	err = r.await(ctx, recalled, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, r.m.opts.AllocateTimeout-r.intent.at(time.Now(), r.m.opts.Boot()))
+		defer cancel()
+		env, err = driver.Allocate(ctx, r.requestOf(a))
+		return err
+	})
+	r.m.opts.Ledger.Placed(r.uid, a.Epoch)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return r.allocateFailed(ctx, step, err)
+	}
+	err = r.update(ctx, func(e *model.Entry) model.Change { return allocated(e, a.Epoch, env) })
+	if err != nil {
+		return err
+	}
+	r.known, r.presence = true, drivers.Running
+	r.watch(ctx, driver, drivers.Ref{
+		Token: a.Token, Identifier: env.Identifier, ApplicationUID: a.ApplicationUID, Definition: a.Definition,
+	})
+	return nil
+}
+
+func recalled(e *model.Entry) bool { return e.Fold.Request != nil || e.Fold.Final }
+
+// allocateFailed gives the allocation up, unless the try was cut short by our
+// own timeout or by a recall, which Next answers.
+func (r *runner) allocateFailed(ctx context.Context, step Step, err error) error {
+	cut := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	if e, readErr := r.m.opts.Store.Application(ctx, r.uid); cut && readErr == nil && recalled(e) {
+		return nil
+	}
+	r.log.Warn("driver could not allocate", "instance", step.Allocation.Definition.Driver, "error", err)
+	return r.update(ctx, func(e *model.Entry) model.Change {
+		return fail(e, step.Epoch, "Driver allocate resource error:"+err.Error())
+	})
+}
+
+func (r *runner) requestOf(a model.Allocation) drivers.Request {
+	return drivers.Request{
+		ApplicationUID: a.ApplicationUID, Token: a.Token, Definition: a.Definition,
+		Metadata: a.Metadata, LabelMetadata: a.LabelMetadata,
+		MetadataURL: r.m.opts.MetadataURL(a.MetaToken),
+	}
+}
+
+// inspect finds out what lives of an environment that an earlier process made.
+func (r *runner) inspect(ctx context.Context, step Step) error {
+	driver, err := r.driver(step.Allocation)
+	if err != nil {
+		return err
+	}
+	ref := refOf(step.Allocation)
+	var report drivers.Report
+	err = r.await(ctx, recalled, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
+		defer cancel()
+		report, err = driver.Inspect(ctx, ref)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.known, r.presence, r.ending = true, report.Presence, report.Ending
+	if report.Presence == drivers.Running {
+		r.watch(ctx, driver, ref)
+	}
+	return nil
+}
+
+// release removes the environment until the driver confirms that nothing of
+// it is left, writes the end and only then gives the room back.
+func (r *runner) release(ctx context.Context, step Step) error {
+	driver, err := r.driver(step.Allocation)
+	if err != nil {
+		return err
+	}
+	r.stopWatch()
+	err = r.await(ctx, never, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+		defer cancel()
+		return driver.Deallocate(ctx, refOf(step.Allocation))
+	})
+	if err != nil {
+		return err
+	}
+	err = r.update(ctx, func(e *model.Entry) model.Change { return released(e, step.Epoch, time.Now()) })
+	if err != nil {
+		return err
+	}
+	r.m.opts.Ledger.Return(r.uid, step.Epoch)
+	r.known, r.intent = false, age{}
+	return nil
+}

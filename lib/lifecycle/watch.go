@@ -1,0 +1,53 @@
+package lifecycle
+
+import (
+	"context"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+)
+
+// watch notices when the environment ends by itself, if its driver can tell.
+func (r *runner) watch(ctx context.Context, driver drivers.Driver, ref drivers.Ref) {
+	w, ok := driver.(drivers.Watcher)
+	if !ok || r.watchCancel != nil {
+		return
+	}
+	ctx, r.watchCancel = context.WithCancel(ctx)
+	r.watching.Go(func() { r.watchUntilEnded(ctx, w, ref) })
+}
+
+func (r *runner) watchUntilEnded(ctx context.Context, w drivers.Watcher, ref drivers.Ref) {
+	retry := retrySchedule()
+	for ctx.Err() == nil {
+		ending, err := w.Watch(ctx, ref)
+		if err == nil {
+			r.ended <- ending // capacity 1, and one watch per environment
+			return
+		}
+		if ctx.Err() == nil {
+			r.log.Warn("environment can not be watched", "error", err)
+			_ = retry.Wait(ctx) // only a cancelled ctx ends it early
+		}
+	}
+}
+
+// stopWatch ends the watch and waits for it.
+func (r *runner) stopWatch() {
+	if r.watchCancel == nil {
+		return
+	}
+	r.watchCancel()
+	r.watching.Wait()
+	r.watchCancel = nil
+	select {
+	case <-r.ended:
+	default:
+	}
+}
+
+// rest is how long a task is left alone after it yielded nothing.
+type rest struct {
+	until time.Time
+	first time.Time // when it was first tried
+}
