@@ -1,0 +1,251 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/filter"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// pageSize is how many rows one statement of a list reads. No cursor is open
+// while a slow client takes them, so a list holds up neither checkpoints nor
+// other readers.
+const pageSize = 500
+
+// Caller is who asks for a list.
+type Caller struct {
+	Name  string
+	Admin bool
+}
+
+// Query says what to list. Lists are in creation order. A Filter that is
+// rejected (contract 9) gives an empty list and a warning in the log; one that
+// can not be resolved gives its error first.
+type Query struct {
+	Filter *string // nil: everything
+	Caller Caller
+	// Application is whose tasks to list; the other lists ignore it.
+	Application model.UID
+}
+
+// listing is how one noun is listed through SQL.
+type listing[T any] struct {
+	table   string
+	columns string
+	scan    func(scanner) (T, error)
+	allowed filter.Columns
+	// order and key are the columns of the creation order; at reads them.
+	order, key string
+	at         func(T) (int64, any)
+	// where restricts what the caller may see; "" for nothing.
+	where string
+	args  []any
+	until int64 // the last place in order to list: a list ends, however fast rows are added
+}
+
+// pages lists a noun through SQL, page by page.
+func pages[T any](ctx context.Context, s *Store, l listing[T], q Query) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		cond, args, err := s.condition(l.table, l.allowed, q)
+		if errors.Is(err, filter.ErrRejected) {
+			return
+		}
+		after := []any{int64(math.MinInt64), any("")}
+		for err == nil {
+			var page []T
+			if page, err = readPage(ctx, s, l, after, cond, args); err != nil {
+				break
+			}
+			for _, row := range page {
+				if !yield(row, nil) {
+					return
+				}
+			}
+			if len(page) < pageSize {
+				return
+			}
+			place, key := l.at(page[len(page)-1])
+			after = []any{place, key}
+		}
+		yield(none, err)
+	}
+}
+
+// condition turns the filter into SQL; "" without a filter.
+func (s *Store) condition(table string, allowed filter.Columns, q Query) (cond string, args []any, err error) {
+	if q.Filter == nil {
+		return "", nil, nil
+	}
+	expr, err := filter.Parse(*q.Filter)
+	if err == nil {
+		cond, args, err = expr.SQL(allowed.WithTable(strings.Fields(table)[0])) // without its alias
+	}
+	if errors.Is(err, filter.ErrRejected) {
+		s.log.Warn("filter rejected", "list", table, "user", q.Caller.Name, "error", err)
+	}
+	if err != nil {
+		err = fmt.Errorf("filter %s: %w", table, err)
+	}
+	return cond, args, err
+}
+
+func readPage[T any](ctx context.Context, s *Store, l listing[T], after []any, cond string, args []any) (_ []T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	place := "(" + l.order + ", " + l.key + ")"
+	query := s.lists.WithContext(ctx).Table(l.table).Select(l.columns).
+		Where(place+" > (?, ?)", after...).Where(l.order+" <= ?", l.until)
+	if l.where != "" {
+		query = query.Where(l.where, l.args...)
+	}
+	if cond != "" {
+		query = query.Where(cond, args...)
+	}
+	rows, err := query.Order(l.order + ", " + l.key).Limit(pageSize).Rows()
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", l.table, err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	page := make([]T, 0, pageSize)
+	for rows.Next() {
+		row, err := l.scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("list %s: read row: %w", l.table, err)
+		}
+		page = append(page, row)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list %s: %w", l.table, err)
+	}
+	return page, nil
+}
+
+// values lists rows that are in memory.
+func values[T any](rows []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, row := range rows {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
+// listTable lists a small noun: from memory if there is no filter.
+func listTable[K comparable, V any](ctx context.Context, s *Store, t *table[K, V], l listing[V], q Query) iter.Seq2[V, error] {
+	if q.Filter != nil || l.where != "" {
+		return pages(ctx, s, l, q)
+	}
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	return values(t.list)
+}
+
+// ListUsers lists all users to an admin, else the caller alone.
+func (s *Store) ListUsers(ctx context.Context, q Query) iter.Seq2[model.User, error] {
+	l := listing[model.User]{
+		table: "users", columns: userColumns, scan: scanUser, allowed: userFilter(q.Caller), order: "created_at", key: "name",
+		at: func(u model.User) (int64, any) { return u.CreatedAt.UnixNano(), u.Name }, until: math.MaxInt64,
+	}
+	if !q.Caller.Admin {
+		l.where, l.args = "name = ?", []any{q.Caller.Name}
+	}
+	return listTable(ctx, s, s.memory.users, l, q)
+}
+
+// ListLabels lists all labels.
+func (s *Store) ListLabels(ctx context.Context, q Query) iter.Seq2[model.Label, error] {
+	return listTable(ctx, s, s.memory.labels, listing[model.Label]{
+		table: "labels", columns: labelColumns, scan: scanLabel, allowed: labelFilter(q.Caller), order: "hlc", key: "uid",
+		at: func(l model.Label) (int64, any) { return int64(l.HLC), key(l.UID) }, until: math.MaxInt64,
+	}, q)
+}
+
+// ListNodes lists all nodes.
+func (s *Store) ListNodes(ctx context.Context, q Query) iter.Seq2[model.Node, error] {
+	return listTable(ctx, s, s.memory.nodes, listing[model.Node]{
+		table: "nodes", columns: nodeColumns, scan: scanNode, allowed: nodeFilter(), order: "created_at", key: "uid",
+		at: func(n model.Node) (int64, any) { return n.CreatedAt.UnixNano(), key(n.UID) }, until: math.MaxInt64,
+	}, q)
+}
+
+// ListLocations lists all locations.
+func (s *Store) ListLocations(ctx context.Context, q Query) iter.Seq2[model.Location, error] {
+	return listTable(ctx, s, s.memory.locations, listing[model.Location]{
+		table: "locations", columns: locationColumns, scan: scanLocation, allowed: locationFilter(), order: "created_at", key: "name",
+		at: func(l model.Location) (int64, any) { return l.CreatedAt.UnixNano(), l.Name }, until: math.MaxInt64,
+	}, q)
+}
+
+// ListServiceMappings lists all service mappings.
+func (s *Store) ListServiceMappings(ctx context.Context, q Query) iter.Seq2[model.ServiceMapping, error] {
+	return listTable(ctx, s, s.memory.mappings, listing[model.ServiceMapping]{
+		table: "service_mappings", columns: mappingColumns, scan: scanMapping, allowed: mappingFilter(), order: "created_at", key: "uid",
+		at: func(m model.ServiceMapping) (int64, any) { return m.CreatedAt.UnixNano(), key(m.UID) }, until: math.MaxInt64,
+	}, q)
+}
+
+// ListApplications lists all applications to an admin, else the caller's own,
+// finished ones included.
+func (s *Store) ListApplications(ctx context.Context, q Query) iter.Seq2[model.Application, error] {
+	l := listing[model.Application]{
+		table: "applications a", columns: applicationColumns, scan: scanApplication, allowed: applicationFilter(),
+		order: "a.hlc", key: "a.uid", at: func(a model.Application) (int64, any) { return int64(a.HLC), key(a.UID) },
+		until: int64(s.clock.Last()),
+	}
+	if !q.Caller.Admin {
+		l.where, l.args = "a.owner_name = ?", []any{q.Caller.Name}
+	}
+	return pages(ctx, s, l, q)
+}
+
+// ListTasks lists the tasks of q.Application; none if there is no such
+// application.
+func (s *Store) ListTasks(ctx context.Context, q Query) iter.Seq2[model.ApplicationTask, error] {
+	if q.Filter == nil {
+		e, err := s.Application(ctx, q.Application)
+		switch {
+		case err == nil:
+			return values(e.Tasks)
+		case errors.Is(err, ErrNotFound):
+			return values[model.ApplicationTask](nil)
+		}
+		return func(yield func(model.ApplicationTask, error) bool) { yield(model.ApplicationTask{}, err) }
+	}
+	return pages(ctx, s, listing[model.ApplicationTask]{
+		table: "application_tasks t", columns: taskColumns, scan: scanTask, allowed: taskFilter(), order: "t.hlc", key: "t.uid",
+		at:    func(t model.ApplicationTask) (int64, any) { return int64(t.HLC), key(t.UID) },
+		where: "t.application_uid = ?", args: []any{key(q.Application)}, until: int64(s.clock.Last()),
+	}, q)
+}
+
+// ListResources lists the Resources of all ALLOCATED applications to an admin,
+// else those of the caller's own.
+func (s *Store) ListResources(ctx context.Context, q Query) iter.Seq2[model.Resource, error] {
+	if q.Filter == nil {
+		var rows []model.Resource
+		for _, e := range s.Resources() {
+			if q.Caller.Admin || e.Application.OwnerName == q.Caller.Name {
+				rows = append(rows, *e.Resource)
+			}
+		}
+		slices.SortFunc(rows, byCreation(func(r model.Resource) (int64, string) { return int64(r.HLC), string(r.UID[:]) }))
+		return values(rows)
+	}
+	l := listing[model.Resource]{
+		table: "resources r", columns: resourceColumns, scan: scanResource, allowed: resourceFilter(q.Caller), order: "r.hlc", key: "r.uid",
+		at: func(r model.Resource) (int64, any) { return int64(r.HLC), key(r.UID) }, until: int64(s.clock.Last()),
+	}
+	if !q.Caller.Admin {
+		l.where = "r.application_uid IN (SELECT uid FROM applications WHERE owner_name = ?)"
+		l.args = []any{q.Caller.Name}
+	}
+	return pages(ctx, s, l, q)
+}
