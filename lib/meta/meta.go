@@ -94,10 +94,15 @@ func New(o Options) (*Handler, error) {
 	return &Handler{Options: o, notes: newNotes(o.Logger), changed: make(chan struct{})}, nil
 }
 
+// Stop sends waiting requests away, with the word to ask again, and lets no
+// other wait. Call it when the server that h belongs to begins to shut down
+// (http.Server.RegisterOnShutdown): that would wait for them.
+func (h *Handler) Stop() { h.wake(true) }
+
 // Run wakes waiting requests until ctx is done, and then sends them away. It
 // returns nil on cancel.
 func (h *Handler) Run(ctx context.Context) error {
-	defer h.wake(true)
+	defer h.Stop()
 	for {
 		if err := h.NextChange(ctx); err != nil {
 			if ctx.Err() != nil {
@@ -150,12 +155,16 @@ func (h *Handler) leave() {
 // metadata.
 func TokenPath(token string) string { return Root + "token/" + token + "/data/" }
 
-// RedactPath hides the token in a request path, for logs.
-func RedactPath(path string) string {
-	rest, ok := strings.CutPrefix(path, Root+"token/")
+// RedactURI is the request's URI without the token, for the access log.
+func RedactURI(r *http.Request) string {
+	rest, ok := strings.CutPrefix(r.URL.Path, Root+"token/")
 	if !ok {
-		return path
+		return r.RequestURI
 	}
 	_, tail, _ := strings.Cut(rest, "/")
-	return Root + "token/***/" + tail
+	uri := Root + "token/***/" + tail
+	if r.URL.RawQuery != "" {
+		uri += "?" + r.URL.RawQuery
+	}
+	return uri
 }

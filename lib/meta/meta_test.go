@@ -415,15 +415,18 @@ func TestFailuresOfTheHost(t *testing.T) {
 	}
 }
 
-func TestRedactPath(t *testing.T) {
+func TestRedactURI(t *testing.T) {
+	escaped := strings.Replace(TokenPath(token(1)), "token", "%74oken", 1)
 	for in, want := range map[string]string{
-		TokenPath(token(1)):     "/meta/v1/token/***/data/",
-		"/meta/v1/token/secret": "/meta/v1/token/***/",
-		"/meta/v1/data/":        "/meta/v1/data/",
-		"/api/v1/node/":         "/api/v1/node/",
+		TokenPath(token(1)):                    "/meta/v1/token/***/data/",
+		escaped:                                "/meta/v1/token/***/data/",
+		TokenPath(token(1)) + "?format=env":    "/meta/v1/token/***/data/?format=env",
+		"/meta/v1/token/secret":                "/meta/v1/token/***/",
+		"/meta/v1/data/?format=env":            "/meta/v1/data/?format=env",
+		"/api/v1/label/?filter=name%3D%22x%22": "/api/v1/label/?filter=name%3D%22x%22",
 	} {
-		if got := RedactPath(in); got != want {
-			t.Errorf("RedactPath(%q) = %q, want %q", in, got, want)
+		if got := RedactURI(httptest.NewRequest(http.MethodGet, in, nil)); got != want {
+			t.Errorf("RedactURI(%q) = %q, want %q", in, got, want)
 		}
 	}
 }
