@@ -1,0 +1,121 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/config"
+)
+
+// unusedGrace is how long connections without a running request live on when the node stops: for a client that has just
+// dialled to be answered, for HTTP/2 to tell its clients to send nothing more. It is short, as an idle node is to be
+// gone within 200 ms.
+const unusedGrace = 25 * time.Millisecond
+
+// serverOptions is what one HTTPS listener needs.
+type serverOptions struct {
+	name    string // for log and errors: "api", "meta"
+	address string
+	tls     *tls.Config
+	handler http.Handler
+	limits  *config.Config // its API* values
+	drain   time.Duration  // how long a stop waits for running requests
+	log     *slog.Logger
+}
+
+// server is one HTTPS listener: HTTP/1.1 and HTTP/2 over TLS, bounded against slow and many clients.
+type server struct {
+	name     string
+	http     *http.Server
+	listener net.Listener
+	conns    *connTracker
+	patience time.Duration
+	log      *slog.Logger
+}
+
+// newServer binds the listener; nobody is answered before run.
+func newServer(ctx context.Context, o serverOptions) (*server, error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", o.address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for %s: %w", o.name, err)
+	}
+	s := &server{name: o.name, listener: listener, patience: o.drain, log: o.log.With("component", o.name)}
+	s.conns = newConnTracker(int(o.limits.APIMaxConnections), s.log)
+	s.http = &http.Server{
+		Handler:           o.handler,
+		TLSConfig:         o.tls,
+		ReadHeaderTimeout: o.limits.APIHeaderTimeout, // also bounds the TLS handshake
+		ReadTimeout:       o.limits.APIReadTimeout,
+		WriteTimeout:      o.limits.APIWriteTimeout,
+		IdleTimeout:       o.limits.APIIdleTimeout,
+		MaxHeaderBytes:    int(o.limits.APIMaxHeaderSize), //nolint:gosec // checked to be at most 1 MB
+		ConnState:         s.conns.observe,
+		ErrorLog:          log.New(serverLog{s.log}, "", 0),
+	}
+	return s, nil
+}
+
+// addr is the bound address.
+func (s *server) addr() string { return s.listener.Addr().String() }
+
+// close unbinds the listener of a server that never ran.
+func (s *server) close(context.Context) error {
+	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("close listener: %w", err)
+	}
+	return nil
+}
+
+// run serves until ctx is done, then lets running requests finish for a while and cuts what is left.
+func (s *server) run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- s.http.ServeTLS(s.listener, "", "") }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve %s: %w", s.name, err)
+	case <-ctx.Done():
+	}
+	err := s.drain()
+	<-served
+	return err
+}
+
+// drain ends the connections: those without a request within unusedGrace, the rest when their request is answered.
+// net/http alone would wait one second for an idle HTTP/2 connection, and five for one that was opened and never used.
+func (s *server) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
+	defer cancel()
+	unused := time.AfterFunc(unusedGrace, s.conns.closeUnused)
+	defer unused.Stop()
+	err := s.http.Shutdown(ctx)
+	if err == nil {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("requests still ran after %v and were cut: %w", s.patience, err), s.http.Close())
+}
+
+// serverLog gives net/http's own messages their level: what any stranger can cause by a broken handshake is not worth a
+// line, a panic is.
+type serverLog struct{ log *slog.Logger }
+
+// Write logs one message.
+func (l serverLog) Write(p []byte) (int, error) {
+	text, level := strings.TrimSpace(string(p)), slog.LevelDebug
+	switch {
+	case strings.Contains(text, "panic serving"):
+		level = slog.LevelError
+	case strings.Contains(text, "Accept error"):
+		level = slog.LevelWarn
+	}
+	l.log.Log(context.Background(), level, "http server", "message", text)
+	return len(p), nil
+}
