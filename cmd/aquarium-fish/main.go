@@ -1,0 +1,89 @@
+// Aquarium Fish is one node of a peer-to-peer resource manager for CI. This package is where it touches the process:
+// flags, signals, standard output, the limits of the Go runtime. Everything else is in lib/app.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/app"
+	"github.com/aquarium-fish/aquarium-fish/lib/config"
+	"github.com/aquarium-fish/aquarium-fish/lib/logging"
+)
+
+// flushTimeout is how long the end of the process waits for a reader of its output that has stopped reading.
+const flushTimeout = 2 * time.Second
+
+func main() {
+	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// execute runs one command line and returns the exit code. An error that a user can mend there or in the config is
+// followed by the usage (contract 1).
+func execute(args []string, stdout, stderr io.Writer) int {
+	root := newRootCommand(stdout, stderr)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteC()
+	if err == nil {
+		return 0
+	}
+	text := fmt.Sprintf("Error: %v\n", err)
+	if failed := (runError{}); !errors.As(err, &failed) {
+		text += cmd.UsageString()
+	}
+	_, _ = io.WriteString(stderr, text) // the exit code tells it too
+	return 1
+}
+
+// runError is the failure of a node that had started: no other command line would have helped.
+type runError struct{ error }
+
+// Unwrap returns the reason.
+func (e runError) Unwrap() error { return e.error }
+
+// serve runs a node until a signal ends it.
+func serve(f *flags, stdout, stderr io.Writer) error {
+	level, err := logging.ParseLevel(f.verbosity)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends a stop that takes too long
+	keepRunningOnClosedOutput()
+
+	console := logging.NewConsole(stdout)
+	defer console.RunDetached()(flushTimeout)
+	log := slog.New(logging.NewHandler(console, logging.Options{Level: level, Timestamp: f.timestamp.value}))
+
+	cfg, warnings, err := config.Load(ctx, f.config, config.SystemHost())
+	for _, w := range warnings {
+		log.Warn("config needs attention", "reason", w)
+	}
+	if err != nil {
+		return err
+	}
+	limitRuntime(cfg)
+	log.Info("Fish starting...", "version", version(), "node", cfg.NodeName)
+	node, err := app.New(ctx, app.Options{Config: cfg, Logger: log, Console: console, Stderr: stderr})
+	if err != nil {
+		return err
+	}
+	if err := node.Run(ctx); err != nil {
+		return runError{err}
+	}
+	return nil
+}
+
+// keepRunningOnClosedOutput makes writing to a closed pipe an error instead of the end of the process: a log collector
+// that dies must not take the node along. The signal is caught rather than ignored, as children would inherit that.
+func keepRunningOnClosedOutput() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+}
