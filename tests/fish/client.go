@@ -1,0 +1,136 @@
+package fish
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// requestTimeout bounds one request of a test.
+const requestTimeout = 30 * time.Second
+
+// Client speaks the REST API as one user.
+type Client struct {
+	URL      string // https://host:port
+	User     string // empty: no credentials
+	Password string
+	HTTP     *http.Client
+
+	t testing.TB
+}
+
+// NewClient makes a client that trusts nothing but the CA in the file.
+func NewClient(url, caFile string) (Client, error) {
+	ca, err := os.ReadFile(caFile)
+	if err != nil {
+		return Client{}, fmt.Errorf("read CA: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		return Client{}, errors.New("read CA: no certificate in it")
+	}
+	transport := &http.Transport{
+		TLSClientConfig:     &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		MaxIdleConnsPerHost: 64,
+	}
+	return Client{URL: url, HTTP: &http.Client{Transport: transport, Timeout: requestTimeout}}, nil
+}
+
+// As is the same client with other credentials.
+func (c Client) As(user, password string) Client {
+	c.User, c.Password = user, password
+	return c
+}
+
+// TLS is a fresh copy of the TLS settings, for connections by hand.
+func (c Client) TLS() *tls.Config { return c.HTTP.Transport.(*http.Transport).TLSClientConfig.Clone() }
+
+// Fresh is the same client with connections of its own.
+func (c Client) Fresh() Client {
+	c.HTTP = &http.Client{
+		Transport: &http.Transport{TLSClientConfig: c.TLS(), MaxIdleConnsPerHost: 64}, Timeout: requestTimeout,
+	}
+	return c
+}
+
+// Address is the host and port of the API.
+func (c Client) Address() string { return strings.TrimPrefix(c.URL, "https://") }
+
+// Response is a whole answer.
+type Response struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Do sends one request and reads the whole answer. A body without a content
+// type is JSON.
+func (c Client) Do(ctx context.Context, method, path string, body []byte, contentType string) (Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, bytes.NewReader(body))
+	if err != nil {
+		return Response{}, fmt.Errorf("make request: %w", err)
+	}
+	if body != nil {
+		if contentType == "" {
+			contentType = "application/json"
+		}
+		req.Header.Set("Content-Type", contentType)
+	}
+	if c.User != "" {
+		req.SetBasicAuth(c.User, c.Password)
+	}
+	resp, err := c.HTTP.Do(req)
+	if err != nil {
+		return Response{}, err
+	}
+	defer func() { _ = resp.Body.Close() }() // read to its end already
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return Response{}, fmt.Errorf("read answer: %w", err)
+	}
+	return Response{resp.StatusCode, resp.Header, text}, nil
+}
+
+// Request sends JSON, if any, and returns the answer, whatever its status.
+func (c Client) Request(method, path string, body []byte) Response {
+	c.t.Helper()
+	resp, err := c.Do(c.t.Context(), method, path, body, "")
+	if err != nil {
+		c.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return resp
+}
+
+// Get fetches an object that has to be there.
+func Get[T any](c Client, path string) T {
+	c.t.Helper()
+	return decode[T](c, "GET "+path, c.Request(http.MethodGet, path, nil))
+}
+
+// Post sends a JSON text that has to be accepted.
+func Post[T any](c Client, path, body string) T {
+	c.t.Helper()
+	return decode[T](c, "POST "+path, c.Request(http.MethodPost, path, []byte(body)))
+}
+
+func decode[T any](c Client, what string, resp Response) T {
+	c.t.Helper()
+	var v T
+	if resp.Status != http.StatusOK {
+		c.t.Fatalf("%s: status %d %s, want 200", what, resp.Status, resp.Body)
+	}
+	if err := json.Unmarshal(resp.Body, &v); err != nil {
+		c.t.Fatalf("%s: %v in %s", what, err, resp.Body)
+	}
+	return v
+}
