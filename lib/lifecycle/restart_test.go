@@ -1,0 +1,223 @@
+package lifecycle_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+func TestRestartWhileAllocated(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.start()
+		app := f.apply(f.label(definition(3, 1, "")))
+		f.want(app, model.StatusAllocated)
+		f.stop()
+		if f.world.count() != 1 {
+			t.Fatal("stopping the node removed the environment")
+		}
+		f.start()
+		if got := f.entry(app).Fold.Status(); got != model.StatusAllocated {
+			t.Errorf("the first look shows %s", got)
+		}
+		if err := f.ledger.Fits(f.claim(2), drivers.Limits{CPU: 4}, 1); err == nil {
+			t.Error("the ledger forgot what runs")
+		}
+		f.recall(app)
+		f.want(app, model.StatusDeallocated)
+		f.wantNothingLeft()
+	})
+}
+
+func TestRestartFindsTheEnvironmentGone(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusAllocated)
+		f.stop()
+		clear(f.world.envs)
+		f.start()
+		f.wantDescription(app, model.StatusDeallocated, "Environment is gone")
+		f.wantNothingLeft()
+	})
+}
+
+func TestRestartThatCanNotLookIsNoAbsence(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusAllocated)
+		f.stop()
+		f.driver.before = func(_ context.Context, call string) error {
+			if call == "inspect" {
+				return errors.New("engine is not up yet")
+			}
+			return nil
+		}
+		f.start()
+		time.Sleep(time.Hour)
+		f.want(app, model.StatusAllocated)
+		if f.world.count() != 1 {
+			t.Error("an environment that could not be looked at was removed")
+		}
+		f.recall(app)
+		f.want(app, model.StatusDeallocated)
+		f.wantNothingLeft()
+	})
+}
+
+func TestRestartDuringAllocation(t *testing.T) {
+	for _, made := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, f *farm) {
+			hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+			if made {
+				f.driver.after = hang
+			} else {
+				f.driver.before = func(ctx context.Context, call string) error {
+					if call == "allocate" {
+						return hang(ctx)
+					}
+					return nil
+				}
+			}
+			f.start()
+			app := f.apply(f.label())
+			f.want(app, model.StatusElected)
+			f.stop()
+			f.driver.before, f.driver.after = nil, nil
+			f.start()
+			f.want(app, model.StatusAllocated)
+			if f.world.most != 1 {
+				t.Errorf("%d environments existed for one application", f.world.most)
+			}
+			if got := f.entry(app).Fold.Grant.Epoch; got != 1 {
+				t.Errorf("epoch is %d: an intent must be taken up, not granted again", got)
+			}
+			f.recall(app)
+			f.want(app, model.StatusDeallocated)
+			f.wantNothingLeft()
+		})
+	}
+}
+
+func TestGrantWithoutIntentIsDeclinedAndGrantedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.driver.capacity = 0
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusNew)
+		// What a node leaves that died between grant and intent.
+		_, err := f.store.Update(context.Background(), app, func(*model.Entry) (model.Change, error) {
+			return model.Change{States: []model.ApplicationState{{
+				UID: model.GrantUID(app, 1), Status: model.StatusElected, Epoch: 1,
+				Decision: &model.Decision{Winner: self},
+			}}}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.want(app, model.StatusNew)
+		f.driver.capacity = 1
+		time.Sleep(5 * time.Second)
+		f.want(app, model.StatusAllocated)
+		if got := f.entry(app).Fold; got.Grant.Epoch != 2 || got.Declined != 1 {
+			t.Errorf("fold is %+v, want epoch 2 after one decline", got)
+		}
+		f.recall(app)
+		f.want(app, model.StatusDeallocated)
+		f.wantNothingLeft()
+	})
+}
+
+func TestRestartDuringRelease(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusAllocated)
+		f.driver.before = func(_ context.Context, call string) error {
+			if call == "deallocate" {
+				return errors.New("not now")
+			}
+			return nil
+		}
+		f.recall(app)
+		f.want(app, model.StatusDeallocate)
+		f.restart()
+		f.want(app, model.StatusDeallocate)
+		f.driver.before = nil
+		time.Sleep(time.Minute)
+		f.want(app, model.StatusDeallocated)
+		f.wantNothingLeft()
+	})
+}
+
+func TestRestartAfterAFailedAllocation(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.driver.before = func(_ context.Context, call string) error {
+			if call == "allocate" || call == "deallocate" {
+				return errors.New(call + " broke")
+			}
+			return nil
+		}
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusElected)
+		f.restart()
+		f.want(app, model.StatusElected)
+		f.driver.before = nil
+		time.Sleep(time.Minute)
+		f.wantDescription(app, model.StatusError, "Driver allocate resource error:allocate broke")
+		f.wantNothingLeft()
+	})
+}
+
+func TestDriverThatComesBackLater(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusAllocated)
+		f.stop()
+		f.absent = "engine is down"
+		f.start()
+		f.want(app, model.StatusAllocated)
+		f.recall(app)
+		waiting := f.apply(f.label())
+		time.Sleep(time.Hour)
+		f.want(app, model.StatusDeallocate)
+		f.want(waiting, model.StatusNew)
+		f.absent = ""
+		f.manager.DriversChanged()
+		f.election.Wake()
+		f.want(app, model.StatusDeallocated)
+		f.want(waiting, model.StatusAllocated)
+		f.recall(waiting)
+		synctest.Wait()
+		f.wantNothingLeft()
+	})
+}
+
+func TestStrayIsRemovedAfterTwoSightings(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusAllocated)
+		f.world.envs["0123456789abcdef0123456789abcdef"] = ""
+		time.Sleep(time.Minute + time.Second)
+		if f.world.count() != 2 {
+			t.Fatal("a stray was removed at its first sighting")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if f.world.count() != 1 {
+			t.Error("the stray is still there after two sightings")
+		}
+		f.want(app, model.StatusAllocated)
+		f.recall(app)
+		f.want(app, model.StatusDeallocated)
+		f.wantNothingLeft()
+	})
+}
