@@ -1,0 +1,219 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/openapi"
+	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
+)
+
+// The prefixes and paths that are not routed by the generated server.
+const (
+	root     = "/api/v1"
+	metaRoot = "/meta/v1/"
+	pagePath = "/api/"
+	specPath = "/api/v1/openapi.yaml"
+)
+
+// Defaults of Options.
+const (
+	// DefaultBodyTimeout is enough for 64 KB over the worst line that a CI
+	// runs on, and short enough that slow clients can not pile up.
+	DefaultBodyTimeout = 20 * time.Second
+	// DefaultChunkTimeout is how long a client of a long list may take for
+	// 32 KB of it.
+	DefaultChunkTimeout = 30 * time.Second
+)
+
+// Options is what an API needs. All without a default are required.
+type Options struct {
+	// Node is the UID of this node.
+	Node model.UID
+	// LastSeen is when this node last gave a sign of life: what it shows as
+	// its own updated_at.
+	LastSeen    func() time.Time
+	Auth        Authenticator
+	Store       Store
+	Election    Election
+	Drivers     Drivers
+	Maintenance Maintenance
+	// Meta answers everything below /meta/v1/. nil: that is served elsewhere,
+	// and 404 here.
+	Meta   http.Handler
+	Logger *slog.Logger
+
+	// BodyTimeout bounds the time in which a request's body has to arrive.
+	BodyTimeout time.Duration
+	// ChunkTimeout bounds the time that a client takes for a part of a list.
+	ChunkTimeout time.Duration
+}
+
+func (o *Options) validate() error {
+	switch {
+	case o.Node == model.NilUID:
+		return errors.New("node UID is not set")
+	case o.LastSeen == nil, o.Auth == nil, o.Store == nil, o.Election == nil, o.Drivers == nil, o.Maintenance == nil,
+		o.Logger == nil:
+		return errors.New("a required option is not set")
+	case o.BodyTimeout < 0, o.ChunkTimeout < 0:
+		return errors.New("a timeout is negative")
+	}
+	o.BodyTimeout = cmp.Or(o.BodyTimeout, DefaultBodyTimeout)
+	o.ChunkTimeout = cmp.Or(o.ChunkTimeout, DefaultChunkTimeout)
+	if o.Meta == nil {
+		o.Meta = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.(*exchange).fail(http.StatusNotFound, "Not Found") //nolint:forcetypeassert // ServeHTTP made it
+		})
+	}
+	return nil
+}
+
+// API is the http.Handler of a node's API port. It relies on the server's
+// WriteTimeout to bound short answers; bodies, long lists and profiles set
+// deadlines of their own.
+type API struct {
+	auth   Authenticator
+	meta   http.Handler
+	router http.Handler
+	log    *slog.Logger
+	page   []byte // of pagePath
+	spec   []byte
+
+	idPrefix  string // of this process
+	idCounter atomic.Uint64
+}
+
+// handlers implements the generated server.
+type handlers struct {
+	Options
+	uids *model.UIDSource
+}
+
+var _ apiv1.StrictServerInterface = (*handlers)(nil)
+
+// New makes the API. It starts nothing.
+func New(o Options) (*API, error) {
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("check api options: %w", err)
+	}
+	spec := openapi.Spec()
+	page, err := renderPage(spec)
+	if err != nil {
+		return nil, fmt.Errorf("render api page: %w", err)
+	}
+	var seed [4]byte
+	_, _ = rand.Read(seed[:]) // never fails (crypto/rand documents a crash instead)
+	a := &API{
+		auth: o.Auth, meta: o.Meta, log: o.Logger.With("component", "api"), page: page, spec: spec,
+		idPrefix: hex.EncodeToString(seed[:]) + "-",
+	}
+	a.router = a.newRouter(&handlers{Options: o, uids: model.NewUIDSource(o.Node)})
+	return a, nil
+}
+
+func (a *API) newRouter(h *handlers) http.Handler {
+	strict := apiv1.NewStrictHandlerWithOptions(h, nil, apiv1.StrictHTTPServerOptions{
+		RequestErrorHandlerFunc:  a.answerBadBody,
+		ResponseErrorHandlerFunc: a.answerError,
+	})
+	mux := chi.NewRouter()
+	mux.NotFound(answerNotFound)
+	mux.MethodNotAllowed(answerNotFound) // contract 5: never 405
+	return apiv1.HandlerWithOptions(guard{strict, h.BodyTimeout}, apiv1.ChiServerOptions{
+		BaseRouter: mux, ErrorHandlerFunc: a.answerBadParameter,
+	})
+}
+
+func answerNotFound(w http.ResponseWriter, _ *http.Request) {
+	w.(*exchange).fail(http.StatusNotFound, "Not Found") //nolint:forcetypeassert // ServeHTTP made it
+}
+
+// ServeHTTP answers one request.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e := a.newExchange(w, r)
+	defer a.recovered(e, r)
+	path := r.URL.Path
+	switch {
+	case strings.HasPrefix(path, metaRoot):
+		a.meta.ServeHTTP(e, r)
+	case path == specPath && r.Method == http.MethodGet:
+		e.serveBytes("application/yaml; charset=utf-8", a.spec)
+	case path == pagePath && r.Method == http.MethodGet:
+		e.Header().Set("Content-Security-Policy", pagePolicy)
+		e.serveBytes("text/html; charset=utf-8", a.page)
+	case path == root || strings.HasPrefix(path, root+"/"):
+		a.serveRoute(e, r)
+	default:
+		e.fail(http.StatusNotFound, "Not Found")
+	}
+}
+
+// serveRoute asks for credentials before it looks where the path leads: who
+// has none does not learn which paths exist (contract 5).
+func (a *API) serveRoute(e *exchange, r *http.Request) {
+	query, badQuery := parseQuery(r.URL.RawQuery)
+	if query.Has("pretty") {
+		e.pretty = &indenter{}
+	}
+	caller, err := a.authenticate(e, r)
+	if err != nil {
+		a.refuse(e, r, err)
+		return
+	}
+	if badQuery != nil {
+		e.fail(http.StatusBadRequest, "Invalid format for the query: "+badQuery.Error())
+		return
+	}
+	e.caller = caller
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e))
+	e.request = r
+	a.router.ServeHTTP(e, r)
+}
+
+// parseQuery parses strictly: what net/http would silently drop, a filter
+// among it, is an error.
+func parseQuery(raw string) (url.Values, error) {
+	if raw == "" {
+		return nil, nil
+	}
+	return url.ParseQuery(raw)
+}
+
+func (e *exchange) serveBytes(contentType string, body []byte) {
+	h := e.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = e.Write(body) // a client that is gone has nobody to tell
+}
+
+func (h *handlers) newUID() model.UID { return h.uids.New(time.Now()) }
+
+// MetaDataGet is never routed here: everything below /meta/v1/ is Meta's.
+func (h *handlers) MetaDataGet(context.Context, apiv1.MetaDataGetRequestObject) (apiv1.MetaDataGetResponseObject, error) {
+	return nil, notFound("Not Found")
+}
+
+// MetaDataKeyGet is never routed here: everything below /meta/v1/ is Meta's.
+func (h *handlers) MetaDataKeyGet(context.Context, apiv1.MetaDataKeyGetRequestObject) (apiv1.MetaDataKeyGetResponseObject, error) {
+	return nil, notFound("Not Found")
+}
+
+// newList makes the answer of a collection.
+func newList[M, V any](h *handlers, noun string, elements iter.Seq2[M, error], convert func(M) V) list[M] {
+	return list[M]{noun, elements, func(m M) any { return convert(m) }, h.ChunkTimeout}
+}

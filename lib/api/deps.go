@@ -1,0 +1,92 @@
+package api
+
+import (
+	"context"
+	"iter"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
+)
+
+// passwordHasher makes the hash to store for a password, within a budget of
+// memory.
+type passwordHasher interface {
+	HashPassword(ctx context.Context, password string) (model.PasswordHash, error)
+}
+
+// Store is what the handlers ask of the database.
+type Store interface {
+	userStore
+	labelStore
+	applicationStore
+	resourceStore
+	mappingStore
+	nodeStore
+}
+
+type userStore interface {
+	UserByName(name string) (model.User, bool)
+	PutUser(ctx context.Context, name string, change func(old *model.User) (model.User, error)) (model.User, error)
+	DeleteUser(ctx context.Context, name string) (bool, error)
+	ListUsers(ctx context.Context, q store.Query) iter.Seq2[model.User, error]
+}
+
+type labelStore interface {
+	Label(uid model.UID) (model.Label, bool)
+	CreateLabel(ctx context.Context, l model.Label) (model.Label, error)
+	DeleteLabel(ctx context.Context, uid model.UID) (bool, error)
+	ListLabels(ctx context.Context, q store.Query) iter.Seq2[model.Label, error]
+}
+
+type applicationStore interface {
+	Application(ctx context.Context, uid model.UID) (*model.Entry, error)
+	CreateApplication(ctx context.Context, a model.Application) (*model.Entry, error)
+	Update(ctx context.Context, app model.UID, decide func(*model.Entry) (model.Change, error)) (*model.Entry, error)
+	Task(ctx context.Context, uid model.UID) (model.ApplicationTask, *model.Entry, error)
+	ListApplications(ctx context.Context, q store.Query) iter.Seq2[model.Application, error]
+	ListTasks(ctx context.Context, q store.Query) iter.Seq2[model.ApplicationTask, error]
+	ListVotes(ctx context.Context, q store.Query, open []model.Vote) iter.Seq2[model.Vote, error]
+}
+
+type resourceStore interface {
+	Resource(uid model.UID) (model.Resource, *model.Entry, bool)
+	ListResources(ctx context.Context, q store.Query) iter.Seq2[model.Resource, error]
+}
+
+type mappingStore interface {
+	PutLocation(ctx context.Context, l model.Location) (model.Location, error)
+	ListLocations(ctx context.Context, q store.Query) iter.Seq2[model.Location, error]
+	ServiceMapping(uid model.UID) (model.ServiceMapping, bool)
+	CreateServiceMapping(ctx context.Context, m model.ServiceMapping) (model.ServiceMapping, error)
+	DeleteServiceMapping(ctx context.Context, uid model.UID) (bool, error)
+	ListServiceMappings(ctx context.Context, q store.Query) iter.Seq2[model.ServiceMapping, error]
+}
+
+type nodeStore interface {
+	Node() (model.Node, bool)
+	ListNodes(ctx context.Context, q store.Query) iter.Seq2[model.Node, error]
+}
+
+// Election knows the votes that are not decided yet.
+type Election interface {
+	OpenVotes() []model.Vote
+}
+
+// Drivers knows the driver instances of this node.
+type Drivers interface {
+	Get(name string) (drivers.Driver, bool)
+}
+
+// Maintenance drains and stops the node (contract 18).
+type Maintenance interface {
+	Apply(r maintenance.Request)
+}
+
+// query is what a list asks of the store: the client's filter, and the caller
+// for whom it is restricted.
+func query(ctx context.Context, filter *string) store.Query {
+	caller := callerOf(ctx)
+	return store.Query{Filter: filter, Caller: store.Caller{Name: caller.Name, Admin: caller.IsAdmin()}}
+}

@@ -1,0 +1,318 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/auth"
+	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
+	"github.com/aquarium-fish/aquarium-fish/lib/election"
+	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
+)
+
+// What the composition root passes in fits.
+var (
+	_ Authenticator = (*auth.Authenticator)(nil)
+	_ Store         = withTask{}
+	_ Election      = (*election.Election)(nil)
+	_ Drivers       = (*drivers.Registry)(nil)
+	_ Maintenance   = (*maintenance.Keeper)(nil)
+)
+
+var testNode = model.UID{1, 2, 3, 4, 5, 6, 7, 8}
+
+// lastSeen is later than anything that a test stores.
+var lastSeen = time.Date(2100, 1, 2, 3, 4, 5, 6, time.UTC)
+
+// node is an API over a real store and real authentication, behind a real
+// HTTP server.
+type node struct {
+	store       withTask
+	server      *httptest.Server
+	maintenance recordedMaintenance
+	votes       []model.Vote
+	log         logBuffer
+}
+
+type withTask struct{ *store.Store }
+
+func (s withTask) Task(ctx context.Context, uid model.UID) (model.ApplicationTask, *model.Entry, error) {
+	for a, err := range s.ListApplications(ctx, store.Query{Caller: store.Caller{Admin: true}}) {
+		if err != nil {
+			return model.ApplicationTask{}, nil, err
+		}
+		e, err := s.Application(ctx, a.UID)
+		if err != nil {
+			return model.ApplicationTask{}, nil, err
+		}
+		for _, t := range e.Tasks {
+			if t.UID == uid {
+				return t, e, nil
+			}
+		}
+	}
+	return model.ApplicationTask{}, nil, store.ErrNotFound
+}
+
+// password is everybody's in tests: one hash for all users.
+const password = "right"
+
+func newNode(t testing.TB) *node {
+	t.Helper()
+	n := &node{}
+	log := slog.New(slog.NewTextHandler(&n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var err error
+	n.store.Store, err = store.Open(t.Context(), store.Options{Folder: t.TempDir(), Node: testNode, Logger: log})
+	if err != nil {
+		t.Fatalf("store.Open() error: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := n.store.Close(); err != nil {
+			t.Errorf("Close() error: %v", err)
+		}
+	})
+	hash := crypt.HashPassword(password)
+	for _, name := range []string{"admin", "alice", "bob"} {
+		_, err := n.store.PutUser(t.Context(), name, func(*model.User) (model.User, error) { return model.User{Hash: hash}, nil })
+		if err != nil {
+			t.Fatalf("PutUser() error: %v", err)
+		}
+	}
+	if _, err := n.store.PutNode(t.Context(), model.Node{
+		UID: testNode, Name: "node-1", Address: "127.0.0.1:8001", Pubkey: []byte("key"),
+		Definition: json.RawMessage(`{"cpu":[{"cores":2}],"host":{"os":"linux"}}`),
+	}); err != nil {
+		t.Fatalf("PutNode() error: %v", err)
+	}
+	authenticator, err := auth.New(auth.Options{Users: n.store, Log: log})
+	if err != nil {
+		t.Fatalf("auth.New() error: %v", err)
+	}
+	run(t, authenticator.Run)
+	n.server = httptest.NewServer(n.handler(t, log, authenticator))
+	t.Cleanup(n.server.Close)
+	return n
+}
+
+// run runs a component until the test ends.
+func run(t testing.TB, f func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := f(ctx); err != nil {
+			t.Errorf("Run() error: %v", err)
+		}
+	})
+	t.Cleanup(func() { cancel(); wg.Wait() })
+}
+
+func (n *node) handler(t testing.TB, log *slog.Logger, authenticator Authenticator) *API {
+	t.Helper()
+	a, err := New(Options{
+		Node: testNode, LastSeen: func() time.Time { return lastSeen }, Auth: authenticator, Store: n.store,
+		Election: n, Drivers: testDrivers{}, Maintenance: &n.maintenance, Logger: log,
+		Meta: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, "meta "+r.URL.Path)
+		}),
+		BodyTimeout: 300 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatalf("New() error: %v", err)
+	}
+	return a
+}
+
+// OpenVotes makes the node its own Election.
+func (n *node) OpenVotes() []model.Vote { return n.votes }
+
+type recordedMaintenance struct {
+	mu       sync.Mutex
+	requests []maintenance.Request
+}
+
+// Apply notes the request.
+func (m *recordedMaintenance) Apply(r maintenance.Request) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.requests = append(m.requests, r)
+}
+
+func (m *recordedMaintenance) taken() []maintenance.Request {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	requests := m.requests
+	m.requests = nil
+	return requests
+}
+
+// testDrivers knows one driver, named test, that refuses options with a key
+// "bad".
+type testDrivers struct{}
+
+// Get implements Drivers.
+func (testDrivers) Get(name string) (drivers.Driver, bool) { return picky{}, name == "test" }
+
+type picky struct{ drivers.Driver }
+
+// Validate implements the only method that is asked for.
+func (picky) Validate(d model.LabelDefinition) error {
+	if strings.Contains(string(d.Options), `"bad"`) {
+		return errors.New(`option "bad" is unknown`)
+	}
+	return nil
+}
+
+// logBuffer keeps what was logged.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String returns everything so far.
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// call is one request of a test.
+type call struct {
+	user, method, path string
+	body               string // JSON unless contentType says otherwise
+	contentType        string
+	header             map[string]string
+}
+
+// reply is what came back.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (n *node) do(t testing.TB, c call) reply {
+	t.Helper()
+	if c.method == "" {
+		c.method = http.MethodGet
+	}
+	r, err := http.NewRequestWithContext(t.Context(), c.method, n.server.URL+c.path, strings.NewReader(c.body))
+	if err != nil {
+		t.Fatalf("NewRequest(%s) error: %v", c.path, err)
+	}
+	if c.user != "" {
+		r.SetBasicAuth(c.user, password)
+	}
+	if c.body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if c.contentType != "" {
+		r.Header.Set("Content-Type", c.contentType)
+	}
+	for k, v := range c.header {
+		r.Header.Set(k, v)
+	}
+	res, err := n.server.Client().Do(r)
+	if err != nil {
+		t.Fatalf("%s %s error: %v", c.method, c.path, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("%s %s: read answer: %v", c.method, c.path, err)
+	}
+	return reply{res.StatusCode, res.Header, string(b)}
+}
+
+// get reads an answer that has to be 200 into v.
+func (n *node) get(t testing.TB, c call, v any) {
+	t.Helper()
+	r := n.do(t, c)
+	if r.status != http.StatusOK {
+		t.Fatalf("%s %s = %d %s", c.method, c.path, r.status, r.body)
+	}
+	if err := json.Unmarshal([]byte(r.body), v); err != nil {
+		t.Fatalf("%s %s answered %q: %v", c.method, c.path, r.body, err)
+	}
+}
+
+// label creates a label and returns its UID.
+func (n *node) label(t testing.TB, name string) model.UID {
+	t.Helper()
+	l, err := n.store.CreateLabel(t.Context(), model.Label{Name: name, Version: 1, Definitions: []model.LabelDefinition{{
+		Driver: "test", Options: json.RawMessage(`{}`), Resources: model.Resources{CPU: 1, RAM: 2},
+		Authentication: &model.Authentication{Username: "u", Password: "secret-login", Port: 22},
+	}}})
+	if err != nil {
+		t.Fatalf("CreateLabel() error: %v", err)
+	}
+	return l.UID
+}
+
+// application creates an application.
+func (n *node) application(t testing.TB, label model.UID, owner string) *model.Entry {
+	t.Helper()
+	e, err := n.store.CreateApplication(t.Context(), model.Application{LabelUID: label, OwnerName: owner})
+	if err != nil {
+		t.Fatalf("CreateApplication() error: %v", err)
+	}
+	return e
+}
+
+// allocate makes the application ALLOCATED.
+func (n *node) allocate(t testing.TB, e *model.Entry) *model.Entry {
+	t.Helper()
+	app := e.Application
+	return n.update(t, e, model.Change{
+		States: []model.ApplicationState{
+			{Status: model.StatusElected, Epoch: 1, UID: model.GrantUID(app.UID, 1), Decision: &model.Decision{
+				Winner: testNode, Yes: []model.Vote{{UID: model.VoteUID(app.UID, testNode, 0), ApplicationUID: app.UID, NodeUID: testNode, Rand: 7, CreatedAt: app.CreatedAt}},
+			}},
+			{Status: model.StatusAllocated, Epoch: 1, Description: "Driver allocated the resource"},
+		},
+		Allocations: []model.Allocation{{Epoch: 1, Token: fmt.Sprintf("%032x", app.UID[:]), LabelUID: app.LabelUID}},
+		Resource: &model.Resource{
+			LabelUID: app.LabelUID, NodeUID: testNode, Identifier: "test-abcdef", IPAddr: "127.0.0.1",
+			Authentication: &model.Authentication{Username: "u", Password: "p", Port: 22}, Metadata: json.RawMessage(`{"A":"<b>"}`),
+		},
+	})
+}
+
+// end makes an ALLOCATED application DEALLOCATED.
+func (n *node) end(t testing.TB, e *model.Entry) *model.Entry {
+	t.Helper()
+	a := e.Allocations[0]
+	a.ReleasedAt = time.Now()
+	return n.update(t, e, model.Change{
+		States:      []model.ApplicationState{{Status: model.StatusDeallocated, Epoch: 1}},
+		Allocations: []model.Allocation{a}, DropResource: true,
+	})
+}
+
+func (n *node) update(t testing.TB, e *model.Entry, c model.Change) *model.Entry {
+	t.Helper()
+	e, err := n.store.Update(t.Context(), e.Application.UID, func(*model.Entry) (model.Change, error) { return c, nil })
+	if err != nil {
+		t.Fatalf("Update() error: %v", err)
+	}
+	return e
+}
