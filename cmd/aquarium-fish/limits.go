@@ -14,6 +14,6 @@ func limitRuntime(cfg *config.Config) {
 		runtime.GOMAXPROCS(n)
 	}
 	if cfg.MemTarget > 0 {
-		debug.SetMemoryLimit(int64(cfg.MemTarget)) //nolint:gosec // checked to fit
+		debug.SetMemoryLimit(int64(cfg.MemTarget))
 	}
 }

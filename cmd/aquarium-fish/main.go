@@ -71,7 +71,7 @@ func serve(f *flags, stdout, stderr io.Writer) error {
 		return err
 	}
 	limitRuntime(cfg)
-	log.Info("Fish starting...", "version", version(), "node", cfg.NodeName)
+	log.Info("starting node", "version", version(), "node", cfg.NodeName)
 	node, err := app.New(ctx, app.Options{Config: cfg, Logger: log, Console: console, Stderr: stderr})
 	if err != nil {
 		return err

@@ -87,9 +87,9 @@ func TestSignalsStopTheNode(t *testing.T) {
 			if rest := n.waitFor(t, "Fish initialized"); rest != "" {
 				t.Errorf("%q follows Fish initialized, want the end of the line", rest)
 			}
-			transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // own server
+			transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 			defer transport.CloseIdleConnections()
-			resp, err := (&http.Client{Transport: transport}).Get("https://" + addr + "/") //nolint:noctx // ends with the node
+			resp, err := (&http.Client{Transport: transport}).Get("https://" + addr + "/")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -135,7 +135,7 @@ func TestTimestamps(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, date + "INFO:\tFish starting"},
+		{nil, date + "INFO:\tstarting node"},
 		{[]string{"--timestamp=true"}, date + "INFO:\t"},
 		{[]string{"--timestamp=false"}, "^INFO:\t"},
 		{[]string{"--timestamp"}, "^INFO:\t"},
@@ -203,8 +203,8 @@ func TestClosedOutputDoesNotStopTheNode(t *testing.T) {
 	}
 	_ = r.Close()
 	for i := range 3 { // each request makes a line that nobody takes, and so do those of the stop
-		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true} //nolint:gosec // own server
-		resp, err := (&http.Client{Transport: transport}).Get(fmt.Sprintf("https://%s/%d", addr, i))                  //nolint:noctx // ends with the node
+		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
+		resp, err := (&http.Client{Transport: transport}).Get(fmt.Sprintf("https://%s/%d", addr, i))
 		if err != nil {
 			t.Fatalf("request %d: %v", i, err)
 		}

@@ -82,7 +82,7 @@ func New(ctx context.Context, opts Options) (*App, error) {
 	}
 	a := &App{log: opts.Logger, failed: make(chan error, 1), quit: make(chan struct{})}
 	if err := a.setup(ctx, opts); err != nil {
-		return nil, errors.Join(err, a.Stop())
+		return nil, errors.Join(err, a.Stop()) //nolint:contextcheck // the rollback is not to be cancelled
 	}
 	return a, nil
 }
@@ -96,8 +96,8 @@ func (a *App) Start() {
 		a.startPart(p)
 	}
 	// Supervisors of the original wait for these lines as they are, without attributes (contract 4).
-	a.log.Info("API listening on: " + a.Addr())
-	a.log.Info("Fish initialized")
+	a.log.Info("API listening on: " + a.Addr()) //nolint:sloglint // given by contract 4
+	a.log.Info("Fish initialized")              //nolint:sloglint // given by contract 4
 }
 
 // startPart runs one part in its own goroutine, owned by a cleanup that cancels it and waits.
@@ -140,7 +140,7 @@ func (a *App) RequestStop() { a.quitOnce.Do(func() { close(a.quit) }) }
 // Run starts the node, waits until ctx is done, RequestStop is called or a part fails, and stops it. It returns the
 // failure, or what went wrong while stopping.
 func (a *App) Run(ctx context.Context) error {
-	a.Start()
+	a.Start() //nolint:contextcheck // the parts end in Stop, in their order, not all with ctx
 	var failure error
 	select {
 	case <-ctx.Done():
@@ -148,9 +148,9 @@ func (a *App) Run(ctx context.Context) error {
 	case failure = <-a.failed:
 		a.log.Error("node can not go on", "error", failure)
 	}
-	a.log.Info("Fish stopping...")
-	err := errors.Join(failure, a.Stop())
-	a.log.Info("Fish stopped")
+	a.log.Info("Fish stopping...")        //nolint:sloglint // given by contract 1
+	err := errors.Join(failure, a.Stop()) //nolint:contextcheck // ctx is done, the stop has a bound of its own
+	a.log.Info("Fish stopped")            //nolint:sloglint // given by contract 1
 	return err
 }
 

@@ -89,7 +89,7 @@ func get(t *testing.T, c *http.Client, url string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestNewRollsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close() //nolint:errcheck // test
+	defer taken.Close()
 	opts.Config.APIAddress = taken.Addr().String()
 	if _, err := New(t.Context(), opts); err == nil || !strings.Contains(err.Error(), "listen for api: listen tcp "+taken.Addr().String()) {
 		t.Errorf("New on a taken port = %v, want an error that names it", err)

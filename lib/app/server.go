@@ -57,7 +57,7 @@ func newServer(ctx context.Context, o serverOptions) (*server, error) {
 		ReadTimeout:       o.limits.APIReadTimeout,
 		WriteTimeout:      o.limits.APIWriteTimeout,
 		IdleTimeout:       o.limits.APIIdleTimeout,
-		MaxHeaderBytes:    int(o.limits.APIMaxHeaderSize), //nolint:gosec // checked to be at most 1 MB
+		MaxHeaderBytes:    int(o.limits.APIMaxHeaderSize),
 		ConnState:         s.conns.observe,
 		ErrorLog:          log.New(serverLog{s.log}, "", 0),
 	}
@@ -84,8 +84,8 @@ func (s *server) run(ctx context.Context) error {
 		return fmt.Errorf("serve %s: %w", s.name, err)
 	case <-ctx.Done():
 	}
-	err := s.drain()
-	<-served
+	err := s.drain() //nolint:contextcheck // ctx is done, the drain has a bound of its own
+	<-served         //nolint:errcheck // http.ErrServerClosed, as asked
 	return err
 }
 

@@ -63,7 +63,7 @@ func dial(t *testing.T, addr string) *tls.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // own server
+	conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
 	t.Cleanup(func() { _ = raw.Close() })
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	return conn
@@ -123,8 +123,8 @@ func TestStopIsQuickWithOpenConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer plain.Close()                                                                                           //nolint:errcheck // test
-	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // own server
+	defer plain.Close()
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
 	resp, _ := get(t, &http.Client{Transport: transport}, "https://"+s.addr())
 	if resp.ProtoMajor != 2 {
@@ -190,7 +190,7 @@ func TestSlowClientsAreCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close() //nolint:errcheck // test
+	defer silent.Close()
 	if !isClosed(silent) {
 		t.Error("a client without a handshake is still connected")
 	}
@@ -285,7 +285,7 @@ func TestThousandIdleConnections(t *testing.T) {
 					return
 				}
 				t.Cleanup(func() { _ = raw.Close() })
-				if err := ask(tls.Client(raw, &tls.Config{InsecureSkipVerify: true})); err != nil { //nolint:gosec // own server
+				if err := ask(tls.Client(raw, &tls.Config{InsecureSkipVerify: true})); err != nil {
 					errs <- err
 					return
 				}

@@ -123,8 +123,8 @@ func checkHost(host string) error {
 
 // checkNodeName takes what can be a file name and stand in a certificate.
 func checkNodeName(s string) error {
-	if len(s) > 200 || s == "." || s == ".." || !regexp.MustCompile(`^[!-.0-\[\]-~]+$`).MatchString(s) {
-		return errors.New("want 1 to 200 characters of ASCII, without spaces, / and \\, as it names files")
+	if len(s) > 200 || s == "." || s == ".." || !regexp.MustCompile(`^[A-Za-z0-9!#$%&'()*+,.:;<=>?@\[\]^_{|}~-]+$`).MatchString(s) {
+		return errors.New("want 1 to 200 letters, digits and signs of ASCII, no spaces, quotes or slashes, as it names files")
 	}
 	return nil
 }

@@ -79,11 +79,11 @@ func readFile(path string) (*yamlconf.Document, error) {
 	if path == "" {
 		return yamlconf.Parse(nil)
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open config file: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("read config file: %w", err)
@@ -100,7 +100,7 @@ func readFile(path string) (*yamlconf.Document, error) {
 
 // withFile puts the file's name before each of the joined errors.
 func withFile(path string, err error) error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only errors.Join itself is taken apart
+	joined, ok := err.(interface{ Unwrap() []error }) // only errors.Join itself is taken apart
 	if !ok {
 		return fmt.Errorf("config %s: %w", path, err)
 	}

@@ -46,8 +46,9 @@ func (a *AccessLog) Wrap(next http.Handler) http.Handler {
 
 // log queues one line.
 func (a *AccessLog) log(rec *recorder, r *http.Request, start time.Time) {
-	buf := a.buffers.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
-	b := append((*buf)[:0], `{"time":"`...)
+	buf := a.buffers.Get().(*[]byte)
+	b := *buf
+	b = append(b[:0], `{"time":"`...)
 	b = start.AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","id":`...)
 	b = appendJSON(b, rec.Header().Get("X-Request-Id"))

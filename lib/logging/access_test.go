@@ -62,10 +62,19 @@ func TestAccessStatus(t *testing.T) {
 	}{
 		{"nothing written", func(http.ResponseWriter, *http.Request) {}, 200},
 		{"only a body", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(nil) }, 200},
-		{"early hints first", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(404) }, 404},
-		{"twice", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); w.WriteHeader(500) }, 404},
+		{"early hints first", func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusEarlyHints)
+			w.WriteHeader(http.StatusNotFound)
+		}, 404},
+		{"twice", func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			w.WriteHeader(http.StatusInternalServerError)
+		}, 404},
 		{"panic before an answer", func(http.ResponseWriter, *http.Request) { panic("x") }, 0},
-		{"panic after the header", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); panic("x") }, 500},
+		{"panic after the header", func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusInternalServerError)
+			panic("x")
+		}, 500},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -111,7 +120,7 @@ func TestAccessKeepsTheControls(t *testing.T) {
 		}
 	})))
 	defer srv.Close()
-	if resp, err := http.Get(srv.URL); err == nil { //nolint:noctx // local server, whose handler ends it
+	if resp, err := http.Get(srv.URL); err == nil {
 		_ = resp.Body.Close()
 	}
 	for i := range 3 {

@@ -63,7 +63,7 @@ func TestConsoleGathersAccessLines(t *testing.T) {
 		if got := out.all(); got != "" {
 			t.Errorf("written %q before the delay is over, want nothing", got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if len(out.writes) != 1 || out.writes[0] != "r\nr\nr\n" {
 			t.Errorf("writes = %q, want one of three lines", out.writes)

@@ -59,13 +59,13 @@ func NewHandler(console *Console, opts Options) *Handler {
 func (h *Handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.opts.Level }
 
 // Handle prints one record.
-func (h *Handler) Handle(_ context.Context, r slog.Record) error { //nolint:gocritic // the interface passes it by value
+func (h *Handler) Handle(_ context.Context, r slog.Record) error {
 	h.console.WriteLine(h.render(r))
 	return nil
 }
 
 // render makes the line of one record.
-func (h *Handler) render(r slog.Record) []byte { //nolint:gocritic // as Handle
+func (h *Handler) render(r slog.Record) []byte {
 	b := make([]byte, 0, 256)
 	if h.opts.Timestamp {
 		b = h.appendHead(b, r.Time, r.PC)

@@ -62,7 +62,7 @@ func (b *Backoff) Next() time.Duration {
 	}
 	d = min(d, highest)
 	b.failures++
-	return d - rand.N(d/2+1) //nolint:gosec // spreading load needs no secret randomness
+	return d - rand.N(d/2+1)
 }
 
 // Failures tells how many pauses were handed out since the start or the last Reset.
