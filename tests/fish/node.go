@@ -212,7 +212,7 @@ func (n *Node) printedPassword() (string, bool) {
 	// Two pipes have no common order: the line may still be on its way.
 	timeout := time.Second
 	if n.AdminPassword != "" {
-		timeout = 50 * time.Millisecond
+		timeout = 5 * time.Millisecond
 	}
 	line, err := n.process.stderr.find(passwordLine, timeout)
 	if err != nil {
