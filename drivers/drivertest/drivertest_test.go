@@ -306,10 +306,10 @@ func troubleFlaws() []flaw {
 		}},
 		{"reads an error as absence", "cancelled calls", "with a cancelled context says Absent", func(m *memory) drivers.Driver {
 			return &override{memory: m, inspect: func(ctx context.Context, ref drivers.Ref) (drivers.Report, error) {
-				if ctx.Err() != nil {
-					return drivers.Report{}, nil
+				if ctx.Err() == nil {
+					return m.Inspect(ctx, ref)
 				}
-				return m.Inspect(ctx, ref)
+				return drivers.Report{}, nil
 			}}
 		}},
 		{"claims what is the neighbour's", "neighbour", "List() of the neighbour", func(m *memory) drivers.Driver {

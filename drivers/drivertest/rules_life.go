@@ -176,7 +176,7 @@ func byTokenAlone(b *bench) {
 	lost.Identifier = ""
 	b.wantRunning(lost, env)
 	b.remove(lost)
-	b.wantPresence(full, drivers.Absent)
+	b.wantAbsent(full)
 }
 
 func byIdentifierAlone(b *bench) {
@@ -186,7 +186,7 @@ func byIdentifierAlone(b *bench) {
 	b.wantRunning(adopted, env)
 	b.remove(adopted)
 	b.remove(adopted)
-	b.wantPresence(full, drivers.Absent)
+	b.wantAbsent(full)
 }
 
 func onlyOne(b *bench) {
@@ -218,7 +218,7 @@ func listNamesAll(b *bench) {
 		if err := b.deallocate(ref); err != nil {
 			b.Errorf("Deallocate() of what List() gave = %v, want nil", err)
 		}
-		b.wantPresence(drivers.Ref{Token: token, Definition: b.h.Definition}, drivers.Absent)
+		b.wantAbsent(drivers.Ref{Token: token, Definition: b.h.Definition})
 	}
 }
 
