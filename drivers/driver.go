@@ -169,14 +169,14 @@ type Environment struct {
 type Presence int
 
 const (
-	// Absent: nothing of it exists, and nothing will appear by itself.
+	// Absent means that nothing of it exists, and that nothing will appear by itself.
 	Absent Presence = iota
-	// Partial: something exists that is no usable environment, such as one
+	// Partial means that something exists that is no usable environment, such as one
 	// whose making was cut short.
 	Partial
-	// Running: it is usable; the report holds its Environment.
+	// Running means that it is usable; the report holds its Environment.
 	Running
-	// Ended: it ran and ended by itself; its remains are still there.
+	// Ended means that it ran and ended by itself; its remains are still there.
 	Ended
 )
 

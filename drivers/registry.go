@@ -274,12 +274,12 @@ func (r *Registry) failed(inst *instance, err error) {
 	first := inst.retries == 0
 	r.mu.Unlock()
 
-	level := slog.LevelWarn
+	log := inst.log.Warn
 	switch {
 	case known, !r.listed && !first:
-		level = slog.LevelDebug
+		log = inst.log.Debug
 	case !r.listed:
-		level = slog.LevelInfo
+		log = inst.log.Info
 	}
-	inst.log.Log(context.Background(), level, "driver is not available and will be tried again", "reason", reason)
+	log("driver is not available and will be tried again", "reason", reason)
 }
