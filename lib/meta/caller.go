@@ -133,8 +133,10 @@ func (h *Handler) choose(caller netip.Addr, matches []*model.Entry) (*model.Entr
 	var newest *model.Entry
 	for _, e := range matches {
 		if len(matches) > 1 && !isShared(e) {
-			h.notes.warn("metadata refused: several resources match one caller",
-				"address", caller.String(), "resources", len(matches))
+			if h.notes.due("several", caller.String()) {
+				h.Logger.Warn("metadata refused: several resources match one caller",
+					"address", caller, "resources", len(matches))
+			}
 			return nil, errUnknownCaller
 		}
 		if newest == nil || e.Resource.CreatedAt.After(newest.Resource.CreatedAt) {
@@ -194,7 +196,9 @@ func (h *Handler) byNeighbor(ctx context.Context, caller netip.Addr) (*model.Ent
 	}
 	neighbors, err := h.Neighbors(ctx)
 	if err != nil {
-		h.notes.warn("metadata refused: no table of neighbors", "error", err.Error())
+		if h.notes.due("neighbors") {
+			h.Logger.Warn("metadata refused: no table of neighbors", "error", err)
+		}
 		return nil, errUnknownCaller
 	}
 	mac := neighbors[caller]

@@ -106,15 +106,21 @@ func (h *Handler) render(w http.ResponseWriter, rawQuery string, entry *model.En
 		h.refuse(w, fmt.Errorf("render resource %s: %w", entry.Resource.UID, err))
 		return
 	}
-	for _, d := range dropped {
-		h.notes.warn("metadata key left out", "application", entry.Application.UID.String(), "key", d.Key, "reason", d.Reason)
-	}
+	h.noteDropped(entry.Application.UID, dropped)
 	contentType := "text/plain; charset=UTF-8"
 	if format == metadata.JSON {
 		contentType = "application/json; charset=UTF-8"
 	}
 	w.Header().Set("Content-Type", contentType)
 	_, _ = w.Write(body) // a caller that went away needs no answer
+}
+
+func (h *Handler) noteDropped(app model.UID, dropped []metadata.Drop) {
+	for _, d := range dropped {
+		if h.notes.due("dropped", app.String(), d.Key, d.Reason) {
+			h.Logger.Warn("metadata key left out", "application", app, "key", d.Key, "reason", d.Reason)
+		}
+	}
 }
 
 func query(raw string) (format metadata.Format, prefix string, err error) {

@@ -91,7 +91,7 @@ func New(o Options) (*Handler, error) {
 	if o.Neighbors == nil {
 		o.Neighbors = newNeighborCache(systemNeighbors).get
 	}
-	return &Handler{Options: o, notes: newNotes(o.Logger), changed: make(chan struct{})}, nil
+	return &Handler{Options: o, notes: newNotes(), changed: make(chan struct{})}, nil
 }
 
 // Stop sends waiting requests away, with the word to ask again, and lets no

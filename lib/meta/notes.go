@@ -1,8 +1,7 @@
 package meta
 
 import (
-	"fmt"
-	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -14,25 +13,18 @@ const (
 	maxNotes = 1000
 )
 
-// notes logs the same thing once per minute.
+// notes remembers what was logged, so that the same thing is logged once per
+// minute.
 type notes struct {
-	log *slog.Logger
-
 	mu   sync.Mutex
 	last map[string]time.Time // guarded by mu
 }
 
-func newNotes(log *slog.Logger) *notes {
-	return &notes{log: log, last: make(map[string]time.Time)}
-}
+func newNotes() *notes { return &notes{last: make(map[string]time.Time)} }
 
-func (n *notes) warn(message string, args ...any) {
-	if n.due(message+fmt.Sprint(args...), time.Now()) {
-		n.log.Warn(message, args...)
-	}
-}
-
-func (n *notes) due(key string, now time.Time) bool {
+// due reports whether it is time to log the thing, and notes that it was.
+func (n *notes) due(thing ...string) bool {
+	key, now := strings.Join(thing, "\x00"), time.Now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if last, ok := n.last[key]; ok && now.Sub(last) < noteEvery {
