@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# Builds and checks Aquarium Fish; `./build.sh help` tells how. Works with the bash 3.2 of macOS.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+binary=aquarium-fish
+main=./cmd/aquarium-fish
+lint_version=v2.15.0
+export CGO_ENABLED=0 # the product is static; only the race detector needs cgo
+# For tests as well as for the binary: compiled without -trimpath, nothing of the one could be used for the other. The
+# version is set by the linker below, so Go need not ask git, which refuses a folder of another owner.
+export GOFLAGS="-trimpath -buildvcs=false"
+
+usage() {
+	cat <<'EOF'
+./build.sh            build the binary aquarium-fish
+./build.sh test       every test that needs neither root nor a container engine (at most 5 minutes)
+./build.sh test all   what CI runs: those that do as well, and the race detector
+./build.sh bench      benchmarks
+./build.sh lint       vet, gofmt, golangci-lint
+./build.sh fmt        format the code
+./build.sh generate   generate the API's server and client from openapi/openapi.yaml
+./build.sh cross      build for every platform: linux and darwin on amd64 and arm64, windows on amd64
+EOF
+}
+
+build() {
+	local version
+	version=$(git describe --tags --always --dirty 2>/dev/null || echo unknown)
+	go build -ldflags "-s -w -X main.release=$version" -o "$binary$(go env GOEXE)" "$main"
+}
+
+# summary prints one line per package, every skipped test with its reason, and all output of a package that failed.
+summary() {
+	awk '
+		{ buffer = buffer $0 "\n" }
+		/^[ \t]+[^ ]+_test\.go:[0-9]+: / { said = $0; sub(/^[ \t]+[^ ]+_test\.go:[0-9]+: /, "", said) }
+		/^[ \t]*--- SKIP/ { print "skip\t" $3 ": " said; fflush() }
+		/^(ok|\?)[ \t]/ { print; buffer = ""; fflush() }
+		/^FAIL[ \t]/ { printf "%s", buffer; buffer = ""; fflush() }
+		END { if (buffer != "" && buffer !~ /^FAIL\n$/) printf "%s", buffer }
+	'
+}
+
+# run_tests runs go test with the given arguments.
+run_tests() {
+	go test -v "$@" 2>&1 | summary
+}
+
+# packages lists those of a group: pure (nothing of the database linked, compiled in seconds), linked (the others), or
+# system (the real binary).
+packages() {
+	go list -test -f '{{if not .ForTest}}{{.ImportPath}}{{else}}{{.ForTest}}{{end}} {{join .Deps " "}}' ./... |
+		awk -v want="$1" '
+			$1 ~ /\.test$/ { sub(/\.test$/, "", $1) }
+			{ all[$1] = 1 }
+			/ modernc\.org\/sqlite/ { linked[$1] = 1 }
+			END {
+				for (p in all) {
+					group = linked[p] ? "linked" : "pure"
+					if (p ~ /aquarium-fish\/aquarium-fish\/(tests|cmd)(\/|$)/) group = "system"
+					if (group == want) print p
+				}
+			}
+		' | sort
+}
+
+# run_group runs the tests of a group, if it has packages.
+run_group() {
+	local group=$1 list
+	shift
+	list=$(packages "$group")
+	if [ -z "$list" ]; then return; fi
+	echo "-- $group packages${1:+ ($*)}"
+	# shellcheck disable=SC2086 # one word per package
+	run_tests "$@" $list
+}
+
+# test_some runs the cheapest tests first; what it leaves out tells so in a "skip" line.
+test_some() {
+	run_group pure -timeout 3m
+	run_group linked -timeout 4m
+	run_group system -timeout 5m
+}
+
+# test_all lets tests use root and a container engine, and looks for data races.
+test_all() {
+	export AQUARIUM_TEST_ALL=1
+	run_group pure -timeout 5m
+	run_group linked -timeout 15m
+	run_group system -timeout 30m
+	export CGO_ENABLED=1
+	run_group pure -race -timeout 10m
+	run_group linked -race -timeout 20m
+}
+
+cross() {
+	local platform
+	for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64; do
+		echo "$platform"
+		GOOS=${platform%/*} GOARCH=${platform#*/} go build ./...
+	done
+	for platform in darwin/arm64 windows/amd64; do # after the build only our own code is left to check
+		GOOS=${platform%/*} GOARCH=${platform#*/} go vet ./...
+	done
+}
+
+# sources lists our Go files, committed or about to be.
+sources() {
+	git ls-files --cached --others --exclude-standard -- '*.go' | while read -r file; do
+		if [ -f "$file" ]; then echo "$file"; fi
+	done
+}
+
+check_format() {
+	local wrong
+	wrong=$(sources | xargs gofmt -l)
+	if [ -n "$wrong" ]; then
+		echo "not formatted, run ./build.sh fmt:" >&2
+		echo "$wrong" >&2
+		return 1
+	fi
+}
+
+lint() {
+	check_format
+	go vet ./...
+	PATH="$PATH:$(go env GOPATH)/bin"
+	if ! command -v golangci-lint >/dev/null; then
+		echo "golangci-lint is missing: go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$lint_version" >&2
+		return 1
+	fi
+	golangci-lint run ./...
+}
+
+case "${1:-build}" in
+build) build ;;
+test)
+	case "${2:-some}" in
+	some) test_some ;;
+	all) test_all ;;
+	*) usage >&2 && exit 2 ;;
+	esac
+	;;
+bench) go test -run '^$' -bench . -benchmem ./... ;;
+lint) lint ;;
+check-format) check_format ;;
+lint-version) echo "$lint_version" ;;
+fmt) sources | xargs gofmt -w ;;
+generate) go generate ./openapi/... ;;
+cross) cross ;;
+help | -h | --help) usage ;;
+*) usage >&2 && exit 2 ;;
+esac
