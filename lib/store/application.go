@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -76,17 +77,19 @@ func (t *tx) createApplication(a model.Application) (*model.Entry, error) {
 		return nil, fmt.Errorf("label %s: %w", a.LabelUID, ErrLabelUnknown)
 	}
 	a.UID, a.CreatedAt, a.HLC, a.Arbiter = t.store.uids.New(t.now), t.now, t.store.clock.Next(t.now), t.store.opts.Node
-	if len(a.Metadata) == 0 {
-		a.Metadata = emptyObject()
-	}
-	_, err := t.exec("INSERT INTO applications (uid, label_uid, owner_name, metadata, created_at, hlc, arbiter) VALUES (?,?,?,?,?,?,?)",
-		key(a.UID), key(a.LabelUID), a.OwnerName, rawText(a.Metadata), toNanos(a.CreatedAt), int64(a.HLC), key(a.Arbiter))
-	if err != nil {
-		return nil, fmt.Errorf("insert application: %w", err)
+	a.Metadata = orEmpty(a.Metadata)
+	if err := insertApplication(t.exec, a); err != nil {
+		return nil, err
 	}
 	return t.write(&model.Entry{Application: a}, model.Change{States: []model.ApplicationState{{
 		Status: model.StatusNew, Description: "Just created by Fish " + t.nodeName(),
 	}}})
+}
+
+func insertApplication(exec execFunc, a model.Application) error {
+	_, err := exec("INSERT INTO applications (uid, label_uid, owner_name, metadata, created_at, hlc, arbiter) VALUES (?,?,?,?,?,?,?)",
+		key(a.UID), key(a.LabelUID), a.OwnerName, rawText(a.Metadata), toNanos(a.CreatedAt), int64(a.HLC), key(a.Arbiter))
+	return exists(err, "insert application")
 }
 
 // Update changes one application: decide sees its newest entry, earlier writes
@@ -163,7 +166,7 @@ func (t *tx) writeStates(e *model.Entry, states []model.ApplicationState) error 
 	all := slices.Clone(e.States)
 	for _, s := range states {
 		t.stampState(&s, e.Application.UID)
-		if err := t.insertState(s); err != nil {
+		if err := insertState(t.exec, s); err != nil {
 			return err
 		}
 		all = append(all, s)
@@ -184,7 +187,7 @@ func (t *tx) stampState(s *model.ApplicationState, app model.UID) {
 	s.HLC = t.orNext(s.HLC)
 }
 
-func (t *tx) insertState(s model.ApplicationState) error {
+func insertState(exec execFunc, s model.ApplicationState) error {
 	var decision any
 	if s.Decision != nil {
 		text, err := toJSON(s.Decision)
@@ -193,7 +196,7 @@ func (t *tx) insertState(s model.ApplicationState) error {
 		}
 		decision = text
 	}
-	_, err := t.exec("INSERT INTO application_states "+
+	_, err := exec("INSERT INTO application_states "+
 		"(uid, application_uid, status, description, created_at, hlc, epoch, node_uid, decision) VALUES (?,?,?,?,?,?,?,?,?)",
 		key(s.UID), key(s.ApplicationUID), string(s.Status), s.Description, toNanos(s.CreatedAt), int64(s.HLC), s.Epoch,
 		key(s.NodeUID), decision)
@@ -206,11 +209,15 @@ func (t *tx) writeClosed(old, e *model.Entry) error {
 	if old.Done() == e.Done() {
 		return nil
 	}
-	var closed any
+	var closed time.Time
 	if e.Done() {
-		closed = toNanos(t.now)
+		closed = t.now
 	}
-	if _, err := t.exec("UPDATE applications SET closed_at = ? WHERE uid = ?", closed, key(e.Application.UID)); err != nil {
+	return putClosed(t.exec, e.Application.UID, closed)
+}
+
+func putClosed(exec execFunc, app model.UID, at time.Time) error {
+	if _, err := exec("UPDATE applications SET closed_at = ? WHERE uid = ?", toNanos(at), key(app)); err != nil {
 		return fmt.Errorf("close application: %w", err)
 	}
 	return nil

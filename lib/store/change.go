@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -8,6 +9,9 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
+
+// execFunc runs a statement that writes.
+type execFunc func(query string, args ...any) (sql.Result, error)
 
 func emptyObject() json.RawMessage { return json.RawMessage("{}") }
 
@@ -55,7 +59,7 @@ func (t *tx) writeAllocations(e *model.Entry, allocations []model.Allocation) er
 			a.ReleasedAt = stamp(a.ReleasedAt)
 		}
 		a.Metadata, a.LabelMetadata = orEmpty(a.Metadata), orEmpty(a.LabelMetadata)
-		if err := t.putAllocation(a); err != nil {
+		if err := putAllocation(t.exec, a); err != nil {
 			return err
 		}
 		all = put(all, a, func(b model.Allocation) bool { return b.Epoch == a.Epoch })
@@ -80,12 +84,12 @@ func orEmpty(m json.RawMessage) json.RawMessage {
 	return m
 }
 
-func (t *tx) putAllocation(a model.Allocation) error {
+func putAllocation(exec execFunc, a model.Allocation) error {
 	definition, err := toJSON(a.Definition)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec("INSERT OR REPLACE INTO allocations (application_uid, epoch, node_uid, token, meta_token, label_uid, "+
+	_, err = exec("INSERT OR REPLACE INTO allocations (application_uid, epoch, node_uid, token, meta_token, label_uid, "+
 		"definition_index, definition, metadata, label_metadata, identifier, failure, created_at, released_at) "+
 		"VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		key(a.ApplicationUID), a.Epoch, key(a.NodeUID), a.Token, a.MetaToken, key(a.LabelUID), a.DefinitionIndex, definition,
@@ -107,7 +111,7 @@ func (t *tx) writeTasks(e *model.Entry, tasks []model.ApplicationTask) error {
 			task.CreatedAt, task.HLC = all[i].CreatedAt, all[i].HLC
 		}
 		t.stampTask(&task, e.Application.UID)
-		if err := t.putTask(task); err != nil {
+		if err := putTask(t.exec, task); err != nil {
 			return err
 		}
 		if i >= 0 {
@@ -129,8 +133,8 @@ func (t *tx) stampTask(task *model.ApplicationTask, app model.UID) {
 	task.Options, task.Result = orEmpty(task.Options), orEmpty(task.Result)
 }
 
-func (t *tx) putTask(task model.ApplicationTask) error {
-	_, err := t.exec(`INSERT INTO application_tasks (uid, application_uid, task, "when", options, result, created_at, updated_at, hlc) `+
+func putTask(exec execFunc, task model.ApplicationTask) error {
+	_, err := exec(`INSERT INTO application_tasks (uid, application_uid, task, "when", options, result, created_at, updated_at, hlc) `+
 		"VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (uid) DO UPDATE SET "+
 		`task = excluded.task, "when" = excluded."when", options = excluded.options, result = excluded.result, updated_at = excluded.updated_at`,
 		key(task.UID), key(task.ApplicationUID), task.Task, task.When, rawText(task.Options), rawText(task.Result),
@@ -165,7 +169,7 @@ func (t *tx) writeResource(e *model.Entry, c model.Change) error {
 	if next == nil {
 		return nil
 	}
-	return t.putResource(*next)
+	return putResource(t.exec, *next)
 }
 
 func (t *tx) stampResource(r *model.Resource, e *model.Entry) {
@@ -183,7 +187,7 @@ func (t *tx) stampResource(r *model.Resource, e *model.Entry) {
 	r.CreatedAt, r.UpdatedAt, r.HLC = t.orNow(r.CreatedAt), t.now, t.orNext(r.HLC)
 }
 
-func (t *tx) putResource(r model.Resource) error {
+func putResource(exec execFunc, r model.Resource) error {
 	var authentication any
 	if r.Authentication != nil {
 		text, err := toJSON(r.Authentication)
@@ -192,7 +196,7 @@ func (t *tx) putResource(r model.Resource) error {
 		}
 		authentication = text
 	}
-	_, err := t.exec("INSERT OR REPLACE INTO resources (uid, application_uid, label_uid, node_uid, definition_index, identifier, "+
+	_, err := exec("INSERT OR REPLACE INTO resources (uid, application_uid, label_uid, node_uid, definition_index, identifier, "+
 		"ip_addr, hw_addr, authentication, metadata, created_at, updated_at, hlc) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		key(r.UID), key(r.ApplicationUID), key(r.LabelUID), key(r.NodeUID), r.DefinitionIndex, r.Identifier, r.IPAddr, r.HWAddr,
 		authentication, rawText(r.Metadata), toNanos(r.CreatedAt), toNanos(r.UpdatedAt), int64(r.HLC))

@@ -4,14 +4,21 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // fileName is the database's name in its folder (contract 3).
 const fileName = "sqlite.db"
 
-// Pragmas of every connection. busy_timeout covers a checkpoint on another
-// connection; cache_size is KiB, small because what is hot is in our memory.
-const commonPragmas = "&_pragma=busy_timeout(5000)&_pragma=cache_size(-4000)&_pragma=temp_store(MEMORY)"
+// busyTimeout is how long a connection waits for a lock of another, such as a
+// checkpoint's.
+const busyTimeout = 5 * time.Second
+
+// commonPragmas are those of every connection. cache_size is in KiB, and small
+// because what is hot is in our own memory.
+func commonPragmas() string {
+	return fmt.Sprintf("&_pragma=busy_timeout(%d)&_pragma=cache_size(-4000)&_pragma=temp_store(MEMORY)", busyTimeout.Milliseconds())
+}
 
 // writerDSN opens for writing: auto_vacuum has to come before the first table
 // and WAL. Without immediate transactions a read-then-write fails with
@@ -19,13 +26,13 @@ const commonPragmas = "&_pragma=busy_timeout(5000)&_pragma=cache_size(-4000)&_pr
 func writerDSN(path string) string {
 	return uri(path) + "?_txlock=immediate&_pragma=auto_vacuum(INCREMENTAL)&_pragma=journal_mode(WAL)" +
 		"&_pragma=synchronous(FULL)&_pragma=fullfsync(1)&_pragma=checkpoint_fullfsync(1)" +
-		fmt.Sprintf("&_pragma=wal_autocheckpoint(%d)", autoCheckpointPages) + commonPragmas
+		fmt.Sprintf("&_pragma=wal_autocheckpoint(%d)", autoCheckpointPages) + commonPragmas()
 }
 
 // readerDSN opens for reading, by pragma and not by mode=ro: that could not
 // recover a left -wal.
 func readerDSN(path string) string {
-	return uri(path) + "?_pragma=query_only(1)" + commonPragmas
+	return uri(path) + "?_pragma=query_only(1)" + commonPragmas()
 }
 
 // uri names a file as SQLite's URI. The folder is named after the node's

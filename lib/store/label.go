@@ -56,13 +56,17 @@ func (t *tx) createLabel(l model.Label) (model.Label, error) {
 	if err != nil {
 		return l, fmt.Errorf("label definitions: %w", err)
 	}
-	_, err = t.exec("INSERT INTO labels ("+labelColumns+") VALUES (?,?,?,?,?,?,?)",
-		key(l.UID), l.Name, l.Version, definitions, rawText(l.Metadata), toNanos(l.CreatedAt), int64(l.HLC))
-	if err != nil {
-		return l, fmt.Errorf("insert label: %w", err)
+	if err := insertLabel(t.exec, l, definitions); err != nil {
+		return l, err
 	}
 	t.then(Key{Kind: KindLabel, UID: l.UID}, func() { t.labels.changed[l.UID] = &l })
 	return l, nil
+}
+
+func insertLabel(exec execFunc, l model.Label, definitions string) error {
+	_, err := exec("INSERT INTO labels ("+labelColumns+") VALUES (?,?,?,?,?,?,?)",
+		key(l.UID), l.Name, l.Version, definitions, rawText(l.Metadata), toNanos(l.CreatedAt), int64(l.HLC))
+	return exists(err, "insert label")
 }
 
 // DeleteLabel removes a label, and reports whether there was one.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"iter"
@@ -91,10 +92,22 @@ func (s *Store) condition(table string, allowed filter.Columns, q Query) (cond s
 		s.log.Warn("filter rejected", "list", table, "user", q.Caller.Name, "error", err)
 	}
 	if err != nil {
-		err = fmt.Errorf("filter %s: %w", table, err)
+		return "", nil, fmt.Errorf("filter %s: %w", table, err)
 	}
-	return cond, args, err
+	for i, arg := range args {
+		if b, ok := arg.([]byte); ok {
+			args[i] = blob(b)
+		}
+	}
+	return cond, args, nil
 }
+
+// blob keeps GORM from taking bytes for a list of numbers where it meets them
+// after a parenthesis.
+type blob []byte
+
+// Value implements driver.Valuer.
+func (b blob) Value() (driver.Value, error) { return []byte(b), nil }
 
 func readPage[T any](ctx context.Context, s *Store, l listing[T], after []any, cond string, args []any) (_ []T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)

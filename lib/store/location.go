@@ -32,10 +32,8 @@ func (s *Store) PutLocation(ctx context.Context, l model.Location) (model.Locati
 		}
 		put := l
 		put.CreatedAt, put.HLC = t.now, t.store.clock.Next(t.now)
-		_, err := t.exec("INSERT INTO locations ("+locationColumns+") VALUES (?,?,?,?)",
-			put.Name, put.Description, toNanos(put.CreatedAt), int64(put.HLC))
-		if err != nil {
-			return fmt.Errorf("insert location: %w", err)
+		if err := insertLocation(t.exec, put); err != nil {
+			return err
 		}
 		t.then(Key{Kind: KindLocation, Name: put.Name}, func() { t.locations.changed[put.Name] = &put })
 		created = put
@@ -45,4 +43,10 @@ func (s *Store) PutLocation(ctx context.Context, l model.Location) (model.Locati
 		return model.Location{}, err
 	}
 	return created, nil
+}
+
+func insertLocation(exec execFunc, l model.Location) error {
+	_, err := exec("INSERT INTO locations ("+locationColumns+") VALUES (?,?,?,?)",
+		l.Name, l.Description, toNanos(l.CreatedAt), int64(l.HLC))
+	return exists(err, "insert location")
 }

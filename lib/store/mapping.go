@@ -44,13 +44,17 @@ func (t *tx) createMapping(m model.ServiceMapping) (model.ServiceMapping, error)
 		return m, fmt.Errorf("mapping of service %q: %w", m.Service, ErrExists)
 	}
 	m.UID, m.CreatedAt, m.HLC = t.store.uids.New(t.now), t.now, t.store.clock.Next(t.now)
-	_, err := t.exec("INSERT INTO service_mappings ("+mappingColumns+") VALUES (?,?,?,?,?,?,?)",
-		key(m.UID), key(m.ApplicationUID), m.LocationName, m.Service, m.Redirect, toNanos(m.CreatedAt), int64(m.HLC))
-	if err != nil {
-		return m, fmt.Errorf("insert service mapping: %w", err)
+	if err := insertMapping(t.exec, m); err != nil {
+		return m, err
 	}
 	t.then(Key{Kind: KindServiceMapping, UID: m.UID}, func() { t.mappings.changed[m.UID] = &m })
 	return m, nil
+}
+
+func insertMapping(exec execFunc, m model.ServiceMapping) error {
+	_, err := exec("INSERT INTO service_mappings ("+mappingColumns+") VALUES (?,?,?,?,?,?,?)",
+		key(m.UID), key(m.ApplicationUID), m.LocationName, m.Service, m.Redirect, toNanos(m.CreatedAt), int64(m.HLC))
+	return exists(err, "insert service mapping")
 }
 
 // DeleteServiceMapping removes a service mapping, and reports whether there

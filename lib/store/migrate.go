@@ -3,15 +3,20 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/go-gormigrate/gormigrate/v2"
 	"gorm.io/gorm"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // migrationTable is where gormigrate notes what was done.
 const migrationTable = "migrations"
+
+var errForeign = errors.New("it is no database of Aquarium Fish; move it away")
 
 // migrations is append-only: one that was released never changes, and none is
 // AutoMigrate, whose meaning moves with the types. schema.sql is what they
@@ -25,7 +30,19 @@ func (s *Store) migrations() []*gormigrate.Migration {
 // migrate brings the database to the newest schema in one transaction: a crash
 // leaves it as it was.
 func (s *Store) migrate(ctx context.Context) error {
-	if err := s.refuseNewer(ctx); err != nil {
+	found, err := s.shape(ctx)
+	if err != nil {
+		return err
+	}
+	switch found {
+	case shapeForeign:
+		return errForeign
+	case shapeOurs:
+		err = s.refuseNewer(ctx)
+	case shapeOld:
+		err = s.copyOld(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	db, err := openGorm(s.writers)
@@ -36,28 +53,36 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := gormigrate.New(db.WithContext(ctx), options, s.migrations()).Migrate(); err != nil {
 		return fmt.Errorf("migrate database: %w", err)
 	}
-	return nil
+	return s.shrink(ctx)
 }
 
-func (s *Store) migrateStart(db *gorm.DB) error {
-	for _, statement := range schemaStart {
-		if err := db.Exec(statement).Error; err != nil {
+// migrateStart makes the schema; where it finds a database of v0.7, it moves
+// all of it over.
+func (s *Store) migrateStart(tx *gorm.DB) error {
+	ctx, db := tx.Statement.Context, conn(tx.Statement.ConnPool)
+	exec := func(query string, args ...any) (sql.Result, error) { return db.ExecContext(ctx, query, args...) }
+	tables, err := column[string](ctx, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> ?", migrationTable)
+	if err != nil {
+		return err
+	}
+	if err := renameOld(ctx, db); err != nil {
+		return err
+	}
+	for _, statement := range schemaStart() {
+		if _, err := exec(statement); err != nil {
 			return err
 		}
 	}
-	return nil
+	if shapeOf(tables) != shapeOld {
+		return nil
+	}
+	a := &adoption{store: s, db: db, exec: exec, now: s.stamp(), labels: make(map[model.UID]model.Label)}
+	return a.convert(ctx)
 }
 
 // refuseNewer fails with ErrNewer if the database has a migration that this
 // program does not know.
 func (s *Store) refuseNewer(ctx context.Context) error {
-	tables, err := column[string](ctx, s.writers, "SELECT name FROM sqlite_master WHERE type = 'table'")
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(tables, migrationTable) {
-		return nil
-	}
 	done, err := column[string](ctx, s.writers, "SELECT id FROM "+migrationTable)
 	if err != nil {
 		return err
@@ -80,4 +105,9 @@ func column[T any](ctx context.Context, db querier, query string, args ...any) (
 // querier is what can be read from: a pool, a connection, a transaction.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// execer is what can be written to.
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }

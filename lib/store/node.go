@@ -57,12 +57,16 @@ func (t *tx) putNode(n model.Node) (model.Node, error) {
 	} else if same, ok := t.nodes.get(n.UID); ok { // it was renamed
 		n.CreatedAt = same.CreatedAt
 	}
-	_, err := t.exec("INSERT OR REPLACE INTO nodes ("+nodeColumns+") VALUES (?,?,?,?,?,?,?,?,?)",
-		key(n.UID), n.Name, n.Address, n.LocationName, n.Pubkey, rawText(n.Definition), toNanos(n.CreatedAt), toNanos(n.UpdatedAt),
-		int64(n.HLC))
-	if err != nil {
-		return n, fmt.Errorf("put node: %w", err)
+	if err := insertNode(t.exec, n); err != nil {
+		return n, err
 	}
 	t.then(Key{Kind: KindNode, UID: n.UID}, func() { t.nodes.changed[n.UID] = &n })
 	return n, nil
+}
+
+func insertNode(exec execFunc, n model.Node) error {
+	_, err := exec("INSERT OR REPLACE INTO nodes ("+nodeColumns+") VALUES (?,?,?,?,?,?,?,?,?)",
+		key(n.UID), n.Name, n.Address, n.LocationName, n.Pubkey, rawText(n.Definition), toNanos(n.CreatedAt), toNanos(n.UpdatedAt),
+		int64(n.HLC))
+	return exists(err, "insert node")
 }

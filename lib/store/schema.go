@@ -1,16 +1,17 @@
 package store
 
-// schemaStart is the first migration's schema. Once released it never changes;
+// schemaStart returns the first migration's schema. Once released it never changes;
 // what comes later is a migration of its own. Keys are 16-byte blobs, times
 // Unix nanoseconds, JSON is text as it was written. There are no foreign keys
 // and few unique names: in a cluster rows arrive in any order, and two nodes
 // may have used one name.
-var schemaStart = []string{
-	`CREATE TABLE meta (
+func schemaStart() []string {
+	return []string{
+		`CREATE TABLE meta (
   key TEXT NOT NULL PRIMARY KEY,
   value INTEGER NOT NULL
 ) WITHOUT ROWID`,
-	`CREATE TABLE users (
+		`CREATE TABLE users (
   name TEXT NOT NULL PRIMARY KEY,
   algo TEXT NOT NULL,
   prop_memory INTEGER NOT NULL,
@@ -22,7 +23,7 @@ var schemaStart = []string{
   updated_at INTEGER NOT NULL,
   hlc INTEGER NOT NULL
 )`,
-	`CREATE TABLE nodes (
+		`CREATE TABLE nodes (
   uid BLOB NOT NULL PRIMARY KEY,
   name TEXT NOT NULL,
   address TEXT NOT NULL,
@@ -33,7 +34,7 @@ var schemaStart = []string{
   updated_at INTEGER NOT NULL,
   hlc INTEGER NOT NULL
 )`,
-	`CREATE TABLE labels (
+		`CREATE TABLE labels (
   uid BLOB NOT NULL PRIMARY KEY,
   name TEXT NOT NULL,
   version INTEGER NOT NULL,
@@ -42,7 +43,7 @@ var schemaStart = []string{
   created_at INTEGER NOT NULL,
   hlc INTEGER NOT NULL
 )`,
-	`CREATE TABLE applications (
+		`CREATE TABLE applications (
   uid BLOB NOT NULL PRIMARY KEY,
   label_uid BLOB NOT NULL,
   owner_name TEXT NOT NULL,
@@ -52,11 +53,11 @@ var schemaStart = []string{
   arbiter BLOB NOT NULL,
   closed_at INTEGER
 )`,
-	`CREATE INDEX applications_open ON applications (hlc, uid) WHERE closed_at IS NULL`,
-	`CREATE INDEX applications_closed ON applications (closed_at) WHERE closed_at IS NOT NULL`,
-	`CREATE INDEX applications_order ON applications (hlc, uid)`,
-	`CREATE INDEX applications_owner ON applications (owner_name, hlc, uid)`,
-	`CREATE TABLE application_states (
+		`CREATE INDEX applications_open ON applications (hlc, uid) WHERE closed_at IS NULL`,
+		`CREATE INDEX applications_closed ON applications (closed_at) WHERE closed_at IS NOT NULL`,
+		`CREATE INDEX applications_order ON applications (hlc, uid)`,
+		`CREATE INDEX applications_owner ON applications (owner_name, hlc, uid)`,
+		`CREATE TABLE application_states (
   id INTEGER PRIMARY KEY,
   uid BLOB NOT NULL UNIQUE,
   application_uid BLOB NOT NULL,
@@ -68,9 +69,9 @@ var schemaStart = []string{
   node_uid BLOB NOT NULL,
   decision TEXT
 )`,
-	`CREATE INDEX application_states_application ON application_states (application_uid)`,
-	`CREATE INDEX application_states_decided ON application_states (id) WHERE decision IS NOT NULL`,
-	`CREATE TABLE application_tasks (
+		`CREATE INDEX application_states_application ON application_states (application_uid)`,
+		`CREATE INDEX application_states_decided ON application_states (id) WHERE decision IS NOT NULL`,
+		`CREATE TABLE application_tasks (
   uid BLOB NOT NULL PRIMARY KEY,
   application_uid BLOB NOT NULL,
   task TEXT NOT NULL,
@@ -81,8 +82,8 @@ var schemaStart = []string{
   updated_at INTEGER NOT NULL,
   hlc INTEGER NOT NULL
 )`,
-	`CREATE INDEX application_tasks_application ON application_tasks (application_uid, hlc, uid)`,
-	`CREATE TABLE allocations (
+		`CREATE INDEX application_tasks_application ON application_tasks (application_uid, hlc, uid)`,
+		`CREATE TABLE allocations (
   application_uid BLOB NOT NULL,
   epoch INTEGER NOT NULL,
   node_uid BLOB NOT NULL,
@@ -99,8 +100,8 @@ var schemaStart = []string{
   released_at INTEGER,
   PRIMARY KEY (application_uid, epoch)
 )`,
-	`CREATE INDEX allocations_open ON allocations (application_uid) WHERE released_at IS NULL`,
-	`CREATE TABLE resources (
+		`CREATE INDEX allocations_open ON allocations (application_uid) WHERE released_at IS NULL`,
+		`CREATE TABLE resources (
   uid BLOB NOT NULL PRIMARY KEY,
   application_uid BLOB NOT NULL,
   label_uid BLOB NOT NULL,
@@ -115,15 +116,15 @@ var schemaStart = []string{
   updated_at INTEGER NOT NULL,
   hlc INTEGER NOT NULL
 )`,
-	`CREATE INDEX resources_application ON resources (application_uid)`,
-	`CREATE INDEX resources_order ON resources (hlc, uid)`,
-	`CREATE TABLE locations (
+		`CREATE INDEX resources_application ON resources (application_uid)`,
+		`CREATE INDEX resources_order ON resources (hlc, uid)`,
+		`CREATE TABLE locations (
   name TEXT NOT NULL PRIMARY KEY,
   description TEXT NOT NULL,
   created_at INTEGER NOT NULL,
   hlc INTEGER NOT NULL
 )`,
-	`CREATE TABLE service_mappings (
+		`CREATE TABLE service_mappings (
   uid BLOB NOT NULL PRIMARY KEY,
   application_uid BLOB NOT NULL,
   location_name TEXT NOT NULL,
@@ -132,6 +133,7 @@ var schemaStart = []string{
   created_at INTEGER NOT NULL,
   hlc INTEGER NOT NULL
 )`,
-	`CREATE INDEX service_mappings_application ON service_mappings (application_uid)`,
-	`INSERT INTO meta (key, value) VALUES ('hlc', 0)`,
+		`CREATE INDEX service_mappings_application ON service_mappings (application_uid)`,
+		`INSERT INTO meta (key, value) VALUES ('hlc', 0)`,
+	}
 }

@@ -80,7 +80,11 @@ type Store struct {
 	readers    *sql.DB
 	lists      *gorm.DB // over readers
 
-	requests  chan *request
+	requests   chan *request
+	jobs       chan func()   // for the writer, between two batches
+	commits    atomic.Uint64 // how many COMMITs there were
+	maintained atomic.Uint64 // commits at the last maintenance
+
 	health    atomic.Pointer[error] // nil while the database takes writes
 	closing   chan struct{}
 	stopped   chan struct{} // closed when the writer has ended
@@ -102,7 +106,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{
 		opts: o, log: o.Logger, path: filepath.Join(o.Folder, fileName), memory: newMemory(), feed: newFeed(),
 		uids: model.NewUIDSource(o.Node), crash: crash, statements: make(map[string]*sql.Stmt),
-		requests: make(chan *request, maxQueued), closing: make(chan struct{}), stopped: make(chan struct{}),
+		requests: make(chan *request, maxQueued), jobs: make(chan func()), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(explain(s.path, err), s.closePools())

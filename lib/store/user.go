@@ -54,14 +54,18 @@ func (t *tx) putUser(name string, change func(*model.User) (model.User, error)) 
 	if old != nil {
 		u.CreatedAt = old.CreatedAt
 	}
-	_, err = t.exec("INSERT OR REPLACE INTO users ("+userColumns+") VALUES (?,?,?,?,?,?,?,?,?,?)",
-		u.Name, u.Hash.Algo, u.Hash.Memory, u.Hash.Iterations, u.Hash.Threads, u.Hash.Salt, u.Hash.Hash,
-		toNanos(u.CreatedAt), toNanos(u.UpdatedAt), int64(u.HLC))
-	if err != nil {
-		return u, fmt.Errorf("put user: %w", err)
+	if err := insertUser(t.exec, u); err != nil {
+		return u, err
 	}
 	t.then(Key{Kind: KindUser, Name: name}, func() { t.users.changed[name] = &u })
 	return u, nil
+}
+
+func insertUser(exec execFunc, u model.User) error {
+	_, err := exec("INSERT OR REPLACE INTO users ("+userColumns+") VALUES (?,?,?,?,?,?,?,?,?,?)",
+		u.Name, u.Hash.Algo, u.Hash.Memory, u.Hash.Iterations, u.Hash.Threads, u.Hash.Salt, u.Hash.Hash,
+		toNanos(u.CreatedAt), toNanos(u.UpdatedAt), int64(u.HLC))
+	return exists(err, "insert user")
 }
 
 // DeleteUser removes a user, and reports whether there was one. The user's

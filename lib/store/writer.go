@@ -65,6 +65,8 @@ func (s *Store) write() {
 		select {
 		case r := <-s.requests:
 			s.commit(s.gather(r))
+		case job := <-s.jobs:
+			job()
 		case <-s.probeTimer():
 			s.probe()
 		case <-s.closing:
@@ -107,6 +109,7 @@ func (s *Store) commit(requests []*request) {
 		return
 	}
 	if b.begun {
+		s.commits.Add(1)
 		s.setHealth(nil)
 	}
 	s.memory.apply(b)

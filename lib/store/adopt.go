@@ -1,0 +1,240 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// oldPrefix marks the tables of v0.7 while they are being adopted.
+const oldPrefix = "v07_"
+
+// oldTables are the tables of v0.7 (contract 31).
+var oldTables = [...]string{
+	"users", "nodes", "labels", "applications", "application_states", "application_tasks", "resources", "resource_accesses",
+	"votes", "locations", "service_mappings",
+}
+
+// shape is what a database file holds.
+type shape int
+
+const (
+	shapeEmpty shape = iota
+	shapeOurs
+	shapeOld // v0.7
+	shapeForeign
+)
+
+// shapeOf tells by the tables. gormigrate's own comes first and last.
+func shapeOf(tables []string) shape {
+	has := func(name string) bool { return slices.Contains(tables, name) }
+	switch {
+	case has(migrationTable):
+		return shapeOurs
+	case len(tables) == 0:
+		return shapeEmpty
+	case has("users") && has("nodes") && has("labels") && has("applications") && has("application_states") && has("resources"):
+		return shapeOld
+	}
+	return shapeForeign
+}
+
+func (s *Store) shape(ctx context.Context) (shape, error) {
+	tables, err := column[string](ctx, s.writers, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite@_%' ESCAPE '@'")
+	if err != nil {
+		return 0, err
+	}
+	return shapeOf(tables), nil
+}
+
+// copyOld leaves a dated copy of a v0.7 database beside it, for going back.
+func (s *Store) copyOld(ctx context.Context) error {
+	final := s.path + ".v0.7-" + s.stamp().Format("20060102T150405Z")
+	half := s.path + ".v0.7-copying"
+	if err := os.Remove(half); err != nil && !errors.Is(err, os.ErrNotExist) { // of an attempt that was cut short
+		return fmt.Errorf("remove half a copy: %w", err)
+	}
+	if _, err := s.writers.ExecContext(ctx, "VACUUM INTO ?", half); err != nil {
+		return errors.Join(fmt.Errorf("copy the v0.7 database to %s: %w", half, err), os.RemoveAll(half))
+	}
+	if err := syncFile(half); err != nil {
+		return err
+	}
+	if err := os.Rename(half, final); err != nil {
+		return fmt.Errorf("name the copy: %w", err)
+	}
+	if err := syncFolder(filepath.Dir(final)); err != nil {
+		return err
+	}
+	s.log.Info("adopting a v0.7 database", "copy", final)
+	return nil
+}
+
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("sync file: %w", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("sync file: %w", err)
+	}
+	return nil
+}
+
+// adoption converts a v0.7 database inside of one transaction.
+type adoption struct {
+	store *Store
+	db    conn
+	now   time.Time
+	exec  execFunc
+
+	labels  map[model.UID]model.Label
+	last    model.HLC // the newest clock reading given
+	dropped int       // rows that mean nothing: no application, unknown status
+}
+
+// conn is what a transaction offers.
+type conn interface {
+	querier
+	execer
+}
+
+// renameOld gets the tables of v0.7 out of the way of ours.
+func renameOld(ctx context.Context, db conn) error {
+	have, err := column[string](ctx, db, "SELECT name FROM sqlite_master WHERE type = 'table'")
+	if err != nil {
+		return err
+	}
+	for _, table := range oldTables {
+		if !slices.Contains(have, table) {
+			continue
+		}
+		if _, err := db.ExecContext(ctx, "ALTER TABLE "+table+" RENAME TO "+oldPrefix+table); err != nil {
+			return fmt.Errorf("rename %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+// convert fills our tables from those of v0.7 and drops the latter.
+func (a *adoption) convert(ctx context.Context) error {
+	have, err := column[string](ctx, a.db, "SELECT substr(name, ?) FROM sqlite_master WHERE type = 'table' AND name GLOB ?",
+		len(oldPrefix)+1, oldPrefix+"*")
+	if err != nil {
+		return err
+	}
+	for _, step := range [...]struct {
+		table   string
+		convert func(context.Context) error
+	}{
+		{"users", a.users}, {"nodes", a.nodes}, {"labels", a.labelRows}, {"locations", a.locations},
+		{"service_mappings", a.mappings}, {"applications", a.applications},
+	} {
+		if !slices.Contains(have, step.table) {
+			continue
+		}
+		if err := step.convert(ctx); err != nil {
+			return fmt.Errorf("adopt %s: %w", step.table, err)
+		}
+	}
+	for _, table := range have {
+		if _, err := a.exec("DROP TABLE " + oldPrefix + table); err != nil {
+			return fmt.Errorf("drop old %s: %w", table, err)
+		}
+	}
+	if a.dropped > 0 {
+		a.store.log.Warn("some rows of the v0.7 database belong to nothing and were left in the copy", "rows", a.dropped)
+	}
+	_, err = a.exec("UPDATE meta SET value = ? WHERE key = 'hlc'", int64(a.last))
+	return err
+}
+
+// clock makes a reading from a time of v0.7.
+func (a *adoption) clock(t time.Time) model.HLC {
+	reading := model.HLC(t.UnixNano())
+	a.last = max(a.last, reading)
+	return reading
+}
+
+// shrink gives a database that was made without it the ability to return
+// space. It costs one rewrite of the file, after its adoption.
+func (s *Store) shrink(ctx context.Context) error {
+	mode, err := column[int](ctx, s.writers, "PRAGMA auto_vacuum")
+	if err != nil || len(mode) != 1 || mode[0] != 0 {
+		return err
+	}
+	if _, err := s.writers.ExecContext(ctx, "VACUUM"); err != nil {
+		s.log.Warn("database file can not shrink yet; the next start tries again", "error", err)
+	}
+	return nil
+}
+
+// oldText reads text or blob; NULL is "".
+type oldText struct{ v *string }
+
+// Scan implements sql.Scanner.
+func (o oldText) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*o.v = ""
+	case string:
+		*o.v = v
+	case []byte:
+		*o.v = string(v)
+	default:
+		*o.v = fmt.Sprint(v)
+	}
+	return nil
+}
+
+// oldUID reads a UID in text, or as a blob; what is none is NilUID.
+type oldUID struct{ v *model.UID }
+
+// Scan implements sql.Scanner.
+func (o oldUID) Scan(src any) error {
+	*o.v = model.NilUID
+	var text string
+	if err := (oldText{&text}).Scan(src); err != nil {
+		return err
+	}
+	if len(text) == len(o.v) {
+		copy(o.v[:], text)
+		return nil
+	}
+	_ = o.v.UnmarshalText([]byte(text)) // stays NilUID
+	return nil
+}
+
+// oldTime reads a time as the drivers of v0.7 wrote it; what is none is the
+// zero time.
+type oldTime struct{ v *time.Time }
+
+// Scan implements sql.Scanner.
+func (o oldTime) Scan(src any) error {
+	*o.v = time.Time{}
+	if t, ok := src.(time.Time); ok { // the column is declared as a time
+		*o.v = stamp(t)
+		return nil
+	}
+	var text string
+	if err := (oldText{&text}).Scan(src); err != nil {
+		return err
+	}
+	text, _, _ = strings.Cut(text, " m=")
+	for _, layout := range [...]string{
+		"2006-01-02 15:04:05Z07:00", time.RFC3339, "2006-01-02 15:04:05 -0700 MST", time.DateTime,
+	} {
+		if t, err := time.Parse(layout, text); err == nil {
+			*o.v = stamp(t)
+			return nil
+		}
+	}
+	return nil
+}

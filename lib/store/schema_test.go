@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// schemaText is what sqlite_master says of the store's database.
+func schemaText(t *testing.T, s *Store) string {
+	t.Helper()
+	parts, err := column[string](context.Background(), s.readers,
+		"SELECT sql || ';' FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, name")
+	if err != nil {
+		t.Fatalf("read schema: %v", err)
+	}
+	return strings.Join(parts, "\n") + "\n"
+}
+
+// TestSchemaIsGolden compares what the migrations amount to with schema.sql,
+// where a reviewer sees what a new one changes.
+func TestSchemaIsGolden(t *testing.T) {
+	want, err := os.ReadFile("schema.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openStore(t, testOptions(t))
+	if diff := cmp.Diff(string(want), schemaText(t, s)); diff != "" {
+		t.Errorf("migrations and schema.sql differ (-schema.sql +migrated):\n%s", diff)
+	}
+	if diff := cmp.Diff(string(want), schemaText(t, reopen(t, s))); diff != "" {
+		t.Errorf("opening again changed the schema (-want +got):\n%s", diff)
+	}
+}
+
+func TestPragmas(t *testing.T) {
+	s := openStore(t, testOptions(t))
+	for _, tt := range []struct {
+		name, query string
+		db          querier
+		want        string
+	}{
+		{"log", "PRAGMA journal_mode", s.writer, "wal"},
+		{"durable", "PRAGMA synchronous", s.writer, "2"},
+		{"shrinks", "PRAGMA auto_vacuum", s.writer, "2"},
+		{"readers only read", "PRAGMA query_only", s.readers, "1"},
+		{"current engine", "SELECT sqlite_version() >= '3.50'", s.readers, "1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := column[string](t.Context(), tt.db, tt.query)
+			if err != nil || len(got) != 1 || got[0] != tt.want {
+				t.Errorf("%s = %q, %v, want %q", tt.query, got, err, tt.want)
+			}
+		})
+	}
+}
+
+// TestHistoryIsNotRead checks the plans of what runs at start and in hot paths:
+// an index that leaves out finished history serves each.
+func TestHistoryIsNotRead(t *testing.T) {
+	s := openStore(t, testOptions(t))
+	for _, tt := range []struct{ name, query string }{
+		{"open applications", "SELECT a.uid FROM applications a WHERE " + whichOpen + " ORDER BY a.hlc, a.uid"},
+		{"their states", "SELECT s.id FROM applications a CROSS JOIN application_states s ON s.application_uid = a.uid WHERE " +
+			whichOpen + " ORDER BY s.id"},
+		{"their tasks", "SELECT t.uid FROM applications a CROSS JOIN application_tasks t ON t.application_uid = a.uid WHERE " + whichOpen},
+		{"their allocations", "SELECT l.epoch FROM applications a CROSS JOIN allocations l ON l.application_uid = a.uid WHERE " + whichOpen},
+		{"their resources", "SELECT r.uid FROM applications a CROSS JOIN resources r ON r.application_uid = a.uid WHERE " + whichOpen},
+		{"expired", "SELECT uid FROM applications WHERE closed_at < 5 ORDER BY closed_at LIMIT 20"},
+		{"page of all", "SELECT a.uid FROM applications a WHERE (a.hlc, a.uid) > (5, x'00') AND a.hlc <= 9 ORDER BY a.hlc, a.uid LIMIT 500"},
+		{"page of an owner", "SELECT a.uid FROM applications a WHERE (a.hlc, a.uid) > (5, x'00') AND a.hlc <= 9 AND " +
+			"a.owner_name = 'u' ORDER BY a.hlc, a.uid LIMIT 500"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			plan, err := collect(t.Context(), s.readers, func(row scanner) (detail string, err error) {
+				var ignored any
+				return detail, row.Scan(&ignored, &ignored, &ignored, &detail)
+			}, "EXPLAIN QUERY PLAN "+tt.query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, step := range plan {
+				served := strings.HasPrefix(step, "SEARCH") || strings.Contains(step, "applications_open") ||
+					strings.HasPrefix(step, "USE TEMP B-TREE")
+				if !served {
+					t.Errorf("plan has %q", step)
+				}
+			}
+		})
+	}
+}
