@@ -72,7 +72,7 @@ func serve(f *flags, stdout, stderr io.Writer) error {
 	}
 	limitRuntime(cfg)
 	log.Info("starting node", "version", version(), "node", cfg.NodeName)
-	node, err := app.New(ctx, app.Options{Config: cfg, Logger: log, Console: console, Stderr: stderr})
+	node, err := app.New(ctx, app.Options{Config: cfg, Drivers: factories(), Logger: log, Console: console, Stderr: stderr})
 	if err != nil {
 		return err
 	}

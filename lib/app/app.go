@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/config"
 	"github.com/aquarium-fish/aquarium-fish/lib/logging"
 )
@@ -27,6 +28,8 @@ const (
 type Options struct {
 	// Config is the checked configuration.
 	Config *config.Config
+	// Drivers are those that the binary was built with.
+	Drivers []drivers.Factory
 	// Logger takes everything that the node has to tell; lines that supervisors wait for are its messages.
 	Logger *slog.Logger
 	// Console takes the access log; nil writes none.

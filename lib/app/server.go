@@ -25,10 +25,15 @@ type serverOptions struct {
 	name    string // for log and errors: "api", "meta"
 	address string
 	tls     *tls.Config
-	handler http.Handler
 	limits  *config.Config // its API* values
 	drain   time.Duration  // how long a stop waits for running requests
 	log     *slog.Logger
+}
+
+// named is the same for another listener.
+func (o serverOptions) named(name, address string) serverOptions {
+	o.name, o.address = name, address
+	return o
 }
 
 // server is one HTTPS listener: HTTP/1.1 and HTTP/2 over TLS, bounded against slow and many clients.
@@ -41,7 +46,7 @@ type server struct {
 	log      *slog.Logger
 }
 
-// newServer binds the listener; nobody is answered before run.
+// newServer binds the listener; nobody is answered before handle and run.
 func newServer(ctx context.Context, o serverOptions) (*server, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", o.address)
@@ -51,7 +56,6 @@ func newServer(ctx context.Context, o serverOptions) (*server, error) {
 	s := &server{name: o.name, listener: listener, patience: o.drain, log: o.log.With("component", o.name)}
 	s.conns = newConnTracker(int(o.limits.APIMaxConnections), s.log)
 	s.http = &http.Server{
-		Handler:           o.handler,
 		TLSConfig:         o.tls,
 		ReadHeaderTimeout: o.limits.APIHeaderTimeout, // also bounds the TLS handshake
 		ReadTimeout:       o.limits.APIReadTimeout,
@@ -62,6 +66,15 @@ func newServer(ctx context.Context, o serverOptions) (*server, error) {
 		ErrorLog:          log.New(serverLog{s.log}, "", 0),
 	}
 	return s, nil
+}
+
+// handle says who answers, and what to call when the server begins to shut down: whoever keeps requests waiting has to
+// let them go then.
+func (s *server) handle(h http.Handler, stopping func()) {
+	s.http.Handler = h
+	if stopping != nil {
+		s.http.RegisterOnShutdown(stopping)
+	}
 }
 
 // addr is the bound address.

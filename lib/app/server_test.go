@@ -26,7 +26,7 @@ func testServer(t *testing.T, h http.HandlerFunc, change func(*serverOptions)) (
 	}
 	limits := config.Default()
 	o := serverOptions{
-		name: "api", address: "127.0.0.1:0", tls: id.ServerTLS(), handler: h, limits: &limits,
+		name: "api", address: "127.0.0.1:0", tls: id.ServerTLS(), limits: &limits,
 		drain: drainTimeout, log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -36,6 +36,7 @@ func testServer(t *testing.T, h http.HandlerFunc, change func(*serverOptions)) (
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.handle(h, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx) }()

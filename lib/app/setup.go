@@ -5,15 +5,30 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/api"
+	"github.com/aquarium-fish/aquarium-fish/lib/auth"
+	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
+	"github.com/aquarium-fish/aquarium-fish/lib/election"
+	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/logging"
+	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
+	"github.com/aquarium-fish/aquarium-fish/lib/meta"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
+
+// startBy is how long a node keeps the room of a yes for the grant to be taken
+// up: far more than a write takes, far less than a user's patience.
+const startBy = 30 * time.Second
 
 // setup builds the parts of the node. It is one long straight function on purpose: what depends on what is then held by
 // the scope of its variables, and reads from top to bottom. Each resource registers its cleanup where it is made; what
 // runs is registered with addPart, and starts in this order.
-func (a *App) setup(ctx context.Context, opts Options) error {
+func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen // see above
 	cfg, log := opts.Config, opts.Logger
 
 	// Files: the folder, the keys and certificates in it (contract 3).
@@ -28,20 +43,135 @@ func (a *App) setup(ctx context.Context, opts Options) error {
 	if err != nil {
 		return fmt.Errorf("load identity: %w", err)
 	}
-
-	// The API comes last, so that it answers only when everything behind it is there, and stops first.
-	handler := http.Handler(http.HandlerFunc(notFound))
-	if opts.Console != nil {
-		handler = logging.NewAccessLog(opts.Console, nil).Wrap(handler)
+	if _, err := crypt.LoadOrCreateSSHKey(cfg.SSHKey); err != nil { // images and scripts know it by its file
+		return fmt.Errorf("load ssh host key: %w", err)
 	}
-	a.api, err = newServer(ctx, serverOptions{
-		name: "api", address: cfg.APIAddress, tls: identity.ServerTLS(), handler: handler, limits: cfg,
-		drain: drainTimeout, log: log,
-	})
-	if err != nil {
+
+	// The listeners are bound first: a port that is taken is told before anything else is touched.
+	limits := serverOptions{tls: identity.ServerTLS(), limits: cfg, drain: drainTimeout, log: log}
+	if a.api, err = newServer(ctx, limits.named("api", cfg.APIAddress)); err != nil {
 		return err
 	}
 	a.cleanups.add("api listener", a.api.close)
+	metaServer := a.api
+	if cfg.MetaAddress != "" {
+		if metaServer, err = newServer(ctx, limits.named("meta", cfg.MetaAddress)); err != nil {
+			return err
+		}
+		a.cleanups.add("meta listener", metaServer.close)
+	}
+
+	// The database, and who we are in it.
+	folder, err := store.Locate(ctx, store.LocateOptions{
+		Directory: cfg.Directory, NodeAddress: cfg.NodeAddress,
+		NodeName: cfg.NodeName, NodeKeyDER: identity.PublicKey, Logger: log.With("component", "store"),
+	})
+	if err != nil {
+		return fmt.Errorf("locate database: %w", err)
+	}
+	db, err := store.Open(ctx, store.Options{
+		Folder: folder, Node: identity.UID, Logger: log.With("component", "store"),
+		Retention: cfg.Retention, MaxSize: int64(cfg.MaxDBSize), //nolint:gosec // checked to fit
+	})
+	if err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
+	a.cleanups.add("store", func(context.Context) error { return db.Close() })
+	a.addPart("store maintenance", db.RunMaintenance)
+	node, err := a.registerNode(ctx, opts, db, identity)
+	if err != nil {
+		return err
+	}
+	if err := a.ensureAdmin(ctx, opts, db); err != nil {
+		return err
+	}
+
+	// The drivers.
+	registry, err := drivers.NewRegistry(drivers.Options{
+		Factories: opts.Drivers, Entries: entries(cfg), Directory: cfg.Directory,
+		NodeUID: node.UID, Logger: log,
+	})
+	if err != nil {
+		return fmt.Errorf("check drivers: %w", err)
+	}
+	a.cleanups.add("driver instances", func(context.Context) error { return registry.Close() })
+	registry.Start(ctx)
+	a.addPart("drivers", registry.Run)
+
+	// What the node has promised, restored before anything new is promised.
+	ledger := capacity.NewLedger()
+	life := lifecycle.New(lifecycle.Options{
+		Node: node.UID, Store: db, Ledger: ledger,
+		Driver: driverOf(registry), Instances: readyInstances(registry), MetadataURL: metadataURL(metaServer.listener.Addr()),
+		DefaultLifetime: cfg.DefaultResourceLifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
+		Boot: lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
+	})
+	life.Restore()
+	a.addPart("lifecycle", life.Run)
+	keeper, err := maintenance.New(maintenance.Options{
+		Running: life.Running, Stop: a.RequestStop, Logger: log.With("component", "maintenance"),
+	})
+	if err != nil {
+		return fmt.Errorf("make maintenance: %w", err)
+	}
+	a.addPart("maintenance", keeper.Run)
+	elect := election.New(election.Options{
+		Node: node.UID, NodeName: node.Name, Store: db, Ledger: ledger, Driver: driverOf(registry),
+		Maintenance: keeper.On, Active: func() []model.UID { return []model.UID{node.UID} },
+		Identifiers: cfg.NodeIdentifiers, VoteTimeout: cfg.VoteTimeout, StarvationAfter: cfg.StarvationAfter,
+		StartBy: startBy, Logger: log.With("component", "election"),
+	})
+	a.addPart("election", elect.Run)
+	a.addPart("events", func(ctx context.Context) error {
+		return forwardEvents(ctx, registry, keeper, life, elect)
+	})
+	pulse := newPulse(db.Writable)
+	a.addPart("pulse", pulse.run)
+
+	// Who may ask, and what is answered.
+	authenticator, err := auth.New(auth.Options{
+		Users: db, Rehash: rehash(db), Log: log.With("component", "auth"), HashMemory: int64(cfg.AuthHashMemory), //nolint:gosec // checked to fit
+	})
+	if err != nil {
+		return fmt.Errorf("make authenticator: %w", err)
+	}
+	a.addPart("auth", authenticator.Run)
+	changes := db.Subscribe(store.KindApplication)
+	a.cleanups.add("metadata feed", func(context.Context) error { changes.Close(); return nil })
+	metadata, err := meta.New(meta.Options{
+		Node: node.UID, Store: db, NextChange: nextOf(changes), Networks: metadataNetworks(registry),
+		Logger: log.With("component", "meta"),
+	})
+	if err != nil {
+		return fmt.Errorf("make metadata api: %w", err)
+	}
+	a.addPart("meta", metadata.Run)
+	apiOptions := api.Options{
+		Node: node.UID, LastSeen: pulse.last, Auth: authenticator, Store: db, Election: elect, Drivers: registry,
+		Maintenance: keeper, Logger: log,
+	}
+	if metaServer == a.api {
+		apiOptions.Meta = metadata
+	}
+	rest, err := api.New(apiOptions)
+	if err != nil {
+		return fmt.Errorf("make api: %w", err)
+	}
+
+	// The API comes last, so that it answers only when everything behind it is there, and stops first.
+	if metaServer != a.api {
+		metaServer.handle(logged(opts, metadata), metadata.Stop)
+		a.addPart("meta server", metaServer.run)
+	}
+	a.api.handle(logged(opts, rest), metadata.Stop)
 	a.addPart("api", a.api.run)
 	return nil
+}
+
+// logged adds the access log, if there is a console for it.
+func logged(opts Options, h http.Handler) http.Handler {
+	if opts.Console == nil {
+		return h
+	}
+	return logging.NewAccessLog(opts.Console, meta.RedactURI).Wrap(h)
 }

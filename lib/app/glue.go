@@ -1,0 +1,149 @@
+package app
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/config"
+	"github.com/aquarium-fish/aquarium-fish/lib/election"
+	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
+	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
+	"github.com/aquarium-fish/aquarium-fish/lib/meta"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
+)
+
+// The functions here fit one part's output to another's input; none decides
+// anything.
+
+// entries are the configured driver instances as the registry takes them.
+func entries(cfg *config.Config) []drivers.Entry {
+	list := make([]drivers.Entry, len(cfg.Drivers))
+	for i, e := range cfg.Drivers {
+		list[i] = drivers.Entry{Name: e.Name, Cfg: []byte(e.Cfg)}
+	}
+	return list
+}
+
+// driverOf looks an instance up, or says why it is not there.
+func driverOf(r *drivers.Registry) func(name string) (drivers.Driver, string) {
+	return func(name string) (drivers.Driver, string) {
+		if d, ok := r.Get(name); ok {
+			return d, ""
+		}
+		return nil, r.Reason(name)
+	}
+}
+
+// readyInstances are the names of the instances that serve.
+func readyInstances(r *drivers.Registry) func() []string {
+	return func() []string {
+		var names []string
+		for _, s := range r.Status() {
+			if s.Ready {
+				names = append(names, s.Name)
+			}
+		}
+		return names
+	}
+}
+
+// metadataNetworks are the networks that the local drivers declare.
+func metadataNetworks(r *drivers.Registry) func() []netip.Prefix {
+	return func() []netip.Prefix {
+		var all []netip.Prefix
+		for _, name := range readyInstances(r)() {
+			d, _ := r.Get(name)
+			if n, ok := d.(drivers.MetadataNetworks); ok {
+				all = append(all, n.MetadataNetworks()...)
+			}
+		}
+		return all
+	}
+}
+
+// metadataURL is where an environment that shares this host's network asks for
+// its metadata. Listeners on all addresses are reached by loopback.
+func metadataURL(bound net.Addr) func(token string) string {
+	host, port, _ := net.SplitHostPort(bound.String()) // of a bound TCP listener: well-formed
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	base := "https://" + net.JoinHostPort(host, port)
+	return func(token string) string { return base + meta.TokenPath(token) }
+}
+
+// nextOf waits for the next change of any application.
+func nextOf(changes *store.Subscription) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-changes.C():
+			changes.Take()
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// forwardEvents tells those who wait for room or for a driver that there may
+// be some.
+func forwardEvents(
+	ctx context.Context, r *drivers.Registry, k *maintenance.Keeper, life *lifecycle.Manager, elect *election.Election,
+) error {
+	driversChanged, stop := r.Subscribe()
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-driversChanged:
+			life.DriversChanged()
+			elect.Wake()
+		case <-k.Changed():
+			elect.Wake()
+		case <-life.Idle():
+			k.RunningChanged()
+		}
+	}
+}
+
+// pulsePeriod is how often a node gives a sign of life (contract 12).
+const pulsePeriod = 10 * time.Second
+
+// pulse is the node's sign of life: the last time at which its loop ran and
+// its database took writes. A node that hangs or can not write falls behind,
+// although its sockets may still answer.
+type pulse struct {
+	writable func() error
+	at       atomic.Pointer[time.Time]
+}
+
+func newPulse(writable func() error) *pulse {
+	p := &pulse{writable: writable}
+	p.beat(context.Background())
+	return p
+}
+
+func (p *pulse) beat(context.Context) {
+	if p.writable() == nil {
+		now := time.Now().UTC()
+		p.at.Store(&now)
+	}
+}
+
+func (p *pulse) last() time.Time {
+	if at := p.at.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
+
+func (p *pulse) run(ctx context.Context) error {
+	loop.Every(ctx, pulsePeriod, p.beat)
+	return nil
+}
