@@ -3,6 +3,7 @@ package loop_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,19 +16,20 @@ import (
 func TestEveryTicks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		calls, done := 0, make(chan struct{})
+		var calls atomic.Int64
+		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			loop.Every(ctx, 5*time.Second, func(context.Context) { calls++ })
+			loop.Every(ctx, 5*time.Second, func(context.Context) { calls.Add(1) })
 		}()
 		for _, step := range []struct {
 			after time.Duration
-			want  int
+			want  int64
 		}{{5*time.Second - 1, 0}, {1, 1}, {time.Hour, 721}} {
 			time.Sleep(step.after)
 			synctest.Wait()
-			if calls != step.want {
-				t.Errorf("after %v more: %d calls, want %d", step.after, calls, step.want)
+			if got := calls.Load(); got != step.want {
+				t.Errorf("after %v more: %d calls, want %d", step.after, got, step.want)
 			}
 		}
 		cancel()
