@@ -23,7 +23,7 @@ type exchange struct {
 	bodyKey string    // what carries the message about a malformed body
 	pretty  *indenter // nil unless asked for
 	begun   bool
-	scratch [512]byte // of the encoder; the largest hot answer takes 300
+	scratch [320]byte // of the encoder; the largest hot answer takes 300
 }
 
 // Shared header values: nothing changes a value that is set.

@@ -26,7 +26,7 @@ import (
 // What the composition root passes in fits.
 var (
 	_ Authenticator = (*auth.Authenticator)(nil)
-	_ Store         = withTask{}
+	_ Store         = (*store.Store)(nil)
 	_ Election      = (*election.Election)(nil)
 	_ Drivers       = (*drivers.Registry)(nil)
 	_ Maintenance   = (*maintenance.Keeper)(nil)
@@ -40,31 +40,11 @@ var lastSeen = time.Date(2100, 1, 2, 3, 4, 5, 6, time.UTC)
 // node is an API over a real store and real authentication, behind a real
 // HTTP server.
 type node struct {
-	store       withTask
+	store       *store.Store
 	server      *httptest.Server
 	maintenance recordedMaintenance
 	votes       []model.Vote
 	log         logBuffer
-}
-
-type withTask struct{ *store.Store }
-
-func (s withTask) Task(ctx context.Context, uid model.UID) (model.ApplicationTask, *model.Entry, error) {
-	for a, err := range s.ListApplications(ctx, store.Query{Caller: store.Caller{Admin: true}}) {
-		if err != nil {
-			return model.ApplicationTask{}, nil, err
-		}
-		e, err := s.Application(ctx, a.UID)
-		if err != nil {
-			return model.ApplicationTask{}, nil, err
-		}
-		for _, t := range e.Tasks {
-			if t.UID == uid {
-				return t, e, nil
-			}
-		}
-	}
-	return model.ApplicationTask{}, nil, store.ErrNotFound
 }
 
 // password is everybody's in tests: one hash for all users.
@@ -75,7 +55,7 @@ func newNode(t testing.TB) *node {
 	n := &node{}
 	log := slog.New(slog.NewTextHandler(&n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	n.store.Store, err = store.Open(t.Context(), store.Options{Folder: t.TempDir(), Node: testNode, Logger: log})
+	n.store, err = store.Open(t.Context(), store.Options{Folder: t.TempDir(), Node: testNode, Logger: log})
 	if err != nil {
 		t.Fatalf("store.Open() error: %v", err)
 	}

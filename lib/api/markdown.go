@@ -12,6 +12,10 @@ var (
 	emphasis = regexp.MustCompile(`\*([^*]+)\*`)
 )
 
+// codeMark stands for a code span while emphasis is looked for around it;
+// escaping leaves no NUL in a text.
+const codeMark = "\x00"
+
 // markdown renders the little of Markdown that the specification uses:
 // paragraphs, fenced code, code spans, bold and emphasis.
 func markdown(text string) template.HTML {
@@ -32,18 +36,14 @@ func markdown(text string) template.HTML {
 
 // inline renders one paragraph; what is inside a code span stays as it is.
 func inline(text string) template.HTML {
-	escaped := template.HTMLEscapeString(text)
-	var out strings.Builder
-	last := 0
-	for _, span := range codeSpan.FindAllStringSubmatchIndex(escaped, -1) {
-		out.WriteString(emphasize(escaped[last:span[0]]))
-		out.WriteString("<code>" + escaped[span[2]:span[3]] + "</code>")
-		last = span[1]
+	var spans []string
+	escaped := codeSpan.ReplaceAllStringFunc(template.HTMLEscapeString(text), func(span string) string {
+		spans = append(spans, "<code>"+strings.Trim(span, "`")+"</code>")
+		return codeMark
+	})
+	escaped = emphasis.ReplaceAllString(bold.ReplaceAllString(escaped, "<b>$1</b>"), "<em>$1</em>")
+	for _, span := range spans {
+		escaped = strings.Replace(escaped, codeMark, span, 1)
 	}
-	out.WriteString(emphasize(escaped[last:]))
-	return template.HTML(out.String()) //nolint:gosec // all text in it was escaped
-}
-
-func emphasize(escaped string) string {
-	return emphasis.ReplaceAllString(bold.ReplaceAllString(escaped, "<b>$1</b>"), "<em>$1</em>")
+	return template.HTML(escaped) //nolint:gosec // all text in it was escaped
 }
