@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/config"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/hostfacts"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -19,7 +20,7 @@ func (a *App) registerNode(ctx context.Context, opts Options, db *store.Store, i
 		return model.Node{}, fmt.Errorf("describe host: %w", err)
 	}
 	if cfg.NodeLocation != "" {
-		if err := ensureLocation(ctx, db, cfg.NodeLocation); err != nil {
+		if err := ensureLocation(ctx, db, cfg); err != nil {
 			return model.Node{}, err
 		}
 	}
@@ -35,11 +36,12 @@ func (a *App) registerNode(ctx context.Context, opts Options, db *store.Store, i
 
 // ensureLocation creates the node's location if nobody has yet; one that is
 // described already stays as it is.
-func ensureLocation(ctx context.Context, db *store.Store, name string) error {
+func ensureLocation(ctx context.Context, db *store.Store, cfg *config.Config) error {
+	name := cfg.NodeLocation
 	if _, ok := db.Location(name); ok {
 		return nil
 	}
-	_, err := db.PutLocation(ctx, model.Location{Name: name, Description: "Created automatically by " + name})
+	_, err := db.PutLocation(ctx, model.Location{Name: name, Description: "Created by node " + cfg.NodeName})
 	if err != nil {
 		return fmt.Errorf("create location %q: %w", name, err)
 	}

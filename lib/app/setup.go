@@ -35,6 +35,11 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen /
 	if err := os.MkdirAll(cfg.Directory, 0o750); err != nil {
 		return fmt.Errorf("create directory: %w", err)
 	}
+	lock, err := lockNode(cfg.Directory, cfg.NodeName)
+	if err != nil {
+		return err
+	}
+	a.cleanups.add("lock", func(context.Context) error { return lock.Close() })
 	identity, err := crypt.LoadOrCreate(crypt.Options{
 		NodeName: cfg.NodeName, NodeAddress: cfg.NodeAddress,
 		TLSKey: cfg.TLSKey, TLSCert: cfg.TLSCrt, CACert: cfg.TLSCACrt, // joined with the directory already

@@ -112,6 +112,7 @@ func (r *runner) allocate(ctx context.Context, step Step) error {
 	if err != nil {
 		return err
 	}
+	r.log.Info("environment allocated", "instance", a.Definition.Driver, "identifier", env.Identifier)
 	r.known, r.presence = true, drivers.Running
 	r.watch(ctx, driver, drivers.Ref{
 		Token: a.Token, Identifier: env.Identifier, ApplicationUID: a.ApplicationUID, Definition: a.Definition,
@@ -187,6 +188,7 @@ func (r *runner) release(ctx context.Context, step Step) error {
 		return err
 	}
 	r.m.opts.Ledger.Return(r.uid, step.Epoch)
+	r.log.Info("environment released", "instance", step.Allocation.Definition.Driver, "identifier", step.Allocation.Identifier)
 	r.known, r.intent = false, age{}
 	return nil
 }

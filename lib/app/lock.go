@@ -1,0 +1,33 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// errLocked says that another process holds the lock.
+var errLocked = errors.New("locked by another process")
+
+// lockNode makes sure that one process alone is this node: two would share a
+// database that each believes to be its own. The lock is the system's and ends
+// with the process, however it ends; the file only tells who holds it.
+func lockNode(directory, nodeName string) (*os.File, error) {
+	path := filepath.Join(directory, nodeName+".lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock file: %w", err)
+	}
+	if err := lockFile(f); err != nil {
+		holder, _ := os.ReadFile(path) // only for the message
+		err = fmt.Errorf("node %q is running already in %s (process %s): stop it, or set another directory or node_name: %w",
+			nodeName, directory, strings.TrimSpace(string(holder)), err)
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := f.Truncate(0); err == nil {
+		_, _ = fmt.Fprintln(f, os.Getpid()) // only for the message of another process
+	}
+	return f, nil
+}

@@ -1,0 +1,37 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestOneProcessPerNode(t *testing.T) {
+	dir := t.TempDir()
+	first, err := lockNode(dir, "fish")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = lockNode(dir, "fish")
+	if !errors.Is(err, errLocked) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+		t.Errorf("second lockNode() = %v, want errLocked with the holder's process", err)
+	}
+	other, err := lockNode(dir, "other")
+	if err != nil {
+		t.Errorf("lockNode() of another node in the directory = %v", err)
+	} else if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := lockNode(dir, "fish")
+	if err != nil {
+		t.Fatalf("lockNode() after the first ended = %v", err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}
