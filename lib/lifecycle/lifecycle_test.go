@@ -109,7 +109,7 @@ func TestAllocateTimeout(t *testing.T) {
 		time.Sleep(9 * time.Minute)
 		f.want(app, model.StatusElected)
 		time.Sleep(2 * time.Minute)
-		f.want(app, model.StatusError)
+		f.wantDescription(app, model.StatusError, "Driver allocate resource error:not done within allocate_timeout 10m0s")
 		f.wantNothingLeft()
 	})
 }

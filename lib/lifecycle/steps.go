@@ -46,13 +46,11 @@ func (r *runner) finish(ctx context.Context, step Step) error {
 	return r.endGrant(ctx, step.Epoch, model.StatusDeallocated, step.Reason)
 }
 
-// endGrant ends a grant for which nothing was made and gives its hold back.
+// endGrant ends a grant for which nothing was made. Its hold goes first: once
+// the row is there, the next vote may take a new one.
 func (r *runner) endGrant(ctx context.Context, epoch uint32, status model.Status, description string) error {
-	err := r.update(ctx, func(e *model.Entry) model.Change { return endGrant(e, epoch, status, description) })
-	if err == nil {
-		r.m.opts.Ledger.Unhold(r.uid)
-	}
-	return err
+	r.m.opts.Ledger.Unhold(r.uid)
+	return r.update(ctx, func(e *model.Entry) model.Change { return endGrant(e, epoch, status, description) })
 }
 
 // intend stores the allocation with its token before the driver is asked.
@@ -122,12 +120,15 @@ func (r *runner) allocate(ctx context.Context, step Step) error {
 
 func recalled(e *model.Entry) bool { return e.Fold.Request != nil || e.Fold.Final }
 
-// allocateFailed gives the allocation up, unless the try was cut short by our
-// own timeout or by a recall, which Next answers.
+// allocateFailed gives the allocation up, unless the try was cut short by a
+// recall or by our own timeout, which Next answers.
 func (r *runner) allocateFailed(ctx context.Context, step Step, err error) error {
-	cut := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-	if e, readErr := r.m.opts.Store.Application(ctx, r.uid); cut && readErr == nil && recalled(e) {
-		return nil
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		e, readErr := r.m.opts.Store.Application(ctx, r.uid)
+		late := r.intent.at(time.Now(), r.m.opts.Boot()) >= r.m.opts.AllocateTimeout
+		if late || readErr == nil && recalled(e) {
+			return nil
+		}
 	}
 	r.log.Warn("driver could not allocate", "instance", step.Allocation.Definition.Driver, "error", err)
 	return r.update(ctx, func(e *model.Entry) model.Change {
