@@ -307,7 +307,7 @@ func TestLongListIsStreamed(t *testing.T) {
 
 func TestListFailsBeforeItsFirstByte(t *testing.T) {
 	res, b, err := getList(t, listServer(t, listStore{count: 3, err: errors.New("disk")}))
-	if err != nil || res.StatusCode != 500 || !strings.HasPrefix(string(b), `{"message":"Internal error`) {
+	if err != nil || res.StatusCode != http.StatusInternalServerError || !strings.HasPrefix(string(b), `{"message":"Internal error`) {
 		t.Errorf("got %d %s, %v, want a whole 500", res.StatusCode, b, err)
 	}
 }

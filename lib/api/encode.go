@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -28,9 +27,7 @@ func (s *stateAnswer) VisitApplicationDeallocateResponse(w http.ResponseWriter) 
 func (s *stateAnswer) write(w http.ResponseWriter) error {
 	e := w.(*exchange) //nolint:forcetypeassert // ServeHTTP made it
 	b := append(s.appendJSON(e.scratch[:0]), '\n')
-	h := e.Header()
-	h["Content-Type"] = jsonContentType
-	h["Content-Length"] = []string{strconv.Itoa(len(b))}
+	e.setJSON(len(b))
 	_, err := e.Write(b)
 	return err
 }

@@ -18,29 +18,37 @@ type exchange struct {
 
 	request *http.Request
 	caller  auth.Principal
-	// id is the request id; a slice of one is the header's value.
-	id      [1]string
+	id      string    // of the request
 	bodyKey string    // what carries the message about a malformed body
 	pretty  *indenter // nil unless asked for
 	begun   bool
+	// values are the values of headers that every answer has: a slice of one
+	// element is what a header takes.
+	values  [3]string
 	scratch [320]byte // of the encoder; the largest hot answer takes 300
 }
 
-// Shared header values: nothing changes a value that is set.
-var (
-	jsonContentType = []string{"application/json; charset=UTF-8"} // contract 5
-	noStore         = []string{"no-store"}                        // answers hold secrets, and some GETs act
+// The content type that generated code sets, and what contract 5 has instead.
+const (
+	plainJSON = "application/json"
+	jsonType  = "application/json; charset=UTF-8"
 )
-
-const plainJSON = "application/json" // what generated code sets
 
 func (a *API) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	e := &exchange{ResponseWriter: w, request: r, bodyKey: keyMessage}
-	e.id[0] = a.idPrefix + strconv.FormatUint(a.idCounter.Add(1), 36)
+	e.id = a.idPrefix + strconv.FormatUint(a.idCounter.Add(1), 36)
+	e.values = [...]string{e.id, "no-store", jsonType}
 	h := w.Header()
-	h["X-Request-Id"] = e.id[:]
-	h["Cache-Control"] = noStore
+	h["X-Request-Id"] = e.values[0:1:1]
+	h["Cache-Control"] = e.values[1:2:2] // answers hold secrets, and some GETs act
 	return e
+}
+
+// setJSON says that the answer is JSON of this length.
+func (e *exchange) setJSON(length int) {
+	h := e.Header()
+	h["Content-Type"] = e.values[2:3:3]
+	h["Content-Length"] = []string{strconv.Itoa(length)}
 }
 
 // WriteHeader begins the answer; a second one is ignored.
@@ -51,8 +59,8 @@ func (e *exchange) WriteHeader(status int) {
 	e.begun = true
 	h := e.Header()
 	isJSON := false
-	if ct := h["Content-Type"]; len(ct) == 1 && (ct[0] == plainJSON || ct[0] == jsonContentType[0]) {
-		h["Content-Type"] = jsonContentType
+	if ct := h["Content-Type"]; len(ct) == 1 && (ct[0] == plainJSON || ct[0] == jsonType) {
+		h["Content-Type"] = e.values[2:3:3]
 		isJSON = true
 	}
 	if !isJSON {
@@ -103,10 +111,10 @@ func (a *API) recovered(e *exchange, r *http.Request) {
 	if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
 		panic(p)
 	}
-	a.log.Error("handler panicked", keyRequestID, e.id[0], "method", r.Method, "path", r.URL.Path,
+	a.log.Error("handler panicked", keyRequestID, e.id, "method", r.Method, "path", r.URL.Path,
 		"panic", p, "stack", string(debug.Stack()))
 	if e.begun {
 		panic(http.ErrAbortHandler)
 	}
-	e.fail(http.StatusInternalServerError, internalMessage(e.id[0]))
+	e.fail(http.StatusInternalServerError, internalMessage(e.id))
 }

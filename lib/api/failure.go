@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
@@ -56,9 +55,7 @@ func (e *exchange) failUnder(key string, status int, message string) {
 		return
 	}
 	body, _ := json.Marshal(map[string]string{key: message}) // text always marshals
-	h := e.Header()
-	h["Content-Type"] = jsonContentType
-	h["Content-Length"] = []string{strconv.Itoa(len(body) + 1)}
+	e.setJSON(len(body) + 1)
 	e.WriteHeader(status)
 	_, _ = e.Write(append(body, '\n')) // a client that is gone has nobody to tell
 }
@@ -75,20 +72,20 @@ func (a *API) answerError(w http.ResponseWriter, r *http.Request, err error) {
 		e.fail(f.status, f.message)
 		return
 	}
-	log := a.log.With(keyRequestID, e.id[0], "method", r.Method, "path", r.URL.Path, "error", err)
+	log := a.log.With(keyRequestID, e.id, "method", r.Method, "path", r.URL.Path, "error", err)
 	switch {
 	case r.Context().Err() != nil:
 		log.Debug("client left before the answer")
-		e.fail(http.StatusInternalServerError, internalMessage(e.id[0]))
+		e.fail(http.StatusInternalServerError, internalMessage(e.id))
 	case errors.Is(err, store.ErrUnavailable):
 		log.Error("database took no write")
-		e.fail(http.StatusInternalServerError, "The node can not store anything now and nothing was changed, try again later; request id "+e.id[0])
+		e.fail(http.StatusInternalServerError, "The node can not store anything now and nothing was changed, try again later; request id "+e.id)
 	case errors.Is(err, store.ErrClosed):
 		log.Debug("request came while the node stops")
 		e.fail(http.StatusServiceUnavailable, "The node is stopping, try again later")
 	default:
 		log.Error("request failed")
-		e.fail(http.StatusInternalServerError, internalMessage(e.id[0]))
+		e.fail(http.StatusInternalServerError, internalMessage(e.id))
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/http/pprof"
-	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
@@ -17,18 +16,23 @@ const maxProfileSeconds = 600
 // profileSlack is the time to send a profile after it was taken.
 const profileSlack = time.Minute
 
-// profileHandlers are those of contract 24.
-var profileHandlers = map[string]http.Handler{
-	"allocs":       pprof.Handler("allocs"),
-	"block":        pprof.Handler("block"),
-	"goroutine":    pprof.Handler("goroutine"),
-	"heap":         pprof.Handler("heap"),
-	"mutex":        pprof.Handler("mutex"),
-	"threadcreate": pprof.Handler("threadcreate"),
-	"cmdline":      http.HandlerFunc(pprof.Cmdline),
-	"profile":      http.HandlerFunc(pprof.Profile),
-	"symbol":       http.HandlerFunc(pprof.Symbol),
-	"trace":        http.HandlerFunc(pprof.Trace),
+// profiles are those of contract 24, for the message about another.
+const profiles = "allocs, block, goroutine, heap, mutex, threadcreate, cmdline, profile, symbol, trace"
+
+func profileHandler(name string) (handler http.Handler, ok bool) {
+	switch name {
+	case "allocs", "block", "goroutine", "heap", "mutex", "threadcreate":
+		return pprof.Handler(name), true
+	case "cmdline":
+		return http.HandlerFunc(pprof.Cmdline), true
+	case "profile":
+		return http.HandlerFunc(pprof.Profile), true
+	case "symbol":
+		return http.HandlerFunc(pprof.Symbol), true
+	case "trace":
+		return http.HandlerFunc(pprof.Trace), true
+	}
+	return nil, false
 }
 
 // profileAnswer lets a handler of net/http/pprof write the answer.
@@ -66,9 +70,9 @@ func (h *handlers) NodeThisProfilingGet(
 	if err := needAdmin(ctx, "profile the node"); err != nil {
 		return nil, err
 	}
-	handler, ok := profileHandlers[r.Profile]
+	handler, ok := profileHandler(r.Profile)
 	if !ok {
-		return nil, notFound("There is no profile %q, take one of %v", r.Profile, profileNames())
+		return nil, notFound("There is no profile %q, take one of %s", r.Profile, profiles)
 	}
 	if s := r.Params.Seconds; !(s >= 0 && s <= maxProfileSeconds) { // written so that NaN fails
 		return nil, badRequest("Invalid format for parameter seconds: it must be from 0 to %d", maxProfileSeconds)
@@ -80,13 +84,4 @@ func (h *handlers) NodeThisProfilingGet(
 	_ = rc.SetReadDeadline(time.Time{})
 	_ = rc.SetWriteDeadline(time.Now().Add(time.Duration(r.Params.Seconds*float64(time.Second)) + profileSlack))
 	return profileAnswer{handler, e.request}, nil
-}
-
-func profileNames() []string {
-	names := make([]string, 0, len(profileHandlers))
-	for name := range profileHandlers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }

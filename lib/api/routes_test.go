@@ -186,6 +186,27 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+func TestProfiles(t *testing.T) {
+	n := newNode(t)
+	for name := range strings.SplitSeq(profiles, ", ") {
+		path := "/api/v1/node/this/profiling/" + name
+		switch name {
+		case "profile":
+			path += "?seconds=1"
+		case "trace":
+			path += "?seconds=0.1"
+		}
+		if r := n.do(t, call{user: "admin", path: path}); r.status != http.StatusOK || r.body == "" {
+			t.Errorf("%s = %d with %d bytes", name, r.status, len(r.body))
+		}
+	}
+	for _, seconds := range []string{"x", "-1", "601", "NaN"} {
+		if r := n.do(t, call{user: "admin", path: "/api/v1/node/this/profiling/profile?seconds=" + seconds}); r.status != http.StatusBadRequest {
+			t.Errorf("%s seconds = %d %.100s, want 400", seconds, r.status, r.body)
+		}
+	}
+}
+
 func TestHeadIsNotFound(t *testing.T) {
 	n := newNode(t)
 	for _, path := range []string{"/api/v1/label/", "/api/", "/api/v1/openapi.yaml"} {

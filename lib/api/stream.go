@@ -6,7 +6,6 @@ import (
 	"errors"
 	"iter"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/filter"
@@ -58,9 +57,7 @@ func (l list[M]) write(w http.ResponseWriter) error {
 	if sent {
 		return l.send(w, buf)
 	}
-	h := w.Header()
-	h["Content-Type"] = jsonContentType
-	h["Content-Length"] = []string{strconv.Itoa(buf.Len())}
+	w.(*exchange).setJSON(buf.Len()) //nolint:forcetypeassert // ServeHTTP made it
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -71,7 +68,7 @@ func (l list[M]) write(w http.ResponseWriter) error {
 func (l list[M]) send(w http.ResponseWriter, buf *bytes.Buffer) error {
 	// A writer without deadlines does not block either.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(l.patience))
-	w.Header()["Content-Type"] = jsonContentType
+	w.Header().Set("Content-Type", jsonType)
 	_, err := buf.WriteTo(w)
 	return err
 }
