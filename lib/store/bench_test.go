@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"sync/atomic"
 	"testing"
 
@@ -58,6 +59,75 @@ func live(t testing.TB, s *Store, label model.UID) model.UID {
 		t.Errorf("Update = %v, %v, want a closed application", e, err)
 	}
 	return app
+}
+
+// historySize is how many finished applications must not be felt.
+const historySize = 1_000_000
+
+// withHistory fills a database with finished applications, straight by SQL.
+func withHistory(b *testing.B) Options {
+	b.Helper()
+	o := testOptions(b)
+	s := openStore(b, o)
+	live(b, s, newLabel(b, s).UID)
+	newApplication(b, s, s.Labels()[0].UID, "u")
+	count := fmt.Sprintf("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) ", historySize)
+	for _, statement := range []string{
+		"BEGIN IMMEDIATE",
+		"INSERT INTO applications " + count + "SELECT CAST(printf('%016d', i) AS BLOB), zeroblob(16), 'u', '{}', i, i, zeroblob(16), i + 9 FROM n",
+		"INSERT INTO application_states " + count + "SELECT NULL, CAST(printf('%016d', 2*i) AS BLOB), CAST(printf('%016d', i) AS BLOB), " +
+			"'NEW', 'Just created', i, i, 0, zeroblob(16), NULL FROM n",
+		"INSERT INTO application_states " + count + "SELECT NULL, CAST(printf('%016d', 2*i+1) AS BLOB), CAST(printf('%016d', i) AS BLOB), " +
+			"'ERROR', 'Ended', i, i, 1, zeroblob(16), NULL FROM n",
+		"COMMIT",
+	} {
+		err := s.alone(b.Context(), func() error { _, err := s.writer.ExecContext(b.Context(), statement); return err })
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return o
+}
+
+// BenchmarkHistory is what 1,000,000 finished applications cost a node: its
+// start, a write, a read of a live application and one of a finished one.
+func BenchmarkHistory(b *testing.B) {
+	o := withHistory(b)
+	b.Run("open", func(b *testing.B) {
+		for b.Loop() {
+			s, err := Open(b.Context(), o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	s := openStore(b, o)
+	app := s.Open()[0].Application.UID
+	b.Run("live", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := s.Application(b.Context(), app); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("finished", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			if _, err := s.Application(b.Context(), model.UID(fmt.Appendf(nil, "%016d", i*7919%historySize+1))); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("life", func(b *testing.B) {
+		for b.Loop() {
+			live(b, s, s.Labels()[0].UID)
+		}
+	})
 }
 
 // BenchmarkApplication reads one live application from memory, from all cores.

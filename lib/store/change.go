@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"database/sql"
 	"encoding/json"
 	"fmt"
@@ -64,6 +65,7 @@ func (t *tx) writeAllocations(e *model.Entry, allocations []model.Allocation) er
 		}
 		all = put(all, a, func(b model.Allocation) bool { return b.Epoch == a.Epoch })
 	}
+	slices.SortFunc(all, func(a, b model.Allocation) int { return cmp.Compare(a.Epoch, b.Epoch) }) // as they read back
 	e.Allocations = all
 	return nil
 }

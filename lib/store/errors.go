@@ -24,6 +24,8 @@ var (
 	ErrUnavailable = errors.New("database is not writable")
 	// ErrNewer says that a newer version of this program wrote the database.
 	ErrNewer = errors.New("database is newer than this program")
+	// ErrInUse says that another process has the database open.
+	ErrInUse = errors.New("another process uses the database; stop it first")
 	// ErrClosed says that the store was closed; nothing of the request is stored.
 	ErrClosed = errors.New("store is closed")
 )
@@ -55,6 +57,8 @@ func code(err error) int {
 func requestOnly(err error) bool {
 	switch code(err) {
 	case codeConstraint, codeTooBig, codeMismatch, codeRange:
+		return true
+	case codeCorrupt: // one rotten page must not stop all others
 		return true
 	}
 	return false

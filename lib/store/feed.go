@@ -10,8 +10,9 @@ import (
 // Kind is a noun in the change feed.
 type Kind uint8
 
-// The kinds. KindApplication is any change of an application's Entry: its
-// states, tasks, allocations or resource.
+// The kinds. KindApplication is any change of an application's Entry (its
+// states, tasks, allocations or resource) and its removal. A key says that
+// something changed, also that it was deleted: what, is for its reader to see.
 const (
 	KindApplication Kind = iota
 	KindLabel

@@ -101,7 +101,8 @@ func (s *Store) used(ctx context.Context) (int64, error) {
 func (s *Store) removeClosed(ctx context.Context, before time.Time) (int, error) {
 	removed := 0
 	err := s.do(ctx, func(t *tx) error {
-		apps, err := column[model.UID](ctx, t.store.writer, fmt.Sprintf(
+		// Not under ctx: an interrupt would take the batch along.
+		apps, err := column[model.UID](context.Background(), t.store.writer, fmt.Sprintf(
 			"SELECT uid FROM applications WHERE closed_at < ? ORDER BY closed_at LIMIT %d", expireBatch), before.UnixNano())
 		if err != nil {
 			return t.fail(err)

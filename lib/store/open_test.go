@@ -116,9 +116,22 @@ func TestCorruptPageIsAnError(t *testing.T) {
 	}
 	patch(t, s.path, (root[0]-1)*4096, make([]byte, 4096))
 	s = openStore(t, s.opts) // what is alive is not affected
+	_, err = s.Update(t.Context(), apps[0], func(*model.Entry) (model.Change, error) { return requested(), nil })
+	if code(err) != codeCorrupt || s.Writable() != nil {
+		t.Errorf("Update = %v, Writable() = %v, want it to concern nobody else", err, s.Writable())
+	}
 	if e, err := s.Application(t.Context(), apps[0]); err == nil || errors.Is(err, ErrNotFound) || code(err) != codeCorrupt {
 		t.Errorf("Application = %+v, %v, want it to be corrupt", e, err)
 	}
+}
+
+func TestOneProcessAtATime(t *testing.T) {
+	s := openStore(t, testOptions(t))
+	if second, err := Open(t.Context(), s.opts); !errors.Is(err, ErrInUse) {
+		t.Errorf("Open = %v, %v, want %v", second, err, ErrInUse)
+	}
+	newLabel(t, s) // the first one does not mind
+	reopen(t, s)
 }
 
 func TestFolderAndFileModes(t *testing.T) {

@@ -74,6 +74,7 @@ type Store struct {
 	uids   *model.UIDSource
 	crash  crasher
 
+	unlock     func() error         // gives the folder back
 	writers    *sql.DB              // one connection
 	writer     *sql.Conn            // it; the writer goroutine's own once that runs
 	statements map[string]*sql.Stmt // of writer
@@ -120,6 +121,9 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	var err error
+	if s.unlock, err = lockFolder(s.opts.Folder); err != nil {
+		return err
+	}
 	if s.writers, err = sql.Open(sqlite.DriverName, writerDSN(s.path)); err != nil {
 		return err
 	}
@@ -192,6 +196,9 @@ func (s *Store) closePools() error {
 		if pool != nil {
 			errs = append(errs, pool.Close())
 		}
+	}
+	if s.unlock != nil {
+		errs = append(errs, s.unlock())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close database: %w", err)

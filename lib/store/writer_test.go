@@ -189,6 +189,50 @@ func oneBatchInBubble(t *testing.T, s *Store, requests ...func() error) []error 
 	return errs
 }
 
+// TestFailedCommit lets the statements succeed and COMMIT alone fail, through
+// a foreign key that is checked only there: nobody in the batch is told that
+// it was written, not even the one who wrote nothing.
+func TestFailedCommit(t *testing.T) {
+	s := openStore(t, testOptions(t))
+	app := newApplication(t, s, newLabel(t, s).UID, "u").Application.UID
+	err := s.alone(t.Context(), func() error {
+		_, err := s.writer.ExecContext(t.Context(), "PRAGMA foreign_keys = 1; CREATE TABLE parent (id INTEGER PRIMARY KEY); "+
+			"CREATE TABLE child (id INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED); "+
+			"CREATE TRIGGER poison AFTER INSERT ON users WHEN new.name = 'poison' BEGIN INSERT INTO child VALUES (1); END")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _ := s.Application(t.Context(), app)
+	user := func(name string) func() error {
+		return func() error {
+			_, err := s.PutUser(t.Context(), name, func(*model.User) (model.User, error) { return model.User{}, nil })
+			return err
+		}
+	}
+	writes := func(c model.Change) func() error {
+		return func() error {
+			_, err := s.Update(t.Context(), app, func(*model.Entry) (model.Change, error) { return c, nil })
+			return err
+		}
+	}
+	for i, err := range oneBatch(t, s, writes(requested()), user("poison"), user("good"), writes(model.Change{})) {
+		if !errors.Is(err, ErrUnavailable) {
+			t.Errorf("answer %d = %v, want %v", i, err, ErrUnavailable)
+		}
+	}
+	if after, _ := s.Application(t.Context(), app); after != before {
+		t.Errorf("memory shows what was not committed: %+v", after)
+	}
+	if _, ok := s.UserByName("good"); ok || !errors.Is(s.Writable(), ErrUnavailable) {
+		t.Errorf("user is there: %v, Writable() = %v", ok, s.Writable())
+	}
+	if err := user("good")(); err != nil || s.Writable() != nil {
+		t.Errorf("PutUser = %v, Writable() = %v, want all well again", err, s.Writable())
+	}
+}
+
 // TestReadOnlyWhileRunning takes the right to write away for a while.
 func TestReadOnlyWhileRunning(t *testing.T) {
 	s := openStore(t, testOptions(t))
