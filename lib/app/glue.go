@@ -125,11 +125,11 @@ type pulse struct {
 
 func newPulse(writable func() error) *pulse {
 	p := &pulse{writable: writable}
-	p.beat(context.Background())
+	p.beat()
 	return p
 }
 
-func (p *pulse) beat(context.Context) {
+func (p *pulse) beat() {
 	if p.writable() == nil {
 		now := time.Now().UTC()
 		p.at.Store(&now)
@@ -144,6 +144,6 @@ func (p *pulse) last() time.Time {
 }
 
 func (p *pulse) run(ctx context.Context) error {
-	loop.Every(ctx, pulsePeriod, p.beat)
+	loop.Every(ctx, pulsePeriod, func(context.Context) { p.beat() })
 	return nil
 }

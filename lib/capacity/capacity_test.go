@@ -108,8 +108,8 @@ func TestNothingFitsBeyondTheLimit(t *testing.T) {
 			app := model.UID{byte(i)}
 			c := Claim{Instance: "a", CPU: rapid.UintRange(1, 8).Draw(t, "c"), RAM: rapid.UintRange(1, 8).Draw(t, "r")}
 			if l.Hold(app, c, limits, drivers.Unlimited, now, now.Add(time.Minute)) == nil && rapid.Bool().Draw(t, "reserve") {
-				if err := l.Reserve(app, 1, now); err != nil {
-					t.Fatalf("Reserve() = %v with a hold", err)
+				if !l.Reserve(app, 1, now) {
+					t.Fatal("Reserve() = false with a hold")
 				}
 			}
 			if u := l.book.scopes[""]; u.cpu > limits.CPU || u.ram > limits.RAM {
@@ -132,18 +132,18 @@ func TestHolds(t *testing.T) {
 	if err := l.Hold(b, c, limits, 9, now, now.Add(5*time.Second)); err == nil {
 		t.Fatal("Hold(b) fits beside a's hold")
 	}
-	if err := l.Reserve(b, 1, now); !errors.Is(err, ErrHoldLapsed) {
-		t.Errorf("Reserve(b) = %v, want ErrHoldLapsed", err)
+	if l.Reserve(b, 1, now) {
+		t.Error("Reserve(b) = true without a hold")
 	}
 	later := now.Add(6 * time.Second)
-	if err := l.Reserve(a, 1, later); !errors.Is(err, ErrHoldLapsed) {
-		t.Errorf("Reserve(a) = %v after its hold ran out, want ErrHoldLapsed", err)
+	if l.Reserve(a, 1, later) {
+		t.Error("Reserve(a) = true after its hold ran out")
 	}
 	if err := l.Hold(b, c, limits, 9, later, later.Add(time.Second)); err != nil {
 		t.Errorf("Hold(b) = %v after a's ran out", err)
 	}
-	if err := l.Reserve(b, 3, later); err != nil {
-		t.Errorf("Reserve(b) = %v with a hold", err)
+	if !l.Reserve(b, 3, later) {
+		t.Error("Reserve(b) = false with a hold")
 	}
 	<-l.Freed() // of a's hold
 	l.Return(b, 2)

@@ -1,17 +1,12 @@
 package capacity
 
 import (
-	"errors"
 	"sync"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
-
-// ErrHoldLapsed says that a grant came for which this process holds nothing
-// any more, or never did.
-var ErrHoldLapsed = errors.New("nothing is held for the application")
 
 // Ledger counts what the node has promised. Methods never block on anything
 // but its own lock.
@@ -67,20 +62,20 @@ func (l *Ledger) Held(app model.UID, now time.Time) bool {
 	return held
 }
 
-// Reserve turns the application's hold into the reservation of a grant. It
-// returns ErrHoldLapsed if there is none.
-func (l *Ledger) Reserve(app model.UID, epoch uint32, now time.Time) error {
+// Reserve turns the application's hold into the reservation of a grant, and
+// reports whether there was a hold.
+func (l *Ledger) Reserve(app model.UID, epoch uint32, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire(now)
 	if _, held := l.holds[app]; !held {
-		return ErrHoldLapsed
+		return false
 	}
 	c := l.book.claims[key{app, 0}]
 	l.book.remove(key{app, 0})
 	delete(l.holds, app)
 	l.book.add(key{app, epoch}, c, true)
-	return nil
+	return true
 }
 
 // Restore counts a reservation that was made before this process started,

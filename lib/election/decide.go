@@ -78,7 +78,7 @@ func better(a, b model.Vote) int {
 // roundPauses is how long a round without a yes lasts before the next one
 // opens; the last holds for all further rounds. A yes in the pause decides at
 // once, so this only bounds how long a missed event can go unnoticed.
-var roundPauses = [...]time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 30 * time.Second}
+var roundPauses = [...]time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 30 * time.Second} //nolint:gochecknoglobals // constant
 
 // RoundAt is the number, from 0, and the opening time of the round that is
 // open at the time now for an application first voted on at the time since.
@@ -92,6 +92,6 @@ func RoundAt(since, now time.Time) (round uint16, opened time.Time) {
 		round++
 	}
 	last := roundPauses[len(roundPauses)-1]
-	more := max(0, now.Sub(opened)/last)
-	return round + uint16(min(more, 1<<15)), opened.Add(more * last)
+	more := max(0, int64(now.Sub(opened)/last))
+	return round + uint16(min(more, 1<<15)), opened.Add(time.Duration(more) * last) //nolint:gosec // bounded
 }

@@ -64,7 +64,7 @@ func TestRecallBeforeAnythingFits(t *testing.T) {
 }
 
 func TestRecallDuringAllocationIsNeverLost(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		f.driver.after = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		f.start()
 		app := f.apply(f.label())
@@ -76,7 +76,7 @@ func TestRecallDuringAllocationIsNeverLost(t *testing.T) {
 }
 
 func TestRecallThatTheDriverDoesNotNotice(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		// The driver finishes although it was told to stop: the resource must
 		// not come alive behind the user's back (contract 27.3).
 		f.driver.after = func(context.Context) error { time.Sleep(time.Minute); return nil }
@@ -92,7 +92,7 @@ func TestRecallThatTheDriverDoesNotNotice(t *testing.T) {
 }
 
 func TestDriverError(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		f.driver.after = func(context.Context) error { return errors.New("no luck") } // made, but said no
 		f.start()
 		app := f.apply(f.label())
@@ -102,7 +102,7 @@ func TestDriverError(t *testing.T) {
 }
 
 func TestAllocateTimeout(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		f.driver.after = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		f.start()
 		app := f.apply(f.label())
@@ -178,7 +178,7 @@ func TestLifetime(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, f *farm) {
+			inBubble(t, func(_ *testing.T, f *farm) {
 				f.options = func(o *lifecycle.Options, _ *election.Options) { o.DefaultLifetime = tt.fallback }
 				f.start()
 				app := f.apply(f.label(definition(1, 1, tt.lifetime)))
@@ -199,7 +199,7 @@ func TestLifetime(t *testing.T) {
 }
 
 func TestLifetimeCountsAcrossRestarts(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		f.start()
 		app := f.apply(f.label(definition(1, 1, "1h")))
 		f.want(app, model.StatusAllocated)
@@ -214,7 +214,7 @@ func TestLifetimeCountsAcrossRestarts(t *testing.T) {
 }
 
 func TestLifetimeCountsSleepOfTheMachine(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		var slept time.Duration
 		start := time.Now()
 		f.boot = func() time.Duration { return time.Since(start) + slept }
@@ -228,7 +228,7 @@ func TestLifetimeCountsSleepOfTheMachine(t *testing.T) {
 }
 
 func TestEnvironmentThatEndsByItself(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusAllocated)

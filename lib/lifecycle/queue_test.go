@@ -43,7 +43,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 }
 
 func TestWhatDoesNotFitBlocksNobodyUntilItStarves(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		f.driver.limits = drivers.Limits{CPU: 4}
 		f.start()
 		small, big := f.label(definition(1, 1, "")), f.label(definition(4, 1, ""))
@@ -70,7 +70,7 @@ func TestWhatDoesNotFitBlocksNobodyUntilItStarves(t *testing.T) {
 }
 
 func TestWhatCanNeverFitHoldsNobodyBack(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		f.driver.limits = drivers.Limits{CPU: 4}
 		f.start()
 		huge := f.apply(f.label(definition(5, 1, "")))

@@ -34,7 +34,7 @@ func TestRestartWhileAllocated(t *testing.T) {
 }
 
 func TestRestartFindsTheEnvironmentGone(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusAllocated)
@@ -134,7 +134,7 @@ func TestGrantWithoutIntentIsDeclinedAndGrantedAgain(t *testing.T) {
 }
 
 func TestRestartDuringRelease(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusAllocated)
@@ -156,7 +156,7 @@ func TestRestartDuringRelease(t *testing.T) {
 }
 
 func TestRestartAfterAFailedAllocation(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		f.driver.before = func(_ context.Context, call string) error {
 			if call == "allocate" || call == "deallocate" {
 				return errors.New(call + " broke")
@@ -176,7 +176,7 @@ func TestRestartAfterAFailedAllocation(t *testing.T) {
 }
 
 func TestDriverThatComesBackLater(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusAllocated)

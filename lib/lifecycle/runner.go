@@ -157,7 +157,7 @@ func (r *runner) failed(ctx context.Context, what string, err error) {
 		r.alarmed = now.Add(alarmEvery)
 		r.log.Error("keeps failing, somebody should look", "what", what, "error", err)
 	} else {
-		r.log.Warn(what, "error", err, "again_in", pause)
+		r.log.Warn("step failed, will be tried again", "what", what, "error", err, "again_in", pause)
 	}
 	r.wait(ctx, pause)
 }

@@ -68,7 +68,7 @@ func (r *runner) intend(ctx context.Context, e *model.Entry, step Step) error {
 		return r.decline(ctx, step)
 	}
 	ledger := r.m.opts.Ledger
-	if err := ledger.Reserve(r.uid, step.Epoch, time.Now()); err != nil {
+	if !ledger.Reserve(r.uid, step.Epoch, time.Now()) {
 		return nil // the next look finds nothing held and declines
 	}
 	stored, err := r.m.opts.Store.Update(ctx, r.uid, func(e *model.Entry) (model.Change, error) {

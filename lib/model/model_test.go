@@ -34,7 +34,8 @@ func TestUIDsCarryTheirMakerAndSortByTime(t *testing.T) {
 func TestDerivedUIDs(t *testing.T) {
 	src := NewUIDSource(UID{9})
 	app, node := src.New(time.Now()), UID{7, 7, 7, 7, 7, 7, 7}
-	if GrantUID(app, 1) != GrantUID(app, 1) || GrantUID(app, 1) == GrantUID(app, 2) {
+	first, again, next := GrantUID(app, 1), GrantUID(app, 1), GrantUID(app, 2)
+	if first != again || first == next {
 		t.Error("a grant's UID must follow from application and epoch alone")
 	}
 	if !SamePrefix(GrantUID(app, 1), app) || !SamePrefix(VoteUID(app, node, 1), node) {

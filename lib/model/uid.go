@@ -16,7 +16,7 @@ import (
 type UID = uuid.UUID
 
 // NilUID is the UID of nothing.
-var NilUID = uuid.Nil
+var NilUID = uuid.Nil //nolint:gochecknoglobals // constant
 
 // uidEpoch is the millisecond that time-ordered UIDs count from: 2024-01-01 UTC.
 // 42 bits of milliseconds from there last until 2163.
