@@ -93,8 +93,9 @@ func insertApplication(exec execFunc, a model.Application) error {
 }
 
 // Update changes one application: decide sees its newest entry, earlier writes
-// of the same batch included, and says what to write. It runs in the writer:
-// it must be pure, quick, and leave the entry as it is. Its error is returned
+// of the same batch included, and says what to write. It runs in the writer,
+// twice if another request of the batch has to be undone: it must be pure,
+// quick, and leave the entry as it is. Its error is returned
 // as it is, and nothing is written; an empty Change writes nothing. The entry
 // returned is the one after the change.
 func (s *Store) Update(

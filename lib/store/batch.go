@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 // batch is one transaction of the writer and what it will change in memory.
 type batch struct {
 	store     *Store
+	careful   bool                       // a SAVEPOINT around each request
 	begun     bool                       // BEGIN was executed
 	entries   map[model.UID]*model.Entry // nil: deleted
 	users     overlay[string, model.User]
@@ -82,16 +84,16 @@ func (b *batch) rollback() {
 type tx struct {
 	*batch
 	now    time.Time // stamp of what the request writes
-	saved  bool      // SAVEPOINT was executed
+	wrote  bool      // it executed a statement
 	lost   error     // an error that took the whole batch along
 	staged []func()  // changes of memory, for when the request succeeds
 }
 
-// exec runs a statement inside of the request's savepoint, which the first one
-// opens: a request that writes nothing costs no SQL.
+// exec runs a statement of the request. The first one opens what it needs: a
+// request that writes nothing costs no SQL.
 func (t *tx) exec(query string, args ...any) (sql.Result, error) {
-	if !t.saved {
-		if err := t.save(); err != nil {
+	if !t.wrote {
+		if err := t.open(); err != nil {
 			return nil, t.fail(err)
 		}
 	}
@@ -107,15 +109,17 @@ func (t *tx) fail(err error) error {
 	return err
 }
 
-func (t *tx) save() error {
+func (t *tx) open() error {
 	if err := t.begin(); err != nil {
 		return err
 	}
-	t.store.crash.point("savepoint.before")
-	if _, err := t.batch.exec("SAVEPOINT request"); err != nil {
-		return fmt.Errorf("set savepoint: %w", err)
+	t.store.crash.point("request.before")
+	if t.careful {
+		if _, err := t.batch.exec("SAVEPOINT request"); err != nil {
+			return fmt.Errorf("set savepoint: %w", err)
+		}
 	}
-	t.saved = true
+	t.wrote = true
 	return nil
 }
 
@@ -127,28 +131,48 @@ func (t *tx) then(key Key, change func()) {
 	})
 }
 
-// end closes the savepoint. Its error means that the whole batch is lost.
+// errAgain says that a request failed after it wrote something, in a batch
+// without savepoints: the batch has to be run again with them.
+var errAgain = errors.New("run the batch again, carefully")
+
+// end closes the request. Its error means that the whole batch is lost.
 func (t *tx) end(ok bool) error {
-	if t.lost != nil {
+	switch {
+	case t.lost != nil:
 		return t.lost
-	}
-	if ok {
-		for _, change := range t.staged {
-			change()
-		}
-	}
-	if !t.saved {
+	case !ok && t.wrote:
+		return t.undo()
+	case !ok:
 		return nil
 	}
-	if !ok {
-		if _, err := t.batch.exec("ROLLBACK TO request"); err != nil {
-			return fmt.Errorf("roll back to savepoint: %w", err)
-		}
+	for _, change := range t.staged {
+		change()
+	}
+	if !t.wrote {
+		return nil
+	}
+	t.store.crash.point("request.after")
+	return t.release()
+}
+
+// undo takes back what a failed request wrote.
+func (t *tx) undo() error {
+	if !t.careful {
+		return errAgain
+	}
+	if _, err := t.batch.exec("ROLLBACK TO request"); err != nil {
+		return fmt.Errorf("roll back to savepoint: %w", err)
+	}
+	return t.release()
+}
+
+func (t *tx) release() error {
+	if !t.careful {
+		return nil
 	}
 	if _, err := t.batch.exec("RELEASE request"); err != nil {
 		return fmt.Errorf("release savepoint: %w", err)
 	}
-	t.store.crash.point("savepoint.after")
 	return nil
 }
 

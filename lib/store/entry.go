@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -76,53 +77,62 @@ func readEntries(ctx context.Context, db querier, which string, args ...any) ([]
 	return entries, nil
 }
 
+// selection is which applications to read the parts of.
+type selection struct {
+	db    querier
+	which string
+	args  []any
+}
+
 // readParts fills in what belongs to the entries. A row without its entry came
 // into being between two of the queries; its reader gets it by the next event.
 func readParts(ctx context.Context, db querier, entries map[model.UID]*model.Entry, which string, args []any) error {
-	states, err := parts(ctx, db, scanState, stateColumns, "application_states s", which, "s.id", args)
-	if err != nil {
-		return fmt.Errorf("read states: %w", err)
-	}
-	for _, s := range states {
-		if e := entries[s.ApplicationUID]; e != nil {
-			e.States = append(e.States, s)
-		}
-	}
-	tasks, err := parts(ctx, db, scanTask, taskColumns, "application_tasks t", which, "t.hlc, t.uid", args)
-	if err != nil {
-		return fmt.Errorf("read tasks: %w", err)
-	}
-	for _, t := range tasks {
-		if e := entries[t.ApplicationUID]; e != nil {
-			e.Tasks = append(e.Tasks, t)
-		}
-	}
-	allocations, err := parts(ctx, db, scanAllocation, allocationColumns, "allocations l", which, "l.epoch", args)
-	if err != nil {
-		return fmt.Errorf("read allocations: %w", err)
-	}
-	for _, a := range allocations {
-		if e := entries[a.ApplicationUID]; e != nil {
-			e.Allocations = append(e.Allocations, a)
-		}
-	}
-	resources, err := parts(ctx, db, scanResource, resourceColumns, "resources r", which, "r.hlc, r.uid", args)
-	if err != nil {
-		return fmt.Errorf("read resources: %w", err)
-	}
-	for _, r := range resources {
-		if e := entries[r.ApplicationUID]; e != nil {
-			e.Resource = &r
-		}
-	}
-	return nil
+	from := selection{db: db, which: which, args: args}
+	return cmp.Or(
+		parts(ctx, from, scanState, "SELECT "+stateColumns+joined("application_states", "s")+" ORDER BY s.id",
+			func(s model.ApplicationState) {
+				if e := entries[s.ApplicationUID]; e != nil {
+					e.States = append(e.States, s)
+				}
+			}),
+		parts(ctx, from, scanTask, "SELECT "+taskColumns+joined("application_tasks", "t")+" ORDER BY t.hlc, t.uid",
+			func(t model.ApplicationTask) {
+				if e := entries[t.ApplicationUID]; e != nil {
+					e.Tasks = append(e.Tasks, t)
+				}
+			}),
+		parts(ctx, from, scanAllocation, "SELECT "+allocationColumns+joined("allocations", "l")+" ORDER BY l.epoch",
+			func(a model.Allocation) {
+				if e := entries[a.ApplicationUID]; e != nil {
+					e.Allocations = append(e.Allocations, a)
+				}
+			}),
+		parts(ctx, from, scanResource, "SELECT "+resourceColumns+joined("resources", "r")+" ORDER BY r.hlc, r.uid",
+			func(r model.Resource) {
+				if e := entries[r.ApplicationUID]; e != nil {
+					e.Resource = &r
+				}
+			}),
+	)
 }
 
-// parts reads one table of the chosen applications. table ends in its alias.
-func parts[T any](ctx context.Context, db querier, scan func(scanner) (T, error), columns, table, which, order string, args []any) ([]T, error) {
-	alias := table[len(table)-1:]
-	return collect(ctx, db, scan, "SELECT "+columns+" FROM applications a CROSS JOIN "+table+" ON "+alias+
-		".application_uid = a.uid WHERE "+which+" ORDER BY "+order, args...)
+// joined is the rest of a statement over a table of parts. CROSS JOIN makes
+// SQLite begin with the applications, of which there are few.
+func joined(table, alias string) string {
+	return " FROM applications a CROSS JOIN " + table + " " + alias + " ON " + alias + ".application_uid = a.uid WHERE %s"
+}
+
+// parts reads one table of the selected applications; query has a place for
+// the selection.
+func parts[T any](ctx context.Context, from selection, scan func(scanner) (T, error), query string, use func(T)) error {
+	rows, err := collect(ctx, from.db, scan, fmt.Sprintf(query, from.which), from.args...)
+	if err != nil {
+		return fmt.Errorf("read parts of applications: %w", err)
+	}
+	for _, row := range rows {
+		use(row)
+	}
+	return nil
 }
 
 // readEntry reads one application, whole, in one snapshot.

@@ -59,7 +59,7 @@ func schemaStart() []string {
 		`CREATE INDEX applications_owner ON applications (owner_name, hlc, uid)`,
 		`CREATE TABLE application_states (
   id INTEGER PRIMARY KEY,
-  uid BLOB NOT NULL UNIQUE,
+  uid BLOB NOT NULL,
   application_uid BLOB NOT NULL,
   status TEXT NOT NULL,
   description TEXT NOT NULL,
@@ -69,8 +69,7 @@ func schemaStart() []string {
   node_uid BLOB NOT NULL,
   decision TEXT
 )`,
-		`CREATE INDEX application_states_application ON application_states (application_uid)`,
-		`CREATE INDEX application_states_decided ON application_states (id) WHERE decision IS NOT NULL`,
+		`CREATE UNIQUE INDEX application_states_application ON application_states (application_uid, uid)`,
 		`CREATE TABLE application_tasks (
   uid BLOB NOT NULL PRIMARY KEY,
   application_uid BLOB NOT NULL,
@@ -100,7 +99,6 @@ func schemaStart() []string {
   released_at INTEGER,
   PRIMARY KEY (application_uid, epoch)
 )`,
-		`CREATE INDEX allocations_open ON allocations (application_uid) WHERE released_at IS NULL`,
 		`CREATE TABLE resources (
   uid BLOB NOT NULL PRIMARY KEY,
   application_uid BLOB NOT NULL,
@@ -117,7 +115,6 @@ func schemaStart() []string {
   hlc INTEGER NOT NULL
 )`,
 		`CREATE INDEX resources_application ON resources (application_uid)`,
-		`CREATE INDEX resources_order ON resources (hlc, uid)`,
 		`CREATE TABLE locations (
   name TEXT NOT NULL PRIMARY KEY,
   description TEXT NOT NULL,

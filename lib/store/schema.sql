@@ -17,7 +17,7 @@ CREATE TABLE allocations (
 );
 CREATE TABLE application_states (
   id INTEGER PRIMARY KEY,
-  uid BLOB NOT NULL UNIQUE,
+  uid BLOB NOT NULL,
   application_uid BLOB NOT NULL,
   status TEXT NOT NULL,
   description TEXT NOT NULL,
@@ -115,14 +115,11 @@ CREATE TABLE users (
   updated_at INTEGER NOT NULL,
   hlc INTEGER NOT NULL
 );
-CREATE INDEX allocations_open ON allocations (application_uid) WHERE released_at IS NULL;
-CREATE INDEX application_states_application ON application_states (application_uid);
-CREATE INDEX application_states_decided ON application_states (id) WHERE decision IS NOT NULL;
+CREATE UNIQUE INDEX application_states_application ON application_states (application_uid, uid);
 CREATE INDEX application_tasks_application ON application_tasks (application_uid, hlc, uid);
 CREATE INDEX applications_closed ON applications (closed_at) WHERE closed_at IS NOT NULL;
 CREATE INDEX applications_open ON applications (hlc, uid) WHERE closed_at IS NULL;
 CREATE INDEX applications_order ON applications (hlc, uid);
 CREATE INDEX applications_owner ON applications (owner_name, hlc, uid);
 CREATE INDEX resources_application ON resources (application_uid);
-CREATE INDEX resources_order ON resources (hlc, uid);
 CREATE INDEX service_mappings_application ON service_mappings (application_uid);

@@ -27,7 +27,7 @@ func (s *Store) UserByName(name string) (model.User, bool) {
 // PutUser creates or changes a user: change gets the stored one, nil if there
 // is none, and returns what to store. Name, times and clock reading are filled
 // in. Its error is returned as it is, and nothing is written. It runs in the
-// writer: a password is hashed before.
+// writer, maybe twice: a password is hashed before.
 func (s *Store) PutUser(
 	ctx context.Context, name string, change func(old *model.User) (model.User, error),
 ) (model.User, error) {
