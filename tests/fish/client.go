@@ -1,7 +1,7 @@
 package fish
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -66,8 +66,15 @@ func (c Client) Fresh() Client {
 // Address is the host and port of the API.
 func (c Client) Address() string { return strings.TrimPrefix(c.URL, "https://") }
 
+// For is the same client for another test, which its failures then end.
+func (c Client) For(t testing.TB) Client {
+	c.t = t
+	return c
+}
+
 // Response is a whole answer.
 type Response struct {
+	Proto  string // of HTTP
 	Status int
 	Header http.Header
 	Body   []byte
@@ -76,15 +83,23 @@ type Response struct {
 // Do sends one request and reads the whole answer. A body without a content
 // type is JSON.
 func (c Client) Do(ctx context.Context, method, path string, body []byte, contentType string) (Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, bytes.NewReader(body))
+	return c.send(ctx, Call{Method: method, Path: path, Body: string(body), Type: contentType})
+}
+
+func (c Client) send(ctx context.Context, call Call) (Response, error) {
+	var body io.Reader
+	if call.Body != "" {
+		body = strings.NewReader(call.Body)
+	}
+	req, err := http.NewRequestWithContext(ctx, call.Method, c.URL+call.Path, body)
 	if err != nil {
 		return Response{}, fmt.Errorf("make request: %w", err)
 	}
 	if body != nil {
-		if contentType == "" {
-			contentType = "application/json"
-		}
-		req.Header.Set("Content-Type", contentType)
+		req.Header.Set("Content-Type", cmp.Or(call.Type, "application/json"))
+	}
+	for name, value := range call.Header {
+		req.Header.Set(name, value)
 	}
 	if c.User != "" {
 		req.SetBasicAuth(c.User, c.Password)
@@ -98,15 +113,33 @@ func (c Client) Do(ctx context.Context, method, path string, body []byte, conten
 	if err != nil {
 		return Response{}, fmt.Errorf("read answer: %w", err)
 	}
-	return Response{resp.StatusCode, resp.Header, text}, nil
+	return Response{resp.Proto, resp.StatusCode, resp.Header, text}, nil
 }
 
 // Request sends JSON, if any, and returns the answer, whatever its status.
 func (c Client) Request(method, path string, body []byte) Response {
 	c.t.Helper()
-	resp, err := c.Do(c.t.Context(), method, path, body, "")
+	return c.Call(Call{Method: method, Path: path, Body: string(body)})
+}
+
+// Call is one request in full.
+type Call struct {
+	Method string // GET if empty
+	Path   string // with the query
+	Body   string
+	Type   string            // Content-Type, JSON if empty
+	Header map[string]string // further headers
+}
+
+// YAML is the content type of a YAML body.
+const YAML = "application/yaml"
+
+// Call sends the request and returns the answer, whatever its status.
+func (c Client) Call(call Call) Response {
+	c.t.Helper()
+	resp, err := c.send(c.t.Context(), call)
 	if err != nil {
-		c.t.Fatalf("%s %s: %v", method, path, err)
+		c.t.Fatalf("%s %s: %v", call.Method, call.Path, err)
 	}
 	return resp
 }

@@ -21,6 +21,9 @@ const (
 	stopTimeout  = 20 * time.Second
 )
 
+// shownRuns is how many of a node's runs a failed test shows: the last ones.
+const shownRuns = 3
+
 // NodeName is the name of a node that its test does not name otherwise.
 const NodeName = "test-node"
 
@@ -37,6 +40,8 @@ type Options struct {
 	Env   []string
 	// Binary is run instead of the one that Main built.
 	Binary string
+	// AdminPassword is that of a directory in which a node ran before.
+	AdminPassword string
 }
 
 // Node is one node under test. Its methods are for the test's goroutine.
@@ -63,7 +68,7 @@ type process struct {
 // test ends.
 func Start(t testing.TB, options Options) *Node {
 	t.Helper()
-	n := &Node{t: t, Dir: options.Dir, options: options}
+	n := &Node{t: t, Dir: options.Dir, AdminPassword: options.AdminPassword, options: options}
 	if n.Dir == "" {
 		n.Dir = t.TempDir()
 	}
@@ -96,23 +101,43 @@ func (n *Node) configFile() string { return filepath.Join(n.Dir, "fish.yaml") }
 // start runs the binary once more and waits until it serves.
 func (n *Node) start() {
 	n.t.Helper()
-	n.spawn()
-	line := n.WaitLine("API listening on: ")
-	_, address, _ := strings.Cut(line, "API listening on: ")
+	n.Spawn()
+	if err := n.Listening(); err != nil {
+		n.t.Fatal(err)
+	}
 	n.WaitLine("Fish initialized")
+}
+
+// Listening waits until the API of this run listens and turns the client to
+// it. An error says that it never will, or not in time.
+func (n *Node) Listening() error {
+	const mark = "API listening on: "
+	line, err := n.process.stdout.find(mark, startTimeout)
+	if err != nil {
+		return err
+	}
+	_, address, _ := strings.Cut(line, mark)
 	if password, ok := n.printedPassword(); ok {
 		n.AdminPassword = password
 	}
 	client, err := NewClient("https://"+address, filepath.Join(n.Dir, "fish_data", "ca.crt"))
 	if err != nil {
-		n.t.Fatalf("make client: %v", err)
+		return fmt.Errorf("make client: %w", err)
 	}
 	n.Client = client.As("admin", n.AdminPassword)
 	n.Client.t = n.t
+	return nil
 }
 
-// spawn runs the binary and does not wait for it.
-func (n *Node) spawn() {
+// Reconfigure sets the config and the environment of the next run.
+func (n *Node) Reconfigure(config string, env ...string) {
+	n.t.Helper()
+	n.options.Config, n.options.Env = config, env
+	n.writeConfig()
+}
+
+// Spawn runs the binary once more and does not wait for it.
+func (n *Node) Spawn() {
 	n.t.Helper()
 	args := append([]string{"--cfg", n.configFile()}, n.options.Flags...)
 	p, err := spawn(command{n.options.Binary, n.Dir, n.options.Env, args})
@@ -263,6 +288,18 @@ func (n *Node) Kill() {
 	n.WaitExit()
 }
 
+// Exited is closed when this run has ended.
+func (n *Node) Exited() <-chan struct{} { return n.process.exited }
+
+// KillIfAlive ends the node by SIGKILL unless it has ended by itself.
+func (n *Node) KillIfAlive() {
+	n.t.Helper()
+	if err := n.process.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		n.t.Fatalf("kill node: %v", err)
+	}
+	n.WaitExit()
+}
+
 // Start runs the ended node again, in the same directory.
 func (n *Node) Start() {
 	n.t.Helper()
@@ -298,7 +335,7 @@ func (n *Node) cleanup() {
 				n.t.Errorf("run %d: read what the node prints: %v", i, err)
 			}
 		}
-		if n.t.Failed() {
+		if n.t.Failed() && i >= len(n.runs)-shownRuns {
 			n.t.Logf("run %d (%v) printed:\n%s", i, p.cmd.ProcessState, p.text())
 		}
 	}

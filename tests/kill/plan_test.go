@@ -1,0 +1,134 @@
+package kill
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// plan is one round: how the node runs in it and how it dies.
+type plan struct {
+	round int
+	point string // where it kills itself, or "outside"
+	env   []string
+	cfg   string // what the drivers' cfg has beside the limits
+	// aborts are how long starts live that are killed before the real one.
+	aborts []time.Duration
+	// load is how long clients work before the node is killed from outside.
+	load time.Duration
+	// rest says that the round waits for rest before the load.
+	rest bool
+}
+
+func (p plan) String() string {
+	return fmt.Sprintf("round %d: %s, killed at start after %v, load %v, rest %v, cfg {%s}",
+		p.round, p.point, p.aborts, p.load, p.rest, p.cfg)
+}
+
+// calm is the plan without what kills the node.
+func (p plan) calm() plan {
+	p.env, p.aborts = nil, nil
+	kept := strings.Split(p.cfg, ", ")
+	for i, key := range kept {
+		if strings.HasPrefix(key, "crash_") {
+			kept = append(kept[:i], kept[i+1:]...)
+			break
+		}
+	}
+	p.cfg = strings.Join(kept, ", ")
+	return p
+}
+
+// limits is what each instance may hand out. Both are local, so each counts
+// what both have handed out (contract 13).
+func limits() map[string]need {
+	return map[string]need{"test/a": {"test/a", 10, 20}, "test/b": {"test/b", 6, 12}}
+}
+
+// config is the node's config file for the round.
+func (p plan) config() string {
+	var b strings.Builder
+	b.WriteString("starvation_after: 0s\ndrivers:\n") // a head would hold others back, which rest could not tell from a fault
+	for _, name := range []string{"test/a", "test/b"} {
+		limit := limits()[name]
+		fmt.Fprintf(&b, "  - {name: %s, cfg: {cpu_limit: %d, ram_limit: %d, allow_crash: true, %s}}\n",
+			name, limit.cpu, limit.ram, p.cfg)
+	}
+	return b.String()
+}
+
+// points are all places where the node can be made to kill itself, and
+// "outside" for a kill at no special place.
+func points() []string {
+	all := []string{"outside", "outside", "outside", "outside"}
+	for _, p := range []string{"savepoint.before", "savepoint.after", "commit.before", "commit.after", "feed.before", "answer.before"} {
+		all = append(all, "store "+p)
+	}
+	for _, of := range []string{
+		"allocate before claimed created after any", "deallocate before removed after any", "task before after any",
+	} {
+		method, at, _ := strings.Cut(of, " ")
+		for p := range strings.FieldsSeq(at) {
+			all = append(all, method+" "+p)
+		}
+	}
+	return all
+}
+
+// longLoad is the longest that clients work in a round that is killed from
+// outside: most of what they start takes some ten milliseconds.
+const longLoad = 1200 * time.Millisecond
+
+// planner draws the rounds. It goes through all points before any comes again.
+type planner struct {
+	rng  *rand.Rand
+	deck []string
+	next int
+}
+
+func (d *planner) draw() plan {
+	if len(d.deck) == 0 {
+		d.deck = points()
+		d.rng.Shuffle(len(d.deck), func(i, j int) { d.deck[i], d.deck[j] = d.deck[j], d.deck[i] })
+	}
+	p := plan{round: d.next, load: upTo(d.rng, 1200 * time.Millisecond), rest: d.rng.IntN(3) == 0}
+	p.point, d.deck = d.deck[0], d.deck[1:]
+	d.next++
+	p.cfg = fmt.Sprintf("delay_allocate: %v, delay_deallocate: %v, delay_task: %v",
+		upTo(d.rng, 40*time.Millisecond), upTo(d.rng, 30*time.Millisecond), upTo(d.rng, 10*time.Millisecond))
+	if d.rng.IntN(5) == 0 {
+		p.cfg += ", fail_deallocate: 25"
+	}
+	if method, at, aimed := strings.Cut(p.point, " "); aimed {
+		d.aim(&p, method, at)
+	}
+	if d.rng.IntN(4) == 0 {
+		for range 1 + d.rng.IntN(3) {
+			p.aborts = append(p.aborts, upTo(d.rng, 200*time.Millisecond))
+		}
+	}
+	return p
+}
+
+// aim makes the node kill itself at the n-th pass of a point. Small n are as
+// likely as large ones together, for those are passed while the node starts.
+func (d *planner) aim(p *plan, method, at string) {
+	p.load = 2 * time.Second
+	most := 4 // doublings
+	if method == "store" {
+		most = 7
+	}
+	n := 1 + d.rng.IntN(1<<d.rng.IntN(most))
+	p.point = fmt.Sprintf("%s %s:%d", method, at, n)
+	if method == "store" {
+		p.env = []string{fmt.Sprintf("FISH_CRASH_STORE=%s:%d", at, n)}
+		return
+	}
+	p.cfg += fmt.Sprintf(", crash_%s: %q", method, fmt.Sprintf("%s:%d", at, n))
+}
+
+// upTo is a random time in whole milliseconds.
+func upTo(rng *rand.Rand, most time.Duration) time.Duration {
+	return time.Duration(rng.Int64N(int64(most/time.Millisecond))) * time.Millisecond
+}
