@@ -166,7 +166,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serveRoute asks for credentials before it looks where the path leads: who
 // has none does not learn which paths exist (contract 5).
 func (a *API) serveRoute(e *exchange, r *http.Request) {
-	query, badQuery := parseQuery(r.URL.RawQuery)
+	rawQuery := keepSemicolons(r.URL.RawQuery)
+	query, badQuery := parseQuery(rawQuery)
 	if query.Has("pretty") {
 		e.pretty = &indenter{}
 	}
@@ -181,8 +182,20 @@ func (a *API) serveRoute(e *exchange, r *http.Request) {
 	}
 	e.caller = caller
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e))
+	if rawQuery != r.URL.RawQuery {
+		address := *r.URL
+		address.RawQuery = rawQuery
+		r.URL = &address
+	}
 	e.request = r
 	a.router.ServeHTTP(e, r)
+}
+
+// keepSemicolons escapes the semicolons that scripts leave as they are: they
+// belong to the filter (contract 9 drops what follows one there), while
+// net/url would drop the whole pair, and so the filter.
+func keepSemicolons(raw string) string {
+	return strings.ReplaceAll(raw, ";", "%3B")
 }
 
 // parseQuery parses strictly: what net/http would silently drop, a filter
