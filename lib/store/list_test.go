@@ -195,6 +195,14 @@ func TestListTasksAndResources(t *testing.T) {
 			}
 		})
 	}
+	first, _ := s.Application(t.Context(), apps[0])
+	task := first.Tasks[1]
+	if got, e, err := s.Task(t.Context(), task.UID); err != nil || e != first || got.Task != "seconda" {
+		t.Errorf("Task = %+v, %v, %v, want the second of the first application", got, e, err)
+	}
+	if _, _, err := s.Task(t.Context(), model.UID{7}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Task of an unknown UID = %v, want %v", err, ErrNotFound)
+	}
 	if got, err := names(s.ListTasks(t.Context(), Query{Application: model.UID{7}}), func(t model.ApplicationTask) string { return t.Task }); err != nil || len(got) != 0 {
 		t.Errorf("tasks of an unknown application = %v, %v, want none", got, err)
 	}

@@ -32,7 +32,7 @@ func (s *Store) Task(ctx context.Context, uid model.UID) (model.ApplicationTask,
 func (s *Store) taskApplication(ctx context.Context, uid model.UID) (model.UID, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	var app []byte
+	var app model.UID
 	err := s.readers.QueryRowContext(ctx, "SELECT application_uid FROM application_tasks WHERE uid = ?", key(uid)).Scan(&app)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -40,5 +40,5 @@ func (s *Store) taskApplication(ctx context.Context, uid model.UID) (model.UID, 
 	case err != nil:
 		return model.NilUID, fmt.Errorf("read task %s: %w", uid, err)
 	}
-	return model.UID(app), nil // the column holds 16 bytes
+	return app, nil
 }
