@@ -113,7 +113,7 @@ func (t *tx) open() error {
 	if err := t.begin(); err != nil {
 		return err
 	}
-	t.store.crash.point("request.before")
+	t.store.crash.point("savepoint.before")
 	if t.careful {
 		if _, err := t.batch.exec("SAVEPOINT request"); err != nil {
 			return fmt.Errorf("set savepoint: %w", err)
@@ -151,7 +151,7 @@ func (t *tx) end(ok bool) error {
 	if !t.wrote {
 		return nil
 	}
-	t.store.crash.point("request.after")
+	t.store.crash.point("savepoint.after")
 	return t.release()
 }
 

@@ -11,7 +11,8 @@ import (
 )
 
 // crashVariable holds "<point>:<n>": the process kills itself at the n-th pass
-// of the point. The points: request.before, request.after, commit.before,
+// of the point. The savepoint ones are around what a request writes, also in a
+// batch that needs no SAVEPOINT. The points: savepoint.before, savepoint.after, commit.before,
 // commit.after, feed.before, answer.before.
 const crashVariable = "FISH_CRASH_STORE"
 

@@ -12,7 +12,7 @@ import (
 // lost, whichever it is.
 func TestCrashPoints(t *testing.T) {
 	for _, point := range []string{
-		"request.before", "request.after", "commit.before", "commit.after", "feed.before", "answer.before",
+		"savepoint.before", "savepoint.after", "commit.before", "commit.after", "feed.before", "answer.before",
 	} {
 		t.Run(point, func(t *testing.T) {
 			folder := filepath.Join(t.TempDir(), "n:1")
