@@ -47,10 +47,19 @@ func newFarm(t *testing.T) *farm {
 }
 
 func (f *farm) driverOf(name string) (drivers.Driver, string) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
 	if f.absent != "" || name != "test" {
 		return nil, "not there: " + f.absent
 	}
 	return f.driver, ""
+}
+
+// script changes how the outside behaves while a node runs.
+func (f *farm) script(change func()) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	change()
 }
 
 // start starts a node on what the last one left.

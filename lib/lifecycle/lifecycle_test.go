@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,7 +51,7 @@ func TestWholeLife(t *testing.T) {
 
 func TestRecallBeforeAnythingFits(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *farm) {
-		f.driver.capacity = 0
+		f.script(func() { f.driver.capacity = 0 })
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusNew)
@@ -65,7 +66,7 @@ func TestRecallBeforeAnythingFits(t *testing.T) {
 
 func TestRecallDuringAllocationIsNeverLost(t *testing.T) {
 	inBubble(t, func(_ *testing.T, f *farm) {
-		f.driver.after = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		f.script(func() { f.driver.after = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } })
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusElected)
@@ -79,7 +80,7 @@ func TestRecallThatTheDriverDoesNotNotice(t *testing.T) {
 	inBubble(t, func(_ *testing.T, f *farm) {
 		// The driver finishes although it was told to stop: the resource must
 		// not come alive behind the user's back (contract 27.3).
-		f.driver.after = func(context.Context) error { time.Sleep(time.Minute); return nil }
+		f.script(func() { f.driver.after = func(context.Context) error { time.Sleep(time.Minute); return nil } })
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusElected)
@@ -103,7 +104,7 @@ func TestDriverError(t *testing.T) {
 
 func TestAllocateTimeout(t *testing.T) {
 	inBubble(t, func(_ *testing.T, f *farm) {
-		f.driver.after = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		f.script(func() { f.driver.after = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } })
 		f.start()
 		app := f.apply(f.label())
 		time.Sleep(9 * time.Minute)
@@ -119,19 +120,21 @@ func TestDeallocationIsRetriedUntilItIsConfirmed(t *testing.T) {
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusAllocated)
-		f.driver.before = func(_ context.Context, call string) error {
-			if call == "deallocate" {
-				return errors.New("still there")
+		f.script(func() {
+			f.driver.before = func(_ context.Context, call string) error {
+				if call == "deallocate" {
+					return errors.New("still there")
+				}
+				return nil
 			}
-			return nil
-		}
+		})
 		f.recall(app)
 		time.Sleep(24 * time.Hour)
 		f.want(app, model.StatusDeallocate)
 		if err := f.ledger.Fits(f.claim(1), drivers.Limits{CPU: 1}, 1); err == nil {
 			t.Error("room was given back before the driver confirmed")
 		}
-		f.driver.before = nil
+		f.script(func() { f.driver.before = nil })
 		time.Sleep(time.Minute)
 		f.want(app, model.StatusDeallocated)
 		f.wantNothingLeft()
@@ -215,13 +218,13 @@ func TestLifetimeCountsAcrossRestarts(t *testing.T) {
 
 func TestLifetimeCountsSleepOfTheMachine(t *testing.T) {
 	inBubble(t, func(_ *testing.T, f *farm) {
-		var slept time.Duration
+		var slept atomic.Int64
 		start := time.Now()
-		f.boot = func() time.Duration { return time.Since(start) + slept }
+		f.boot = func() time.Duration { return time.Since(start) + time.Duration(slept.Load()) }
 		f.start()
 		app := f.apply(f.label(definition(1, 1, "1h")))
 		f.want(app, model.StatusAllocated)
-		slept = 2 * time.Hour // the lid was closed: timers stood still
+		slept.Store(int64(2 * time.Hour)) // the lid was closed: timers stood still
 		time.Sleep(30 * time.Second)
 		f.want(app, model.StatusDeallocated)
 	})
@@ -277,12 +280,14 @@ func TestTaskThatFailsEndsWithTheTimeout(t *testing.T) {
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusAllocated)
-		f.driver.before = func(_ context.Context, call string) error {
-			if call == "task" {
-				return errors.New("disk is on fire")
+		f.script(func() {
+			f.driver.before = func(_ context.Context, call string) error {
+				if call == "task" {
+					return errors.New("disk is on fire")
+				}
+				return nil
 			}
-			return nil
-		}
+		})
 		task := f.task(app, "snapshot", model.StatusDeallocate)
 		f.recall(app)
 		time.Sleep(50 * time.Minute)

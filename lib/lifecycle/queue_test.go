@@ -87,8 +87,8 @@ func TestWhatCanNeverFitHoldsNobodyBack(t *testing.T) {
 
 func TestMaintenance(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *farm) {
-		on := true
-		f.options = func(_ *lifecycle.Options, o *election.Options) { o.Maintenance = func() bool { return on } }
+		var off atomic.Bool
+		f.options = func(_ *lifecycle.Options, o *election.Options) { o.Maintenance = func() bool { return !off.Load() } }
 		f.start()
 		app := f.apply(f.label())
 		time.Sleep(time.Hour)
@@ -96,7 +96,7 @@ func TestMaintenance(t *testing.T) {
 		if votes := f.election.OpenVotes(); len(votes) != 1 || votes[0].Yes() || votes[0].Round < 100 {
 			t.Errorf("open votes are %+v, want one no in a late round", votes)
 		}
-		on = false
+		off.Store(true)
 		f.election.Wake()
 		f.want(app, model.StatusAllocated)
 		if votes := f.election.OpenVotes(); len(votes) != 0 {
@@ -123,7 +123,7 @@ func TestSecondDefinitionWhereTheFirstDoesNotFit(t *testing.T) {
 
 func TestLabelDeletedWhileWaiting(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *farm) {
-		f.driver.capacity = 0
+		f.script(func() { f.driver.capacity = 0 })
 		f.start()
 		label := f.label()
 		app := f.apply(label)
@@ -157,12 +157,14 @@ func TestManyLivesLeaveNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *farm) {
 		f.driver.limits = drivers.Limits{CPU: 4, RAM: 8}
 		var n atomic.Int64
-		f.driver.before = func(_ context.Context, call string) error {
-			if n.Add(1)%7 == 0 && call != "list" {
-				return errors.New("every seventh call fails")
+		f.script(func() {
+			f.driver.before = func(_ context.Context, call string) error {
+				if n.Add(1)%7 == 0 && call != "list" {
+					return errors.New("every seventh call fails")
+				}
+				return nil
 			}
-			return nil
-		}
+		})
 		f.start()
 		labels := []model.Label{f.label(definition(1, 1, "2m")), f.label(definition(3, 2, "1m")), f.label(definition(2, 5, "3m"))}
 		var apps []model.UID

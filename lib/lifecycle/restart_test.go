@@ -39,7 +39,7 @@ func TestRestartFindsTheEnvironmentGone(t *testing.T) {
 		app := f.apply(f.label())
 		f.want(app, model.StatusAllocated)
 		f.stop()
-		clear(f.world.envs)
+		f.script(func() { clear(f.world.envs) })
 		f.start()
 		f.wantDescription(app, model.StatusDeallocated, "Environment is gone")
 		f.wantNothingLeft()
@@ -52,12 +52,14 @@ func TestRestartThatCanNotLookIsNoAbsence(t *testing.T) {
 		app := f.apply(f.label())
 		f.want(app, model.StatusAllocated)
 		f.stop()
-		f.driver.before = func(_ context.Context, call string) error {
-			if call == "inspect" {
-				return errors.New("engine is not up yet")
+		f.script(func() {
+			f.driver.before = func(_ context.Context, call string) error {
+				if call == "inspect" {
+					return errors.New("engine is not up yet")
+				}
+				return nil
 			}
-			return nil
-		}
+		})
 		f.start()
 		time.Sleep(time.Hour)
 		f.want(app, model.StatusAllocated)
@@ -77,18 +79,20 @@ func TestRestartDuringAllocation(t *testing.T) {
 			if made {
 				f.driver.after = hang
 			} else {
-				f.driver.before = func(ctx context.Context, call string) error {
-					if call == "allocate" {
-						return hang(ctx)
+				f.script(func() {
+					f.driver.before = func(ctx context.Context, call string) error {
+						if call == "allocate" {
+							return hang(ctx)
+						}
+						return nil
 					}
-					return nil
-				}
+				})
 			}
 			f.start()
 			app := f.apply(f.label())
 			f.want(app, model.StatusElected)
 			f.stop()
-			f.driver.before, f.driver.after = nil, nil
+			f.script(func() { f.driver.before, f.driver.after = nil, nil })
 			f.start()
 			f.want(app, model.StatusAllocated)
 			if f.world.most != 1 {
@@ -106,7 +110,7 @@ func TestRestartDuringAllocation(t *testing.T) {
 
 func TestGrantWithoutIntentIsDeclinedAndGrantedAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *farm) {
-		f.driver.capacity = 0
+		f.script(func() { f.driver.capacity = 0 })
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusNew)
@@ -121,7 +125,7 @@ func TestGrantWithoutIntentIsDeclinedAndGrantedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.want(app, model.StatusNew)
-		f.driver.capacity = 1
+		f.script(func() { f.driver.capacity = 1 })
 		time.Sleep(5 * time.Second)
 		f.want(app, model.StatusAllocated)
 		if got := f.entry(app).Fold; got.Grant.Epoch != 2 || got.Declined != 1 {
@@ -138,17 +142,19 @@ func TestRestartDuringRelease(t *testing.T) {
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusAllocated)
-		f.driver.before = func(_ context.Context, call string) error {
-			if call == "deallocate" {
-				return errors.New("not now")
+		f.script(func() {
+			f.driver.before = func(_ context.Context, call string) error {
+				if call == "deallocate" {
+					return errors.New("not now")
+				}
+				return nil
 			}
-			return nil
-		}
+		})
 		f.recall(app)
 		f.want(app, model.StatusDeallocate)
 		f.restart()
 		f.want(app, model.StatusDeallocate)
-		f.driver.before = nil
+		f.script(func() { f.driver.before = nil })
 		time.Sleep(time.Minute)
 		f.want(app, model.StatusDeallocated)
 		f.wantNothingLeft()
@@ -157,18 +163,20 @@ func TestRestartDuringRelease(t *testing.T) {
 
 func TestRestartAfterAFailedAllocation(t *testing.T) {
 	inBubble(t, func(_ *testing.T, f *farm) {
-		f.driver.before = func(_ context.Context, call string) error {
-			if call == "allocate" || call == "deallocate" {
-				return errors.New(call + " broke")
+		f.script(func() {
+			f.driver.before = func(_ context.Context, call string) error {
+				if call == "allocate" || call == "deallocate" {
+					return errors.New(call + " broke")
+				}
+				return nil
 			}
-			return nil
-		}
+		})
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusElected)
 		f.restart()
 		f.want(app, model.StatusElected)
-		f.driver.before = nil
+		f.script(func() { f.driver.before = nil })
 		time.Sleep(time.Minute)
 		f.wantDescription(app, model.StatusError, "Driver allocate resource error:allocate broke")
 		f.wantNothingLeft()
@@ -181,7 +189,7 @@ func TestDriverThatComesBackLater(t *testing.T) {
 		app := f.apply(f.label())
 		f.want(app, model.StatusAllocated)
 		f.stop()
-		f.absent = "engine is down"
+		f.script(func() { f.absent = "engine is down" })
 		f.start()
 		f.want(app, model.StatusAllocated)
 		f.recall(app)
@@ -189,7 +197,7 @@ func TestDriverThatComesBackLater(t *testing.T) {
 		time.Sleep(time.Hour)
 		f.want(app, model.StatusDeallocate)
 		f.want(waiting, model.StatusNew)
-		f.absent = ""
+		f.script(func() { f.absent = "" })
 		f.manager.DriversChanged()
 		f.election.Wake()
 		f.want(app, model.StatusDeallocated)
@@ -205,7 +213,7 @@ func TestStrayIsRemovedAfterTwoSightings(t *testing.T) {
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusAllocated)
-		f.world.envs["0123456789abcdef0123456789abcdef"] = ""
+		f.script(func() { f.world.envs["0123456789abcdef0123456789abcdef"] = "" })
 		time.Sleep(time.Minute + time.Second)
 		if f.world.count() != 2 {
 			t.Fatal("a stray was removed at its first sighting")

@@ -61,6 +61,8 @@ type scripted struct {
 	limits   drivers.Limits
 	capacity int
 
+	// The world's lock guards what a test changes on the way: farm.script.
+
 	// before is called at the start of a call; its error fails the call.
 	before func(ctx context.Context, call string) error
 	// after is called when Allocate made something; its error loses the answer.
@@ -75,8 +77,11 @@ func (s *scripted) check(ctx context.Context, call string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.before != nil {
-		return s.before(ctx, call)
+	s.world.mu.Lock()
+	before := s.before
+	s.world.mu.Unlock()
+	if before != nil {
+		return before(ctx, call)
 	}
 	return nil
 }
@@ -90,7 +95,11 @@ func (s *scripted) Validate(def model.LabelDefinition) error {
 	return nil
 }
 
-func (s *scripted) Capacity(model.LabelDefinition) (int, error) { return s.capacity, nil }
+func (s *scripted) Capacity(model.LabelDefinition) (int, error) {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	return s.capacity, nil
+}
 
 func (s *scripted) Allocate(ctx context.Context, req drivers.Request) (drivers.Environment, error) {
 	if err := s.check(ctx, "allocate"); err != nil {
@@ -101,9 +110,10 @@ func (s *scripted) Allocate(ctx context.Context, req drivers.Request) (drivers.E
 		s.world.envs[req.Token] = ""
 	}
 	s.world.most = max(s.world.most, len(s.world.envs))
+	after := s.after
 	s.world.mu.Unlock()
-	if s.after != nil {
-		if err := s.after(ctx); err != nil {
+	if after != nil {
+		if err := after(ctx); err != nil {
 			return drivers.Environment{}, err
 		}
 	}
