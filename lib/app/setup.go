@@ -154,6 +154,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	apiOptions := api.Options{
 		Node: node.UID, LastSeen: pulse.last, Auth: authenticator, Store: db, Election: elect, Drivers: registry,
 		Maintenance: keeper, Logger: log,
+		BodyTimeout: cfg.APIReadTimeout, ChunkTimeout: cfg.APIWriteTimeout,
 	}
 	if metaServer == a.api {
 		apiOptions.Meta = metadata

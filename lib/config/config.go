@@ -85,10 +85,11 @@ type Config struct {
 	// APIHeaderTimeout is how long a client may take for the TLS handshake, and for the headers of a request.
 	// Default 10s: a slow client is no reason to hold a connection.
 	APIHeaderTimeout time.Duration `yaml:"api_header_timeout"`
-	// APIReadTimeout is how long a client may take to send a whole request. Default 30s: a body has at most 64 KB.
+	// APIReadTimeout is how long a client may take to send a whole request, and once its credentials are checked the
+	// body. Default 30s: a body has at most 64 KB.
 	APIReadTimeout time.Duration `yaml:"api_read_timeout"`
-	// APIWriteTimeout is how long a request may take from its headers until its answer is sent; profiles set their own.
-	// Default 60s: a list of 100,000 applications over 10 Mbit/s.
+	// APIWriteTimeout is how long a request may take from its headers until its answer is sent, and a client for every
+	// 32 KB of a list; profiles set their own. Default 60s: far more than a line takes that a CI runs on.
 	APIWriteTimeout time.Duration `yaml:"api_write_timeout"`
 	// APIIdleTimeout is how long a connection stays open without a request. Default 3m: clients poll every 5 s to 60 s.
 	APIIdleTimeout time.Duration `yaml:"api_idle_timeout"`
