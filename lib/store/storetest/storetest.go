@@ -78,10 +78,10 @@ func (f *filler) uid(i int) string {
 	return fmt.Sprintf("%s-%s-4000-8000-%s", p[:8], p[8:], n)
 }
 
-// copiedUID is SQL for the UID of copy i of a row: the maker's prefix as ever,
+// copiedUID is SQL for the UID of a row of copy i: the maker's prefix as ever,
 // then in the order of creation, as UIDs are.
-func copiedUID(column, ordinal string) string {
-	return "unhex(substr(hex(" + column + "), 1, 12) || printf('40008000%010x%02x', n.i, " + ordinal + "))"
+func copiedUID(i, ordinal string) string {
+	return "unhex(substr(hex(?4), 1, 12) || printf('40008000%010x%02x', " + i + ", " + ordinal + "))"
 }
 
 // earlier is SQL for a time or clock reading of copy i: all lie before the
@@ -105,16 +105,53 @@ func (f *filler) findTemplate(ctx context.Context) error {
 	return nil
 }
 
+// fill makes the indexes anew at the end, which is quicker than keeping them.
 func (f *filler) fill(ctx context.Context) error {
 	if err := f.users(ctx); err != nil {
 		return err
+	}
+	indexes, err := f.dropIndexes(ctx)
+	if err != nil {
+		return fmt.Errorf("drop indexes: %w", err)
 	}
 	for from := 0; from < f.copies.Applications; from += chunk {
 		if err := f.applications(ctx, from, min(from+chunk, f.copies.Applications)); err != nil {
 			return fmt.Errorf("copy applications: %w", err)
 		}
 	}
+	for _, create := range indexes {
+		if _, err := f.db.ExecContext(ctx, create); err != nil {
+			return fmt.Errorf("create index: %w", err)
+		}
+	}
 	return nil
+}
+
+// dropIndexes drops those that are not part of a table, and returns how to make
+// them again.
+func (f *filler) dropIndexes(ctx context.Context) (create []string, err error) {
+	rows, err := f.db.QueryContext(ctx, "SELECT 'DROP INDEX ' || name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var drop []string
+	for rows.Next() {
+		var d, c string
+		if err := rows.Scan(&d, &c); err != nil {
+			return nil, err
+		}
+		drop, create = append(drop, d), append(create, c)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	for _, statement := range drop {
+		if _, err := f.db.ExecContext(ctx, statement); err != nil {
+			return nil, err
+		}
+	}
+	return create, nil
 }
 
 func (f *filler) users(ctx context.Context) error {
@@ -134,21 +171,20 @@ func (f *filler) users(ctx context.Context) error {
 // applications makes the copies from (inclusive) to (exclusive), whole lives:
 // the application, its states and its allocations.
 func (f *filler) applications(ctx context.Context, from, to int) error {
-	const series = "WITH RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2) "
-	app := copiedUID("t.uid", "255")
-	ofApp := copiedUID("t.application_uid", "255")
+	series := "WITH RECURSIVE n(i, uid) AS (SELECT ?1, " + copiedUID("?1", "255") +
+		" UNION ALL SELECT i + 1, " + copiedUID("i + 1", "255") + " FROM n WHERE i + 1 < ?2) "
 	for _, statement := range []string{
 		"INSERT INTO applications (uid, label_uid, owner_name, metadata, created_at, hlc, arbiter, closed_at) " + series +
-			"SELECT " + app + ", t.label_uid, iif(n.i < ?5, printf('copy-%06d', n.i), t.owner_name), t.metadata, " +
+			"SELECT n.uid, t.label_uid, iif(n.i < ?5, printf('copy-%06d', n.i), t.owner_name), t.metadata, " +
 			earlier("t.created_at") + ", " + earlier("t.hlc") + ", t.arbiter, " + earlier("t.closed_at") +
 			" FROM n CROSS JOIN applications t WHERE t.uid = ?4",
 		"INSERT INTO application_states (uid, application_uid, status, description, created_at, hlc, epoch, node_uid, decision) " + series +
-			"SELECT " + copiedUID("t.uid", "t.ordinal") + ", " + ofApp + ", t.status, t.description, " +
+			"SELECT " + copiedUID("n.i", "t.ordinal") + ", n.uid, t.status, t.description, " +
 			earlier("t.created_at") + ", " + earlier("t.hlc") + ", t.epoch, t.node_uid, t.decision " +
 			"FROM n CROSS JOIN (SELECT *, row_number() OVER (ORDER BY id) AS ordinal FROM application_states WHERE application_uid = ?4) t",
 		"INSERT INTO allocations (application_uid, epoch, node_uid, token, meta_token, label_uid, definition_index, definition, " +
 			"metadata, label_metadata, identifier, failure, created_at, released_at) " + series +
-			"SELECT " + ofApp + ", t.epoch, t.node_uid, t.token, t.meta_token, t.label_uid, t.definition_index, t.definition, " +
+			"SELECT n.uid, t.epoch, t.node_uid, t.token, t.meta_token, t.label_uid, t.definition_index, t.definition, " +
 			"t.metadata, t.label_metadata, t.identifier, t.failure, " + earlier("t.created_at") + ", " + earlier("t.released_at") +
 			" FROM n CROSS JOIN allocations t WHERE t.application_uid = ?4",
 	} {

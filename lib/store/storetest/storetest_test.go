@@ -2,11 +2,13 @@ package storetest
 
 import (
 	"context"
+	"database/sql"
 	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -57,13 +59,32 @@ func finished(t *testing.T, folder string) model.UID {
 	return e.Application.UID
 }
 
+// schema is what the database says that it is made of.
+func schema(t *testing.T, folder string) (text string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(folder, "sqlite.db"))
+	if err != nil {
+		t.Fatalf("open database: %v", err)
+	}
+	defer func() { _ = db.Close() }()
+	err = db.QueryRowContext(t.Context(), "SELECT group_concat(sql, char(10)) FROM (SELECT sql FROM sqlite_master ORDER BY name)").Scan(&text)
+	if err != nil {
+		t.Fatalf("read schema: %v", err)
+	}
+	return text
+}
+
 func TestFill(t *testing.T) {
 	folder := t.TempDir()
 	template := finished(t, folder)
+	before := schema(t, folder)
 	const users, applications = 3, chunk + 5
 	uid, err := Fill(t.Context(), filepath.Join(folder, "sqlite.db"), Copies{User: "ci", Users: users, Applications: applications})
 	if err != nil {
 		t.Fatalf("fill: %v", err)
+	}
+	if diff := cmp.Diff(before, schema(t, folder)); diff != "" {
+		t.Errorf("fill changed the schema (-before +after):\n%s", diff)
 	}
 	s := open(t, folder)
 	defer func() {

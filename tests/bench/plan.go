@@ -1,0 +1,64 @@
+package main
+
+import "time"
+
+// plan says how long and how much is measured. Every figure is the median of
+// reps repetitions, which take turns with what they are compared with.
+type plan struct {
+	reps int
+
+	window     time.Duration // of one repetition under steady load
+	hashWindow time.Duration // of one repetition at a hash per request
+	copies     int           // users with one application each, for a hash per request
+
+	guessRate    int // wrong passwords per second
+	rightClients int
+	guessWindow  time.Duration // how long the clients work once they are in
+
+	pace      time.Duration // between two applications of the polling clients
+	paceTime  time.Duration // of one repetition
+	livesTime time.Duration
+	livesWarm time.Duration // before memory counts
+
+	history     int           // finished applications
+	historyTime time.Duration // of one repetition
+
+	idle   time.Duration
+	settle time.Duration // before idle counts
+}
+
+// fullPlan takes less than six minutes on two cores.
+func fullPlan() plan {
+	return plan{
+		reps: 3, window: 3 * time.Second, hashWindow: 3 * time.Second, copies: 2000,
+		guessRate: 1000, rightClients: 300, guessWindow: 4 * time.Second,
+		pace: 50 * time.Millisecond, paceTime: 6 * time.Second,
+		livesTime: time.Minute, livesWarm: 15 * time.Second,
+		history: 1_000_000, historyTime: 2 * time.Second,
+		idle: 10 * time.Second, settle: 3 * time.Second,
+	}
+}
+
+// quickPlan takes less than one minute: enough to see a change, not to prove
+// a goal about a minute of lives or a million applications.
+func quickPlan() plan {
+	p := fullPlan()
+	p.window, p.hashWindow, p.copies = 500*time.Millisecond, 700*time.Millisecond, 500
+	p.guessWindow, p.paceTime = time.Second, 1500*time.Millisecond
+	p.livesTime, p.livesWarm = 6*time.Second, 2*time.Second
+	p.history, p.historyTime = 50_000, 500*time.Millisecond
+	p.idle, p.settle = 3*time.Second, time.Second
+	return p
+}
+
+// smokePlan runs everything once, to see that it runs.
+func smokePlan() plan {
+	return plan{
+		reps: 1, window: 50 * time.Millisecond, hashWindow: 100 * time.Millisecond, copies: 50,
+		guessRate: 100, rightClients: 10, guessWindow: 300 * time.Millisecond,
+		pace: 50 * time.Millisecond, paceTime: 150 * time.Millisecond,
+		livesTime: 600 * time.Millisecond, livesWarm: 300 * time.Millisecond,
+		history: 300, historyTime: 100 * time.Millisecond,
+		idle: 200 * time.Millisecond, settle: 100 * time.Millisecond,
+	}
+}
