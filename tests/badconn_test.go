@@ -208,9 +208,18 @@ func testSlowClients(t *testing.T, n *fish.Node) {
 func testSlowReader(t *testing.T, n *fish.Node) {
 	pad := strings.Repeat("x", 60_000)
 	const count = 300 // 18 MB: more than the buffers of both ends hold
-	for range count {
-		n.CreateLabel(`{"name":"` + fresh("long") + `","metadata":{"pad":"` + pad + `"}}`)
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			for range count / 10 {
+				body := `{"name":"` + fresh("long") + `","metadata":{"pad":"` + pad + `"}}`
+				if got, err := n.Do(t.Context(), "POST", labelsPath, []byte(body), ""); err != nil || got.Status != http.StatusOK {
+					t.Errorf("create a long label: %d %v", got.Status, err)
+				}
+			}
+		})
 	}
+	all.Wait()
 	conn := dial(t, n)
 	_, _ = io.WriteString(conn, "GET /api/v1/label/ HTTP/1.1\r\nHost: x\r\n"+basic(n)+"\r\n")
 	patient := dial(t, n)

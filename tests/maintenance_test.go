@@ -62,3 +62,48 @@ func TestShutdownWaitsAndCanBeCancelled(t *testing.T) {
 		t.Errorf("exit code %d, want 0", code)
 	}
 }
+
+func TestShutdownAtOnceAndAfterADelay(t *testing.T) {
+	t.Parallel()
+	n := fish.Start(t, fish.Options{})
+	label := n.CreateLabel(fish.TestLabel("linux", `{}`))
+	brief := n.CreateLabel(`{"name":"brief","definitions":[{"driver":"test","resources":{"cpu":1,"ram":1,"lifetime":"1200ms"}}]}`)
+	running := n.CreateApplication(label, `{}`)
+	n.WaitStatus(running, "ALLOCATED")
+
+	// A delay that can not be read changes nothing, not even what else is asked.
+	want(t, "bad delay", n.Request("GET", maintenancePath+"?shutdown=true&shutdown_delay=soon", nil), 400, "shutdown_delay")
+	// Cancelled in the delay: the process stays past it, which the end of a
+	// later lifetime shows.
+	want(t, "delayed", n.Request("GET", maintenancePath+"?enable=false&shutdown=true&shutdown_delay=1s", nil), 200, `"shutdown_delay":"1s"`)
+	want(t, "cancelled", n.Request("GET", maintenancePath+"?enable=false&shutdown=false", nil), 200, `{"enable":false,"shutdown":false}`)
+	n.WaitStatus(n.CreateApplication(brief, `{}`), "DEALLOCATED")
+	// Cancelled in the wait for applications, with maintenance on.
+	for range 8 {
+		n.Request("GET", maintenancePath+"?shutdown=true", nil)
+		n.Request("GET", maintenancePath+"?shutdown=false", nil)
+	}
+	waiting := n.CreateApplication(label, `{}`)
+	n.Deallocate(running)
+	n.WaitStatus(running, "DEALLOCATED")
+	n.Request("GET", maintenancePath+"?enable=false", nil)
+	n.WaitStatus(waiting, "ALLOCATED")
+
+	// Without maintenance nothing is waited for but the delay.
+	start := time.Now()
+	n.Request("GET", maintenancePath+"?enable=false&shutdown=true&shutdown_delay=1s", nil)
+	if code := n.WaitExit(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if took := time.Since(start); took < time.Second || took > 5*time.Second {
+		t.Errorf("a shutdown with a delay of 1 s took %v", took)
+	}
+	n.Start()
+	if got := n.State(waiting); got.Status != "ALLOCATED" {
+		t.Errorf("after the shutdown the application is %+v", got)
+	}
+	// Maintenance is not kept.
+	n.Request("GET", maintenancePath, nil)
+	n.Restart()
+	n.WaitStatus(n.CreateApplication(label, `{}`), "ALLOCATED")
+}
