@@ -30,7 +30,7 @@ type plan struct {
 // fullPlan takes less than six minutes on two cores.
 func fullPlan() plan {
 	return plan{
-		reps: 3, window: 3 * time.Second, hashWindow: 3 * time.Second, copies: 2000,
+		reps: 3, window: 2 * time.Second, hashWindow: 3 * time.Second, copies: 2000,
 		guessRate: 1000, rightClients: 300, guessWindow: 4 * time.Second,
 		pace: 50 * time.Millisecond, paceTime: 6 * time.Second,
 		livesTime: time.Minute, livesWarm: 15 * time.Second,
