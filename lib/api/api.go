@@ -134,7 +134,7 @@ func (a *API) newRouter(h *handlers) http.Handler {
 	mux := chi.NewRouter()
 	mux.NotFound(answerNotFound)
 	mux.MethodNotAllowed(answerNotFound) // contract 5: never 405
-	return apiv1.HandlerWithOptions(guard{strict, h.BodyTimeout}, apiv1.ChiServerOptions{
+	return apiv1.HandlerWithOptions(guard{strict, h.BodyTimeout, h.ChunkTimeout}, apiv1.ChiServerOptions{
 		BaseRouter: mux, ErrorHandlerFunc: a.answerBadParameter,
 	})
 }

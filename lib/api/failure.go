@@ -118,5 +118,14 @@ func typeMistake(err error) string {
 	if field == "" {
 		field = "the body"
 	}
-	return fmt.Sprintf("%s can't be a JSON %s, it takes %s", field, mistake.Value, jsonWord(mistake.Type))
+	return fmt.Sprintf("%s can't be a JSON %s, it takes %s", field, short(mistake.Value), jsonWord(mistake.Type))
+}
+
+// short cuts what a client sent to what its own message needs of it.
+func short(s string) string {
+	const most = 40
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
 }

@@ -19,7 +19,8 @@ import (
 // binding: those with a body, and the GETs that change something.
 type guard struct {
 	apiv1.ServerInterface
-	bodyTimeout time.Duration
+	bodyTimeout   time.Duration
+	answerTimeout time.Duration // for the answer to a request with a body
 }
 
 // LabelCreate checks the body.
@@ -116,6 +117,9 @@ func (g guard) takeBody(w http.ResponseWriter, r *http.Request, key string) bool
 	e := w.(*exchange) //nolint:forcetypeassert // ServeHTTP made it
 	e.bodyKey = key
 	raw, err := g.readBody(e, r)
+	// The server's own deadline counts from the headers: after a slow body
+	// nothing of it would be left for the answer.
+	_ = http.NewResponseController(e).SetWriteDeadline(time.Now().Add(g.answerTimeout)) // as in readBody
 	if err != nil {
 		// What the client may still send is not waited for.
 		e.Header()["Connection"] = []string{"close"}
