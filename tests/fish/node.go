@@ -68,13 +68,20 @@ type process struct {
 // test ends.
 func Start(t testing.TB, options Options) *Node {
 	t.Helper()
+	n := New(t, options)
+	n.start()
+	return n
+}
+
+// New prepares a node that does not run yet.
+func New(t testing.TB, options Options) *Node {
+	t.Helper()
 	n := &Node{t: t, Dir: options.Dir, AdminPassword: options.AdminPassword, options: options}
 	if n.Dir == "" {
 		n.Dir = t.TempDir()
 	}
 	n.writeConfig()
 	t.Cleanup(n.cleanup)
-	n.start()
 	return n
 }
 

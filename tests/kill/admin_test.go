@@ -14,30 +14,35 @@ type admin struct {
 	labels []*label
 	// lostLabels are names of labels that were sent and not answered.
 	lostLabels map[string]*label
-	guests     map[string]*guest
+	users      []*user // all, himself first
 }
 
-// guest is a user who never does anything, so that only the admin changes him.
-type guest struct {
-	password string
-	// sent says that he was asked for, made that this was acknowledged, and so on.
+// user is what is known of a User for sure.
+type user struct {
+	name, password string
+	// pending is a new password that was sent and not answered.
+	pending string
+	// made says that he is there, removing that a removal was sent, removed
+	// that he is gone.
 	made, removing, removed bool
 }
 
-func newAdmin(c client) *admin {
-	return &admin{client: c, lostLabels: map[string]*label{}, guests: map[string]*guest{}}
-}
+// mostLabels is where the making of labels ends, lest listing them takes all
+// the time; mostUsers likewise.
+const mostLabels, mostUsers = 60, 60
 
 func (a *admin) step(ctx context.Context) error {
 	switch n := a.rng.IntN(100); {
-	case n < 10:
+	case n < 6 && len(a.labels) < mostLabels:
 		return a.createLabel(ctx, a.rng.IntN(len(kinds())))
-	case n < 20:
+	case n < 12:
 		return a.deleteLabel(ctx)
-	case n < 22:
-		return a.createGuest(ctx)
-	case n < 24:
-		return a.removeGuest(ctx)
+	case n < 13 && len(a.users) < mostUsers:
+		return a.createUser(ctx)
+	case n < 15:
+		return a.setPassword(ctx, a.users[a.rng.IntN(len(a.users))])
+	case n < 16:
+		return a.removeUser(ctx, a.users[a.rng.IntN(len(a.users))])
 	}
 	return a.client.step(ctx)
 }
@@ -119,31 +124,42 @@ func (a *admin) deleteLabel(ctx context.Context) error {
 	return nil
 }
 
-func (a *admin) createGuest(ctx context.Context) error {
+func (a *admin) createUser(ctx context.Context) error {
 	a.serial++
-	name := fmt.Sprintf("guest-%d", a.serial)
-	g := &guest{password: name + "-secret"}
-	a.guests[name] = g
-	resp, err := ask(ctx, a.api, http.MethodPost, "/api/v1/user/", fmt.Sprintf(`{"name":%q,"password":%q}`, name, g.password))
+	u := &user{name: fmt.Sprintf("guest-%d", a.serial)}
+	a.users = append(a.users, u)
+	return a.setPassword(ctx, u)
+}
+
+// setPassword creates the user or changes his password. That of those who are
+// at work stays: others are using it.
+func (a *admin) setPassword(ctx context.Context, u *user) error {
+	if u.removing || u.made && u.name == worker {
+		return nil
+	}
+	a.serial++
+	u.pending = fmt.Sprintf("%s-secret-%d", u.name, a.serial)
+	resp, err := ask(ctx, a.api, http.MethodPost, "/api/v1/user/", fmt.Sprintf(`{"name":%q,"password":%q}`, u.name, u.pending))
 	if err != nil {
 		return err
 	}
-	g.made = true
-	return decode("create user "+name, resp, &struct{}{})
+	if err := decode("set password of "+u.name, resp, &struct{}{}); err != nil {
+		return err
+	}
+	u.password, u.pending, u.made = u.pending, "", true
+	a.api = a.api.As(a.user.name, a.user.password)
+	return nil
 }
 
-func (a *admin) removeGuest(ctx context.Context) error {
-	for name, g := range a.guests {
-		if !g.made || g.removed {
-			continue
-		}
-		g.removing = true
-		resp, err := ask(ctx, a.api, http.MethodDelete, "/api/v1/user/"+name, "")
-		if err != nil {
-			return err
-		}
-		g.removed = true
-		return decode("delete user "+name, resp, &struct{}{})
+func (a *admin) removeUser(ctx context.Context, u *user) error {
+	if !u.made || u.removed || u == a.user || u.name == worker {
+		return nil
 	}
-	return nil
+	u.removing = true
+	resp, err := ask(ctx, a.api, http.MethodDelete, "/api/v1/user/"+u.name, "")
+	if err != nil {
+		return err
+	}
+	u.removed = true
+	return decode("delete user "+u.name, resp, &struct{}{})
 }

@@ -12,16 +12,14 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
-// client is one user of the node, at work in one goroutine. What it knows for
-// sure is checked by the campaign while it does not work.
+// client is at work in one goroutine. What it knows for sure is checked by the
+// campaign while it does not work.
 type client struct {
-	name     string
-	password string
-	// pending is a new password that was sent and not answered.
-	pending string
-	rng     *rand.Rand
-	serial  int
-	pool    []*label // to choose from
+	name   string
+	user   *user
+	rng    *rand.Rand
+	serial int
+	pool   []*label // to choose from
 
 	apps []*app
 	// lost are the labels of Applications that were sent and not answered, by
@@ -73,24 +71,22 @@ func me(ctx context.Context, api fish.Client) error {
 }
 
 func (c *client) step(ctx context.Context) error {
-	switch n := c.rng.IntN(200); {
-	case n < 50:
+	switch n := c.rng.IntN(100); {
+	case n < 25:
 		if c.active() < mostActive {
 			return c.create(ctx)
 		}
 		return c.deallocate(ctx, c.pick())
-	case n < 110:
+	case n < 55:
 		return c.with(c.pick(), func(a *app) error { return look(ctx, c.api, a) })
-	case n < 130:
+	case n < 65:
 		return c.with(c.pick(), func(a *app) error { return lookAtResource(ctx, c.api, a) })
-	case n < 154:
+	case n < 77:
 		return c.deallocate(ctx, c.pick())
-	case n < 184:
+	case n < 92:
 		return c.with(c.pick(), func(a *app) error { return c.createTask(ctx, a) })
-	case n < 199:
-		return c.with(c.pick(), func(a *app) error { return lookAtTasks(ctx, c.api, a) })
 	}
-	return c.changePassword(ctx)
+	return c.with(c.pick(), func(a *app) error { return lookAtTasks(ctx, c.api, a) })
 }
 
 func (c *client) active() int {
@@ -205,21 +201,6 @@ func (c *client) createTask(ctx context.Context, a *app) error {
 	t.early = early
 	a.tasks = append(a.tasks, &t)
 	return a.seen(&t, string(got.Result))
-}
-
-func (c *client) changePassword(ctx context.Context) error {
-	c.serial++
-	c.pending = fmt.Sprintf("%s-secret-%d", c.name, c.serial)
-	resp, err := ask(ctx, c.api, http.MethodPost, "/api/v1/user/", fmt.Sprintf(`{"name":%q,"password":%q}`, c.name, c.pending))
-	if err != nil {
-		return err
-	}
-	if err := decode("change password", resp, &struct{}{}); err != nil {
-		return err
-	}
-	c.password, c.pending = c.pending, ""
-	c.api = c.api.As(c.name, c.password)
-	return nil
 }
 
 // application is an Application as the API shows it.

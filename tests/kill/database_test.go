@@ -118,8 +118,11 @@ func (c *campaign) checkDatabase(ctx context.Context) error {
 	}
 	defer func() { _ = db.Close() }() // only read
 	var integrity string
-	if err := db.QueryRowContext(ctx, "PRAGMA integrity_check").Scan(&integrity); err != nil || integrity != "ok" {
-		return fmt.Errorf("integrity_check says %q, error %v", integrity, err)
+	if err := db.QueryRowContext(ctx, "PRAGMA integrity_check").Scan(&integrity); err != nil {
+		return err
+	}
+	if integrity != "ok" {
+		return fmt.Errorf("integrity_check says %q", integrity)
 	}
 	for what, query := range map[string]string{
 		"allocations that are open": "SELECT count(*) FROM allocations WHERE released_at IS NULL",
@@ -130,8 +133,11 @@ func (c *campaign) checkDatabase(ctx context.Context) error {
 		"allocations twice":         "SELECT count(*) FROM (SELECT 1 FROM allocations GROUP BY application_uid HAVING count(*) > 1)",
 	} {
 		var n int
-		if err := db.QueryRowContext(ctx, query).Scan(&n); err != nil || n != 0 {
-			return fmt.Errorf("%d %s, error %v", n, what, err)
+		if err := db.QueryRowContext(ctx, query).Scan(&n); err != nil {
+			return err
+		}
+		if n != 0 {
+			return fmt.Errorf("%d %s", n, what)
 		}
 	}
 	return c.checkFolds(ctx, db)

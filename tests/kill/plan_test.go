@@ -62,7 +62,7 @@ func (p plan) config() string {
 // "outside" for a kill at no special place.
 func points() []string {
 	all := []string{"outside", "outside", "outside", "outside"}
-	for _, p := range []string{"savepoint.before", "savepoint.after", "commit.before", "commit.after", "feed.before", "answer.before"} {
+	for _, p := range []string{"request.before", "request.after", "commit.before", "commit.after", "feed.before", "answer.before"} {
 		all = append(all, "store "+p)
 	}
 	for _, of := range []string{
@@ -92,7 +92,7 @@ func (d *planner) draw() plan {
 		d.deck = points()
 		d.rng.Shuffle(len(d.deck), func(i, j int) { d.deck[i], d.deck[j] = d.deck[j], d.deck[i] })
 	}
-	p := plan{round: d.next, load: upTo(d.rng, 1200 * time.Millisecond), rest: d.rng.IntN(3) == 0}
+	p := plan{round: d.next, load: upTo(d.rng, 1200*time.Millisecond), rest: d.rng.IntN(3) == 0}
 	p.point, d.deck = d.deck[0], d.deck[1:]
 	d.next++
 	p.cfg = fmt.Sprintf("delay_allocate: %v, delay_deallocate: %v, delay_task: %v",

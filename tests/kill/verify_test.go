@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+
+	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
 // sample is how many settled Applications a round looks at again; the last
@@ -36,9 +38,11 @@ func (c *campaign) firstAnswer(ctx context.Context) error {
 		}
 	}
 	c.rng.Shuffle(len(steady), func(i, j int) { steady[i], steady[j] = steady[j], steady[i] })
-	if err := c.login(ctx, &c.admin.client); err != nil {
+	api, err := c.login(ctx, c.admin.user)
+	if err != nil {
 		return err
 	}
+	c.admin.api = api
 	for _, a := range steady {
 		if err := look(ctx, c.admin.api, a); err != nil {
 			return err
@@ -52,25 +56,25 @@ func (c *campaign) firstAnswer(ctx context.Context) error {
 
 // login finds out which password counts: the last one acknowledged, or the one
 // whose answer was lost.
-func (c *campaign) login(ctx context.Context, cl *client) error {
-	for _, password := range []string{cl.password, cl.pending} {
+func (c *campaign) login(ctx context.Context, u *user) (fish.Client, error) {
+	for _, password := range []string{u.password, u.pending} {
 		if password == "" {
 			continue
 		}
-		cl.api = c.node.As(cl.name, password)
-		resp, err := ask(ctx, cl.api, http.MethodGet, "/api/v1/user/me/", "")
+		api := c.node.As(u.name, password)
+		resp, err := ask(ctx, api, http.MethodGet, "/api/v1/user/me/", "")
 		if err != nil {
-			return err
+			return api, err
 		}
 		if resp.Status == http.StatusOK {
-			cl.password, cl.pending = password, ""
-			return nil
+			u.password, u.pending = password, ""
+			return api, nil
 		}
 		if resp.Status != http.StatusUnauthorized {
-			return fmt.Errorf("login of %s: status %d %s", cl.name, resp.Status, resp.Body)
+			return api, fmt.Errorf("login of %s: status %d %s", u.name, resp.Status, resp.Body)
 		}
 	}
-	return fmt.Errorf("user %s: neither the acknowledged password %q nor the unanswered %q is taken", cl.name, cl.password, cl.pending)
+	return fish.Client{}, fmt.Errorf("user %s: neither the acknowledged password %q nor the unanswered %q is taken", u.name, u.password, u.pending)
 }
 
 // checkApplications compares the list with what was acknowledged, and adopts
@@ -89,7 +93,7 @@ func (c *campaign) checkApplications(ctx context.Context) error {
 	}
 	for _, cl := range c.clients {
 		for _, a := range cl.apps {
-			if got, ok := there[a.uid]; !ok || got.Owner != cl.name || got.LabelUID != a.label.uid {
+			if got, ok := there[a.uid]; !ok || got.Owner != cl.user.name || got.LabelUID != a.label.uid {
 				return a.broken("was acknowledged and is listed as %+v", got)
 			}
 			delete(there, a.uid)
@@ -113,7 +117,7 @@ func (c *campaign) checkApplications(ctx context.Context) error {
 func (c *campaign) adopt(got application) error {
 	for _, cl := range c.clients {
 		l, ok := cl.lost[got.Metadata.Nonce]
-		if ok && cl.name == got.Owner && l.uid == got.LabelUID {
+		if ok && cl.user.name == got.Owner && l.uid == got.LabelUID {
 			delete(cl.lost, got.Metadata.Nonce)
 			cl.apps = append(cl.apps, &app{uid: got.UID, label: l})
 			return nil
@@ -216,32 +220,28 @@ func (c *campaign) checkUsers(ctx context.Context) error {
 	for _, u := range list {
 		there[u.Name] = true
 	}
-	for name, g := range c.admin.guests {
+	for _, u := range c.admin.users {
 		switch {
-		case g.removed && there[name]:
-			return fmt.Errorf("user %s was removed and is there", name)
-		case g.made && !g.removing && !there[name]:
-			return fmt.Errorf("user %s is lost", name)
+		case u.removed && there[u.name]:
+			return fmt.Errorf("user %s was removed and is there", u.name)
+		case u.made && !u.removing && !there[u.name]:
+			return fmt.Errorf("user %s is lost", u.name)
 		}
-		g.made, g.removed = there[name], !there[name]
+		u.made, u.removed = there[u.name], u.removing && !there[u.name]
 	}
 	return nil
 }
 
-// checkPasswords logs those in whose password may be the old or the new one,
-// and now and then a guest: a hash is dear, and the others log in at the load.
+// checkPasswords logs those in who may have an old or a new one, and now and
+// then somebody else: a hash is dear.
 func (c *campaign) checkPasswords(ctx context.Context) error {
-	for _, cl := range c.clients[1:] {
-		if cl.pending == "" && !c.last {
+	for _, u := range c.admin.users {
+		doubtful := u.pending != "" && u.password != ""
+		if !u.made || !doubtful && !c.last && c.rng.IntN(30) > 0 {
 			continue
 		}
-		if err := c.login(ctx, cl); err != nil {
+		if _, err := c.login(ctx, u); err != nil {
 			return err
-		}
-	}
-	for name, g := range c.admin.guests {
-		if g.made && (c.last || c.rng.IntN(4) == 0) {
-			return c.login(ctx, &client{name: name, password: g.password})
 		}
 	}
 	return nil

@@ -32,9 +32,12 @@ func survey(dir string) ([]environment, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed while we look
 		}
+		if err != nil {
+			return nil, fmt.Errorf("read marker: %w", err)
+		}
 		part := strings.Split(target, ",")
-		if err != nil || len(part) != 4 {
-			return nil, fmt.Errorf("marker %s says %q, error %v", m.Name(), target, err)
+		if len(part) != 4 {
+			return nil, fmt.Errorf("marker %s says %q", m.Name(), target)
 		}
 		_, err = os.Lstat(filepath.Join(workspace, m.Name()))
 		found = append(found, environment{m.Name(), part[1], part[2], part[3], err == nil})
