@@ -413,3 +413,18 @@ func TestListCarriesTheApplication(t *testing.T) {
 		t.Error("the application is unknown")
 	}
 }
+
+func TestWhatAKillLeftOfTheProbeGoesAtTheNextStart(t *testing.T) {
+	dir := t.TempDir()
+	left := filepath.Join(dir, markersDir, "probe-"+node.String()+"-test-a")
+	if err := os.MkdirAll(filepath.Dir(left), dirMode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir, "test/a", node, "")
+	if n := count(t, dir); n != 0 {
+		t.Errorf("%d things are left", n)
+	}
+}

@@ -78,11 +78,13 @@ func openWorkspace(path string, o owner) (*workspace, error) {
 	if err := w.makeFolders(); err != nil {
 		return nil, fmt.Errorf("make workspace_path (allow it to the node's user or set another): %w", err)
 	}
-	probe, err := os.CreateTemp(w.markers(), "probe-")
+	// The name is the owner's: what a kill leaves of it the next start removes.
+	probe := filepath.Join(w.markers(), "probe-"+o.node.String()+"-"+strings.ReplaceAll(o.instance, "/", "-"))
+	f, err := os.OpenFile(probe, os.O_CREATE|os.O_WRONLY, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("write to workspace_path (allow it to the node's user or set another): %w", err)
 	}
-	return w, errors.Join(probe.Close(), os.Remove(probe.Name()))
+	return w, errors.Join(f.Close(), remove(probe))
 }
 
 func (w *workspace) makeFolders() error { return os.MkdirAll(w.markers(), dirMode) }
