@@ -3,7 +3,6 @@ package tests
 import (
 	"crypto/tls"
 	"net"
-	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ func TestThousandIdleConnections(t *testing.T) {
 	t.Parallel()
 	n := fish.Start(t, fish.Options{})
 	const count = 1000
+	n.Request("GET", mePath, nil)   // it is not about the hash of the first login
 	gate := make(chan struct{}, 16) // handshakes at a time: two cores do them
 	var all sync.WaitGroup
 	var failures = make(chan error, count)
@@ -35,12 +35,14 @@ func TestThousandIdleConnections(t *testing.T) {
 	for err := range failures {
 		t.Fatalf("open an idle connection: %v", err)
 	}
-	start := time.Now()
-	if got := n.Fresh().Request("GET", mePath, nil); got.Status != http.StatusOK {
-		t.Errorf("beside %d idle connections: status %d %s", count, got.Status, got.Body)
+	best := time.Hour // of three: other tests run beside this one
+	for range 3 {
+		start := time.Now()
+		want(t, "beside 1000 idle connections", n.Fresh().Request("GET", mePath, nil), 200, "")
+		best = min(best, time.Since(start))
 	}
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("beside %d idle connections a request took %v", count, took)
+	if best > time.Second {
+		t.Errorf("beside %d idle connections a request takes %v", count, best)
 	}
 	if took := n.Stop(); took > 2*time.Second {
 		t.Errorf("SIGTERM to exit took %v", took)

@@ -152,25 +152,22 @@ func TestRecallIsNotLost(t *testing.T) {
 // (contract 14), and a driver that fails to remove it is asked again (27.5).
 func TestLifetimeAndRetries(t *testing.T) {
 	t.Parallel()
-	n := fish.Start(t, fish.Options{Config: "default_resource_lifetime: 1s\ndrivers:\n- name: test\n- name: test/bad\n  cfg: {workspace_path: bad, fail_deallocate: 127}\n"})
-	label := func(name, driver, lifetime string) string {
-		return n.CreateLabel(fmt.Sprintf(`{"name":%q,"definitions":[{"driver":%q,"options":{"delay_deallocate":"200ms"},"resources":{"cpu":1,"ram":1,"lifetime":%q}}]}`, name, driver, lifetime))
+	n := fish.Start(t, fish.Options{Config: `default_resource_lifetime: 1s
+drivers:
+- name: test
+- {name: test/bad, cfg: {workspace_path: bad, fail_deallocate: 127}}
+- {name: test/never, cfg: {workspace_path: never, fail_deallocate: 255}}
+`})
+	ask := func(driver, lifetime string) string {
+		return n.CreateApplication(n.CreateLabel(fmt.Sprintf(
+			`{"name":%q,"definitions":[{"driver":%q,"resources":{"cpu":1,"ram":1,"lifetime":%q}}]}`, fresh("l"), driver, lifetime)), `{}`)
 	}
-	unlimited := n.CreateApplication(label("unlimited", "test", "-1s"), `{}`)
-	ends := map[string]string{
-		n.CreateApplication(label("default", "test/bad", ""), `{}`): "1s", n.CreateApplication(label("zero", "test/bad", "0"), `{}`): "1s",
-		n.CreateApplication(label("own", "test", "1500ms"), `{}`): "1.5s",
+	unlimited, stuck := ask("test", "-1s"), ask("test/never", "1500ms")
+	for _, app := range []string{ask("test/bad", ""), ask("test/bad", "0"), ask("test/bad", "500ms")} {
+		n.WaitStatus(app, "DEALLOCATED")
 	}
-	for app, lifetime := range ends {
-		described := false
-		fish.Eventually(t, "an environment of "+lifetime+" ends", func() bool {
-			s := n.State(app)
-			described = described || s.Description == "Resource lifetime timeout reached:"+lifetime
-			return s.Status == "DEALLOCATED"
-		})
-		if !described && lifetime == "1.5s" {
-			t.Errorf("no state said that the lifetime of %s was over", lifetime)
-		}
+	if s := n.WaitStatus(stuck, "DEALLOCATE"); s.Description != "Resource lifetime timeout reached:1.5s" {
+		t.Errorf("at the end of its lifetime it is %+v", s)
 	}
 	if s := n.State(unlimited); s.Status != "ALLOCATED" {
 		t.Errorf("one without end is %+v", s)

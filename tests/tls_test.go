@@ -180,3 +180,50 @@ func TestProtocols(t *testing.T) {
 		})
 	}
 }
+
+// TestMissingFiles: what is there is used, what is missing is made if it can
+// be, and never at the price of a key (contract 3).
+func TestMissingFiles(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		missing []string
+		want    string // the error, empty for a start
+	}{
+		{"key of the CA", []string{"ca.key"}, ""},
+		{"certificate of the CA", []string{"ca.crt"}, ""},
+		{"CA", []string{"ca.crt", "ca.key"}, ""},
+		{"SSH key", []string{fish.NodeName + "_id_ecdsa"}, ""},
+		{"pair of the node and key of the CA", []string{"ca.key", fish.NodeName + ".key", fish.NodeName + ".crt"}, "ca.key"},
+		{"certificate of the node", []string{fish.NodeName + ".crt"}, ""}, // signed anew for the same key (27.20)
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			n := fish.Start(t, fish.Options{})
+			n.Stop()
+			data := filepath.Join(n.Dir, "fish_data")
+			caKey, nodeKey := readFile(t, data, "ca.key"), readFile(t, data, fish.NodeName+".key")
+			for _, name := range tt.missing {
+				if err := os.Remove(filepath.Join(data, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tt.want != "" {
+				got := fish.Run(t, n.Dir, "--cfg", filepath.Join(n.Dir, "fish.yaml"))
+				if all := got.Stdout + got.Stderr; got.Code != 1 || !strings.Contains(all, tt.want) {
+					t.Errorf("exit code %d, want 1 and %s in:\n%s", got.Code, tt.want, all)
+				}
+				return
+			}
+			n.Start()
+			if readFile(t, data, fish.NodeName+".key") != nodeKey {
+				t.Error("the node has another key")
+			}
+			if !slices.Contains(tt.missing, "ca.key") && readFile(t, data, "ca.key") != caKey {
+				t.Error("the CA has another key")
+			} else if tt.name != "CA" { // with a new one the node's certificate can not be checked (contract 3)
+				want(t, "after the start", n.Request("GET", mePath, nil), 200, "")
+			}
+		})
+	}
+}
