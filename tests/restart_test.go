@@ -149,29 +149,38 @@ func TestRecallIsNotLost(t *testing.T) {
 }
 
 // TestLifetimeAndRetries: an environment ends by itself when its time is over
-// (contract 14), and a driver that fails to remove it is asked again (27.5).
+// (contract 14), and a driver that fails to remove it is asked again, after a
+// restart as well (27.5).
 func TestLifetimeAndRetries(t *testing.T) {
 	t.Parallel()
-	n := fish.Start(t, fish.Options{Config: `default_resource_lifetime: 1s
-drivers:
-- name: test
-- {name: test/bad, cfg: {workspace_path: bad, fail_deallocate: 127}}
-- {name: test/never, cfg: {workspace_path: never, fail_deallocate: 255}}
-`})
+	n := fish.Start(t, fish.Options{Config: "default_resource_lifetime: 1s\ndrivers:\n- name: test\n- {name: test/bad, cfg: {workspace_path: bad, fail_deallocate: 255}}\n"})
 	ask := func(driver, lifetime string) string {
 		return n.CreateApplication(n.CreateLabel(fmt.Sprintf(
 			`{"name":%q,"definitions":[{"driver":%q,"resources":{"cpu":1,"ram":1,"lifetime":%q}}]}`, fresh("l"), driver, lifetime)), `{}`)
 	}
-	unlimited, stuck := ask("test", "-1s"), ask("test/never", "1500ms")
-	for _, app := range []string{ask("test/bad", ""), ask("test/bad", "0"), ask("test/bad", "500ms")} {
+	unlimited, stuck := ask("test", "-1s"), ask("test/bad", "1500ms")
+	for _, app := range []string{ask("test", ""), ask("test", "0"), ask("test", "500ms")} {
 		n.WaitStatus(app, "DEALLOCATED")
 	}
 	if s := n.WaitStatus(stuck, "DEALLOCATE"); s.Description != "Resource lifetime timeout reached:1.5s" {
 		t.Errorf("at the end of its lifetime it is %+v", s)
 	}
+	fish.Eventually(t, "the driver is asked again", func() bool {
+		stdout, _ := n.Lines()
+		failures := slices.DeleteFunc(slices.Clone(stdout), func(line string) bool { return !strings.Contains(line, "fail_deallocate hit") })
+		return len(failures) > 1
+	})
 	if s := n.State(unlimited); s.Status != "ALLOCATED" {
 		t.Errorf("one without end is %+v", s)
 	}
+	n.Stop()
+	file := filepath.Join(n.Dir, "fish.yaml")
+	healed := strings.Replace(readFile(t, file), "fail_deallocate: 255", "fail_deallocate: 0", 1)
+	if err := os.WriteFile(file, []byte(healed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.Start()
+	n.WaitStatus(stuck, "DEALLOCATED")
 	if left := environments(t, filepath.Join(n.Dir, "bad")); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
