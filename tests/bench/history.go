@@ -122,7 +122,9 @@ func (s *side) measure(ctx context.Context, b *bench) error {
 		return err
 	}
 	s.active = append(s.active, l)
-	if l, err = hammer(ctx, s.node.server, historyConnections, b.plan.historyTime, s.anyFinished(b), nil); err != nil {
+	end := b.profile(s.node, fmt.Sprintf("finished-of-%d", s.count), b.plan.historyTime)
+	l, err = hammer(ctx, s.node.server, historyConnections, b.plan.historyTime, s.anyFinished(b), nil)
+	if err := end(err); err != nil {
 		return err
 	}
 	s.finished = append(s.finished, l)

@@ -66,9 +66,7 @@ func run(ctx context.Context) error {
 	}
 	defer b.close()
 	fmt.Println(b.conditions())
-	if err := b.measure(ctx); err != nil {
-		return err
-	}
-	fmt.Print(b.table)
-	return nil
+	err = b.measure(ctx)
+	fmt.Print(b.table) // also what was measured before a failure
+	return err
 }

@@ -43,10 +43,10 @@ func fullPlan() plan {
 // a goal about a minute of lives or a million applications.
 func quickPlan() plan {
 	p := fullPlan()
-	p.window, p.hashWindow, p.copies = 500*time.Millisecond, 700*time.Millisecond, 500
+	p.window, p.hashWindow, p.copies = 400*time.Millisecond, 400*time.Millisecond, 500
 	p.guessWindow, p.paceTime = time.Second, 1500*time.Millisecond
 	p.livesTime, p.livesWarm = 6*time.Second, 2*time.Second
-	p.history, p.historyTime = 50_000, 500*time.Millisecond
+	p.history, p.historyTime = 20_000, 500*time.Millisecond
 	p.idle, p.settle = 3*time.Second, time.Second
 	return p
 }
