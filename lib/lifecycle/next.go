@@ -201,6 +201,15 @@ func nextOfRelease(e *model.Entry, f Facts, step Step) Step {
 	if len(tasksFor(e, model.StatusDeallocate)) == 0 {
 		return step
 	}
+	// A task may come when a release has begun already: what that left, if
+	// anything, is nothing to run a task on.
+	switch {
+	case !f.Known:
+		step.Action = Inspect
+		return step
+	case f.Presence == drivers.Absent || f.Presence == drivers.Partial:
+		return step
+	}
 	return nextOfTasks(e, f, step, model.StatusDeallocate, f.TaskTimeout-f.Releasing)
 }
 

@@ -161,6 +161,65 @@ func TestRestartDuringRelease(t *testing.T) {
 	})
 }
 
+// A release that has begun may have removed the environment: a task that is
+// posted then has nothing to run on, and must not hold up the release.
+func TestTaskPostedDuringAReleaseDoesNotHoldItUp(t *testing.T) {
+	for name, again := range map[string]func(*farm){"restart": (*farm).restart, "retry": func(*farm) {}} {
+		inBubble(t, func(t *testing.T, f *farm) {
+			f.start()
+			app := f.apply(f.label())
+			f.want(app, model.StatusAllocated)
+			f.script(func() {
+				f.driver.before = func(_ context.Context, call string) error {
+					if call != "deallocate" {
+						return nil
+					}
+					f.script(func() { clear(f.world.envs) })
+					return errors.New("the answer was lost")
+				}
+			})
+			f.recall(app)
+			f.want(app, model.StatusDeallocate)
+			task := f.task(app, "snapshot", model.StatusDeallocate)
+			synctest.Wait()
+			f.script(func() { f.driver.before = nil })
+			again(f)
+			time.Sleep(time.Minute) // the longest pause between tries
+			f.want(app, model.StatusDeallocated)
+			if got := f.result(app, task); got != `{"error":"Application ended before the task could run"}` {
+				t.Errorf("%s: the task ended with %s", name, got)
+			}
+			f.wantNothingLeft()
+		})
+	}
+}
+
+func TestRestartBeforeAReleaseRunsItsTasks(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusAllocated)
+		task := f.task(app, "snapshot", model.StatusDeallocate)
+		f.script(func() {
+			f.driver.before = func(_ context.Context, call string) error {
+				if call == "task" {
+					return errors.New("engine is busy")
+				}
+				return nil
+			}
+		})
+		f.recall(app)
+		f.want(app, model.StatusDeallocate)
+		f.script(func() { f.driver.before = nil })
+		f.restart()
+		f.want(app, model.StatusDeallocated)
+		if got := f.result(app, task); got != `{"when":"DEALLOCATE"}` {
+			t.Errorf("the task ended with %s", got)
+		}
+		f.wantNothingLeft()
+	})
+}
+
 func TestRestartAfterAFailedAllocation(t *testing.T) {
 	inBubble(t, func(_ *testing.T, f *farm) {
 		f.script(func() {

@@ -110,7 +110,7 @@ func (r *runner) act(ctx context.Context, e *model.Entry, step Step) {
 	case Allocate:
 		err = r.allocate(ctx, step)
 	case Inspect:
-		err = r.inspect(ctx, step)
+		err = r.inspect(ctx, e, step)
 	case Fail:
 		err = r.update(ctx, func(e *model.Entry) model.Change { return fail(e, step.Epoch, step.Reason) })
 	case Expire:

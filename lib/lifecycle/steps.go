@@ -144,15 +144,21 @@ func (r *runner) requestOf(a model.Allocation) drivers.Request {
 	}
 }
 
-// inspect finds out what lives of an environment that an earlier process made.
-func (r *runner) inspect(ctx context.Context, step Step) error {
+// inspect finds out what there is of an environment that an earlier process
+// made, or that a release has begun to remove. A recall cuts the look short,
+// unless it is the release that wants to know.
+func (r *runner) inspect(ctx context.Context, e *model.Entry, step Step) error {
 	driver, err := r.driver(step.Allocation)
 	if err != nil {
 		return err
 	}
 	ref := refOf(step.Allocation)
+	stop := recalled
+	if recalled(e) {
+		stop = never
+	}
 	var report drivers.Report
-	err = r.await(ctx, recalled, func(ctx context.Context) error {
+	err = r.await(ctx, stop, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 		defer cancel()
 		report, err = driver.Inspect(ctx, ref)
@@ -176,6 +182,7 @@ func (r *runner) release(ctx context.Context, step Step) error {
 		return err
 	}
 	r.stopWatch()
+	r.known = false // from here on it may be gone, or half of it
 	err = r.await(ctx, never, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 		defer cancel()
@@ -190,6 +197,6 @@ func (r *runner) release(ctx context.Context, step Step) error {
 	}
 	r.m.opts.Ledger.Return(r.uid, step.Epoch)
 	r.log.Info("environment released", "instance", step.Allocation.Definition.Driver, "identifier", step.Allocation.Identifier)
-	r.known, r.intent = false, age{}
+	r.intent = age{}
 	return nil
 }

@@ -35,6 +35,9 @@ func (r *runner) runTask(ctx context.Context, step Step) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if err != nil && step.Task.When == string(model.StatusDeallocate) {
+		r.known = false // perhaps there is nothing to run it on
+	}
 	result = r.settle(step.Task, result, err)
 	if result == nil {
 		return nil

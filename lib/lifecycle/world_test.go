@@ -183,6 +183,9 @@ func (s *scripted) RunTask(ctx context.Context, task drivers.TaskRequest) (json.
 	}
 	s.world.mu.Lock()
 	defer s.world.mu.Unlock()
+	if _, ok := s.find(task.Ref); !ok {
+		return nil, errors.New("environment does not exist")
+	}
 	done := fmt.Sprintf("%s at %s with %d", task.Task, task.When, len(s.world.envs))
 	s.world.tasks = append(s.world.tasks, done)
 	return json.RawMessage(`{"when":"` + string(task.When) + `"}`), nil

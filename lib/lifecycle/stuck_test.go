@@ -1,0 +1,214 @@
+package lifecycle_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/election"
+	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
+)
+
+// write changes an application from outside, as another node or an old
+// database would have.
+func (f *farm) write(app model.UID, c model.Change) {
+	f.t.Helper()
+	_, err := f.store.Update(context.Background(), app, func(*model.Entry) (model.Change, error) { return c, nil })
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// TestManyDeclinesDelayButDoNotExclude lets the pause after a decline grow
+// beyond the election's tick, which looks at the application again meanwhile.
+func TestManyDeclinesDelayButDoNotExclude(t *testing.T) {
+	inBubble(t, func(_ *testing.T, f *farm) {
+		f.absent = "later"
+		f.start()
+		app := f.apply(f.label())
+		for epoch := range uint32(10) {
+			f.write(app, model.Change{States: []model.ApplicationState{
+				{Status: model.StatusElected, Epoch: epoch + 1, Decision: &model.Decision{Winner: self}},
+				{Status: model.StatusDeclined, Epoch: epoch + 1},
+			}})
+		}
+		f.script(func() { f.absent = "" })
+		f.want(app, model.StatusNew)
+		time.Sleep(time.Minute)
+		f.want(app, model.StatusAllocated)
+		f.recall(app)
+		f.wantNothingLeft()
+	})
+}
+
+// TestEndedGrantIsStillReleased is what an old database leaves: the last row
+// is there, but so is the environment.
+func TestEndedGrantIsStillReleased(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusAllocated)
+		f.write(app, model.Change{States: []model.ApplicationState{{Status: model.StatusError, Epoch: 1, Description: "d"}}})
+		f.want(app, model.StatusError)
+		if e := f.entry(app); !e.Done() {
+			t.Errorf("not done: %+v", e.Allocations)
+		}
+		f.wantNothingLeft()
+	})
+}
+
+// TestRecallDuringAnInspectionIsNeverLost recalls while a driver hangs in a
+// look at the environment, after many that failed.
+func TestRecallDuringAnInspectionIsNeverLost(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusAllocated)
+		f.stop()
+		var hang atomic.Bool
+		f.driver.before = func(ctx context.Context, call string) error {
+			if call != "inspect" {
+				return nil
+			}
+			if hang.Load() {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return errors.New("engine is down")
+		}
+		f.start()
+		time.Sleep(10 * time.Minute)
+		hang.Store(true)
+		time.Sleep(61 * time.Second) // the longest pause
+		before := time.Now()
+		f.recall(app)
+		f.want(app, model.StatusDeallocated)
+		if took := time.Since(before); took != 0 {
+			t.Errorf("released after %v, want at once", took)
+		}
+		f.wantNothingLeft()
+	})
+}
+
+// TestEnvironmentOfAnUnknownDriverIsNoStray has an allocation of which an old
+// database did not know the driver.
+func TestEnvironmentOfAnUnknownDriverIsNoStray(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.start()
+		app := f.apply(f.label(definition(9, 1, "")))
+		f.script(func() { f.world.envs["old"] = "" })
+		f.write(app, model.Change{
+			States: []model.ApplicationState{
+				{Status: model.StatusElected, Epoch: 1, Decision: &model.Decision{Winner: self}},
+				{Status: model.StatusAllocated, Epoch: 1},
+			},
+			Allocations: []model.Allocation{{Epoch: 1, Identifier: "env-old"}},
+		})
+		time.Sleep(5 * time.Minute)
+		if n := f.world.count(); n != 1 {
+			t.Errorf("%d environments, want the old one to live", n)
+		}
+		f.want(app, model.StatusAllocated)
+	})
+}
+
+// faulty is a store that fails to write about one application.
+type faulty struct {
+	*store.Store
+	app   model.UID
+	calls int // guarded by the bubble: only the election writes
+	fails int // how many of the calls
+}
+
+var errRotten = errors.New("page is rotten")
+
+func (s *faulty) Update(ctx context.Context, app model.UID, decide func(*model.Entry) (model.Change, error)) (*model.Entry, error) {
+	if app == s.app {
+		if s.calls++; s.calls <= s.fails {
+			return nil, errRotten
+		}
+	}
+	return s.Store.Update(ctx, app, decide)
+}
+
+// electOn starts a farm whose election writes through a faulty store.
+func electOn(f *farm) *faulty {
+	s := &faulty{}
+	f.options = func(_ *lifecycle.Options, o *election.Options) {
+		s.Store = f.store
+		o.Store = s
+	}
+	f.start()
+	return s
+}
+
+func TestElectionDoesNotSpinOnAWriteThatFails(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.absent = "later"
+		s := electOn(f)
+		label := f.label()
+		rotten, good := f.apply(label), f.apply(label)
+		s.app, s.fails = rotten, 1000
+		f.script(func() { f.absent = "" })
+		f.election.Wake()
+		time.Sleep(time.Minute)
+		f.want(good, model.StatusAllocated)
+		if s.calls > 30 {
+			t.Errorf("%d tries in a minute", s.calls)
+		}
+		s.fails = 0
+		time.Sleep(10 * time.Second)
+		f.want(rotten, model.StatusAllocated)
+	})
+}
+
+// TestBusyElectionKeepsItsSafetyNet loses a write while there is always
+// something to do.
+func TestBusyElectionKeepsItsSafetyNet(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.absent = "for good"
+		s := electOn(f)
+		app := f.apply(f.label())
+		f.want(app, model.StatusNew)
+		s.app, s.fails = app, 1
+		f.recall(app)
+		for range 20 {
+			time.Sleep(time.Second)
+			f.election.Wake()
+		}
+		synctest.Wait()
+		if !f.entry(app).Fold.Closed {
+			t.Error("the recalled application is not closed")
+		}
+	})
+}
+
+// TestRestoredIntentCountsInTheDriver has one place left, promised before the
+// restart, that the driver does not know of yet.
+func TestRestoredIntentCountsInTheDriver(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.driver.before = func(ctx context.Context, call string) error {
+			if call != "allocate" {
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		f.driver.capacity = 1
+		f.start()
+		label := f.label()
+		app := f.apply(label)
+		f.want(app, model.StatusElected)
+		f.restart()
+		f.want(app, model.StatusElected)
+		if err := f.ledger.Fits(f.claim(1), drivers.Limits{}, 1); err == nil {
+			t.Error("the place is promised a second time")
+		}
+	})
+}
