@@ -21,8 +21,9 @@ const (
 	stopTimeout  = 20 * time.Second
 )
 
-// shownRuns is how many of a node's runs a failed test shows: the last ones.
-const shownRuns = 3
+// shownRuns is how many of a node's runs a failed test shows, shownLines how
+// much of each: the last ones.
+const shownRuns, shownLines = 3, 400
 
 // NodeName is the name of a node that its test does not name otherwise.
 const NodeName = "test-node"
@@ -352,6 +353,7 @@ func (n *Node) cleanup() {
 func (p *process) text() string {
 	stdout, _, _ := p.stdout.snapshot()
 	stderr, _, _ := p.stderr.snapshot()
+	stdout, stderr = stdout[max(0, len(stdout)-shownLines):], stderr[max(0, len(stderr)-shownLines):]
 	return strings.Join(slices.Concat(stdout, []string{"-- stderr:"}, stderr), "\n")
 }
 

@@ -5,7 +5,8 @@
 //
 // All is drawn from one seed, which a failure prints: FISH_KILL_SEED repeats
 // the plan (not the interleaving). FISH_KILL_ROUNDS sets the number of rounds,
-// FISH_LONG=1 means 200.
+// FISH_LONG=1 means 200; FISH_KILL_POINT=stop keeps to the points that hold the
+// word; FISH_KILL_LOG names a file for what all nodes printed.
 package kill
 
 import (
@@ -20,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -80,15 +82,13 @@ func TestKillCampaign(t *testing.T) {
 	seed, rounds := settings(t)
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	c := newCampaign(t, seed)
+	t.Cleanup(c.writeLog)
 	start := time.Now()
 	for range rounds {
 		c.must(c.round(t.Context()))
 	}
 	c.must(c.end(t.Context()))
 	c.checkAim(rounds)
-	if file := os.Getenv("FISH_KILL_LOG"); file != "" {
-		_ = os.WriteFile(file, []byte(strings.Join(c.logs, "\n")), 0o600)
-	}
 	t.Logf("%d rounds in %v: %d applications, %d environments, %d labels, %d users; died by itself at %v",
 		rounds, time.Since(start).Round(time.Millisecond), len(c.apps()), len(c.environments),
 		len(c.admin.labels), len(c.admin.users), c.fired)
@@ -97,7 +97,7 @@ func TestKillCampaign(t *testing.T) {
 // checkAim makes sure that a long campaign killed the node at every point.
 func (c *campaign) checkAim(rounds int) {
 	for _, point := range points() {
-		if rounds >= longRounds && point != "outside" && c.fired[point] == 0 {
+		if rounds >= longRounds && c.planner.only == "" && aimed(point) && c.fired[point] == 0 {
 			c.t.Errorf("the node never died at %s: %v", point, c.fired)
 		}
 	}
@@ -131,7 +131,7 @@ func newCampaign(t *testing.T, seed uint64) *campaign {
 	t.Helper()
 	rng := func(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) }
 	c := &campaign{
-		t: t, rng: rng(0), planner: planner{rng: rng(1)}, fired: map[string]int{}, environments: map[string]environment{},
+		t: t, rng: rng(0), planner: planner{rng: rng(1), only: os.Getenv("FISH_KILL_POINT")}, fired: map[string]int{}, environments: map[string]environment{},
 	}
 	c.node = fish.Start(t, fish.Options{Config: plan{}.config()})
 	self := &user{name: "admin", password: c.node.AdminPassword, made: true}
@@ -172,7 +172,7 @@ func (c *campaign) round(ctx context.Context) error {
 }
 
 // up starts the node and checks it. Where it kills itself before the checks
-// are through, it is started again without what made it do so.
+// are through, it is started again, in the end without what made it do so.
 func (c *campaign) up(ctx context.Context, p plan, check func(context.Context, plan) error) error {
 	c.node.Reconfigure(p.config(), p.env...)
 	for _, after := range p.aborts {
@@ -192,7 +192,7 @@ func (c *campaign) up(ctx context.Context, p plan, check func(context.Context, p
 		err = check(ctx, p)
 		lost = errors.Is(err, errLost)
 	}
-	if !lost || p.point == "calm" || p.point == "outside" || !c.diedByItself() {
+	if !lost || !aimed(p.point) || !c.diedByItself() {
 		return err
 	}
 	c.fired[c.kind()]++
@@ -200,9 +200,11 @@ func (c *campaign) up(ctx context.Context, p plan, check func(context.Context, p
 	if err := c.bury(); err != nil {
 		return err
 	}
-	calm := p.calm()
-	calm.point = "calm"
-	return c.up(ctx, calm, check)
+	if p.aborts = nil; p.again == 0 {
+		return c.up(ctx, p.calm(), check)
+	}
+	p.again--
+	return c.up(ctx, p, check)
 }
 
 // diedByItself waits a moment for the end that a lost answer announces.
@@ -241,10 +243,23 @@ func (c *campaign) load(ctx context.Context) error {
 	case <-c.node.Exited():
 		c.fired[c.kind()]++
 	case <-time.After(c.plan.load):
+		c.stop()
 	}
 	c.node.KillIfAlive()
 	working.Wait()
 	return errors.Join(append(errs, c.bury())...)
+}
+
+// stop lets the node begin to stop, in the rounds that are about this.
+func (c *campaign) stop() {
+	if c.plan.point != "stopping" {
+		return
+	}
+	c.node.Signal(syscall.SIGTERM)
+	select {
+	case <-c.node.Exited():
+	case <-time.After(upTo(c.rng, 200*time.Millisecond)):
+	}
 }
 
 // doom chooses a label to be deleted while it is used.
@@ -272,7 +287,9 @@ func (c *campaign) pool() []*label {
 // have ended it.
 func (c *campaign) bury() error {
 	c.node.KillIfAlive()
-	if code := c.node.WaitExit(); code >= 0 && runtime.GOOS != "windows" { // which has no signals
+	code := c.node.WaitExit()
+	stopped := code == 0 && c.plan.point == "stopping"
+	if code >= 0 && !stopped && runtime.GOOS != "windows" { // which has no signals
 		return fmt.Errorf("the node gave up with exit code %d", code)
 	}
 	c.keepLog()
@@ -300,6 +317,17 @@ func (c *campaign) keepLog() {
 	stdout, stderr := c.node.Lines()
 	c.logs = append(c.logs, fmt.Sprintf("-- %v", c.plan))
 	c.logs = append(append(c.logs, stdout...), stderr...)
+}
+
+// writeLog writes what all runs printed.
+func (c *campaign) writeLog() {
+	file := os.Getenv("FISH_KILL_LOG")
+	if file == "" {
+		return
+	}
+	if err := os.WriteFile(file, []byte(strings.Join(c.logs, "\n")), 0o600); err != nil {
+		c.t.Error(err)
+	}
 }
 
 func (c *campaign) apps() []*app {

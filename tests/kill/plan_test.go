@@ -3,6 +3,7 @@ package kill
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -10,11 +11,13 @@ import (
 // plan is one round: how the node runs in it and how it dies.
 type plan struct {
 	round int
-	point string // where it kills itself, or "outside"
+	point string // one of points, with its count
 	env   []string
 	cfg   string // what the drivers' cfg has beside the limits
 	// aborts are how long starts live that are killed before the real one.
 	aborts []time.Duration
+	// again is how often a start that kills itself is made once more as it is.
+	again int
 	// load is how long clients work before the node is killed from outside.
 	load time.Duration
 	// rest says that the round waits for rest before the load.
@@ -22,13 +25,13 @@ type plan struct {
 }
 
 func (p plan) String() string {
-	return fmt.Sprintf("round %d: %s, killed at start after %v, load %v, rest %v, cfg {%s}",
-		p.round, p.point, p.aborts, p.load, p.rest, p.cfg)
+	return fmt.Sprintf("round %d: %s (again %d), killed at start after %v, load %v, rest %v, cfg {%s}",
+		p.round, p.point, p.again, p.aborts, p.load, p.rest, p.cfg)
 }
 
 // calm is the plan without what kills the node.
 func (p plan) calm() plan {
-	p.env, p.aborts = nil, nil
+	p.point, p.env, p.aborts = "calm", nil, nil
 	kept := strings.Split(p.cfg, ", ")
 	for i, key := range kept {
 		if strings.HasPrefix(key, "crash_") {
@@ -58,10 +61,10 @@ func (p plan) config() string {
 	return b.String()
 }
 
-// points are all places where the node can be made to kill itself, and
-// "outside" for a kill at no special place.
+// points are all places where the node can be made to kill itself, "outside"
+// for a kill at no special place, and "stopping" for one after a SIGTERM.
 func points() []string {
-	all := []string{"outside", "outside", "outside", "outside"}
+	all := []string{"outside", "outside", "outside", "outside", "stopping", "stopping"}
 	for _, p := range []string{"request.before", "request.after", "commit.before", "commit.after", "feed.before", "answer.before"} {
 		all = append(all, "store "+p)
 	}
@@ -80,21 +83,26 @@ func points() []string {
 // outside: most of what they start takes some ten milliseconds.
 const longLoad = 1200 * time.Millisecond
 
+// aimed reports whether the node kills itself at the point.
+func aimed(point string) bool { return strings.Contains(point, " ") }
+
 // planner draws the rounds. It goes through all points before any comes again.
 type planner struct {
 	rng  *rand.Rand
+	only string // points that hold this
 	deck []string
 	next int
 }
 
 func (d *planner) draw() plan {
 	if len(d.deck) == 0 {
-		d.deck = points()
+		d.deck = slices.DeleteFunc(points(), func(p string) bool { return !strings.Contains(p, d.only) })
 		d.rng.Shuffle(len(d.deck), func(i, j int) { d.deck[i], d.deck[j] = d.deck[j], d.deck[i] })
 	}
 	p := plan{round: d.next, load: upTo(d.rng, 1200*time.Millisecond), rest: d.rng.IntN(3) == 0}
 	p.point, d.deck = d.deck[0], d.deck[1:]
 	d.next++
+	p.again = max(0, d.rng.IntN(5)-2)
 	p.cfg = fmt.Sprintf("delay_allocate: %v, delay_deallocate: %v, delay_task: %v",
 		upTo(d.rng, 40*time.Millisecond), upTo(d.rng, 30*time.Millisecond), upTo(d.rng, 10*time.Millisecond))
 	if d.rng.IntN(5) == 0 {
