@@ -1,0 +1,221 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Users get an uid of their own choice between these, derived from the name, so
+// that an uid does not come again soon: what an environment left in /tmp would
+// belong to the next one. Below it are the users of the machine, and more than
+// 2,097,151 does not fit into a tar header, on which some build tools fail.
+const (
+	firstUID = 1_000_000
+	lastUID  = 2_097_151
+)
+
+const (
+	// uidTries bounds the search for a free uid; a second is needed once in a thousand users.
+	uidTries = 20
+	// busyTries and busyPause are for a tool that finds the user database locked by another: up to 12 s in all.
+	busyTries = 60
+	busyPause = 200 * time.Millisecond
+)
+
+// Ensure makes the user unless it exists as wanted, and returns it. Its home is
+// only noted, not made. The first group is the primary one; without groups the
+// user gets one of its own, on macOS staff. A user of ours that was left half
+// made is made again.
+//
+// The error wraps ErrTaken where another name will help, and ErrNoGroup where a
+// group has to be made first.
+func (a *Accounts) Ensure(ctx context.Context, name, home string, groups []string) (User, error) {
+	want, err := a.person(name, home, groups)
+	if err != nil {
+		return User{}, err
+	}
+	if err := a.lock(ctx); err != nil {
+		return User{}, err
+	}
+	defer a.unlock()
+	if err := a.ensure(ctx, want); err != nil {
+		return User{}, fmt.Errorf("make user %s: %w", name, err)
+	}
+	user, found, err := a.Lookup(ctx, name)
+	if err == nil && !found {
+		err = fmt.Errorf("make user %s: it is gone right after it was made", name)
+	}
+	return user, err
+}
+
+// person checks what is wanted.
+func (a *Accounts) person(name, home string, groups []string) (person, error) {
+	if err := checkName(name); err != nil {
+		return person{}, err
+	}
+	if !filepath.IsAbs(home) || strings.ContainsFunc(home, func(r rune) bool { return r == ':' || r < ' ' || r == 0x7f }) {
+		return person{}, fmt.Errorf("check home %q of user %s: an absolute path without colon or control characters is needed", home, name)
+	}
+	want := person{name: name, mark: a.mark, home: home}
+	for _, group := range groups {
+		if !slices.Contains(want.groups, group) {
+			want.groups = append(want.groups, group)
+		}
+	}
+	if fallback := a.system.tools.defaultGroup(); fallback != "" && len(want.groups) == 0 {
+		want.groups = []string{fallback}
+	}
+	for i, group := range want.groups {
+		gid, found, err := a.system.group(group)
+		if err != nil {
+			return person{}, fmt.Errorf("look up group %s: %w", group, err)
+		}
+		if !found {
+			return person{}, fmt.Errorf("look up group %q of user %s: %w; make it on this machine or change the label's groups",
+				group, name, ErrNoGroup)
+		}
+		want.gids = append(want.gids, gid)
+		if i == 0 {
+			want.gid = gid
+		}
+	}
+	return want, nil
+}
+
+// ensure makes the user; the caller has the turn.
+func (a *Accounts) ensure(ctx context.Context, want person) error {
+	var last error
+	for try := range uidTries {
+		done, err := a.settled(ctx, want)
+		if done || err != nil {
+			return err
+		}
+		free, err := a.pick(&want, try)
+		if err != nil {
+			return err
+		}
+		if !free {
+			continue
+		}
+		if _, want.ownGroup, err = a.system.group(want.name); err != nil {
+			return err
+		}
+		last = a.steps(ctx, a.system.tools.create(want))
+		if last != nil && !errors.Is(last, errUIDTaken) {
+			// A tool that the last process started may have won in the meantime.
+			if done, err := a.settled(ctx, want); done && err == nil {
+				return nil
+			}
+			return last
+		}
+	}
+	done, err := a.settled(ctx, want)
+	if done || err != nil {
+		return err
+	}
+	return fmt.Errorf("find a free uid between %d and %d: %w", firstUID, lastUID, last)
+}
+
+// settled tells whether the user is there as wanted. A half-made one is removed.
+func (a *Accounts) settled(ctx context.Context, want person) (bool, error) {
+	e, found, err := a.system.user(want.name)
+	if err != nil || !found {
+		return false, err
+	}
+	if !a.ours(e) && !(e.comment == a.mark && e.uid == 0) { // a half-made record of macOS has no uid yet
+		return false, fmt.Errorf("%w: uid %d, %q", ErrTaken, e.uid, e.comment)
+	}
+	if e.home != "" && e.home != want.home {
+		return false, fmt.Errorf("%w: its home is %s", ErrTaken, e.home)
+	}
+	complete, err := a.complete(e, want)
+	if err != nil || complete {
+		return complete, err
+	}
+	a.log.Warn("user is incomplete, making it again", "user", want.name)
+	return false, a.remove(ctx, want.name)
+}
+
+// complete tells whether a user has all that it should have.
+func (a *Accounts) complete(e entry, want person) (bool, error) {
+	if e.uid == 0 || e.home != want.home {
+		return false, nil
+	}
+	if len(want.groups) == 0 {
+		gid, found, err := a.system.group(e.name)
+		return found && gid == e.gid, err
+	}
+	for _, gid := range want.gids {
+		if !slices.Contains(e.groups, gid) {
+			return false, nil
+		}
+	}
+	return e.gid == want.gid, nil
+}
+
+// pick sets the uid to try, and tells whether it is free.
+func (a *Accounts) pick(want *person, try int) (bool, error) {
+	if !uidsMapped() {
+		want.uid = 0 // in a container with few uids the tool chooses
+		return true, nil
+	}
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(want.name)) // never fails
+	want.uid = firstUID + int((uint64(hash.Sum32())+uint64(try))%(lastUID-firstUID+1))
+	taken, err := a.system.uidTaken(want.uid)
+	return !taken, err
+}
+
+// errUIDTaken says that a tool found the uid in use.
+var errUIDTaken = errors.New("uid is taken")
+
+// errAlive says that a tool will not remove a user that still has processes.
+var errAlive = errors.New("user still has processes")
+
+// steps runs commands in order until one fails.
+func (a *Accounts) steps(ctx context.Context, steps []step) error {
+	for _, s := range steps {
+		if err := a.step(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step runs one command, again while the user database is locked by others.
+func (a *Accounts) step(ctx context.Context, s step) error {
+	for try := 1; ; try++ {
+		result, err := a.privileged(ctx, slices.Clone(s.argv)...)
+		if err != nil || result.Code == 0 {
+			return err
+		}
+		err = fmt.Errorf("run %s: exit code %d: %s", s.argv[0], result.Code, brief(result.Output))
+		switch {
+		case slices.Contains(s.taken, result.Code):
+			return fmt.Errorf("%w: %w", errUIDTaken, err)
+		case slices.Contains(s.alive, result.Code):
+			return fmt.Errorf("%w: %w", errAlive, err)
+		case !slices.Contains(s.retry, result.Code) || try == busyTries:
+			return err
+		}
+		if waitErr := wait(ctx, busyPause); waitErr != nil {
+			return errors.Join(waitErr, err)
+		}
+	}
+}
+
+// wait pauses until the context ends.
+func wait(ctx context.Context, pause time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pause):
+		return nil
+	}
+}

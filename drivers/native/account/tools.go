@@ -1,0 +1,173 @@
+package account
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+// person is a user to be made.
+type person struct {
+	name, mark, home string
+	uid              int      // 0 lets the tool choose
+	groups           []string // the first is primary; none is a group of its own, where the system has such
+	gids             []int    // of groups, in the same order
+	gid              int      // of the primary group, 0 if it is to be made
+	ownGroup         bool     // a group of the user's name exists already
+}
+
+// step is one run of a tool.
+type step struct {
+	argv  []string
+	retry []int // codes that mean "busy, try again"
+	taken []int // codes that mean "this uid is taken, try another"
+	alive []int // codes that mean "the user still has processes"
+}
+
+// tools makes the commands for one kind of user database. After a failed or
+// interrupted step the next call removes what there is and starts anew, so
+// the first step that makes anything must set the mark as well.
+type tools interface {
+	needs() []string      // the tools by name
+	probes() [][]string   // commands that do nothing, to see whether they may be run
+	defaultGroup() string // the primary group of who wants none; "" is one of the user's own
+	create(person) []step
+	remove(name string, groups []string, force bool) []step
+	removeGroup(name string) []step
+}
+
+// choose takes the tools that this machine has.
+func choose(paths map[string]string) (tools, error) {
+	if runtime.GOOS == "darwin" {
+		return directory{}, nil
+	}
+	_, err := locate(paths, "useradd")
+	if err == nil {
+		return shadow{}, nil
+	}
+	if _, other := locate(paths, "busybox"); other == nil {
+		return busybox{}, nil
+	}
+	return nil, fmt.Errorf("make users for environments: %w (install the package passwd or shadow-utils)", err)
+}
+
+// shadow is useradd and its like, of nearly every Linux.
+type shadow struct{}
+
+func (shadow) needs() []string { return []string{"useradd", "userdel", "groupdel"} }
+
+func (shadow) probes() [][]string {
+	return [][]string{{"useradd", "--help"}, {"userdel", "--help"}, {"groupdel", "--help"}}
+}
+
+func (shadow) defaultGroup() string { return "" }
+
+func (shadow) create(p person) []step {
+	// --system: no mail spool, no password ageing, no range of subordinate ids. --no-log-init: those logs are indexed by uid.
+	argv := []string{"useradd", "--system", "--no-log-init", "--no-create-home", "--home-dir", p.home,
+		"--shell", "/bin/sh", "--comment", p.mark}
+	if p.uid != 0 {
+		argv = append(argv, "--uid", strconv.Itoa(p.uid))
+	}
+	switch {
+	case len(p.groups) > 0:
+		argv = append(argv, "--no-user-group", "--gid", p.groups[0])
+	case p.ownGroup:
+		argv = append(argv, "--no-user-group", "--gid", p.name)
+	default:
+		argv = append(argv, "--user-group")
+	}
+	if len(p.groups) > 1 {
+		argv = append(argv, "--groups", strings.Join(p.groups[1:], ","))
+	}
+	return []step{{argv: append(argv, p.name), retry: []int{1, 10}, taken: []int{4}}}
+}
+
+func (shadow) remove(name string, _ []string, force bool) []step {
+	argv := []string{"userdel"} // without --remove: the home is not the tool's to delete
+	if force {
+		argv = append(argv, "--force")
+	}
+	return []step{{argv: append(argv, name), retry: []int{1, 10}, alive: []int{8}}}
+}
+
+func (shadow) removeGroup(name string) []step {
+	return []step{{argv: []string{"groupdel", name}, retry: []int{10}}}
+}
+
+// busybox is adduser of small Linuxes such as Alpine; the adduser of Debian is
+// another program, so it is called through busybox.
+type busybox struct{}
+
+func (busybox) needs() []string { return []string{"busybox"} }
+
+func (busybox) probes() [][]string { return [][]string{{"busybox", "true"}} }
+
+func (busybox) defaultGroup() string { return "" }
+
+func (busybox) create(p person) []step {
+	argv := []string{"busybox", "adduser", "-D", "-H", "-h", p.home, "-s", "/bin/sh", "-g", p.mark}
+	if p.uid != 0 {
+		argv = append(argv, "-u", strconv.Itoa(p.uid))
+	}
+	if len(p.groups) > 0 {
+		argv = append(argv, "-G", p.groups[0])
+	} else if p.ownGroup {
+		argv = append(argv, "-G", p.name)
+	}
+	steps := []step{{argv: append(argv, p.name)}}
+	for i := 1; i < len(p.groups); i++ {
+		steps = append(steps, step{argv: []string{"busybox", "addgroup", p.name, p.groups[i]}})
+	}
+	return steps
+}
+
+func (busybox) remove(name string, _ []string, _ bool) []step {
+	return []step{{argv: []string{"busybox", "deluser", name}}}
+}
+
+func (busybox) removeGroup(name string) []step {
+	return []step{{argv: []string{"busybox", "delgroup", name}}}
+}
+
+// directory is the directory service of macOS. Its own tool for users,
+// sysadminctl, makes a home and sets a password.
+type directory struct{}
+
+func (directory) needs() []string { return []string{"dscl", "dseditgroup", "ps"} }
+
+func (directory) probes() [][]string {
+	return [][]string{{"dscl", ".", "-read", "/Users/root", "UniqueID"}, {"dseditgroup", "-o", "read", "staff"}}
+}
+
+func (directory) defaultGroup() string { return "staff" } // as every user of macOS
+
+func (directory) create(p person) []step {
+	path := "/Users/" + p.name
+	set := func(key, value string) step {
+		return step{argv: []string{"dscl", ".", "-create", path, key, value}}
+	}
+	steps := []step{
+		set("RealName", p.mark), // makes the record, with the mark from its first moment
+		set("UniqueID", strconv.Itoa(p.uid)),
+		set("PrimaryGroupID", strconv.Itoa(p.gid)),
+		set("NFSHomeDirectory", p.home),
+		set("UserShell", "/bin/sh"),
+		set("IsHidden", "1"), // not in the login window
+	}
+	for i := 1; i < len(p.groups); i++ {
+		steps = append(steps, step{argv: []string{"dseditgroup", "-o", "edit", "-a", p.name, "-t", "user", p.groups[i]}})
+	}
+	return steps
+}
+
+func (directory) remove(name string, groups []string, _ bool) []step {
+	var steps []step
+	for _, group := range groups {
+		steps = append(steps, step{argv: []string{"dseditgroup", "-o", "edit", "-d", name, "-t", "user", group}})
+	}
+	return append(steps, step{argv: []string{"dscl", ".", "-delete", "/Users/" + name}})
+}
+
+func (directory) removeGroup(string) []step { return nil } // none is made
