@@ -15,10 +15,6 @@ const (
 	headStart = time.Second
 	// rightPause is between two requests of one client with right credentials.
 	rightPause = 200 * time.Millisecond
-	// maxGuesses is how many guesses may wait for an answer, each over its own
-	// connection: three times what comes together while each waits for half a
-	// second, and below the node's bound on connections, which is not measured.
-	maxGuesses = 1500
 	// mostAtOnce is how many guesses are sent in one go.
 	mostAtOnce = 50
 	// dialers make the guesser's first connections.
@@ -68,8 +64,8 @@ type guessRun struct {
 func (r *guessRun) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	g := &guesser{node: r.node, name: r.bench.ci.name, idle: make(chan *conn, maxGuesses)}
-	if err := g.connect(ctx, r.bench.plan.guessRate/2); err != nil {
+	g := &guesser{node: r.node, name: r.bench.ci.name, idle: make(chan *conn, r.bench.plan.guessRate)}
+	if err := g.connect(ctx); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
@@ -167,19 +163,20 @@ func (c *rightClient) logIn(ctx context.Context, conn *conn, request []byte) err
 type guesser struct {
 	node *node
 	name string
+	// idle has room for the guesses of a second: twice what comes together while
+	// each waits for half a second. What has no connection is not sent.
 	idle chan *conn
 	sent atomic.Int64
-	open atomic.Int64
 }
 
-// connect makes connections, so that the guesses do not begin with as many
-// handshakes, which would be another attack.
-func (g *guesser) connect(ctx context.Context, count int) error {
+// connect makes all connections, so that guesses need no handshakes, which
+// would be another attack.
+func (g *guesser) connect(ctx context.Context) error {
 	var wg sync.WaitGroup
 	errs := make([]error, dialers)
 	for i := range dialers {
 		wg.Go(func() {
-			for n := i; n < count && errs[i] == nil; n += dialers {
+			for n := i; n < cap(g.idle) && errs[i] == nil; n += dialers {
 				var c *conn
 				if c, errs[i] = g.node.dial(ctx); errs[i] == nil {
 					g.idle <- c
@@ -200,15 +197,16 @@ func (g *guesser) run(ctx context.Context, rate int) error {
 	for n := 0; ctx.Err() == nil; {
 		due := int(time.Since(begin).Seconds() * float64(rate))
 		for n = max(n, due-mostAtOnce); n < due; n++ {
-			if g.open.Load() >= maxGuesses {
+			var c *conn
+			select {
+			case c = <-g.idle:
+			default:
 				continue
 			}
-			g.open.Add(1)
 			g.sent.Add(1)
 			guess := get(user{g.name, fmt.Sprintf("guess-%d", n)}, "/api/v1/user/me/")
 			wg.Go(func() {
-				defer g.open.Add(-1)
-				if err := g.guess(ctx, guess); err != nil && ctx.Err() == nil {
+				if err := g.guess(ctx, c, guess); err != nil && ctx.Err() == nil {
 					select {
 					case errs <- err:
 					default: // the first one is enough
@@ -231,17 +229,8 @@ func (g *guesser) run(ctx context.Context, rate int) error {
 	}
 }
 
-// guess sends one guess over a connection that is free, or a new one.
-func (g *guesser) guess(ctx context.Context, request []byte) error {
-	var c *conn
-	select {
-	case c = <-g.idle:
-	default:
-		var err error
-		if c, err = g.node.dial(ctx); err != nil {
-			return err
-		}
-	}
+// guess sends one guess and gives the connection back.
+func (g *guesser) guess(ctx context.Context, c *conn, request []byte) error {
 	stop := context.AfterFunc(ctx, c.close) // nobody waits for the last answers
 	defer stop()
 	a, err := c.do(request)
@@ -252,6 +241,6 @@ func (g *guesser) guess(ctx context.Context, request []byte) error {
 	case a.status == 200:
 		return errors.New("a wrong password was let in")
 	}
-	g.idle <- c // has room for all
+	g.idle <- c
 	return nil
 }
