@@ -1,0 +1,157 @@
+package images
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+const (
+	// maxWindow is the most memory that an archive may ask for to be unpacked:
+	// that of `zstd --long` and twice that of `xz -9`.
+	maxWindow = 128 << 20
+	// maxTail is how much may follow the end of a tar: padding.
+	maxTail = 16 << 20
+	// maxTarget bounds the target of a symbolic link in a zip, as systems do.
+	maxTarget = 4096
+)
+
+// each hands every entry of the archive to put, in order. The format is known
+// by the content: the file's name may be anything.
+func each(ctx context.Context, archive *os.File, put func(entry) error) error {
+	info, err := archive.Stat()
+	if err != nil {
+		return err
+	}
+	head := make([]byte, 6)
+	if n, err := archive.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	} else if n == 0 {
+		return bad("it is empty")
+	}
+	whole := io.NewSectionReader(archive, 0, info.Size())
+	if bytes.HasPrefix(head, []byte("PK\x03\x04")) || bytes.HasPrefix(head, []byte("PK\x05\x06")) {
+		return eachZip(ctx, whole, put)
+	}
+	r, err := decompressed(ctx, head, whole)
+	if err != nil {
+		return readError(err)
+	}
+	defer r.Close()
+	return eachTar(r, put)
+}
+
+// decompressed unpacks by the first bytes; what is of no known format is taken
+// for a plain tar.
+func decompressed(ctx context.Context, head []byte, whole *io.SectionReader) (io.ReadCloser, error) {
+	in := bufio.NewReaderSize(&cancelled{ctx, whole}, 256<<10)
+	switch {
+	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
+		if err := checkXZ(bufio.NewReaderSize(&cancelled{ctx, io.NewSectionReader(whole, 0, whole.Size())}, 64<<10)); err != nil {
+			return nil, err
+		}
+		r, err := xz.NewReader(in)
+		return io.NopCloser(r), err
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		return gzip.NewReader(in)
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		// One goroutine, because it must not take the cores of the environments.
+		r, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, err
+		}
+		return r.IOReadCloser(), nil
+	}
+	return io.NopCloser(in), nil
+}
+
+func eachTar(r io.Reader, put func(entry) error) error {
+	t := tar.NewReader(r)
+	for {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return readError(err)
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
+		mode := h.FileInfo().Mode()
+		if err := put(entry{
+			name: h.Name, link: h.Linkname, mode: mode, hard: h.Typeflag == tar.TypeLink,
+			mtime: h.ModTime, body: &reading{t},
+		}); err != nil {
+			return err
+		}
+	}
+	// The checksums of compressed formats come last.
+	_, err := io.CopyN(io.Discard, r, maxTail)
+	if err == nil || errors.Is(err, io.EOF) {
+		return nil
+	}
+	return readError(err)
+}
+
+func eachZip(ctx context.Context, whole *io.SectionReader, put func(entry) error) error {
+	z, err := zip.NewReader(whole, whole.Size())
+	if err != nil {
+		return readError(err)
+	}
+	for _, f := range z.File {
+		if err := zipEntry(ctx, f, put); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func zipEntry(ctx context.Context, f *zip.File, put func(entry) error) error {
+	body, err := f.Open()
+	if err != nil {
+		return readError(fmt.Errorf("%q: %w", f.Name, err))
+	}
+	defer body.Close()
+	e := entry{name: f.Name, mode: f.Mode(), mtime: f.Modified, body: &reading{&cancelled{ctx, body}}}
+	if e.mode&fs.ModeSymlink != 0 {
+		target, err := io.ReadAll(io.LimitReader(e.body, maxTarget))
+		if err != nil {
+			return err
+		}
+		e.link = string(target)
+	}
+	return put(e)
+}
+
+// reading marks the errors of reading, so that they are told from those of
+// writing.
+type reading struct{ io.Reader }
+
+func (r *reading) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = readError(err)
+	}
+	return n, err
+}
+
+// readError says that the archive is bad, unless its file could not be read.
+func readError(err error) error {
+	var file *fs.PathError
+	if errors.As(err, &file) || errors.Is(err, errArchive) {
+		return err
+	}
+	return bad("it is no whole zip, nor tar that is plain or compressed with xz, gzip or zstd: %w", err)
+}
