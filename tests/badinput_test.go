@@ -82,7 +82,7 @@ func refused(t *testing.T, n *fish.Node, name, contentType, body, reason string)
 	if len(got.Body) > 1000 {
 		t.Errorf("%s: the answer has %d bytes", name, len(got.Body))
 	}
-	if took := time.Since(start); took > 3*time.Second {
+	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("%s took %v", name, took)
 	}
 }
