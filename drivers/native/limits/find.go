@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -59,25 +60,32 @@ func (l *Limiter) find(root string, own map[string]string) {
 			l.addV2(unified, own[""]) // no controllers as a rule, but it kills a group at once
 		}
 	default:
-		l.missing[controlCPU], l.missing[controlMemory] = "no cgroups at "+root, "no cgroups at "+root
+		why := "no cgroups at " + root
+		if runtime.GOOS != "linux" {
+			why = runtime.GOOS + " has no limits for groups of processes"
+		}
+		l.missing[controlCPU], l.missing[controlMemory] = why, why
 	}
 }
 
 // addV1 uses the first place of a v1 hierarchy that lets itself be written.
 func (l *Limiter) addV1(mount, own, control string) {
-	l.missing[control] = "no cgroup hierarchy at " + mount
-	for i, base := range ancestors(mount, own) {
-		l.bases = append(l.bases, base)
+	why := "no cgroup hierarchy at " + mount
+	places := ancestors(mount, own)
+	l.bases = append(l.bases, places...)
+	for i, base := range places {
 		h := hierarchy{base: base, controls: []string{control}}
 		err := l.claimV1(h)
 		if err == nil {
 			l.hierarchies = append(l.hierarchies, h)
-			delete(l.missing, control)
 			return
 		}
 		if i == 0 {
-			l.missing[control] = reason(err)
+			why = reason(err)
 		}
+	}
+	if control != controlPIDs {
+		l.missing[control] = why
 	}
 }
 
@@ -88,7 +96,7 @@ func (l *Limiter) claimV1(h hierarchy) error {
 		return err
 	}
 	if hierarchical, err := readWord(filepath.Join(h.parent(), "memory.use_hierarchy")); err == nil && hierarchical == "0" {
-		_ = write(filepath.Join(h.parent(), "memory.use_hierarchy"), "1") // kernels before 5.11
+		_ = l.kernel.write(filepath.Join(h.parent(), "memory.use_hierarchy"), "1") // kernels before 5.11
 	}
 	if err := l.applyV1(h.parent(), h.controls[0], Limits{}); err != nil {
 		if made {
@@ -103,12 +111,13 @@ func (l *Limiter) claimV1(h hierarchy) error {
 // controllers; one without any still gathers the processes.
 func (l *Limiter) addV2(mount, own string) {
 	var best hierarchy
-	reasons := map[string]string{}
-	for _, base := range ancestors(mount, own) {
-		l.bases = append(l.bases, base)
-		h, why, err := l.claimV2(base)
-		noteReasons(reasons, why, err)
-		if err != nil {
+	reasons := map[string]error{}
+	places := ancestors(mount, own)
+	l.bases = append(l.bases, places...)
+	for _, base := range places {
+		h, why := l.claimV2(base)
+		noteReasons(reasons, why)
+		if h.base == "" {
 			continue
 		}
 		worse := h
@@ -125,56 +134,57 @@ func (l *Limiter) addV2(mount, own string) {
 	if best.base != "" {
 		l.hierarchies = append(l.hierarchies, best)
 	}
-	for control, why := range reasons {
-		if l.version == 2 && !l.has(control) {
-			l.missing[control] = why
+	for control, err := range reasons {
+		if l.version == 2 && control != controlPIDs && !l.has(control) {
+			l.missing[control] = reason(err)
 		}
 	}
 }
 
-// noteReasons keeps the first reason for each controller: the topmost place is
-// the one that an administrator would open.
-func noteReasons(reasons, why map[string]string, err error) {
-	for _, control := range []string{controlCPU, controlMemory} {
-		if _, known := reasons[control]; known {
-			continue
-		}
-		if err != nil {
-			reasons[control] = reason(err)
-		} else if why[control] != "" {
-			reasons[control] = why[control]
+// noteReasons keeps one reason for each controller: that of the topmost place,
+// but rather that of a place which only the node's own processes keep busy.
+func noteReasons(reasons, why map[string]error) {
+	for control, err := range why {
+		if _, known := reasons[control]; !known || isBusy(err) {
+			reasons[control] = err
 		}
 	}
 }
 
 // claimV2 makes the Parent below base and hands down as many controllers as
-// base has; for the others it tells why not.
-func (l *Limiter) claimV2(base string) (hierarchy, map[string]string, error) {
+// base has; for the others it tells why not. The hierarchy is empty if base can
+// not be used at all.
+func (l *Limiter) claimV2(base string) (hierarchy, map[string]error) {
 	h := hierarchy{base: base, v2: true}
-	// The kernel wants the right to write here of whoever moves a process from one group below to another.
-	file, err := os.OpenFile(filepath.Join(base, "cgroup.procs"), os.O_WRONLY, 0)
+	wanted := []string{controlMemory, controlCPU, controlPIDs}
+	why := map[string]error{}
+	// Who moves a process from one group below base to another needs the right to write here too.
+	err := l.kernel.writable(filepath.Join(base, "cgroup.procs"))
+	if err == nil {
+		_, err = l.ensureFolder(h.parent())
+	}
 	if err != nil {
-		return h, nil, err
-	}
-	_ = file.Close()
-	if _, err := l.ensureFolder(h.parent()); err != nil {
-		return h, nil, err
-	}
-	why := map[string]string{}
-	for _, control := range []string{controlMemory, controlCPU, controlPIDs} {
-		if err := enable(base, control); err != nil {
-			why[control] = reason(err)
-		} else if err := enable(h.parent(), control); err != nil {
-			why[control] = reason(err)
-		} else {
-			h.controls = append(h.controls, control)
+		for _, control := range wanted {
+			why[control] = err
 		}
+		return hierarchy{}, why
 	}
-	return h, why, nil
+	for _, control := range wanted {
+		err := l.enable(base, control)
+		if err == nil {
+			err = l.enable(h.parent(), control)
+		}
+		if err != nil {
+			why[control] = err
+			continue
+		}
+		h.controls = append(h.controls, control)
+	}
+	return h, why
 }
 
 // enable hands a controller down to the groups below dir.
-func enable(dir, control string) error {
+func (l *Limiter) enable(dir, control string) error {
 	file := filepath.Join(dir, "cgroup.subtree_control")
 	if hasWord(file, control) {
 		return nil
@@ -182,13 +192,7 @@ func enable(dir, control string) error {
 	if !hasWord(filepath.Join(dir, "cgroup.controllers"), control) {
 		return fmt.Errorf("%s has no controller %s", dir, control)
 	}
-	if err := write(file, "+"+control); err != nil {
-		return err
-	}
-	if !hasWord(file, control) {
-		return fmt.Errorf("%s does not take +%s", file, control)
-	}
-	return nil
+	return l.kernel.write(file, "+"+control)
 }
 
 // parent is the folder that holds our groups in this hierarchy.
@@ -218,16 +222,6 @@ func reason(err error) string {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
-}
-
-// write gives the kernel one value; a cgroup file is never created by it.
-func write(path, value string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteString(value)
-	return errors.Join(err, file.Close())
 }
 
 // readWord returns the first line of a file of the kernel's.

@@ -60,11 +60,8 @@ func (l *Limiter) makeGroup(h hierarchy, group string) (made bool, err error) {
 		return made, err
 	}
 	if h.v2 {
-		_, _, err = l.claimV2(h.base)
-	} else {
-		err = l.claimV1(h)
-	}
-	if err != nil {
+		l.claimV2(h.base) // what is missing then shows when the limits are written
+	} else if err := l.claimV1(h); err != nil {
 		return false, err
 	}
 	return l.ensureFolder(group)
@@ -75,12 +72,7 @@ func (l *Limiter) apply(h hierarchy, group string, want Limits) error {
 	if !h.v2 {
 		return l.applyV1(group, h.controls[0], want)
 	}
-	for _, s := range settingsV2(h.controls, want) {
-		if err := s.write(group); err != nil {
-			return err
-		}
-	}
-	return nil
+	return l.writeAll(group, settingsV2(h.controls, want))
 }
 
 // settingsV2 is what to write into a group of cgroup v2.
@@ -107,11 +99,11 @@ func settingsV2(controls []string, want Limits) []setting {
 // applyV1 writes the limits of one controller of cgroup v1.
 func (l *Limiter) applyV1(group, control string, want Limits) error {
 	list := settingsV1(control, want)
-	err := writeAll(group, list)
+	err := l.writeAll(group, list)
 	if err != nil && control == controlMemory {
 		// Memory with swap is never less than memory: which one goes first depends on whether the limit rises or falls.
 		slices.Reverse(list)
-		err = writeAll(group, list)
+		err = l.writeAll(group, list)
 	}
 	return err
 }
@@ -138,21 +130,14 @@ func settingsV1(control string, want Limits) []setting {
 	return []setting{{file: "pids.max", value: orMax(want.PIDs)}}
 }
 
-func writeAll(group string, list []setting) error {
+func (l *Limiter) writeAll(group string, list []setting) error {
 	for _, s := range list {
-		if err := s.write(group); err != nil {
+		err := l.kernel.write(filepath.Join(group, s.file), s.value)
+		if err != nil && !(s.optional && errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}
 	}
 	return nil
-}
-
-func (s setting) write(group string) error {
-	err := write(filepath.Join(group, s.file), s.value)
-	if s.optional && errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // orMax is a limit as cgroup v2 writes it.

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -59,7 +58,6 @@ type Plan struct {
 // Limiter makes, empties and removes the groups of environments. It is
 // constant after Detect: its methods may be called from many goroutines.
 type Limiter struct {
-	log         *slog.Logger
 	version     int // of the cgroups that limit: 2, 1, or 0 for none
 	hierarchies []hierarchy
 	bases       []string          // folders that hold or may hold a Parent, of this start or an earlier one
@@ -75,23 +73,9 @@ type hierarchy struct {
 	controls []string // controllers that work here
 }
 
-// kernel is what the kernel does for folders of cgroups that an ordinary file
-// system does not, so that tests can use recorded trees.
-type kernel struct {
-	mkdir func(path string) error
-	rmdir func(path string) error
-	kill  func(pid int) error
-}
-
 // Detect finds out what limits are possible here, logs it and returns a Limiter
 // that is always usable: where nothing is possible its plans are empty.
-func Detect(o Options) *Limiter {
-	return detect(o, kernel{
-		mkdir: func(path string) error { return os.Mkdir(path, 0o755) },
-		rmdir: os.Remove,
-		kill:  killProcess,
-	})
-}
+func Detect(o Options) *Limiter { return detect(o, realKernel{}) }
 
 func detect(o Options, k kernel) *Limiter {
 	if o.Root == "" {
@@ -103,9 +87,9 @@ func detect(o Options, k kernel) *Limiter {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Limiter{log: o.Logger, missing: map[string]string{}, byProcess: memoryRlimit >= 0, kernel: k}
+	l := &Limiter{missing: map[string]string{}, byProcess: memoryRlimit >= 0, kernel: k}
 	l.find(o.Root, memberships(o.Self))
-	l.log.Info("limits of native environments found", "limits", l.Describe())
+	o.Logger.Info("limits of native environments found", "limits", l.Describe())
 	return l
 }
 
@@ -113,7 +97,7 @@ func detect(o Options, k kernel) *Limiter {
 // reason, such as "cgroup v2" or "cgroup v1 (memory; cpu is not limited: ...)".
 func (l *Limiter) Describe() string {
 	cpu, memory := l.has(controlCPU), l.has(controlMemory)
-	perProcess := "memory of each process by rlimit, not of all together: " + l.missing[controlMemory]
+	perProcess := "memory of each process by rlimit: " + l.missing[controlMemory]
 	noCPU := "cpu is not limited: " + l.missing[controlCPU]
 	switch {
 	case cpu && memory:

@@ -56,7 +56,8 @@ func (l *Limiter) Kill(ctx context.Context, name string) error {
 
 // sweep kills what is in the group now, and tells what it found.
 func (l *Limiter) sweep(name string) (alive []string, err error) {
-	for _, group := range l.groups(name) {
+	groups, err := l.groups(name)
+	for _, group := range groups {
 		found, groupErr := l.sweepGroup(group)
 		alive, err = append(alive, found...), errors.Join(err, groupErr)
 	}
@@ -64,18 +65,19 @@ func (l *Limiter) sweep(name string) (alive []string, err error) {
 }
 
 func (l *Limiter) sweepGroup(group string) ([]string, error) {
-	if exists(filepath.Join(group, "cgroup.kill")) { // v2 since Linux 5.14: with all groups below, at once
-		if !hasLine(filepath.Join(group, "cgroup.events"), "populated 1") {
-			return nil, nil
+	if kill := filepath.Join(group, "cgroup.kill"); exists(kill) { // v2 since Linux 5.14: with all groups below, at once
+		events, err := os.ReadFile(filepath.Join(group, "cgroup.events"))
+		if err != nil || !strings.Contains(string(events), "populated 1") {
+			return nil, ignoreGone(err)
 		}
-		return []string{group}, ignoreGone(write(filepath.Join(group, "cgroup.kill"), "1"))
+		return []string{"processes of " + group}, ignoreGone(l.kernel.write(kill, "1"))
 	}
+	dirs, failed := tree(group)
 	var alive []string
-	var failed error
-	for _, dir := range tree(group) {
+	for _, dir := range dirs {
 		pids, err := processes(dir)
 		if len(pids) > 0 {
-			_ = write(filepath.Join(dir, "pids.max"), "0") // where there is one: nothing forks faster than it is killed
+			_ = l.kernel.write(filepath.Join(dir, "pids.max"), "0") // where there is one: nothing forks faster than it is killed
 		}
 		for _, pid := range pids {
 			alive = append(alive, "pid "+strconv.Itoa(pid))
@@ -101,10 +103,12 @@ func (l *Limiter) Remove(ctx context.Context, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	for _, group := range l.groups(name) {
-		if err := l.removeGroup(ctx, group); err != nil {
-			return fmt.Errorf("remove group %s: %w", name, err)
-		}
+	groups, err := l.groups(name)
+	for _, group := range groups {
+		err = errors.Join(err, l.removeGroup(ctx, group))
+	}
+	if err != nil {
+		return fmt.Errorf("remove group %s: %w", name, err)
 	}
 	return nil
 }
@@ -113,11 +117,14 @@ func (l *Limiter) Remove(ctx context.Context, name string) error {
 // for some time after its last process ended.
 func (l *Limiter) removeGroup(ctx context.Context, group string) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		err := l.removeTree(group)
+		dirs, err := tree(group)
+		for _, dir := range slices.Backward(dirs) {
+			err = errors.Join(err, ignoreGone(l.kernel.rmdir(dir)))
+		}
 		if err == nil || !isBusy(err) {
 			return err
 		}
-		for _, dir := range tree(group) {
+		for _, dir := range dirs {
 			if pids, _ := processes(dir); len(pids) > 0 {
 				return fmt.Errorf("it still has processes, such as %d: %w", pids[0], err)
 			}
@@ -128,37 +135,40 @@ func (l *Limiter) removeGroup(ctx context.Context, group string) error {
 	}
 }
 
-func (l *Limiter) removeTree(group string) error {
-	for _, dir := range slices.Backward(tree(group)) {
-		if err := ignoreGone(l.kernel.rmdir(dir)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // groups lists the folders of a group that exist, also in places that an
 // earlier start used.
-func (l *Limiter) groups(name string) []string {
+func (l *Limiter) groups(name string) ([]string, error) {
 	var list []string
+	var failed error
 	for _, base := range l.bases {
-		if group := filepath.Join(base, Parent, name); exists(group) {
+		group := filepath.Join(base, Parent, name)
+		_, err := os.Stat(group)
+		if err == nil {
 			list = append(list, group)
 		}
+		failed = errors.Join(failed, ignoreGone(err))
 	}
-	return list
+	return list, failed
 }
 
 // tree lists a group and those below it, each after the one it is in.
-func tree(group string) []string {
-	list := []string{group}
-	entries, _ := os.ReadDir(group)
-	for _, entry := range entries {
-		if entry.IsDir() {
-			list = append(list, tree(filepath.Join(group, entry.Name()))...)
-		}
+func tree(group string) ([]string, error) {
+	entries, err := os.ReadDir(group)
+	if err != nil {
+		return nil, ignoreGone(err)
 	}
-	return list
+	list := []string{group}
+	for _, entry := range entries {
+		if !entry.IsDir() {
+			continue
+		}
+		below, err := tree(filepath.Join(group, entry.Name()))
+		if err != nil {
+			return list, err
+		}
+		list = append(list, below...)
+	}
+	return list, nil
 }
 
 // processes reads which processes are in a group, without those below.
@@ -184,11 +194,6 @@ func ignoreGone(err error) error {
 		return nil
 	}
 	return err
-}
-
-func hasLine(path, line string) bool {
-	data, err := os.ReadFile(path)
-	return err == nil && slices.Contains(strings.Split(string(data), "\n"), line)
 }
 
 // wait pauses until the context ends.
