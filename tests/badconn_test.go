@@ -158,7 +158,7 @@ func testBadConnections(t *testing.T, n *fish.Node) {
 		_ = conn.Close()
 	}
 	old := n.TLS()
-	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 //nolint:staticcheck // that is the test
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	if _, err := tls.DialWithDialer(&net.Dialer{Timeout: 20 * time.Second}, "tcp", n.Address(), old); err == nil {
 		t.Error("TLS 1.1 is spoken")
 	}

@@ -76,7 +76,7 @@ func testRoutes(t *testing.T, w *world) {
 		{"GET", "node/this/maintenance?enable=false&shutdown_delay=soon", "", "400 400 400", ""},
 		{"GET", "node/this/maintenance?enable=2", "", "400 400 400", `Invalid format for parameter enable: `},
 		{"GET", "node/this/profiling/", "", "200 400 400", `<html>`},
-		{"GET", "node/this/profiling/cmdline", "", "200 400 400", `aquarium-fish`},
+		{"GET", "node/this/profiling/cmdline", "", "200 400 400", `--cfg`},
 		{"GET", "node/this/profiling/nothing", "", "404 400 400", ""},
 		{"GET", "vote/", "", "200 400 400", `[`},
 
