@@ -84,16 +84,24 @@ func consider(def model.LabelDefinition, host Host) (Option, string) {
 // oldest that waited longer than starvationAfter, could run there if the scope
 // were empty, and lacks nothing but room. An application heads one scope only:
 // of those still free, the one with the highest hash of both, so that several
-// starving ones spread. queue is in order, oldest first.
-func Heads(queue []*Waiting, sorted map[model.UID]Candidates, starvationAfter time.Duration, now time.Time) map[string]model.UID {
+// starving ones spread.
+func Heads(lines []Line, sorted map[model.UID]Candidates, starvationAfter time.Duration, now time.Time) map[string]model.UID {
 	heads := make(map[string]model.UID)
 	if starvationAfter <= 0 {
 		return heads
 	}
-	for _, w := range queue {
-		if w.waited(now) < starvationAfter {
-			continue
+	var starving []*Waiting
+	for _, line := range lines {
+		// Each heads a scope, so of one label there are no more than its options.
+		options := sorted[line[0].Application.LabelUID].Options
+		for _, w := range line[:min(len(options), len(line))] {
+			if w.waited(now) >= starvationAfter {
+				starving = append(starving, w)
+			}
 		}
+	}
+	slices.SortFunc(starving, older)
+	for _, w := range starving {
 		if scope, ok := headScope(w, sorted[w.Application.LabelUID].Options, heads); ok {
 			heads[scope] = w.Application.UID
 		}
@@ -133,23 +141,25 @@ type Yes struct {
 // blocks nobody behind it, except behind a head. Applications of one label
 // need the same: once the oldest does not fit, the younger ones are not tried.
 // It returns at most most yeses; more says that it stopped there.
-func Ballot(queue []*Waiting, sorted map[model.UID]Candidates, heads map[string]model.UID,
+func Ballot(lines []Line, sorted map[model.UID]Candidates, heads map[string]model.UID,
 	hold func(app model.UID, o Option) error, most int,
 ) (yeses []Yes, more bool) {
-	short := make(map[model.UID]bool)
-	for _, w := range queue {
-		if short[w.Application.LabelUID] {
-			continue
-		}
+	lines = slices.SortedFunc(slices.Values(lines), byAge)
+	for len(lines) > 0 {
 		if len(yeses) == most {
 			return yeses, true
 		}
+		w, younger := lines[0][0], lines[0][1:]
+		lines = lines[1:]
 		definition, ok := firstFit(w, sorted[w.Application.LabelUID].Options, heads, hold)
 		if !ok {
-			short[w.Application.LabelUID] = true
 			continue
 		}
 		yeses = append(yeses, Yes{Waiting: w, Definition: definition})
+		if len(younger) > 0 {
+			i, _ := slices.BinarySearchFunc(lines, younger, byAge)
+			lines = slices.Insert(lines, i, younger)
+		}
 	}
 	return yeses, false
 }

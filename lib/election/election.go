@@ -11,6 +11,7 @@ package election
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
@@ -31,6 +33,14 @@ const tick = 5 * time.Second
 // mostGrants bounds one pass, so that a long queue does not keep later events
 // waiting: about one group commit.
 const mostGrants = 200
+
+// After a pass the loop rests for idleFactor times what the voting took, so
+// that many labels and busy applications never cost more than a fifth of a
+// core; mostIdle keeps that unnoticed by those who wait.
+const (
+	idleFactor = 4
+	mostIdle   = 50 * time.Millisecond
+)
 
 // database is what the election needs of the store.
 type database interface {
@@ -71,12 +81,12 @@ type Election struct {
 	wake chan struct{}
 
 	mu    sync.Mutex
-	queue queue // guarded by mu; changed by Run's goroutine only
+	queue queue // guarded by mu; changed by Run's goroutine and those that it waits for
 }
 
 // New returns an election that does nothing until Run.
 func New(opts Options) *Election {
-	return &Election{opts: opts, wake: make(chan struct{}, 1)}
+	return &Election{opts: opts, wake: make(chan struct{}, 1), queue: newQueue()}
 }
 
 // Wake makes the loop look again at once: a driver came back, maintenance
@@ -93,13 +103,19 @@ func (e *Election) Run(ctx context.Context) error {
 	sub := e.opts.Store.Subscribe(store.KindApplication, store.KindLabel)
 	defer sub.Close()
 	e.resync(ctx)
-	timer := time.NewTimer(tick)
-	defer timer.Stop()
+	net := time.NewTicker(tick)
+	defer net.Stop()
+	holdOff := time.NewTimer(tick)
+	defer holdOff.Stop()
 	for {
-		if e.pass(ctx) {
+		took, more := e.pass(ctx)
+		if more {
 			e.Wake()
 		}
-		timer.Reset(e.untilNext())
+		if loop.Sleep(ctx, min(idleFactor*took, mostIdle)) != nil {
+			return nil
+		}
+		holdOff.Reset(e.untilNext())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -107,7 +123,8 @@ func (e *Election) Run(ctx context.Context) error {
 			e.absorb(ctx, sub)
 		case <-e.opts.Ledger.Freed():
 		case <-e.wake:
-		case <-timer.C:
+		case <-holdOff.C:
+		case <-net.C: // also while there is always something to do
 			e.resync(ctx)
 		}
 	}
@@ -115,14 +132,8 @@ func (e *Election) Run(ctx context.Context) error {
 
 // untilNext is the time to the next application whose hold-off ends, at most
 // one tick.
-func (e *Election) untilNext() time.Duration {
-	wait := tick
-	now := time.Now()
-	for _, w := range e.queue.items {
-		if d := w.NotBefore.Sub(now); d > 0 && d < wait {
-			wait = d
-		}
-	}
+func (e *Election) untilNext() (wait time.Duration) {
+	e.edit(func(q *queue) { wait = q.next(time.Now(), tick) })
 	return wait
 }
 
@@ -133,6 +144,7 @@ func (e *Election) absorb(ctx context.Context, sub *store.Subscription) {
 		e.resync(ctx)
 		return
 	}
+	var recalled []model.Application
 	for _, k := range keys {
 		if k.Kind != store.KindApplication {
 			continue // a label came or went: the pass reads labels anew
@@ -141,36 +153,58 @@ func (e *Election) absorb(ctx context.Context, sub *store.Subscription) {
 		if err != nil {
 			continue // gone, or unreadable now: the tick looks again
 		}
-		e.consider(ctx, entry)
+		if e.consider(entry) {
+			recalled = append(recalled, entry.Application)
+		}
 	}
+	e.end(ctx, recalled, closeRecalled)
 }
 
 // resync reads everything that is open.
 func (e *Election) resync(ctx context.Context) {
+	var recalled []model.Application
 	for _, entry := range e.opts.Store.Open() {
-		e.consider(ctx, entry)
+		if e.consider(entry) {
+			recalled = append(recalled, entry.Application)
+		}
 	}
+	e.end(ctx, recalled, closeRecalled)
 }
 
-// consider puts an application into the queue or takes it out, and closes one
-// that was recalled before anything was granted.
-func (e *Election) consider(ctx context.Context, entry *model.Entry) {
+// consider puts an application into the queue or takes it out, and reports
+// whether it was recalled before anything was granted and has to be closed.
+func (e *Election) consider(entry *model.Entry) bool {
 	if entry.Application.Arbiter != e.opts.Node {
-		return
+		return false
 	}
 	if entry.Fold.Waiting() {
 		now := time.Now()
-		w := Waiting{Application: entry.Application, Since: now}
-		if n := entry.Fold.Declined; n > 0 {
-			w.NotBefore = now.Add(declineBackoff(n))
+		w := Waiting{Application: entry.Application, Since: now, Declined: entry.Fold.Declined}
+		if pause := declineBackoff(w.Declined); pause > 0 {
+			w.NotBefore = now.Add(pause)
 		}
 		e.edit(func(q *queue) { q.put(w) })
-		return
+		return false
 	}
 	e.edit(func(q *queue) { q.remove(entry.Application) })
-	if unanswered(entry) {
-		_ = e.update(ctx, entry.Application.UID, closeRecalled)
+	return unanswered(entry)
+}
+
+// end writes the end of applications that will never be granted, many at once
+// so that they share commits. What could not be written is found again by the
+// tick.
+func (e *Election) end(ctx context.Context, apps []model.Application, decide func(*model.Entry) (model.Change, error)) {
+	var g errgroup.Group
+	g.SetLimit(mostGrants)
+	for _, app := range apps {
+		g.Go(func() error {
+			if e.update(ctx, app.UID, decide) == nil {
+				e.edit(func(q *queue) { q.remove(app) })
+			}
+			return nil
+		})
 	}
+	_ = g.Wait() // update reports its own errors
 }
 
 // unanswered reports whether the application was recalled while no grant
@@ -189,48 +223,46 @@ func closeRecalled(entry *model.Entry) (model.Change, error) {
 	}}}, nil
 }
 
-// pass votes on everything that is due and decides. It returns true if it
-// stopped with more to do.
-func (e *Election) pass(ctx context.Context) bool {
+// pass votes on everything that is due and decides. It returns how long the
+// voting took, and whether it stopped with more to do.
+func (e *Election) pass(ctx context.Context) (took time.Duration, more bool) {
 	now := time.Now()
-	due := e.queue.due(now)
+	var due []Line
+	e.edit(func(q *queue) { due = q.due(now) })
 	if len(due) == 0 || e.opts.Store.Writable() != nil {
-		return false
+		return 0, false
 	}
 	sorted, orphans := e.sortLabels(due)
-	for _, w := range orphans {
-		_ = e.update(ctx, w.Application.UID, labelDeleted)
-	}
 	heads := Heads(due, sorted, e.opts.StarvationAfter, now)
 	hold := func(app model.UID, o Option) error {
 		return e.opts.Ledger.Hold(app, o.Claim, o.Limits, o.Free, now, now.Add(e.opts.StartBy))
 	}
 	yeses, more := Ballot(due, sorted, heads, hold, mostGrants)
+	took = time.Since(now)
 	var g errgroup.Group
 	for _, y := range yeses {
 		g.Go(func() error { e.decide(ctx, y, now); return nil })
 	}
 	_ = g.Wait() // decide reports its own errors
-	return more
+	e.end(ctx, orphans, labelDeleted)
+	return took, more
 }
 
-// sortLabels sorts the labels of the applications out for this node, each
-// once, and names the applications whose label is gone. The arbiter knew the
-// label when it accepted the application, so one that it does not know now was
-// deleted.
-func (e *Election) sortLabels(due []*Waiting) (sorted map[model.UID]Candidates, orphans []*Waiting) {
+// sortLabels sorts the labels of the lines out for this node, and names the
+// applications whose label is gone. The arbiter knew the label when it
+// accepted the application, so one that it does not know now was deleted.
+func (e *Election) sortLabels(due []Line) (sorted map[model.UID]Candidates, orphans []model.Application) {
 	host := Host{
 		Identifiers: e.opts.Identifiers, Maintenance: e.opts.Maintenance(), Driver: e.opts.Driver,
 	}
-	sorted = make(map[model.UID]Candidates)
-	for _, w := range due {
-		uid := w.Application.LabelUID
-		if _, done := sorted[uid]; done {
-			continue
-		}
+	sorted = make(map[model.UID]Candidates, len(due))
+	for _, line := range due {
+		uid := line[0].Application.LabelUID
 		label, ok := e.opts.Store.Label(uid)
 		if !ok {
-			orphans = append(orphans, w)
+			for _, w := range line {
+				orphans = append(orphans, w.Application)
+			}
 			continue
 		}
 		sorted[uid] = Sort(label, host)
@@ -273,9 +305,14 @@ func (e *Election) decide(ctx context.Context, y Yes, now time.Time) {
 	if err != nil || !granted || decision.Winner != e.opts.Node {
 		e.opts.Ledger.Unhold(app.UID)
 	}
-	if err == nil { // granted, or it does not wait any more
-		e.edit(func(q *queue) { q.remove(app) })
-	}
+	e.edit(func(q *queue) {
+		switch {
+		case err == nil: // granted, or it does not wait any more
+			q.remove(app)
+		case !errors.Is(err, store.ErrUnavailable): // Writable holds everything off then
+			q.postpone(app, now.Add(tick))
+		}
+	})
 }
 
 // grant is what the arbiter writes for a decision: nothing if the application
@@ -309,9 +346,8 @@ func (e *Election) vote(w *Waiting, available int, now time.Time) model.Vote {
 // OpenVotes returns this node's votes in the rounds that are open: the noes,
 // since a yes of a single voter is decided at once.
 func (e *Election) OpenVotes() []model.Vote {
-	e.mu.Lock()
-	items := append([]*Waiting(nil), e.queue.items...)
-	e.mu.Unlock()
+	var items []*Waiting
+	e.edit(func(q *queue) { items = q.all() })
 	now := time.Now()
 	votes := make([]model.Vote, len(items))
 	for i, w := range items {

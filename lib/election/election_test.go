@@ -183,6 +183,15 @@ func waiting(n int, label byte) *Waiting {
 	}
 }
 
+// lines is a queue as the election keeps it.
+func lines(waiting []*Waiting) []Line {
+	q := newQueue()
+	for _, w := range waiting {
+		q.put(*w)
+	}
+	return q.due(t0)
+}
+
 func option(definition int, instance string, cpu uint, limit uint) Option {
 	return Option{
 		Definition: definition, Free: 9,
@@ -199,15 +208,15 @@ func TestHeads(t *testing.T) {
 		node(4): {Options: []Option{{Claim: capacity.Claim{Instance: "a", CPU: 1}, Limits: drivers.Limits{CPU: 4}, Free: 0}}},
 	}
 	queue := []*Waiting{waiting(1, 2), waiting(2, 4), waiting(3, 1), waiting(4, 1), waiting(5, 3)}
-	got := Heads(queue, sorted, 10*time.Minute, t0.Add(11*time.Minute))
+	got := Heads(lines(queue), sorted, 10*time.Minute, t0.Add(11*time.Minute))
 	want := map[string]model.UID{"": queue[2].Application.UID, "r": queue[4].Application.UID}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("heads (-want +got):\n%s", diff)
 	}
-	if got := Heads(queue, sorted, 10*time.Minute, t0.Add(9*time.Minute)); len(got) != 0 {
+	if got := Heads(lines(queue), sorted, 10*time.Minute, t0.Add(9*time.Minute)); len(got) != 0 {
 		t.Errorf("heads before anybody starves: %v", got)
 	}
-	if got := Heads(queue, sorted, 0, t0.Add(time.Hour)); len(got) != 0 {
+	if got := Heads(lines(queue), sorted, 0, t0.Add(time.Hour)); len(got) != 0 {
 		t.Errorf("heads although switched off: %v", got)
 	}
 }
@@ -234,7 +243,7 @@ func TestBallotIsFair(t *testing.T) {
 		hold := func(app model.UID, o Option) error {
 			return ledger.Hold(app, o.Claim, o.Limits, o.Free, t0, t0.Add(time.Minute))
 		}
-		yeses, more := Ballot(queue, sorted, heads, hold, 100)
+		yeses, more := Ballot(lines(queue), sorted, heads, hold, 100)
 		if more {
 			t.Fatal("stopped although nothing bounded it")
 		}
@@ -264,7 +273,7 @@ func TestBallotIsFair(t *testing.T) {
 func TestBallotStopsAtItsBound(t *testing.T) {
 	sorted := map[model.UID]Candidates{node(1): {Options: []Option{option(0, "a", 1, 0)}}}
 	queue := []*Waiting{waiting(1, 1), waiting(2, 1), waiting(3, 1)}
-	yeses, more := Ballot(queue, sorted, nil, func(model.UID, Option) error { return nil }, 2)
+	yeses, more := Ballot(lines(queue), sorted, nil, func(model.UID, Option) error { return nil }, 2)
 	if len(yeses) != 2 || !more {
 		t.Errorf("Ballot() = %d yeses, more %v, want 2, true", len(yeses), more)
 	}
@@ -272,7 +281,7 @@ func TestBallotStopsAtItsBound(t *testing.T) {
 
 func TestQueueKeepsOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var q queue
+		q := newQueue()
 		in := map[int]bool{}
 		for range rapid.IntRange(0, 60).Draw(t, "steps") {
 			n := rapid.IntRange(0, 20).Draw(t, "n")
@@ -285,8 +294,10 @@ func TestQueueKeepsOrder(t *testing.T) {
 			}
 		}
 		var got, want []string
-		for _, w := range q.due(t0) {
-			got = append(got, fmt.Sprint(w.Application.HLC))
+		for _, line := range q.due(t0) { // one, or none
+			for _, w := range line {
+				got = append(got, fmt.Sprint(w.Application.HLC))
+			}
 		}
 		for n := range 21 {
 			if in[n] {
