@@ -79,11 +79,11 @@ func (l *Ledger) Reserve(app model.UID, epoch uint32, now time.Time) bool {
 }
 
 // Restore counts a reservation that was made before this process started,
-// whether it fits or not.
-func (l *Ledger) Restore(app model.UID, epoch uint32, c Claim) {
+// whether it fits or not. placed says that the driver knows of the environment.
+func (l *Ledger) Restore(app model.UID, epoch uint32, c Claim, placed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.book.add(key{app, epoch}, c, false)
+	l.book.add(key{app, epoch}, c, !placed)
 }
 
 // Reclaim replaces the claim of a reservation that stands, because more is
@@ -91,8 +91,10 @@ func (l *Ledger) Restore(app model.UID, epoch uint32, c Claim) {
 func (l *Ledger) Reclaim(app model.UID, epoch uint32, c Claim) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.book.claims[key{app, epoch}]; ok {
-		l.book.add(key{app, epoch}, c, false)
+	k := key{app, epoch}
+	if _, ok := l.book.claims[k]; ok {
+		_, pending := l.book.unknown[k]
+		l.book.add(k, c, pending)
 		l.signal()
 	}
 }

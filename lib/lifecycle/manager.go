@@ -79,7 +79,7 @@ func New(opts Options) *Manager {
 func (m *Manager) Restore() {
 	for _, e := range m.opts.Store.Open() {
 		for _, a := range e.OpenAllocations() {
-			m.opts.Ledger.Restore(a.ApplicationUID, a.Epoch, m.claimOf(a))
+			m.opts.Ledger.Restore(a.ApplicationUID, a.Epoch, m.claimOf(a), a.Identifier != "")
 		}
 	}
 }

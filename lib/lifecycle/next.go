@@ -83,7 +83,7 @@ const recheck = 30 * time.Second
 // with a known way out.
 func Next(e *model.Entry, f Facts) Step {
 	for _, a := range e.OpenAllocations() {
-		if e.Fold.Grant == nil || a.Epoch != e.Fold.Grant.Epoch {
+		if e.Fold.Grant == nil || a.Epoch != e.Fold.Grant.Epoch || ended(e, a.Epoch) {
 			return Step{Action: Release, Epoch: a.Epoch, Allocation: a}
 		}
 	}

@@ -75,12 +75,13 @@ func (r *reaper) keepSightings(instance string, now map[stray]bool) {
 	}
 }
 
-// wantedOf are the tokens and identifiers of the instance's open allocations.
+// wantedOf are the tokens and identifiers of the instance's open allocations,
+// and of those of which an old database did not know the instance.
 func wantedOf(open []*model.Entry, instance string) map[string]bool {
 	wanted := map[string]bool{}
 	for _, e := range open {
 		for _, a := range e.OpenAllocations() {
-			if a.Definition.Driver != instance {
+			if a.Definition.Driver != instance && a.Definition.Driver != "" {
 				continue
 			}
 			for _, name := range []string{a.Token, a.Identifier} {

@@ -181,17 +181,23 @@ func (r *runner) wait(ctx context.Context, d time.Duration) {
 }
 
 // await runs f in a goroutine of its own and waits for it. Its context is
-// cancelled when stop says so at an event.
+// cancelled when stop says so at an event. An event that came meanwhile is not
+// lost: a pause after a failure would outlast what it asks for.
 func (r *runner) await(ctx context.Context, stop func(e *model.Entry) bool, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- f(ctx) }()
+	woken := false
 	for {
 		select {
 		case err := <-done:
+			if woken {
+				r.poke()
+			}
 			return err
 		case <-r.wake:
+			woken = true
 			e, err := r.m.opts.Store.Application(ctx, r.uid)
 			if err == nil && stop(e) {
 				cancel()

@@ -100,8 +100,9 @@ func TestRecallDuringAnInspectionIsNeverLost(t *testing.T) {
 // database did not know the driver.
 func TestEnvironmentOfAnUnknownDriverIsNoStray(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *farm) {
+		f.driver.limits = drivers.Limits{CPU: 4}
 		f.start()
-		app := f.apply(f.label(definition(9, 1, "")))
+		app := f.apply(f.label(definition(9, 1, ""))) // never fits by itself
 		f.script(func() { f.world.envs["old"] = "" })
 		f.write(app, model.Change{
 			States: []model.ApplicationState{
