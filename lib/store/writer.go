@@ -61,13 +61,16 @@ func (s *Store) do(ctx context.Context, run func(*tx) error) error {
 // write is the writer: it owns the writing connection until the store closes.
 func (s *Store) write() {
 	defer close(s.stopped)
+	var probe <-chan time.Time // nil while all is well
 	for {
+		probe = s.probeTimer(probe)
 		select {
 		case r := <-s.requests:
 			s.commit(s.gather(r))
 		case job := <-s.jobs:
 			job()
-		case <-s.probeTimer():
+		case <-probe:
+			probe = nil
 			s.probe()
 		case <-s.closing:
 			for batch := s.gather(nil); len(batch) > 0; batch = s.gather(nil) {
@@ -195,10 +198,14 @@ func (s *Store) setHealth(err error) {
 	}
 }
 
-// probeTimer fires when the next probe is due; never while all is well.
-func (s *Store) probeTimer() <-chan time.Time {
-	if s.Writable() == nil {
+// probeTimer fires when the next probe is due; never while all is well. One
+// that runs goes on running: requests that write nothing prove nothing.
+func (s *Store) probeTimer(running <-chan time.Time) <-chan time.Time {
+	switch {
+	case s.Writable() == nil:
 		return nil
+	case running != nil:
+		return running
 	}
 	return time.After(probeEvery)
 }

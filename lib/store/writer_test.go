@@ -371,3 +371,29 @@ func TestClockNeverFalls(t *testing.T) {
 		t.Errorf("queue is not in the order of creation")
 	}
 }
+
+// TestProbeIsNotHeldUpByRequestsThatWriteNothing keeps the writer busy with
+// requests that say nothing about the disk.
+func TestProbeIsNotHeldUpByRequestsThatWriteNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStore(t, testOptions(t))
+		label := newLabel(t, s)
+		app := newApplication(t, s, label.UID, "u").Application.UID
+		fill(t, s, "1")
+		_, err := s.CreateApplication(t.Context(), model.Application{LabelUID: label.UID, Metadata: bigMetadata()})
+		if !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("CreateApplication = %v, want %v", err, ErrUnavailable)
+		}
+		fill(t, s, "1000000")
+		for range 50 {
+			time.Sleep(100 * time.Millisecond)
+			update(t, s, app, model.Change{})
+		}
+		if err := s.Writable(); err != nil {
+			t.Errorf("Writable() = %v, 5 s after the disk has room", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
