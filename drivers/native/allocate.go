@@ -1,0 +1,304 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/images"
+	"github.com/aquarium-fish/aquarium-fish/drivers/native/keeper"
+	"github.com/aquarium-fish/aquarium-fish/drivers/native/limits"
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Names in an environment's folder.
+const (
+	homeFolder = "home"
+	tempFolder = "tmp"
+	caFile     = "ca.crt"
+)
+
+// localhost is where a native environment is reached: it shares the network of
+// this machine.
+const localhost = "127.0.0.1"
+
+// Allocate implements drivers.Driver: it claims a name, gets the images, and
+// makes user, disks, home and keeper, in this order.
+func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Environment, error) {
+	o, err := d.options(req.Definition)
+	if err != nil {
+		return drivers.Environment{}, err
+	}
+	if !validToken(req.Token) {
+		return drivers.Environment{}, fmt.Errorf("allocate: token %q is not 32 hex digits", req.Token)
+	}
+	c, err := d.claim(ctx, req)
+	if err != nil {
+		return drivers.Environment{}, fmt.Errorf("claim name: %w", err)
+	}
+	state, err := keeper.Look(d.workspace.folder(c.Identifier), c.Token)
+	if err != nil {
+		return drivers.Environment{}, err
+	}
+	if state.Presence == keeper.None { // else it was made before, and only the answer was lost
+		// No turn is held meanwhile: a download takes its time, and Deallocate
+		// must not wait for it.
+		laid, err := d.getImages(ctx, o.images)
+		if err != nil {
+			return drivers.Environment{}, err
+		}
+		if err := d.complete(ctx, c, req, o, laid); err != nil {
+			return drivers.Environment{}, err
+		}
+	}
+	return environment(c.Identifier, req.Definition), nil
+}
+
+func environment(identifier string, def model.LabelDefinition) drivers.Environment {
+	env := drivers.Environment{Identifier: identifier, IPAddr: localhost}
+	if def.Authentication != nil {
+		copied := *def.Authentication
+		env.Authentication = &copied
+	}
+	return env
+}
+
+func (d *driver) claim(ctx context.Context, req drivers.Request) (claim, error) {
+	done, err := d.turns.take(ctx, req.Token)
+	if err != nil {
+		return claim{}, err
+	}
+	defer done()
+	return d.workspace.claim(claim{
+		owner: d.workspace.owner, Token: req.Token, Application: req.ApplicationUID,
+		Isolation: d.settings.Isolation, Made: time.Now().UTC(),
+	}, func(name string) (bool, error) {
+		if d.accounts == nil {
+			return false, ctx.Err()
+		}
+		_, found, err := d.accounts.Lookup(ctx, name)
+		return found, err
+	})
+}
+
+// getImages returns where the images are, in order.
+func (d *driver) getImages(ctx context.Context, list []images.Image) ([]images.Laid, error) {
+	laid := make([]images.Laid, len(list))
+	for i, image := range list {
+		var err error
+		if laid[i], err = d.images.Get(ctx, image); err != nil {
+			return nil, err
+		}
+	}
+	return laid, nil
+}
+
+// complete makes what is missing of a claimed environment, up to its keeper.
+func (d *driver) complete(ctx context.Context, c claim, req drivers.Request, o options, laid []images.Laid) error {
+	done, err := d.turns.take(ctx, c.Token)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := d.workspace.stands(c); err != nil {
+		return err
+	}
+	b := build{
+		driver: d, claim: c, folder: d.workspace.folder(c.Identifier), req: req, options: o, laid: laid,
+	}
+	b.disks = plan(req.Definition.Resources.Disks, d.workspace.path, b.folder)
+	state, err := keeper.Look(b.folder, c.Token)
+	if err != nil || state.Presence == keeper.Running || state.Presence == keeper.Ended {
+		return err // another call was quicker
+	}
+	steps := b.steps()
+	if state.Presence == keeper.Starting { // by a node that was killed meanwhile: all but the start is done
+		steps = steps[:1]
+	}
+	for _, step := range steps {
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return b.start(ctx)
+}
+
+// build is one environment in the making.
+type build struct {
+	*driver
+	claim   claim
+	folder  string
+	req     drivers.Request
+	options options
+	laid    []images.Laid
+	disks   []disk
+
+	who identity // set by the first step
+}
+
+// step is one thing to make. Each finds and replaces what a killed process
+// left of itself.
+type step struct {
+	name string
+	do   func(context.Context) error
+}
+
+func (b *build) steps() []step {
+	return []step{
+		{"make user", b.makeUser},
+		{"make home", b.makeHome},
+		{"make disks", func(ctx context.Context) error { return b.makeDisks(ctx, b.claim, b.disks, b.who) }},
+		{"lay out images", b.layOutImages},
+		{"hand over files", b.handOver},
+	}
+}
+
+func (b *build) home() string { return filepath.Join(b.folder, homeFolder) }
+func (b *build) temp() string { return filepath.Join(b.folder, tempFolder) }
+
+func (b *build) makeUser(ctx context.Context) (err error) {
+	if b.accounts == nil {
+		b.who, err = b.selfIdentity()
+		return err
+	}
+	u, err := b.accounts.Ensure(ctx, b.claim.Identifier, b.home(), b.options.groups)
+	b.who = identity{uid: u.UID, gid: u.GID, groups: u.Groups}
+	return err
+}
+
+// makeHome makes the home afresh: half of what an image holds is worse than
+// nothing.
+func (b *build) makeHome(ctx context.Context) error {
+	for _, path := range []string{b.home(), b.temp()} {
+		if err := b.hands.remove(ctx, path); err != nil {
+			return err
+		}
+		if err := os.Mkdir(path, 0o700); err != nil {
+			return err
+		}
+	}
+	ca, err := os.ReadFile(b.settings.CACrtPath)
+	if err != nil {
+		b.log.Warn("environments get no copy of the CA certificate; set ca_crt_path", "error", err)
+		return nil
+	}
+	return writeDurably(filepath.Join(b.folder, caFile), ca, 0o644)
+}
+
+func (b *build) layOutImages(ctx context.Context) error {
+	for i, laid := range b.laid {
+		target := b.home()
+		if tag := b.options.images[i].Tag; tag != "" {
+			target = b.diskPaths()[tag]
+		}
+		if err := layOut(ctx, laid.Folder, laid.Name, target); err != nil {
+			return fmt.Errorf("image %s-%s: %w", laid.Name, laid.Version, err)
+		}
+	}
+	return nil
+}
+
+func (b *build) handOver(ctx context.Context) error {
+	return errors.Join(
+		b.giveDisks(ctx, b.disks, b.who), b.hands.give(ctx, b.temp(), b.who), b.hands.give(ctx, b.home(), b.who))
+}
+
+func (b *build) diskPaths() map[string]string {
+	paths := make(map[string]string, len(b.disks))
+	for _, k := range b.disks {
+		paths[k.name] = k.path
+	}
+	return paths
+}
+
+// groupName names the environment's groups of limits. Workspaces of several
+// nodes may share this machine, and identifiers are short: hence the token.
+func (c claim) groupName() string { return c.Identifier + "-" + strings.ToLower(c.Token[:12]) }
+
+// start makes the limits and starts the keeper, after which the environment
+// is the keeper's.
+func (b *build) start(ctx context.Context) error {
+	resources := b.req.Definition.Resources
+	limit, err := b.limiter.Make(b.claim.groupName(), limits.Limits{CPU: resources.CPU, RAM: uint64(resources.RAM) << 30})
+	if err != nil {
+		return fmt.Errorf("limit environment: %w", err)
+	}
+	line, err := b.options.entry.fill(b.diskPaths())
+	if err != nil {
+		return fmt.Errorf("option entry: %w", err)
+	}
+	vars, profilePath, err := b.variables()
+	if err != nil {
+		return err
+	}
+	spec := keeper.Spec{
+		Folder: b.folder, Token: b.claim.Token, Argv: argv(b.settings.ShPath, line, profilePath),
+		Env: environ(vars), Dir: b.home(), Join: limit.Join, LogMax: int64(b.settings.LogSize), //nolint:gosec // checked to be at most 2^40
+	}
+	for _, r := range limit.Rlimits {
+		spec.Rlimits = append(spec.Rlimits, keeper.Rlimit{Resource: r.Resource, Value: r.Value})
+	}
+	if err := b.runAs(&spec); err != nil {
+		return err
+	}
+	if err := keeper.Start(ctx, spec); err != nil && !errors.Is(err, keeper.ErrEnded) {
+		return fmt.Errorf("start environment: %w", err)
+	}
+	return nil // one that has ended already was made: Inspect and Watch tell how it ended
+}
+
+// runAs makes the keeper run the entry as the environment's user.
+func (b *build) runAs(spec *keeper.Spec) error {
+	if b.accounts == nil {
+		return nil
+	}
+	if b.who.uid == 0 {
+		return errors.New("environment would run as root: its user has no uid")
+	}
+	if sudo := b.accounts.Sudo(b.claim.Identifier); len(sudo) > 0 {
+		spec.Sudo = sudo
+		spec.KillCommand = append(b.accounts.Privileged(), b.hands.kill)
+		return nil
+	}
+	c := &keeper.Credential{UID: uint32(b.who.uid), GID: uint32(b.who.gid)} //nolint:gosec // ids of this machine
+	for _, gid := range b.who.groups {
+		c.Groups = append(c.Groups, uint32(gid)) //nolint:gosec // ids of this machine
+	}
+	spec.Credential = c
+	return nil
+}
+
+// variables returns the environment variables, and the PATH that the label
+// sets, if it sets one.
+func (b *build) variables() (vars map[string]string, labelPath string, err error) {
+	flat, err := metadata.Environment(b.req.Metadata, b.req.LabelMetadata)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, drop := range flat.Dropped {
+		b.log.Warn("metadata left out of the environment", "application", b.req.ApplicationUID, "key", drop.Key, "reason", drop.Reason)
+	}
+	p := person{name: b.claim.Identifier, home: b.home(), temp: b.temp(), shell: b.settings.ShPath, path: systemPath}
+	if b.accounts == nil {
+		p.name, p.path = b.self.Username, os.Getenv("PATH")
+	}
+	own := map[string]string{
+		metadata.NodePrefix + "METADATA_URL":    b.req.MetadataURL,
+		metadata.NodePrefix + "APPLICATION_UID": b.req.ApplicationUID.String(),
+	}
+	if there, err := exists(filepath.Join(b.folder, caFile)); err == nil && there {
+		own[metadata.NodePrefix+"CA"] = filepath.Join(b.folder, caFile)
+	}
+	for _, pair := range flat.Pairs {
+		if pair.Name == "PATH" {
+			labelPath = pair.Value
+		}
+	}
+	return variables(p, flat, b.diskPaths(), own), labelPath, nil
+}
