@@ -2,11 +2,12 @@ package main
 
 import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/native"
 	"github.com/aquarium-fish/aquarium-fish/drivers/test"
 )
 
 // factories are the drivers of this binary. This is the only place that knows
 // them all.
 func factories() []drivers.Factory {
-	return []drivers.Factory{test.Factory()}
+	return []drivers.Factory{native.Factory(), test.Factory()}
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/native/keeper"
 	"github.com/aquarium-fish/aquarium-fish/lib/app"
 	"github.com/aquarium-fish/aquarium-fish/lib/config"
 	"github.com/aquarium-fish/aquarium-fish/lib/logging"
@@ -22,6 +23,11 @@ import (
 const flushTimeout = 2 * time.Second
 
 func main() {
+	// Each native environment has a process of this binary beside it, which has to be small and there at once: it is
+	// told from a node before anything of one is made.
+	if len(os.Args) > 1 && os.Args[1] == keeper.Command {
+		os.Exit(keeper.Main(os.Args[2:]))
+	}
 	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
 }
 
