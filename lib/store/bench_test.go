@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -147,4 +148,15 @@ func BenchmarkApplication(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkApplicationGone is what each key of the feed costs its readers that
+// retention has removed.
+func BenchmarkApplicationGone(b *testing.B) {
+	s := openStore(b, testOptions(b))
+	for b.Loop() {
+		if _, err := s.Application(b.Context(), testNode); !errors.Is(err, ErrNotFound) {
+			b.Fatal(err)
+		}
+	}
 }

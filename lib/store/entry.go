@@ -62,6 +62,9 @@ func readEntries(ctx context.Context, db querier, which string, args ...any) ([]
 	if err != nil {
 		return nil, fmt.Errorf("read applications: %w", err)
 	}
+	if len(apps) == 0 {
+		return nil, nil
+	}
 	entries := make([]*model.Entry, len(apps))
 	byUID := make(map[model.UID]*model.Entry, len(apps))
 	for i, a := range apps {
