@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -122,18 +123,42 @@ func TestEnvironmentOfAnUnknownDriverIsNoStray(t *testing.T) {
 // faulty is a store that fails to write about one application.
 type faulty struct {
 	*store.Store
+
+	mu    sync.Mutex
 	app   model.UID
-	calls int // guarded by the bubble: only the election writes
+	calls int
 	fails int // how many of the calls
+}
+
+// fail sets the application and how many of the calls about it fail.
+func (s *faulty) fail(app model.UID, calls int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.app, s.fails = app, calls
+}
+
+func (s *faulty) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls
+}
+
+// rotten counts a call and reports whether it fails.
+func (s *faulty) rotten(app model.UID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if app != s.app {
+		return false
+	}
+	s.calls++
+	return s.calls <= s.fails
 }
 
 var errRotten = errors.New("page is rotten")
 
 func (s *faulty) Update(ctx context.Context, app model.UID, decide func(*model.Entry) (model.Change, error)) (*model.Entry, error) {
-	if app == s.app {
-		if s.calls++; s.calls <= s.fails {
-			return nil, errRotten
-		}
+	if s.rotten(app) {
+		return nil, errRotten
 	}
 	return s.Store.Update(ctx, app, decide)
 }
@@ -155,15 +180,15 @@ func TestElectionDoesNotSpinOnAWriteThatFails(t *testing.T) {
 		s := electOn(f)
 		label := f.label()
 		rotten, good := f.apply(label), f.apply(label)
-		s.app, s.fails = rotten, 1000
+		s.fail(rotten, 1000)
 		f.script(func() { f.absent = "" })
 		f.election.Wake()
 		time.Sleep(time.Minute)
 		f.want(good, model.StatusAllocated)
-		if s.calls > 30 {
-			t.Errorf("%d tries in a minute", s.calls)
+		if n := s.count(); n > 30 {
+			t.Errorf("%d tries in a minute", n)
 		}
-		s.fails = 0
+		s.fail(rotten, 0)
 		time.Sleep(10 * time.Second)
 		f.want(rotten, model.StatusAllocated)
 	})
@@ -177,7 +202,7 @@ func TestBusyElectionKeepsItsSafetyNet(t *testing.T) {
 		s := electOn(f)
 		app := f.apply(f.label())
 		f.want(app, model.StatusNew)
-		s.app, s.fails = app, 1
+		s.fail(app, 1)
 		f.recall(app)
 		for range 20 {
 			time.Sleep(time.Second)
