@@ -1,0 +1,86 @@
+package native
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+)
+
+func TestSettings(t *testing.T) {
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, warnings, err := readSettings(nil, "data")
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	want := settings{
+		ShPath: "/bin/sh", ImagesPath: filepath.Join(wd, "fish_native_images"), WorkspacePath: filepath.Join(wd, "fish_native_workspace"),
+		Isolation: "user", LogSize: 10 << 20, CACrtPath: filepath.Join(wd, "data", "ca.crt"),
+	}
+	if diff := cmp.Diff(want, s); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+	s, warnings, err = readSettings([]byte("su_path: /bin/su\nCPU_ALTER: -1\nsudo_path: /s\nlog_size: 1MB\nimages_mirrors: [{from: a, to: [b]}]\nbogus: 1\n"), "data")
+	if err != nil || len(warnings) != 1 || warnings[0].Key != "bogus" {
+		t.Fatal(err, warnings)
+	}
+	if s.CPUAlter != -1 || s.LogSize != 1<<20 || s.ImagesMirrors[0].To[0] != "b" {
+		t.Errorf("settings = %+v", s)
+	}
+	if diff := cmp.Diff(map[string]string{"sudo": "/s", "sh": "/bin/sh"}, s.accountTools()); diff != "" {
+		t.Errorf("tools (-want +got):\n%s", diff)
+	}
+}
+
+func TestWrongSettings(t *testing.T) {
+	for cfg, want := range map[string]string{
+		"isolation: none":                        `line 1: isolation: got "none", want user or process`,
+		"\nisolation: ''":                        "line 2: isolation",
+		"log_size: 1KB":                          "log_size",
+		"workspace_path: ''":                     "workspace_path: got nothing",
+		"cpu_alter: many":                        "line 1: cpu_alter",
+		"images_require_sum: md5":                "want sha256",
+		"images_mirrors: [{from: 'https://a/'}]": "images_mirrors: entry 0",
+		"images_file_roots: /srv":                "want a list",
+	} {
+		if _, _, err := readSettings([]byte(cfg), ""); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("readSettings(%q) = %v, want %q", cfg, err, want)
+		}
+	}
+}
+
+func TestLimitsOfTheHost(t *testing.T) {
+	const gb = 1 << 30
+	for _, tt := range []struct {
+		name string
+		host host
+		s    settings
+		want drivers.Limits
+		err  string
+	}{
+		{"as it is", host{8, 16 * gb}, settings{}, drivers.Limits{CPU: 8, RAM: 16}, ""},
+		{"a started GB", host{8, 16*gb - 1}, settings{}, drivers.Limits{CPU: 8, RAM: 16}, ""},
+		{"altered", host{8, 16 * gb}, settings{CPUAlter: -2, RAMAlter: 4, CPUOverbook: 3, RAMOverbook: 1},
+			drivers.Limits{CPU: 6, RAM: 20, CPUOverbook: 3, RAMOverbook: 1}, ""},
+		{"no cpu left", host{2, gb}, settings{CPUAlter: -2}, drivers.Limits{}, "cpu_alter -2"},
+		{"no memory left", host{2, gb}, settings{RAMAlter: -5}, drivers.Limits{}, "ram_alter -5"},
+	} {
+		got, err := tt.host.limits(tt.s)
+		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: error %v, want %q", tt.name, err, tt.err)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+	if ram, err := hostRAM(); err != nil || ram < 64<<20 {
+		t.Errorf("hostRAM() = %d, %v", ram, err)
+	}
+}
