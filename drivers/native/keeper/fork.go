@@ -12,8 +12,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // earlyOutput bounds what is read in search of the marker: sudo may have much
@@ -36,7 +34,7 @@ func (k *keeper) fork() (*shim, error) {
 	p := &pipes{}
 	defer p.closeTheirs()
 	s := &shim{output: p.from("output"), status: p.from("status"), order: p.to("order")}
-	stdin := 0 // the keeper's, which is the null device
+	stdin := os.Stdin // the null device
 	if len(k.spec.Sudo) > 0 {
 		s.script = p.to("script")
 		stdin = p.theirs[3]
@@ -47,58 +45,19 @@ func (k *keeper) fork() (*shim, error) {
 	}
 	output, status, order := p.theirs[0], p.theirs[1], p.theirs[2]
 	if c := k.spec.Credential; c != nil {
-		_ = unix.Fchown(output, int(c.UID), int(c.GID)) // else the entry can not open /dev/stderr; not all systems can
+		_ = output.Chown(int(c.UID), int(c.GID)) // else the entry can not open /dev/stderr; not all systems can
 	}
-	s.pid, err = syscall.ForkExec(path, []string{os.Args[0], Command, roleEnter}, &syscall.ProcAttr{
+	child, err := os.StartProcess(path, []string{os.Args[0], Command, roleEnter}, &os.ProcAttr{
 		Dir:   "/",
 		Env:   os.Environ(),
-		Files: []uintptr{uintptr(stdin), uintptr(output), uintptr(output), uintptr(status), uintptr(order)},
+		Files: []*os.File{stdin, output, output, status, order},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start entry: %w", err)
 	}
-	return s, nil
-}
-
-// pipes makes pipes between the keeper and a child and keeps the first error.
-type pipes struct {
-	theirs []int // the child's ends
-	err    error
-}
-
-func (p *pipes) from(name string) *os.File {
-	read, write := p.make()
-	return p.keep(read, write, name)
-}
-
-func (p *pipes) to(name string) *os.File {
-	read, write := p.make()
-	return p.keep(write, read, name)
-}
-
-func (p *pipes) make() (read, write int) {
-	if p.err == nil {
-		read, write, p.err = pipe()
-	}
-	return read, write
-}
-
-// keep notes their end and returns ours, on which deadlines work. Theirs stays
-// blocking: programs do not expect another standard output.
-func (p *pipes) keep(ours, theirs int, name string) *os.File {
-	if p.err != nil {
-		return nil
-	}
-	p.theirs = append(p.theirs, theirs)
-	p.err = unix.SetNonblock(ours, true)
-	return os.NewFile(uintptr(ours), name)
-}
-
-func (p *pipes) closeTheirs() {
-	for _, fd := range p.theirs {
-		_ = unix.Close(fd) // the child has its own
-	}
+	s.pid = child.Pid
+	return s, child.Release() // the reaper waits for it
 }
 
 // handOver tells the shim what to become and returns when it has become that.

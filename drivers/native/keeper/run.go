@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,7 +46,7 @@ func run(folder string) int {
 	if err != nil {
 		return 1
 	}
-	debug.FreeOSMemory() // what linked packages and the spec needed to begin
+	shrink()
 	if err := k.serve(stops); err != nil {
 		fmt.Fprintln(os.Stderr, err) // the trace file
 		return 1

@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -69,41 +69,54 @@ func spawn(ctx context.Context, spec Spec) error {
 	if err != nil {
 		return err
 	}
-	path, err := executable()
-	if err != nil {
-		return err
-	}
-	specRead, specWrite, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer specWrite.Close()
-	statusRead, statusWrite, err := os.Pipe()
-	if err != nil {
-		return errors.Join(err, specRead.Close())
-	}
-	defer statusRead.Close()
-	launcher := exec.CommandContext(ctx, path, Command, roleLaunch, spec.Folder)
-	launcher.Args[0] = os.Args[0]
-	launcher.Env = keeperEnv()
-	launcher.Dir = "/"
-	launcher.Stdin, launcher.ExtraFiles = specRead, []*os.File{statusWrite}
-	err = launcher.Start()
-	_, _ = specRead.Close(), statusWrite.Close() // the launcher has its own
+	k, specs, answers, err := fork(spec.Folder)
 	if err != nil {
 		return fmt.Errorf("start keeper: %w", err)
 	}
+	defer specs.Close()
+	defer answers.Close()
 	defer context.AfterFunc(ctx, func() {
-		_ = specWrite.SetDeadline(time.Now()) // a pipe that has ended already needs none
-		_ = statusRead.SetDeadline(time.Now().Add(startGrace))
+		_ = specs.SetDeadline(time.Now()) // a pipe that is closed already needs none
+		_ = answers.SetDeadline(time.Now().Add(startGrace))
 	})()
-	_, writeErr := specWrite.Write(data)
-	_ = specWrite.Close() // else the keeper waits for more
-	launchErr := launcher.Wait()
-	if err := receive(statusRead, spec.Folder); err != nil {
+	_, writeErr := specs.Write(data)
+	_ = specs.Close() // else the keeper waits for more
+	if err := receive(answers, spec.Folder); err != nil {
+		if ctx.Err() == nil {
+			_, _ = k.Wait() // it ends at once, and its answer says more
+		}
 		return errors.Join(ctx.Err(), err)
 	}
-	return errors.Join(writeErr, launchErr)
+	return errors.Join(writeErr, k.Release())
+}
+
+// fork starts the keeper's process with nothing of the node's but two pipes:
+// one takes its spec, which holds secrets, and one gives its answer.
+func fork(folder string) (k *os.Process, specs, answers *os.File, err error) {
+	path, err := executable()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	trace, err := os.OpenFile(filepath.Join(folder, traceFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer trace.Close()
+	p := &pipes{}
+	defer p.closeTheirs()
+	specs, answers = p.to("spec"), p.from("answer")
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err = errors.Join(p.err, err); err != nil {
+		return nil, nil, nil, err
+	}
+	defer null.Close()
+	k, err = os.StartProcess(path, []string{os.Args[0], Command, roleRun, folder}, &os.ProcAttr{
+		Dir:   "/", // the keeper must not keep a folder or a mount busy
+		Env:   keeperEnv(),
+		Files: []*os.File{p.theirs[0], null, trace, p.theirs[1]},
+		Sys:   &syscall.SysProcAttr{Setsid: true}, // no signal to the node's group or terminal reaches it
+	})
+	return k, specs, answers, err
 }
 
 // receive reads a keeper's answer.
@@ -111,7 +124,7 @@ func receive(status io.Reader, folder string) error {
 	var a answer
 	err := json.NewDecoder(status).Decode(&a)
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("keeper died before it started the entry: %s", tail(filepath.Join(folder, traceFile)))
+		return fmt.Errorf("keeper died before it started the entry: %s", crash(filepath.Join(folder, traceFile)))
 	}
 	if err != nil {
 		return fmt.Errorf("wait for keeper: %w", err)
@@ -119,14 +132,14 @@ func receive(status io.Reader, folder string) error {
 	return a.err()
 }
 
-// tail returns the beginning of a crash, where Go says why.
-func tail(path string) string {
-	const most = 500
+// crash returns the first line of what a keeper said when it died.
+func crash(path string) string {
 	data, err := os.ReadFile(path)
 	if err != nil || len(data) == 0 {
 		return "no reason known"
 	}
-	return strings.TrimSpace(string(data[:min(most, len(data))]))
+	line, _, _ := strings.Cut(string(data), "\n")
+	return line
 }
 
 // keeperEnv is the environment of the roles: nothing of the node's secrets, and

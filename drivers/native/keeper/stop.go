@@ -72,6 +72,7 @@ func Stop(ctx context.Context, folder, token string, grace time.Duration) error 
 	if err := stopKeeper(ctx, folder, grace); err != nil {
 		return fmt.Errorf("stop environment: %w", err)
 	}
+	reapKeeper(r.Keeper)
 	return killLeft(ctx, folder, token)
 }
 
@@ -139,6 +140,15 @@ func signalKeeper(folder string, signal syscall.Signal) (held bool, err error) {
 		return true, fmt.Errorf("signal keeper %d: %w", pid, err)
 	}
 	return true, nil
+}
+
+// reapKeeper takes the status of a dead keeper that this very process started.
+// The process id of a zombie is not used again, so its start time tells surely.
+func reapKeeper(keeper identity) {
+	p, err := processOf(keeper.PID)
+	if err == nil && p.Dead && p.Parent == os.Getpid() && p.identity() == keeper {
+		_, _ = syscall.Wait4(keeper.PID, nil, syscall.WNOHANG, nil) // it may be another's by now: none of ours
+	}
 }
 
 // killLeft kills what lives without its keeper.

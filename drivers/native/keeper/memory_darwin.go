@@ -1,0 +1,6 @@
+package keeper
+
+import "runtime/debug"
+
+// shrink gives back the memory that only the beginning needed.
+func shrink() { debug.FreeOSMemory() }
