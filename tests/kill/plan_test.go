@@ -65,7 +65,7 @@ func (p plan) config() string {
 // for a kill at no special place, and "stopping" for one after a SIGTERM.
 func points() []string {
 	all := []string{"outside", "outside", "outside", "outside", "stopping", "stopping"}
-	for _, p := range []string{"request.before", "request.after", "commit.before", "commit.after", "feed.before", "answer.before"} {
+	for _, p := range []string{"savepoint.before", "savepoint.after", "commit.before", "commit.after", "feed.before", "answer.before"} {
 		all = append(all, "store "+p)
 	}
 	for _, of := range []string{
