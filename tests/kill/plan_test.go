@@ -81,7 +81,7 @@ func points() []string {
 
 // longLoad is the longest that clients work in a round that is killed from
 // outside: most of what they start takes some ten milliseconds.
-const longLoad = 1200 * time.Millisecond
+const longLoad = 800 * time.Millisecond
 
 // aimed reports whether the node kills itself at the point.
 func aimed(point string) bool { return strings.Contains(point, " ") }
@@ -122,7 +122,7 @@ func (d *planner) draw() plan {
 // aim makes the node kill itself at the n-th pass of a point. Small n are as
 // likely as large ones together, for those are passed while the node starts.
 func (d *planner) aim(p *plan, method, at string) {
-	p.load = 2 * time.Second
+	p.load = 1500 * time.Millisecond
 	most := 4 // doublings
 	if method == "store" {
 		most = 7
