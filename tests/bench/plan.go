@@ -9,6 +9,7 @@ type plan struct {
 
 	window     time.Duration // of one repetition under steady load
 	hashWindow time.Duration // of one repetition at a hash per request
+	hashers    int           // connections meanwhile
 	copies     int           // users with one application each, for a hash per request
 
 	guessRate    int // wrong passwords per second
@@ -31,6 +32,7 @@ type plan struct {
 func fullPlan() plan {
 	return plan{
 		reps: 3, window: 2 * time.Second, hashWindow: 3 * time.Second, copies: 2000,
+		hashers:   8, // the budget of hash memory, which holds four hashes, is always used
 		guessRate: 1000, rightClients: 300, guessWindow: 4 * time.Second,
 		pace: 50 * time.Millisecond, paceTime: 6 * time.Second,
 		livesTime: time.Minute, livesWarm: 15 * time.Second,
@@ -54,8 +56,8 @@ func quickPlan() plan {
 // smokePlan runs everything once, to see that it runs.
 func smokePlan() plan {
 	return plan{
-		reps: 1, window: 50 * time.Millisecond, hashWindow: 100 * time.Millisecond, copies: 50,
-		guessRate: 100, rightClients: 10, guessWindow: 300 * time.Millisecond,
+		reps: 1, window: 50 * time.Millisecond, hashWindow: 10 * time.Millisecond, hashers: 2, copies: 50,
+		guessRate: 50, rightClients: 10, guessWindow: 300 * time.Millisecond,
 		pace: 50 * time.Millisecond, paceTime: 150 * time.Millisecond,
 		livesTime: 600 * time.Millisecond, livesWarm: 300 * time.Millisecond,
 		history: 300, historyTime: 100 * time.Millisecond,

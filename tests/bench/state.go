@@ -12,10 +12,6 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/store/storetest"
 )
 
-// hashConnections is how many ask at once at a hash per request: enough that
-// the budget of hash memory, which holds four, is always used.
-const hashConnections = 8
-
 // measureState measures the authenticated GET of an application's state over
 // connections that are kept alive.
 func (b *bench) measureState(ctx context.Context) error {
@@ -111,7 +107,7 @@ func (r *stateRun) measure(ctx context.Context) error {
 			return err
 		}
 		r.memory = append(r.memory, memory)
-		l, err := hammer(ctx, r.hashing.server, hashConnections, p.hashWindow, r.strangers, nil)
+		l, err := hammer(ctx, r.hashing.server, p.hashers, p.hashWindow, r.strangers, nil)
 		if err != nil {
 			return fmt.Errorf("ask at a hash per request: %w", err)
 		}
@@ -153,7 +149,7 @@ func (r *stateRun) report() {
 		t.atLeast(what, "%.0f %% of limit", ratio, 40, detail)
 		t.under(what+", p99", node.percentile(99), 20e6, "limit "+brief(limit.percentile(99)))
 		t.atLeast(what+", against a hash per request", "%.0f x", node.over(r.hashes, load.rate), 500,
-			fmt.Sprintf("%.1f/s at a hash per request over %d connections", r.hashes.rate(), hashConnections))
+			fmt.Sprintf("%.1f/s at a hash per request over %d connections", r.hashes.rate(), r.bench.plan.hashers))
 	}
 	t.less("state GET, memory of the node", "%.0f MB", megabytes(median(r.memory)), 150, fmt.Sprintf("after 50 connections; at a hash per request %.0f MB", megabytes(median(r.hashMemory))))
 }
