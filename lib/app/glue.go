@@ -39,14 +39,12 @@ func driverOf(r *drivers.Registry) func(name string) (drivers.Driver, string) {
 	}
 }
 
-// readyInstances are the names of the instances that serve.
-func readyInstances(r *drivers.Registry) func() []string {
+// instances are the names of all configured instances, ready or not.
+func instances(r *drivers.Registry) func() []string {
 	return func() []string {
 		var names []string
 		for _, s := range r.Status() {
-			if s.Ready {
-				names = append(names, s.Name)
-			}
+			names = append(names, s.Name)
 		}
 		return names
 	}
@@ -56,7 +54,7 @@ func readyInstances(r *drivers.Registry) func() []string {
 func metadataNetworks(r *drivers.Registry) func() []netip.Prefix {
 	return func() []netip.Prefix {
 		var all []netip.Prefix
-		for _, name := range readyInstances(r)() {
+		for _, name := range instances(r)() {
 			d, _ := r.Get(name)
 			if n, ok := d.(drivers.MetadataNetworks); ok {
 				all = append(all, n.MetadataNetworks()...)
@@ -97,6 +95,7 @@ func forwardEvents(
 ) error {
 	driversChanged, stop := r.Subscribe()
 	defer stop()
+	life.DriversChanged() // one may have come between the start and the subscription
 	for {
 		select {
 		case <-ctx.Done():

@@ -107,7 +107,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	ledger := capacity.NewLedger()
 	life := lifecycle.New(lifecycle.Options{
 		Node: node.UID, Store: db, Ledger: ledger,
-		Driver: driverOf(registry), Instances: readyInstances(registry), MetadataURL: metadataURL(metaServer.listener.Addr()),
+		Driver: driverOf(registry), Instances: instances(registry), MetadataURL: metadataURL(metaServer.listener.Addr()),
 		DefaultLifetime: cfg.DefaultResourceLifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
 		Boot: lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
 	})

@@ -44,7 +44,7 @@ type Options struct {
 	Ledger *capacity.Ledger
 	// Driver returns a ready instance, or says why there is none.
 	Driver func(name string) (driver drivers.Driver, absent string)
-	// Instances are the names of the instances that are ready.
+	// Instances are the names of all configured instances, ready or not.
 	Instances func() []string
 	// MetadataURL is where an environment on this host reads its metadata.
 	MetadataURL func(token string) string

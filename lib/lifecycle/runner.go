@@ -3,7 +3,9 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -36,13 +38,14 @@ type runner struct {
 
 	watchCancel context.CancelFunc
 	watching    sync.WaitGroup
-	ended       chan string // capacity 1: how the environment ended by itself
+	ended       chan string   // capacity 1: how the environment ended by itself
+	doubted     chan struct{} // capacity 1: the watch fails, somebody should look
 }
 
 func newRunner(m *Manager, uid model.UID) *runner {
 	return &runner{
 		m: m, uid: uid, log: m.opts.Logger.With("application_uid", uid),
-		retry: retrySchedule(), wake: make(chan struct{}, 1), ended: make(chan string, 1), resting: map[model.UID]rest{},
+		retry: retrySchedule(), wake: make(chan struct{}, 1), ended: make(chan string, 1), doubted: make(chan struct{}, 1), resting: map[model.UID]rest{},
 	}
 }
 
@@ -176,6 +179,8 @@ func (r *runner) wait(ctx context.Context, d time.Duration) {
 	case <-r.wake:
 	case r.ending = <-r.ended:
 		r.presence = drivers.Ended
+	case <-r.doubted:
+		r.known = false
 	case <-due:
 	}
 }
@@ -187,7 +192,7 @@ func (r *runner) await(ctx context.Context, stop func(e *model.Entry) bool, f fu
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- f(ctx) }()
+	go func() { done <- r.guarded(ctx, f) }()
 	woken := false
 	for {
 		select {
@@ -204,6 +209,18 @@ func (r *runner) await(ctx context.Context, stop func(e *model.Entry) bool, f fu
 			}
 		}
 	}
+}
+
+// guarded turns a panic in a driver into an error: one broken environment must
+// not take the node, and with it all others, along.
+func (r *runner) guarded(ctx context.Context, f func(ctx context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("panic in the driver", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic in the driver: %v", p)
+		}
+	}()
+	return f(ctx)
 }
 
 // never is for steps that no event stops.

@@ -22,14 +22,6 @@ func (e absentError) Error() string {
 	return fmt.Sprintf("driver instance %q is not available: %s", e.instance, e.reason)
 }
 
-func (r *runner) driver(a model.Allocation) (drivers.Driver, error) {
-	d, absent := r.m.opts.Driver(a.Definition.Driver)
-	if d == nil {
-		return nil, absentError{instance: a.Definition.Driver, reason: absent}
-	}
-	return d, nil
-}
-
 func refOf(a model.Allocation) drivers.Ref {
 	return drivers.Ref{
 		Token: a.Token, Identifier: a.Identifier,

@@ -117,6 +117,38 @@ func TestEnvironmentOfAnUnknownDriverIsNoStray(t *testing.T) {
 			t.Errorf("%d environments, want the old one to live", n)
 		}
 		f.want(app, model.StatusAllocated)
+		f.recall(app)
+		f.want(app, model.StatusDeallocated)
+		f.wantNothingLeft()
+	})
+}
+
+// TestWatchThatFailsLeadsToALook has an environment that vanishes without an
+// end to tell of.
+func TestWatchThatFailsLeadsToALook(t *testing.T) {
+	inBubble(t, func(_ *testing.T, f *farm) {
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusAllocated)
+		f.script(func() { clear(f.world.envs) })
+		f.world.end("", "") // wakes the watch, which finds nothing
+		f.wantDescription(app, model.StatusDeallocated, "Environment is gone")
+		f.wantNothingLeft()
+	})
+}
+
+func TestPanicInADriverIsItsError(t *testing.T) {
+	inBubble(t, func(_ *testing.T, f *farm) {
+		f.driver.before = func(_ context.Context, call string) error {
+			if call == "allocate" {
+				panic("nil map")
+			}
+			return nil
+		}
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusError)
+		f.wantNothingLeft()
 	})
 }
 

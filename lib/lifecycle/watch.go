@@ -27,8 +27,18 @@ func (r *runner) watchUntilEnded(ctx context.Context, w drivers.Watcher, ref dri
 		}
 		if ctx.Err() == nil {
 			r.log.Warn("environment can not be watched", "error", err)
+			r.doubt()
 			_ = retry.Wait(ctx) // only a cancelled ctx ends it early
 		}
+	}
+}
+
+// doubt makes the runner inspect the environment: what can not be watched may
+// be gone.
+func (r *runner) doubt() {
+	select {
+	case r.doubted <- struct{}{}:
+	default:
 	}
 }
 

@@ -205,9 +205,7 @@ func (a *adoption) application(ctx context.Context, app oldApplication) (parts i
 	if n := len(resources); n > 0 { // the newest, as v0.7 did
 		e.Resource, parts = &resources[n-1], parts+1
 		life.label = a.labels[e.Resource.LabelUID]
-		if e.Resource.NodeUID != model.NilUID {
-			life.executor = e.Resource.NodeUID
-		}
+		e.Resource.NodeUID = life.executor // whoever ran it then: this node has its database now
 	}
 	return parts, a.insert(life.adopt())
 }
