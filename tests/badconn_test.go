@@ -172,9 +172,9 @@ func isCut(conn net.Conn, within time.Duration) bool {
 	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// testSlowClients: the handshake, the header and the body each have their
+// testSlowSenders: the handshake, the header and the body each have their
 // time; others are served meanwhile.
-func testSlowClients(t *testing.T, n *fish.Node) {
+func testSlowSenders(t *testing.T, n *fish.Node) {
 	silent, err := net.Dial("tcp", n.Address())
 	if err != nil {
 		t.Fatal(err)

@@ -12,23 +12,36 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
-// TestBadInput throws at one node what clients should not send. Each piece has
-// a clear answer, and when all is over the node is as it was: it serves, it has
-// lost nothing, and nothing is stuck in it.
+// TestBadInput throws at one node what clients should not send, each piece of
+// which has a clear answer.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
+	survive(t, fish.Start(t, fish.Options{}), map[string]func(*testing.T, *fish.Node){
+		"bodies": testBodies, "body sizes": testBodySizes, "kept bodies": testKeptBodies, "YAML": testBadYAML,
+		"content types": testContentTypes, "raw requests": testRawRequests, "headers": testHeaders, "gone": testGoneClients,
+	})
+}
+
+// TestSlowClients is about those who take their time, on a node that gives
+// them little.
+func TestSlowClients(t *testing.T) {
+	t.Parallel()
 	n := fish.Start(t, fish.Options{Config: "api_header_timeout: 2s\napi_read_timeout: 4s\napi_write_timeout: 4s\n"})
+	survive(t, n, map[string]func(*testing.T, *fish.Node){
+		"connections": testBadConnections, "slow": testSlowSenders, "reader": testSlowReader,
+	})
+}
+
+// survive runs the tests. When all is over the node is as it was: it serves,
+// it has lost nothing, and nothing is stuck in it.
+func survive(t *testing.T, n *fish.Node, tests map[string]func(*testing.T, *fish.Node)) {
+	t.Helper()
 	label := n.CreateLabel(fish.TestLabel("before", `{}`))
 	app := n.CreateApplication(label, `{}`)
 	n.WaitStatus(app, "ALLOCATED")
 	before := goroutines(t, n)
 	t.Run("all", func(t *testing.T) {
-		for name, test := range map[string]func(*testing.T, *fish.Node){
-			"bodies": testBodies, "body sizes": testBodySizes, "kept bodies": testKeptBodies, "YAML": testBadYAML,
-			"content types": testContentTypes, "raw requests": testRawRequests, "headers": testHeaders,
-			"connections": testBadConnections, "slow": testSlowClients, "slow reader": testSlowReader,
-			"gone": testGoneClients,
-		} {
+		for name, test := range tests {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				mine := *n
