@@ -78,9 +78,10 @@ func New(o Options) (*Authenticator, error) {
 	return &Authenticator{
 		opts: o, keys: newKeyer(), verified: newCache(o.CacheSize), dummy: crypt.DummyHash(), seed: maphash.MakeSeed(),
 		verify: crypt.VerifyPassword, release: debug.FreeOSMemory, hashed: make(chan struct{}, 1),
-		// A hash keeps several cores busy by itself: more of them than cores
-		// would take memory and bring nothing.
-		gate: newGate(o, runtime.GOMAXPROCS(0)),
+		// A hash has eight threads: several at once starve the requests that
+		// need none. One per four cores keeps the answers of cached clients
+		// below 50 ms while somebody guesses, for a third fewer hashes.
+		gate: newGate(o, max(1, runtime.GOMAXPROCS(0)/4)),
 	}, nil
 }
 
