@@ -1,10 +1,11 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
-	"strconv"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/account"
@@ -45,8 +46,7 @@ func (d *driver) removeAdopted(ctx context.Context, ref drivers.Ref) error {
 		return err
 	}
 	if !u.Ours {
-		_ = d.hands.run(ctx, "pkill", "-KILL", "-u", strconv.Itoa(u.UID)) // fails where nothing runs; the next step tells
-		if err := d.hands.run(ctx, d.adoptedRemoval(ref.Identifier)...); err != nil {
+		if err := d.removeForeign(ctx, ref.Identifier); err != nil {
 			return fmt.Errorf("remove user of an earlier version: %w", err)
 		}
 	}
@@ -54,6 +54,24 @@ func (d *driver) removeAdopted(ctx context.Context, ref drivers.Ref) error {
 		return nil
 	}
 	return d.hands.remove(ctx, u.Home)
+}
+
+// removeForeign kills what the user runs, in the one way that every system
+// has, and removes it. Who is killed is not gone at once, hence the repetition.
+func (d *driver) removeForeign(ctx context.Context, name string) error {
+	su := cmp.Or(d.settings.SuPath, "su")
+	for pause := 10 * time.Millisecond; ; pause *= 2 {
+		_ = d.hands.run(ctx, su, "-s", "/bin/sh", name, "-c", "kill -KILL -1") // it kills itself as well: its answer says nothing
+		err := d.hands.run(ctx, d.adoptedRemoval(name)...)
+		if err == nil || pause > time.Second {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
 }
 
 // adoptedRemoval is the command that removes a user.

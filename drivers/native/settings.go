@@ -40,9 +40,9 @@ type settings struct {
 	DsclPath        string `yaml:"dscl_path"` // these three on macOS
 	DseditgroupPath string `yaml:"dseditgroup_path"`
 	HdiutilPath     string `yaml:"hdiutil_path"`
-	// Known to configs of the original and of no effect here: the keeper takes
-	// on the user itself, and archives are unpacked by the driver.
-	SuPath            string `yaml:"su_path"`
+	SuPath          string `yaml:"su_path"` // only for what an old version left
+	// Known to configs of the original and of no effect here: archives are
+	// unpacked by the driver, and homes are made by it.
 	TarPath           string `yaml:"tar_path"`
 	ChmodPath         string `yaml:"chmod_path"`
 	KillallPath       string `yaml:"killall_path"`
