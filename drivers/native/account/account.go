@@ -67,14 +67,15 @@ type Accounts struct {
 // system is what differs between machines, and what tests replace.
 type system struct {
 	tools     tools
-	user      func(name string) (entry, bool, error)
+	user      func(ctx context.Context, name string) (entry, bool, error)
 	group     func(name string) (gid int, found bool, err error)
 	uidTaken  func(uid int) (bool, error)
-	list      func(ctx context.Context, a *Accounts) ([]entry, error)
-	processes func(ctx context.Context, a *Accounts, uid int) ([]int, error)
+	list      func(ctx context.Context) ([]entry, error)
+	processes func(ctx context.Context, uid int) ([]int, error)
 }
 
-// entry is a user in the system's database.
+// entry is a user in the system's database. On macOS one that was left half
+// made has no uid yet, which reads as 0.
 type entry struct {
 	name, comment, home string
 	uid, gid            int
@@ -93,7 +94,7 @@ func Tools() []string {
 }
 
 // New checks that users can be made here, which changes nothing, and fails with
-// what is missing. It runs tools only where it needs sudo.
+// what is missing and what to do about it.
 func New(ctx context.Context, o Options) (*Accounts, error) {
 	a := newAccounts(o)
 	if !ownerName.MatchString(o.Owner) {
@@ -111,7 +112,7 @@ func New(ctx context.Context, o Options) (*Accounts, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.system = here(known)
+	a.system = a.here(known)
 	a.root = os.Geteuid() == 0
 	if err := a.check(ctx); err != nil {
 		return nil, fmt.Errorf("make users for environments: %w", err)
@@ -162,7 +163,7 @@ func (a *Accounts) Lookup(ctx context.Context, name string) (User, bool, error) 
 	if err := errors.Join(ctx.Err(), checkName(name)); err != nil {
 		return User{}, false, err
 	}
-	e, found, err := a.system.user(name)
+	e, found, err := a.system.user(ctx, name)
 	if err != nil || !found {
 		return User{}, false, err
 	}
@@ -172,13 +173,13 @@ func (a *Accounts) Lookup(ctx context.Context, name string) (User, bool, error) 
 // List names the users with our mark, sorted: what a kill of this process left
 // behind is found here.
 func (a *Accounts) List(ctx context.Context) ([]string, error) {
-	entries, err := a.system.list(ctx, a)
+	entries, err := a.system.list(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
 	var names []string
 	for _, e := range entries {
-		if a.ours(e) && checkName(e.name) == nil {
+		if e.comment == a.mark && checkName(e.name) == nil {
 			names = append(names, e.name)
 		}
 	}
@@ -186,6 +187,7 @@ func (a *Accounts) List(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
+// ours tells whether a user is complete enough to run anything, and ours.
 func (a *Accounts) ours(e entry) bool { return e.comment == a.mark && e.uid != 0 }
 
 // path is where a tool is.

@@ -96,15 +96,15 @@ func (a *Accounts) ensure(ctx context.Context, want person) error {
 		if done || err != nil {
 			return err
 		}
+		if err := a.clearGroup(ctx, want.name); err != nil {
+			return err
+		}
 		free, err := a.pick(&want, try)
 		if err != nil {
 			return err
 		}
 		if !free {
 			continue
-		}
-		if _, want.ownGroup, err = a.system.group(want.name); err != nil {
-			return err
 		}
 		last = a.steps(ctx, a.system.tools.create(want))
 		if last != nil && !errors.Is(last, errUIDTaken) {
@@ -122,16 +122,28 @@ func (a *Accounts) ensure(ctx context.Context, want person) error {
 	return fmt.Errorf("find a free uid between %d and %d: %w", firstUID, lastUID, last)
 }
 
+// clearGroup removes the group of a user that was never made.
+func (a *Accounts) clearGroup(ctx context.Context, name string) error {
+	if err := a.removeGroup(ctx, name); err != nil {
+		return err
+	}
+	gid, found, err := a.system.group(name)
+	if err == nil && found {
+		err = fmt.Errorf("%w: by a group with id %d", ErrTaken, gid)
+	}
+	return err
+}
+
 // settled tells whether the user is there as wanted. A half-made one is removed.
 func (a *Accounts) settled(ctx context.Context, want person) (bool, error) {
-	e, found, err := a.system.user(want.name)
+	e, found, err := a.system.user(ctx, want.name)
 	if err != nil || !found {
 		return false, err
 	}
-	if !a.ours(e) && !(e.comment == a.mark && e.uid == 0) { // a half-made record of macOS has no uid yet
+	if e.comment != a.mark {
 		return false, fmt.Errorf("%w: uid %d, %q", ErrTaken, e.uid, e.comment)
 	}
-	if e.home != "" && e.home != want.home {
+	if e.uid != 0 && e.home != want.home {
 		return false, fmt.Errorf("%w: its home is %s", ErrTaken, e.home)
 	}
 	complete, err := a.complete(e, want)
@@ -144,7 +156,7 @@ func (a *Accounts) settled(ctx context.Context, want person) (bool, error) {
 
 // complete tells whether a user has all that it should have.
 func (a *Accounts) complete(e entry, want person) (bool, error) {
-	if e.uid == 0 || e.home != want.home {
+	if e.uid == 0 {
 		return false, nil
 	}
 	if len(want.groups) == 0 {
@@ -197,11 +209,11 @@ func (a *Accounts) step(ctx context.Context, s step) error {
 		}
 		err = fmt.Errorf("run %s: exit code %d: %s", s.argv[0], result.Code, brief(result.Output))
 		switch {
-		case slices.Contains(s.taken, result.Code):
+		case result.Code == s.taken:
 			return fmt.Errorf("%w: %w", errUIDTaken, err)
-		case slices.Contains(s.alive, result.Code):
+		case result.Code == s.alive:
 			return fmt.Errorf("%w: %w", errAlive, err)
-		case !slices.Contains(s.retry, result.Code) || try == busyTries:
+		case !strings.Contains(result.Output, "lock") || try == busyTries: // "cannot lock /etc/passwd; try again later."
 			return err
 		}
 		if waitErr := wait(ctx, busyPause); waitErr != nil {

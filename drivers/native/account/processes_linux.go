@@ -12,7 +12,7 @@ import (
 
 // userProcesses lists the processes that have the uid as any of their uids,
 // without the dead that nobody reaped.
-func userProcesses(_ context.Context, _ *Accounts, uid int) ([]int, error) {
+func (*Accounts) userProcesses(_ context.Context, uid int) ([]int, error) {
 	proc, err := os.Open("/proc")
 	if err != nil {
 		return nil, err

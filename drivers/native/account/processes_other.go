@@ -8,7 +8,7 @@ import (
 )
 
 // userProcesses asks ps, which sees everything on macOS.
-func userProcesses(ctx context.Context, a *Accounts, uid int) ([]int, error) {
+func (a *Accounts) userProcesses(ctx context.Context, uid int) ([]int, error) {
 	result, err := a.runner.Run(ctx, Command{Argv: []string{a.path("ps"), "-A", "-o", "pid=,ruid=,uid=,state="}})
 	if err != nil {
 		return nil, err

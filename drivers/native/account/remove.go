@@ -16,6 +16,9 @@ const (
 	lastPause  = 200 * time.Millisecond
 )
 
+// sweepTimeout bounds one sweep: the user's own processes can stop it.
+const sweepTimeout = 5 * time.Second
+
 // removeTries bounds how often a user is killed and removed in one call, for
 // one whose processes come again, as from its crontab.
 const removeTries = 5
@@ -40,8 +43,8 @@ func (a *Accounts) Remove(ctx context.Context, name string) error {
 // remove removes user and group; the caller has the turn.
 func (a *Accounts) remove(ctx context.Context, name string) error {
 	var last error
-	for try := range removeTries {
-		e, found, err := a.system.user(name)
+	for range removeTries {
+		e, found, err := a.system.user(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -55,43 +58,49 @@ func (a *Accounts) remove(ctx context.Context, name string) error {
 		if err := a.killAll(ctx, e); err != nil {
 			return err
 		}
-		// Forced in the end: userdel also counts processes that are dead and that nobody reaps.
-		last = a.removeOnce(ctx, e, try >= 2)
+		// Forced once nothing lives: userdel also counts the dead that nobody reaps.
+		last = a.removeOnce(ctx, e, errors.Is(last, errAlive))
+		if ctx.Err() != nil {
+			return last
+		}
 	}
-	if _, found, err := a.system.user(name); err != nil || found {
+	if _, found, err := a.system.user(ctx, name); err != nil || found {
 		return errors.Join(err, last)
 	}
 	return a.removeGroup(ctx, name)
 }
 
-// removeOnce runs all steps; whether the user is gone is looked up afterwards.
+// removeOnce runs all steps, also after one that finds nothing to do. Whether
+// the user is gone is looked up afterwards.
 func (a *Accounts) removeOnce(ctx context.Context, e entry, force bool) error {
 	var failed error
 	for _, s := range a.system.tools.remove(e.name, e.groupNames, force) {
 		failed = errors.Join(failed, a.step(ctx, s))
 	}
-	if failed == nil {
-		failed = a.killAll(ctx, e) // what began between the last look and the removal
+	if failed != nil {
+		return failed
 	}
-	return failed
+	return a.killAll(ctx, e) // what began between the last look and the removal
 }
 
 // removeGroup removes the user's own group, where an interrupted change left it.
 func (a *Accounts) removeGroup(ctx context.Context, name string) error {
 	gid, found, err := a.system.group(name)
-	if err != nil || !found || gid < firstUID || gid > lastUID { // outside of it: not made by us
+	made := !uidsMapped() || (gid >= firstUID && gid <= lastUID) // else it was not made by us
+	if err != nil || !found || !made {
 		return err
 	}
 	return a.steps(ctx, a.system.tools.removeGroup(name))
 }
 
 // KillAll kills every process of the user until there is none. It succeeds at
-// once for a user that does not exist or is not ours.
+// once for a user that does not exist or is not ours. The error names those
+// that survived until the context ended.
 func (a *Accounts) KillAll(ctx context.Context, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	e, found, err := a.system.user(name)
+	e, found, err := a.system.user(ctx, name)
 	if err != nil || !found || !a.ours(e) {
 		return err
 	}
@@ -99,49 +108,52 @@ func (a *Accounts) KillAll(ctx context.Context, name string) error {
 }
 
 func (a *Accounts) killAll(ctx context.Context, e entry) error {
-	if e.uid == 0 { // a half-made record, which never ran anything
+	if e.uid == 0 { // half made, it never ran anything
 		return nil
 	}
 	if e.uid == os.Getuid() {
 		return fmt.Errorf("kill processes of user %s: this process has the same uid %d", e.name, e.uid)
 	}
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		pids, err := a.system.processes(ctx, a, e.uid)
+		killErr := a.sweep(ctx, e)
+		pids, err := a.system.processes(ctx, e.uid)
 		if err != nil {
 			return fmt.Errorf("find processes of user %s: %w", e.name, err)
 		}
 		if len(pids) == 0 {
-			return nil
+			return ctx.Err()
 		}
-		killErr := a.kill(ctx, e, pids)
+		killErr = errors.Join(killErr, a.killEach(ctx, e, pids))
 		if err := wait(ctx, pause); err != nil {
 			return errors.Join(fmt.Errorf("kill processes %v of user %s: %w", pids, e.name, err), killErr)
 		}
 	}
 }
 
-// kill sends the signal in two ways: as the user to "all that I may signal",
-// which the kernel does in one go, so that nothing forks faster than it is
-// killed, and as root to each, which the user's own processes cannot hinder.
-func (a *Accounts) kill(ctx context.Context, e entry, pids []int) error {
-	sweep := Command{Argv: append(a.Sudo(e.name), a.path("sh"), "-c", "kill -KILL -1")}
+// sweep lets the user kill "all that I may signal". The kernel does that in one
+// go: nothing forks faster than it is killed, and nothing that lived when it
+// began is missing among those that are looked for afterwards.
+func (a *Accounts) sweep(ctx context.Context, e entry) error {
+	command := Command{Argv: append(a.Sudo(e.name), a.path("sh"), "-c", "kill -KILL -1")}
 	if a.root {
-		sweep.UID, sweep.GID = e.uid, e.gid
+		command.UID, command.GID = e.uid, e.gid
 	}
-	bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
+	bounded, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
-	_, sweepErr := a.runner.Run(bounded, sweep) // its code says nothing: it fails where all are dead already
+	_, err := a.runner.Run(bounded, command) // its code says nothing: it fails where nothing lives
+	return err
+}
+
+// killEach lets root kill what a sweep left, which happens where the user's
+// processes kill the sweeper or leave it no process to be.
+func (a *Accounts) killEach(ctx context.Context, e entry, pids []int) error {
 	if a.root {
-		return errors.Join(sweepErr, killEach(pids, e.uid))
+		return killEach(pids, e.uid)
 	}
 	argv := []string{"sh", "-c", `kill -KILL "$@" 2>/dev/null`, "sh"}
-	left, err := a.system.processes(ctx, a, e.uid)
-	if err != nil || len(left) == 0 {
-		return err
-	}
-	for _, pid := range left {
+	for _, pid := range pids {
 		argv = append(argv, strconv.Itoa(pid))
 	}
-	_, err = a.privileged(ctx, argv...)
-	return errors.Join(sweepErr, err)
+	_, err := a.privileged(ctx, argv...) // its code: some had ended by themselves
+	return err
 }

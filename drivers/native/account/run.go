@@ -105,29 +105,33 @@ func (a *Accounts) check(ctx context.Context) error {
 		}
 		a.paths[tool] = path
 	}
-	if a.root {
-		return nil
+	if !a.root {
+		if err := canSeeProcesses(); err != nil {
+			return err
+		}
 	}
-	return a.checkSudo(ctx)
+	return a.tryTools(ctx)
 }
 
-// checkSudo runs every tool in a way that changes nothing. Asking by "sudo -l"
+// tryTools runs every tool in a way that changes nothing. Asking by "sudo -l"
 // would not tell whether sudo wants a password for it.
-func (a *Accounts) checkSudo(ctx context.Context) error {
-	if err := canSeeProcesses(); err != nil {
-		return err
+func (a *Accounts) tryTools(ctx context.Context) error {
+	var tries [][]string
+	if !a.root {
+		tries = append(tries, append(a.Sudo("nobody"), a.path("sh"), "-c", ":"))
 	}
-	tries := [][]string{append(a.Sudo("nobody"), a.path("sh"), "-c", ":"), append(a.Privileged(), a.path("sh"), "-c", ":")}
 	for _, argv := range a.system.tools.probes() {
-		argv[0] = a.path(argv[0])
-		tries = append(tries, append(a.Privileged(), argv...))
+		tries = append(tries, append(a.Privileged(), append([]string{a.path(argv[0])}, argv[1:]...)...))
 	}
 	for _, argv := range tries {
 		result, err := a.runner.Run(ctx, Command{Argv: argv})
 		if err == nil && result.Code != 0 {
 			err = fmt.Errorf("exit code %d: %s", result.Code, brief(result.Output))
 		}
-		if err != nil {
+		switch {
+		case err != nil && a.root:
+			return fmt.Errorf("%q does not work: %w", strings.Join(argv, " "), err)
+		case err != nil:
 			return fmt.Errorf("this process is not root and %q does not work "+
 				"(run the node as root, or allow it by a sudoers rule with NOPASSWD): %w", strings.Join(argv, " "), err)
 		}

@@ -13,18 +13,18 @@ import (
 )
 
 // here is the system of this machine.
-func here(t tools) system {
+func (a *Accounts) here(t tools) system {
 	s := system{
 		tools: t, user: lookupUser, group: lookupGroup, uidTaken: uidTaken,
-		list: listPasswd, processes: userProcesses,
+		list: listPasswd, processes: a.userProcesses,
 	}
 	if runtime.GOOS == "darwin" {
-		s.list = listDirectory
+		s.user, s.list = a.directoryUser, a.listDirectory
 	}
 	return s
 }
 
-func lookupUser(name string) (entry, bool, error) {
+func lookupUser(_ context.Context, name string) (entry, bool, error) {
 	u, err := user.Lookup(name)
 	var unknown user.UnknownUserError
 	if errors.As(err, &unknown) {
@@ -106,7 +106,7 @@ func inRanges(text string, id int) bool {
 	return false
 }
 
-func listPasswd(context.Context, *Accounts) ([]entry, error) {
+func listPasswd(context.Context) ([]entry, error) {
 	file, err := os.Open("/etc/passwd")
 	if err != nil {
 		return nil, err
@@ -127,9 +127,31 @@ func listPasswd(context.Context, *Accounts) ([]entry, error) {
 	return entries, lines.Err()
 }
 
-// listDirectory lists the users of macOS. Their uid is not asked for; that of
-// a half-made one is not 0, it has none.
-func listDirectory(ctx context.Context, a *Accounts) ([]entry, error) {
+// directoryUser finds a user of macOS, also a half-made one, which has a record
+// but no uid and so is no user to the system.
+func (a *Accounts) directoryUser(ctx context.Context, name string) (entry, bool, error) {
+	e, found, err := lookupUser(ctx, name)
+	if err != nil || found {
+		return e, found, err
+	}
+	return a.halfMade(ctx, name)
+}
+
+func (a *Accounts) halfMade(ctx context.Context, name string) (entry, bool, error) {
+	entries, err := a.system.list(ctx)
+	if err != nil {
+		return entry{}, false, err
+	}
+	for _, e := range entries {
+		if e.name == name {
+			return e, true, nil
+		}
+	}
+	return entry{}, false, nil
+}
+
+// listDirectory lists the users of macOS, without their uids.
+func (a *Accounts) listDirectory(ctx context.Context) ([]entry, error) {
 	result, err := a.runner.Run(ctx, Command{Argv: []string{a.path("dscl"), ".", "-list", "/Users", "RealName"}})
 	if err != nil {
 		return nil, err
@@ -146,7 +168,7 @@ func parseDirectory(output string) []entry {
 	for line := range strings.Lines(output) {
 		name, comment, found := strings.Cut(strings.TrimSpace(line), " ")
 		if found {
-			entries = append(entries, entry{name: name, comment: strings.TrimSpace(comment), uid: -1})
+			entries = append(entries, entry{name: name, comment: strings.TrimSpace(comment)})
 		}
 	}
 	return entries

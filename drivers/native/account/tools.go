@@ -14,15 +14,13 @@ type person struct {
 	groups           []string // the first is primary; none is a group of its own, where the system has such
 	gids             []int    // of groups, in the same order
 	gid              int      // of the primary group, 0 if it is to be made
-	ownGroup         bool     // a group of the user's name exists already
 }
 
 // step is one run of a tool.
 type step struct {
 	argv  []string
-	retry []int // codes that mean "busy, try again"
-	taken []int // codes that mean "this uid is taken, try another"
-	alive []int // codes that mean "the user still has processes"
+	taken int // the code that means "this uid or gid is taken, try another"
+	alive int // the code that means "the user still has processes"
 }
 
 // tools makes the commands for one kind of user database. After a failed or
@@ -52,36 +50,48 @@ func choose(paths map[string]string) (tools, error) {
 	return nil, fmt.Errorf("make users for environments: %w (install the package passwd or shadow-utils)", err)
 }
 
+// writableDatabase fails where the root file system is read-only.
+func writableDatabase() []string { return []string{"sh", "-c", "test -w /etc"} }
+
 // shadow is useradd and its like, of nearly every Linux.
 type shadow struct{}
 
-func (shadow) needs() []string { return []string{"useradd", "userdel", "groupdel"} }
+func (shadow) needs() []string { return []string{"useradd", "userdel", "groupadd", "groupdel"} }
 
 func (shadow) probes() [][]string {
-	return [][]string{{"useradd", "--help"}, {"userdel", "--help"}, {"groupdel", "--help"}}
+	return [][]string{writableDatabase(), {"useradd", "--help"}, {"userdel", "--help"}, {"groupadd", "--help"}, {"groupdel", "--help"}}
 }
 
 func (shadow) defaultGroup() string { return "" }
 
 func (shadow) create(p person) []step {
+	var steps []step
+	var id []string
+	if p.uid != 0 {
+		id = []string{strconv.Itoa(p.uid)}
+	}
+	group := p.name
+	if len(p.groups) > 0 {
+		group = p.groups[0]
+	} else { // not left to useradd: it would give the group an id that comes again soon
+		steps = append(steps, step{argv: append(append([]string{"groupadd", "--system"}, flag("--gid", id)...), p.name), taken: 4})
+	}
 	// --system: no mail spool, no password ageing, no range of subordinate ids. --no-log-init: those logs are indexed by uid.
 	argv := []string{"useradd", "--system", "--no-log-init", "--no-create-home", "--home-dir", p.home,
-		"--shell", "/bin/sh", "--comment", p.mark}
-	if p.uid != 0 {
-		argv = append(argv, "--uid", strconv.Itoa(p.uid))
-	}
-	switch {
-	case len(p.groups) > 0:
-		argv = append(argv, "--no-user-group", "--gid", p.groups[0])
-	case p.ownGroup:
-		argv = append(argv, "--no-user-group", "--gid", p.name)
-	default:
-		argv = append(argv, "--user-group")
-	}
+		"--shell", "/bin/sh", "--comment", p.mark, "--no-user-group", "--gid", group}
+	argv = append(argv, flag("--uid", id)...)
 	if len(p.groups) > 1 {
 		argv = append(argv, "--groups", strings.Join(p.groups[1:], ","))
 	}
-	return []step{{argv: append(argv, p.name), retry: []int{1, 10}, taken: []int{4}}}
+	return append(steps, step{argv: append(argv, p.name), taken: 4})
+}
+
+// flag is a flag with its value, if it has one.
+func flag(name string, value []string) []string {
+	if len(value) == 0 {
+		return nil
+	}
+	return append([]string{name}, value...)
 }
 
 func (shadow) remove(name string, _ []string, force bool) []step {
@@ -89,11 +99,11 @@ func (shadow) remove(name string, _ []string, force bool) []step {
 	if force {
 		argv = append(argv, "--force")
 	}
-	return []step{{argv: append(argv, name), retry: []int{1, 10}, alive: []int{8}}}
+	return []step{{argv: append(argv, name), alive: 8}}
 }
 
 func (shadow) removeGroup(name string) []step {
-	return []step{{argv: []string{"groupdel", name}, retry: []int{10}}}
+	return []step{{argv: []string{"groupdel", name}}}
 }
 
 // busybox is adduser of small Linuxes such as Alpine; the adduser of Debian is
@@ -102,7 +112,7 @@ type busybox struct{}
 
 func (busybox) needs() []string { return []string{"busybox"} }
 
-func (busybox) probes() [][]string { return [][]string{{"busybox", "true"}} }
+func (busybox) probes() [][]string { return [][]string{writableDatabase(), {"busybox", "true"}} }
 
 func (busybox) defaultGroup() string { return "" }
 
@@ -113,8 +123,6 @@ func (busybox) create(p person) []step {
 	}
 	if len(p.groups) > 0 {
 		argv = append(argv, "-G", p.groups[0])
-	} else if p.ownGroup {
-		argv = append(argv, "-G", p.name)
 	}
 	steps := []step{{argv: append(argv, p.name)}}
 	for i := 1; i < len(p.groups); i++ {
@@ -150,11 +158,11 @@ func (directory) create(p person) []step {
 	}
 	steps := []step{
 		set("RealName", p.mark), // makes the record, with the mark from its first moment
-		set("UniqueID", strconv.Itoa(p.uid)),
-		set("PrimaryGroupID", strconv.Itoa(p.gid)),
 		set("NFSHomeDirectory", p.home),
 		set("UserShell", "/bin/sh"),
 		set("IsHidden", "1"), // not in the login window
+		set("PrimaryGroupID", strconv.Itoa(p.gid)),
+		set("UniqueID", strconv.Itoa(p.uid)), // last: from here on it is a user
 	}
 	for i := 1; i < len(p.groups); i++ {
 		steps = append(steps, step{argv: []string{"dseditgroup", "-o", "edit", "-a", p.name, "-t", "user", p.groups[i]}})
