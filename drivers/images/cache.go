@@ -159,7 +159,7 @@ func (c *Cache) Get(ctx context.Context, image Image) (Laid, error) {
 	if err := ctx.Err(); err != nil {
 		return Laid{}, fmt.Errorf("get image %s: %w", shown(p.url), err)
 	}
-	f, err := c.join(p)
+	f, err := c.join(p) //nolint:contextcheck // a waiter's context must not end the shared download
 	if err != nil {
 		return Laid{}, err
 	}

@@ -54,11 +54,18 @@ func (d *download) run(ctx context.Context) (map[string]string, error) {
 		err := d.attempt(ctx)
 		if err == nil {
 			sums, wrong := d.verify(ctx)
-			if wrong == nil || !d.pieced {
-				return sums, wrong
+			if wrong == nil {
+				return sums, nil
 			}
-			// Bytes of two archives, or of a crash: it must be whole from one answer.
-			err = fmt.Errorf("start over: %w", errors.Join(errors.New(wrong.Error()), d.restart()))
+			pieced := d.pieced
+			if err := d.restart(); err != nil { // nor may the next source build on these bytes
+				return nil, err
+			}
+			if !pieced {
+				return nil, wrong
+			}
+			// Bytes of two archives, or of a crash: once more, whole from one answer.
+			err = fmt.Errorf("put together from parts: %s", wrong.Error())
 		}
 		if why := context.Cause(ctx); why != nil {
 			return nil, why

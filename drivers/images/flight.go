@@ -12,9 +12,6 @@ import (
 	"time"
 )
 
-// errDiskFull ends a download whatever its source: no mirror helps.
-var errDiskFull = errors.New("no room left on the disk of images_path: free some, or move images_path to a larger disk")
-
 // fly brings one image here: from another process that works on it, from what
 // was downloaded before, or from its sources.
 func (c *Cache) fly(p parsed) (Laid, error) {
@@ -96,7 +93,7 @@ func (c *Cache) layOut(ctx context.Context, p parsed, a archive) error {
 		return fmt.Errorf("make folder to unpack into: %w", err)
 	}
 	l := c.opts.Limits
-	err := unpack(ctx, a.file, tmp, layer{
+	err := unpack(ctx, a.file, tmp, &layer{
 		opts: ExtractOptions{UID: -1, GID: -1, MaxBytes: l.MaxBytes, MaxEntries: l.MaxEntries, MinFree: l.MinFree},
 		free: func() (int64, error) { return c.room(tmp) },
 	})
@@ -107,7 +104,7 @@ func (c *Cache) layOut(ctx context.Context, p parsed, a archive) error {
 		return err
 	}
 	if _, err := locate(tmp, p); err != nil {
-		return fmt.Errorf("archive is no image %q: %w; set the option name if the image has another", p.name, err)
+		return bad("archive is no image %q: %w; set the option name if the image has another", p.name, err)
 	}
 	if err := writeMark(tmp, p, a); err != nil {
 		return fmt.Errorf("mark folder: %w", err)

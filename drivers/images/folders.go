@@ -211,7 +211,7 @@ func (c *Cache) sweep() error {
 		}
 		done[key] = true
 		if err := c.sweepOne(key); err != nil {
-			return err
+			c.logger.Warn("remains of an image can not be removed", "error", err) // its next download tries again
 		}
 	}
 	return nil

@@ -135,6 +135,35 @@ func zipEntry(ctx context.Context, f *zip.File, put func(entry) error) error {
 	return put(e)
 }
 
+// eachFile hands every file, folder and link below the folder to put.
+func eachFile(ctx context.Context, from *os.Root, put func(entry) error) error {
+	return fs.WalkDir(from.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == "." || name == markFile {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		e := entry{name: name, mode: info.Mode(), mtime: info.ModTime()}
+		if e.mode&fs.ModeSymlink != 0 {
+			if e.link, err = from.Readlink(name); err != nil {
+				return err
+			}
+		}
+		if !e.mode.IsRegular() {
+			return put(e)
+		}
+		f, err := from.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		e.body = &cancelled{ctx, f}
+		return put(e)
+	})
+}
+
 // reading marks the errors of reading, so that they are told from those of
 // writing.
 type reading struct{ io.Reader }
@@ -152,6 +181,9 @@ func readError(err error) error {
 	var file *fs.PathError
 	if errors.As(err, &file) || errors.Is(err, errArchive) {
 		return err
+	}
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		return bad("it needs more than the allowed %d bytes of memory to unpack: compress it with `zstd --long=27` or less", maxWindow)
 	}
 	return bad("it is no whole zip, nor tar that is plain or compressed with xz, gzip or zstd: %w", err)
 }

@@ -93,15 +93,12 @@ func parseURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// extensions are cut from the file name that gives name and version.
-var extensions = [...]string{
-	".tar.xz", ".tar.gz", ".tar.zst", ".txz", ".tgz", ".tzst", ".tar", ".zip", ".xz", ".gz", ".zst",
-}
-
 // splitFile cuts "name-version.tar.xz" at its last '-'. Without one there is
 // no version.
 func splitFile(file string) (name, version string) {
-	for _, ext := range extensions {
+	for _, ext := range []string{
+		".tar.xz", ".tar.gz", ".tar.zst", ".txz", ".tgz", ".tzst", ".tar", ".zip", ".xz", ".gz", ".zst",
+	} {
 		if cut, ok := strings.CutSuffix(file, ext); ok {
 			file = cut
 			break

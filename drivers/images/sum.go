@@ -63,7 +63,7 @@ func parseSum(text string) (sum, error) {
 		return sum{}, fmt.Errorf("image sum %q: want <algorithm>:<hex digits> with sha256, sha512, sha1 or md5", text)
 	}
 	if raw, err := hex.DecodeString(s.hex); err != nil || len(raw) != h.Size() {
-		return sum{}, fmt.Errorf("image sum %q: want %d hex digits after %s:", text, h.Size()*2, algo)
+		return sum{}, fmt.Errorf("image sum %q: want %s and %d hex digits", text, algo+":", h.Size()*2)
 	}
 	return s, nil
 }

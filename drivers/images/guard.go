@@ -1,0 +1,57 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// errDiskFull ends a download or an unpacking whatever its source: no mirror
+// helps.
+var errDiskFull = errors.New("no room left on the disk: free some, or move images_path or workspace_path to a larger disk")
+
+// guard is a writer that ends at a limit, with its context, and before the disk
+// is full.
+type guard struct {
+	ctx     context.Context
+	w       io.Writer
+	max     int64 // bytes that may still come
+	over    error // what it is called if there are more
+	minFree int64
+	free    func() (int64, error)
+	unseen  int64 // bytes since the room was looked at
+}
+
+// roomEvery is how many bytes are written between two looks at the free room:
+// well below what stays free.
+const roomEvery = 64 << 20
+
+func (g *guard) Write(p []byte) (int, error) {
+	if err := context.Cause(g.ctx); err != nil {
+		return 0, err
+	}
+	if int64(len(p)) > g.max {
+		return 0, g.over
+	}
+	if g.unseen += int64(len(p)); g.unseen > roomEvery {
+		if err := g.room(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := g.w.Write(p)
+	g.max -= int64(n)
+	return n, err
+}
+
+func (g *guard) room() error {
+	g.unseen = 0
+	free, err := g.free()
+	if err != nil {
+		return fmt.Errorf("find free room: %w", err)
+	}
+	if free < g.minFree {
+		return fmt.Errorf("%w: %d bytes are free and %d stay free", errDiskFull, free, g.minFree)
+	}
+	return nil
+}
