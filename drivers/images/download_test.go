@@ -62,10 +62,10 @@ func TestChangedArchiveStartsOver(t *testing.T) {
 	}{
 		{"If-Range", "", nil, []string{"", "bytes=100000-"}},
 		{"no validator", "", nil, []string{"", ""}},
-		{"resumed whatever", sha(is), func(w http.ResponseWriter, r *http.Request) {
+		{"resumed whatever", sha(is), func(_ http.ResponseWriter, r *http.Request) {
 			r.Header.Del("If-Range")
 		}, []string{"", "bytes=100000-", ""}},
-		{"other range", sha(is), func(w http.ResponseWriter, r *http.Request) {
+		{"other range", sha(is), func(_ http.ResponseWriter, r *http.Request) {
 			r.Header.Set("Range", "bytes=5-")
 			r.Header.Del("If-Range")
 		}, []string{"", "bytes=100000-", ""}},
