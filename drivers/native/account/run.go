@@ -38,7 +38,7 @@ type execRunner struct{}
 
 func (execRunner) Run(ctx context.Context, command Command) (Result, error) {
 	cmd := exec.CommandContext(ctx, command.Argv[0], command.Argv[1:]...)
-	cmd.Env = []string{"PATH=" + strings.Join(searched, ":"), "LC_ALL=C", "HOME=/", "TERM=dumb"}
+	cmd.Env = []string{"PATH=" + searched, "LC_ALL=C", "HOME=/", "TERM=dumb"}
 	cmd.Dir = "/"
 	cmd.WaitDelay = time.Second
 	separate(cmd, command.UID, command.GID)
@@ -57,7 +57,7 @@ func (execRunner) Run(ctx context.Context, command Command) (Result, error) {
 
 // searched is where tools are looked for: the PATH of an ordinary user often
 // lacks what only root uses.
-var searched = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+const searched = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // locate finds a tool, at its configured place if it has one.
 func locate(paths map[string]string, tool string) (string, error) {
@@ -67,12 +67,12 @@ func locate(paths map[string]string, tool string) (string, error) {
 		}
 		return path, nil
 	}
-	for _, dir := range searched {
+	for dir := range strings.SplitSeq(searched, ":") {
 		if path := filepath.Join(dir, tool); executable(path) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("find %s: it is in none of %s", tool, strings.Join(searched, " "))
+	return "", fmt.Errorf("find %s: it is in none of %s", tool, searched)
 }
 
 func executable(path string) bool {

@@ -112,7 +112,12 @@ type busybox struct{}
 
 func (busybox) needs() []string { return []string{"busybox"} }
 
-func (busybox) probes() [][]string { return [][]string{writableDatabase(), {"busybox", "true"}} }
+// A busybox may lack any of its applets: those of Debian and Ubuntu have none for users.
+func (busybox) probes() [][]string {
+	return [][]string{
+		writableDatabase(), {"busybox", "adduser", "--help"}, {"busybox", "addgroup", "--help"}, {"busybox", "deluser", "--help"},
+	}
+}
 
 func (busybox) defaultGroup() string { return "" }
 

@@ -133,7 +133,10 @@ func settingsV1(control string, want Limits) []setting {
 func (l *Limiter) writeAll(group string, list []setting) error {
 	for _, s := range list {
 		err := l.kernel.write(filepath.Join(group, s.file), s.value)
-		if err != nil && !(s.optional && errors.Is(err, fs.ErrNotExist)) {
+		if s.optional && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
