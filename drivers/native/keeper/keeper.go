@@ -30,15 +30,16 @@ const TokenVariable = "AQUARIUM_FISH_TOKEN"
 
 // Names of the keeper's files in an environment's folder.
 const (
-	LogFile     = "log" // what the environment printed last
-	OldLogFile  = LogFile + ".1"
-	StopFile    = "stop" // its presence forbids any keeper to start
-	lockFile    = "lock" // locked by the keeper as long as it lives
-	recordFile  = "keeper.json"
-	exitFile    = "exit.json"
-	reserveFile = "exit.reserve" // disk blocks for exitFile, taken while there are some
-	aliveFile   = "alive"        // FIFO that the keeper holds open: its end wakes Wait
-	traceFile   = "keeper.err"   // a crash of the keeper itself
+	LogFile    = "log" // what the environment printed last
+	OldLogFile = LogFile + ".1"
+	StopFile   = "stop" // its presence forbids any keeper to start
+	lockFile   = "lock" // locked by the keeper as long as it lives
+	recordFile = "keeper.json"
+	exitFile   = "exit.json"
+	aliveFile  = "alive"      // FIFO that the keeper holds open: its end wakes Wait
+	traceFile  = "keeper.err" // a crash of the keeper itself
+
+	reserveSuffix = ".reserve" // of a file that holds disk blocks for another
 )
 
 const (

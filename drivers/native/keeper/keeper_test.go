@@ -1,4 +1,4 @@
-//go:build linux || darwin
+//go:build linux
 
 package keeper
 
@@ -17,6 +17,9 @@ const token = "0123456789abcdef0123456789abcdef"
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == Command {
 		os.Exit(Main(os.Args[2:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == helperCommand {
+		os.Exit(playNode())
 	}
 	os.Exit(m.Run())
 }
@@ -102,7 +105,7 @@ func TestStop(t *testing.T) {
 		grace                time.Duration
 	}{
 		{name: "interrupt is enough", script: `trap "echo bye; exit 3" INT; echo ready; sleep 1000`, ending: "exit code 3", grace: time.Minute},
-		{name: "interrupt is ignored", script: `trap "" INT; echo ready; exec tail -f /dev/null`, ending: "killed by signal 9 (kill)", grace: 50 * time.Millisecond},
+		{name: "interrupt is ignored", script: `trap "" INT; echo ready; exec tail -f /dev/null`, ending: "killed by signal 9 (killed)", grace: 50 * time.Millisecond},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

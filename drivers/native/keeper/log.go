@@ -89,6 +89,9 @@ func (l *logFile) append(part []byte) error {
 }
 
 func (l *logFile) rotate() error {
+	// Some file systems (ext4) write out a file that is renamed over another: a
+	// flood would reach the disk that otherwise is forgotten in memory.
+	_ = os.Remove(filepath.Join(l.folder, OldLogFile))
 	err := os.Rename(filepath.Join(l.folder, LogFile), filepath.Join(l.folder, OldLogFile))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

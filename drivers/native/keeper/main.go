@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,8 +40,10 @@ func Main(args []string) int {
 	}
 	switch role {
 	case roleRun:
+		closeInherited(statusFD)
 		return run(folder)
 	case roleEnter:
+		closeInherited(orderFD)
 		return enter()
 	}
 	fmt.Fprintf(os.Stderr, "%s is started by the node itself and is of no use to anybody else\n", Command)
@@ -96,6 +99,26 @@ func tell(to io.Writer, err error) {
 		a.Error, a.Kind = err.Error(), kindOf(err)
 	}
 	_ = json.NewEncoder(to).Encode(a)
+}
+
+// closeInherited closes the descriptors after the last expected one that came
+// through exec: whoever started the node may have left it a lock or a socket,
+// which must not live on here. What this process opened itself is marked to be
+// closed at exec, and stays.
+func closeInherited(last int) {
+	names, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		return // no way to know them
+	}
+	for _, name := range names {
+		fd, err := strconv.Atoi(name.Name())
+		if err != nil || fd <= last {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			_ = unix.Close(fd) // nobody here knows it
+		}
+	}
 }
 
 // inherited returns a descriptor that this role was started with, from now on

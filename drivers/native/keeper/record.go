@@ -105,29 +105,34 @@ func syncFolder(path string) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// reserveExit takes disk blocks for the exit record while there are some, so
-// that an environment which fills the disk can still be seen to end.
-func reserveExit(folder string) error {
-	return os.WriteFile(filepath.Join(folder, reserveFile), make([]byte, 4096), 0o600)
+// reserved is more than a record takes apart from its lists.
+const reserved = 4096
+
+// reserve takes disk blocks for a record while there are some: an environment
+// that fills the disk can still be seen to run and to end.
+func reserve(folder, name string, size int) error {
+	return os.WriteFile(filepath.Join(folder, name+reserveSuffix), make([]byte, size), 0o600)
 }
 
-// writeExit records an ending in the reserved blocks. Where even that fails it
-// gives up the log, which is what is most likely to have filled the disk.
-func writeExit(folder string, e exit) error {
-	data, err := json.Marshal(e)
+// writeReserved is writeJSON in the blocks that were reserved for the name.
+func writeReserved(folder, name string, value any) error {
+	data, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	attempt := func() error {
-		file, err := os.OpenFile(filepath.Join(folder, reserveFile), os.O_WRONLY|os.O_CREATE, 0o600)
-		if err != nil {
-			return err
-		}
-		return replaceBy(file, data, filepath.Join(folder, exitFile))
+	file, err := os.OpenFile(filepath.Join(folder, name+reserveSuffix), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
 	}
-	if attempt() == nil {
+	return replaceBy(file, data, filepath.Join(folder, name))
+}
+
+// writeExit records an ending. Where even the reserved blocks fail it gives up
+// the older log for it.
+func writeExit(folder string, e exit) error {
+	if writeReserved(folder, exitFile, e) == nil {
 		return nil
 	}
 	_ = os.Remove(filepath.Join(folder, OldLogFile)) // the second attempt tells whether it helped
-	return attempt()
+	return writeReserved(folder, exitFile, e)
 }

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,7 +39,7 @@ func run(folder string) int {
 	runtime.LockOSThread()
 	stops := make(chan os.Signal, 1)
 	signal.Notify(stops, syscall.SIGTERM)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGQUIT) // caught, nobody listens
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGQUIT) // nobody listens
 	status := inherited(statusFD, "status")
 	k, err := begin(folder, status)
 	tell(status, err)
@@ -123,9 +124,6 @@ func (k *keeper) claim() error {
 	if k.alive, err = holdAlive(folder); err != nil {
 		return err
 	}
-	if err := reserveExit(folder); err != nil {
-		return err
-	}
 	self, err := processOf(os.Getpid())
 	if err != nil {
 		return err
@@ -135,7 +133,15 @@ func (k *keeper) claim() error {
 		return err
 	}
 	k.record = record{Token: k.spec.Token, BootID: boot, Keeper: self.identity(), Join: k.spec.Join, KillCommand: k.spec.KillCommand}
-	return writeJSON(folder, recordFile, k.record)
+	err = writeJSON(folder, recordFile, k.record)
+	if err == nil {
+		size := len(strings.Join(slices.Concat(k.record.Join, k.record.KillCommand), " "))
+		err = errors.Join(reserve(folder, recordFile, 2*size+reserved), reserve(folder, exitFile, reserved))
+	}
+	if err != nil {
+		_ = os.Remove(filepath.Join(folder, recordFile)) // it may be there, and only not known to be durable
+	}
+	return err
 }
 
 // holdAlive opens the FIFO whose readers see its end when this process ends.
@@ -172,7 +178,7 @@ func (k *keeper) start(status *os.File) error {
 		k.record.Entry, err = s.identity()
 	}
 	if err == nil {
-		err = writeJSON(k.spec.Folder, recordFile, k.record)
+		err = writeReserved(k.spec.Folder, recordFile, k.record)
 	}
 	k.output = startPump(io.MultiReader(bytes.NewReader(s.early), s.output), log)
 	go k.reap(s.pid) // ends with the process, or when no child is left
@@ -216,10 +222,14 @@ func (k *keeper) reap(entry int) {
 // and records the ending.
 func (k *keeper) serve(stops <-chan os.Signal) error {
 	var end *ended
+	reason := ""
 	select {
 	case e := <-k.endOf:
 		end = &e
 	case <-stops:
+		if _, err := os.Lstat(filepath.Join(k.spec.Folder, StopFile)); err != nil {
+			reason = "its keeper was told to end" // not by Stop: the machine is shut down, or somebody killed it
+		}
 		k.interrupt()
 	}
 	if err := k.killAll(); err != nil {
@@ -231,7 +241,7 @@ func (k *keeper) serve(stops <-chan os.Signal) error {
 	}
 	k.output.finish()
 	e := exitOf(*end)
-	e.Token = k.spec.Token
+	e.Token, e.Reason = k.spec.Token, reason
 	if e.Number == int(unix.SIGKILL) && outOfMemory(k.spec.Join) {
 		e.Reason = "out of memory"
 	}
@@ -244,7 +254,7 @@ func exitOf(end ended) exit {
 	if end.status.Signaled() {
 		number := end.status.Signal()
 		e.Code, e.Number = -1, int(number)
-		e.Signal = strings.ToLower(strings.TrimPrefix(unix.SignalName(number), "SIG"))
+		e.Signal = number.String()
 	}
 	return e
 }

@@ -44,6 +44,9 @@ func Start(ctx context.Context, spec Spec) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("start environment: %w", err)
+		}
 		state, err := Look(spec.Folder, spec.Token)
 		switch {
 		case err != nil:
@@ -70,11 +73,11 @@ func spawn(ctx context.Context, spec Spec) error {
 		return err
 	}
 	k, specs, answers, err := fork(spec.Folder)
+	defer specs.Close()
+	defer answers.Close()
 	if err != nil {
 		return fmt.Errorf("start keeper: %w", err)
 	}
-	defer specs.Close()
-	defer answers.Close()
 	defer context.AfterFunc(ctx, func() {
 		_ = specs.SetDeadline(time.Now()) // a pipe that is closed already needs none
 		_ = answers.SetDeadline(time.Now().Add(startGrace))

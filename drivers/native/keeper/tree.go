@@ -49,11 +49,12 @@ func familyOf(all []process, self int, picked func(process) bool) []process {
 	}
 	for len(queue) > 0 {
 		p := queue[0]
-		queue = append(queue[1:], children[p.PID]...)
+		queue = queue[1:]
 		if seen[p.PID] {
-			continue
+			continue // also where the list, which is not of one moment, goes round in a circle
 		}
 		seen[p.PID] = true
+		queue = append(queue, children[p.PID]...)
 		if !p.Dead {
 			family = append(family, p)
 		}
