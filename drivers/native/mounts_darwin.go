@@ -19,8 +19,8 @@ func mountsBelow(folder string) ([]string, error) {
 	if n, err = unix.Getfsstat(list, unix.MNT_NOWAIT); err != nil {
 		return nil, fmt.Errorf("list mounts: %w", err)
 	}
-	if real, err := filepath.EvalSymlinks(folder); err == nil {
-		folder = real
+	if resolved, err := filepath.EvalSymlinks(folder); err == nil {
+		folder = resolved
 	}
 	var found []string
 	for _, s := range list[:n] {

@@ -18,8 +18,8 @@ func mountsBelow(folder string) ([]string, error) {
 		return nil, fmt.Errorf("list mounts: %w", err)
 	}
 	defer func() { _ = f.Close() }() // read only
-	if real, err := filepath.EvalSymlinks(folder); err == nil {
-		folder = real // as the kernel writes it
+	if resolved, err := filepath.EvalSymlinks(folder); err == nil {
+		folder = resolved // as the kernel writes it
 	}
 	return parseMounts(f, folder)
 }

@@ -97,7 +97,10 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 		}
 	}
 	d.limiter = limits.Detect(limits.Options{Logger: cfg.Logger})
-	return d, d.openImages()
+	if err := d.openImages(); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // openAccounts finds out what the node may do about users, and with disks.

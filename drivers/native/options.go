@@ -46,7 +46,10 @@ func readOptions(def model.LabelDefinition) (options, error) {
 	if o.entry, err = parseEntry(text, slices.Collect(maps.Keys(def.Resources.Disks))); err != nil {
 		return options{}, fmt.Errorf("option entry: %w", err)
 	}
-	return o, o.checkTags(def.Resources.Disks)
+	if err := o.checkTags(def.Resources.Disks); err != nil {
+		return options{}, err
+	}
+	return o, nil
 }
 
 func (o *options) set(name string, value json.RawMessage, entry *string) error {

@@ -84,7 +84,10 @@ func openWorkspace(path string, o owner) (*workspace, error) {
 	if err := os.Remove(probe); err != nil {
 		return nil, fmt.Errorf("write to workspace_path: %w", err)
 	}
-	return w, w.sweep()
+	if err := w.sweep(); err != nil {
+		return nil, err
+	}
+	return w, nil
 }
 
 // sweep removes what killed processes left of claims and of folders whose

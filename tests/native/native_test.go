@@ -1,7 +1,5 @@
 //go:build linux
 
-// Package native runs the real binary with the native driver: real processes,
-// which real users run where the test is root, and what is left of them.
 package native
 
 import (
