@@ -88,6 +88,8 @@ test_all() {
 	export AQUARIUM_TEST_ALL=1
 	run_group pure -timeout 5m
 	run_group linked -timeout 15m
+	echo "-- lib/store with its crash points"
+	run_tests -tags crashpoints -timeout 5m ./lib/store
 	run_group system -timeout 30m
 	export CGO_ENABLED=1
 	run_group pure -race -timeout 10m

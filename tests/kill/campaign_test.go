@@ -106,7 +106,7 @@ func (c *campaign) checkAim(rounds int) {
 func settings(t *testing.T) (seed uint64, rounds int) {
 	t.Helper()
 	seed, rounds = rand.Uint64(), defaultRounds
-	if os.Getenv("FISH_LONG") != "" || os.Getenv("AQUARIUM_TEST_ALL") != "" {
+	if os.Getenv("FISH_LONG") != "" {
 		rounds = longRounds
 	}
 	if text := os.Getenv("FISH_KILL_ROUNDS"); text != "" {

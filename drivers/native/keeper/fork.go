@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -125,7 +126,7 @@ func (s *shim) awaitMarker(marker string, deadline time.Time) error {
 		n, err := s.output.Read(chunk)
 		s.early = append(s.early, chunk[:n]...)
 		if before, after, found := bytes.Cut(s.early, line); found {
-			s.early = append(before[:len(before):len(before)], after...)
+			s.early = slices.Concat(before, after)
 			return s.output.SetReadDeadline(time.Time{})
 		}
 		if err != nil {

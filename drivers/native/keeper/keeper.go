@@ -142,22 +142,25 @@ type State struct {
 
 func (s Spec) validate() error {
 	switch {
-	case !filepath.IsAbs(s.Folder):
-		return fmt.Errorf("keeper: folder %q is not an absolute path", s.Folder)
 	case s.Token == "" || strings.ContainsAny(s.Token, "\x00\n="):
 		return errors.New("keeper: a token is required")
-	case len(s.Argv) == 0 || !filepath.IsAbs(s.Argv[0]):
-		return fmt.Errorf("keeper: entry %q does not begin with an absolute path", s.Argv)
-	case !filepath.IsAbs(s.Dir):
-		return fmt.Errorf("keeper: working directory %q is not an absolute path", s.Dir)
+	case len(s.Argv) == 0:
+		return errors.New("keeper: an entry is required")
 	case s.Credential != nil && len(s.Sudo) > 0:
 		return errors.New("keeper: credential and sudo exclude each other")
-	case len(s.Sudo) > 0 && !filepath.IsAbs(s.Sudo[0]):
-		return fmt.Errorf("keeper: sudo %q is not an absolute path", s.Sudo[0])
-	case len(s.KillCommand) > 0 && !filepath.IsAbs(s.KillCommand[0]):
-		return fmt.Errorf("keeper: kill command %q is not an absolute path", s.KillCommand[0])
 	}
-	for _, text := range slices.Concat(s.Argv, s.Env, s.Sudo, s.KillCommand, s.Join, []string{s.Folder, s.Dir}) {
+	paths := []string{s.Folder, s.Dir, s.Argv[0]}
+	for _, command := range [][]string{s.Sudo, s.KillCommand} {
+		if len(command) > 0 {
+			paths = append(paths, command[0])
+		}
+	}
+	for _, path := range append(paths, s.Join...) {
+		if !filepath.IsAbs(path) {
+			return fmt.Errorf("keeper: %q is not an absolute path", path)
+		}
+	}
+	for _, text := range slices.Concat(s.Argv, s.Env, s.Sudo, s.KillCommand, paths) {
 		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 			return errors.New("keeper: arguments, environment and paths must be UTF-8 without zero bytes")
 		}

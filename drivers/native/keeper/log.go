@@ -35,7 +35,8 @@ type logFile struct {
 
 func openLog(folder string, most int64) (*logFile, error) {
 	l := &logFile{folder: folder, half: max(most/2, 1)}
-	return l, l.open()
+	err := l.open()
+	return l, err
 }
 
 func (l *logFile) open() (err error) {

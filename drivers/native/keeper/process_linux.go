@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -21,7 +20,7 @@ func bootID() (string, error) {
 
 // processOf reads one process. Its error wraps fs.ErrNotExist if there is none.
 func processOf(pid int) (process, error) {
-	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if errors.Is(err, unix.ESRCH) { // it ended between open and read
 		err = fs.ErrNotExist
 	}
@@ -80,7 +79,7 @@ func processes() ([]process, error) {
 // environOf reads the environment that a process was started with: NAME=value,
 // each ended by a zero byte.
 func environOf(pid int) ([]byte, error) {
-	return os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
+	return os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 }
 
 // executable is this program's file as it is now loaded, even where another

@@ -4,6 +4,7 @@ package keeper
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -263,7 +264,7 @@ func exitOf(end ended) exit {
 // the grace is over.
 func (k *keeper) interrupt() {
 	pid := k.record.Entry.PID
-	if err := signalGroup(pid, syscall.SIGINT, k.spec.KillCommand); err != nil {
+	if err := signalGroup(context.Background(), pid, syscall.SIGINT, k.spec.KillCommand); err != nil {
 		fmt.Fprintln(os.Stderr, "interrupt:", err) // the kill follows
 	}
 	over := time.After(readGrace(k.spec.Folder, k.spec.StopGrace))
@@ -306,7 +307,7 @@ func (k *keeper) killAll() error {
 		if len(left) == 0 && (runtime.GOOS != "linux" || isClosed(k.empty)) {
 			return nil
 		}
-		if err := killProcesses(left, k.spec.KillCommand); err != nil && err.Error() != last {
+		if err := killProcesses(context.Background(), left, k.spec.KillCommand); err != nil && err.Error() != last {
 			last = err.Error()
 			fmt.Fprintln(os.Stderr, "kill:", last)
 		}

@@ -109,7 +109,7 @@ func fork(folder string) (k *os.Process, specs, answers *os.File, err error) {
 	defer p.closeTheirs()
 	specs, answers = p.to("spec"), p.from("answer")
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err = errors.Join(p.err, err); err != nil {
+	if err := errors.Join(p.err, err); err != nil {
 		return nil, nil, nil, err
 	}
 	defer null.Close()

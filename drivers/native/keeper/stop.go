@@ -165,7 +165,7 @@ func killLeft(ctx context.Context, folder, token string) error {
 		if len(left) == 0 {
 			return nil
 		}
-		killErr := killProcesses(left, r.KillCommand)
+		killErr := killProcesses(ctx, left, r.KillCommand)
 		if err := pause(ctx, killPause); err != nil {
 			return errors.Join(fmt.Errorf("stop environment: still alive: %s: %w", describe(left), err), killErr)
 		}

@@ -115,13 +115,13 @@ func survivors(r record, token string, parent int) ([]process, error) {
 }
 
 // signalGroup sends a signal to a process group.
-func signalGroup(group int, signal syscall.Signal, command []string) error {
-	return orCommand(unix.Kill(-group, signal), signal, command, []int{-group})
+func signalGroup(ctx context.Context, group int, signal syscall.Signal, command []string) error {
+	return orCommand(ctx, unix.Kill(-group, signal), signal, command, []int{-group})
 }
 
 // killProcesses kills the processes if they still are who they were. Those that
 // this user may not signal are left to the command.
-func killProcesses(victims []process, command []string) error {
+func killProcesses(ctx context.Context, victims []process, command []string) error {
 	var foreign []int
 	var failed error
 	for _, p := range victims {
@@ -135,7 +135,7 @@ func killProcesses(victims []process, command []string) error {
 	if len(foreign) == 0 {
 		return failed
 	}
-	return errors.Join(failed, orCommand(unix.EPERM, unix.SIGKILL, command, foreign))
+	return errors.Join(failed, orCommand(ctx, unix.EPERM, unix.SIGKILL, command, foreign))
 }
 
 // killProcess holds the process (on Linux by a descriptor), makes sure that it
@@ -146,9 +146,8 @@ func killProcess(p process) error {
 		return fmt.Errorf("hold process %d: %w", p.PID, err)
 	}
 	defer func() { _ = handle.Release() }() // only frees
-	now, err := processOf(p.PID)
-	if err != nil || now.identity() != p.identity() {
-		return nil //nolint:nilerr // who it was has ended
+	if now, err := processOf(p.PID); err != nil || now.identity() != p.identity() {
+		return nil // who it was has ended
 	}
 	if err := handle.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill process %d: %w", p.PID, err)
@@ -161,8 +160,8 @@ const commandTimeout = 10 * time.Second
 
 // runCommand runs the kill command. In the keeper its exit status may go to the
 // reaper: then what it did shows in the list of processes only.
-func runCommand(argv []string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+func runCommand(ctx context.Context, argv []string) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	output, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
 	if err != nil && !errors.Is(err, unix.ECHILD) {
@@ -172,7 +171,7 @@ func runCommand(argv []string) error {
 }
 
 // orCommand runs the command where a signal was refused for lack of rights.
-func orCommand(err error, signal syscall.Signal, command []string, pids []int) error {
+func orCommand(ctx context.Context, err error, signal syscall.Signal, command []string, pids []int) error {
 	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}
@@ -183,7 +182,7 @@ func orCommand(err error, signal syscall.Signal, command []string, pids []int) e
 	for _, pid := range pids {
 		argv = append(argv, strconv.Itoa(pid))
 	}
-	return runCommand(argv)
+	return runCommand(ctx, argv)
 }
 
 // describe names processes for an error.

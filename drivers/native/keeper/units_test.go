@@ -186,19 +186,19 @@ func TestOutOfMemory(t *testing.T) {
 func TestKillCommand(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	command := []string{"/bin/sh", "-c", `printf '%s\n' "$@" >` + out, "kill"}
-	if err := orCommand(unix.EPERM, unix.SIGINT, command, []int{-5, 6}); err != nil {
+	if err := orCommand(t.Context(), unix.EPERM, unix.SIGINT, command, []int{-5, 6}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := read(t, out), "-s\nINT\n--\n-5\n6\n"; got != want {
 		t.Errorf("arguments = %q, want %q", got, want)
 	}
-	if err := orCommand(unix.EPERM, unix.SIGKILL, []string{"/bin/sh", "-c", "echo no rights; exit 1"}, []int{5}); err == nil || !strings.Contains(err.Error(), "no rights") {
+	if err := orCommand(t.Context(), unix.EPERM, unix.SIGKILL, []string{"/bin/sh", "-c", "echo no rights; exit 1"}, []int{5}); err == nil || !strings.Contains(err.Error(), "no rights") {
 		t.Errorf("a command that is refused: %v", err)
 	}
-	if err := orCommand(unix.ESRCH, unix.SIGKILL, command, []int{5}); err != nil {
+	if err := orCommand(t.Context(), unix.ESRCH, unix.SIGKILL, command, []int{5}); err != nil {
 		t.Errorf("a process that is gone: %v", err)
 	}
-	if err := orCommand(unix.EPERM, unix.SIGKILL, nil, []int{5}); !errors.Is(err, unix.EPERM) {
+	if err := orCommand(t.Context(), unix.EPERM, unix.SIGKILL, nil, []int{5}); !errors.Is(err, unix.EPERM) {
 		t.Errorf("no command: %v", err)
 	}
 }
