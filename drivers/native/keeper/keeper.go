@@ -149,18 +149,12 @@ func (s Spec) validate() error {
 	case s.Credential != nil && len(s.Sudo) > 0:
 		return errors.New("keeper: credential and sudo exclude each other")
 	}
-	paths := []string{s.Folder, s.Dir, s.Argv[0]}
-	for _, command := range [][]string{s.Sudo, s.KillCommand} {
-		if len(command) > 0 {
-			paths = append(paths, command[0])
-		}
-	}
-	for _, path := range append(paths, s.Join...) {
+	for _, path := range s.paths() {
 		if !filepath.IsAbs(path) {
 			return fmt.Errorf("keeper: %q is not an absolute path", path)
 		}
 	}
-	for _, text := range slices.Concat(s.Argv, s.Env, s.Sudo, s.KillCommand, paths) {
+	for _, text := range slices.Concat(s.Argv, s.Env, s.Sudo, s.KillCommand, s.paths()) {
 		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 			return errors.New("keeper: arguments, environment and paths must be UTF-8 without zero bytes")
 		}
@@ -171,6 +165,17 @@ func (s Spec) validate() error {
 		}
 	}
 	return nil
+}
+
+// paths are all that must not depend on a working directory.
+func (s Spec) paths() []string {
+	paths := append([]string{s.Folder, s.Dir, s.Argv[0]}, s.Join...)
+	for _, command := range [][]string{s.Sudo, s.KillCommand} {
+		if len(command) > 0 {
+			paths = append(paths, command[0])
+		}
+	}
+	return paths
 }
 
 func (s Spec) withDefaults() Spec {
