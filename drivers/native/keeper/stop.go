@@ -79,12 +79,12 @@ func Stop(ctx context.Context, folder, token string, grace time.Duration) error 
 // forbid writes the marker that no keeper passes any more. The keeper reads
 // the grace from it.
 func forbid(folder string, grace time.Duration) error {
-	file, err := os.OpenFile(filepath.Join(folder, StopFile), os.O_WRONLY|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(filepath.Join(folder, StopFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	if grace > 0 { // on a full disk the marker stays empty and the spec's grace holds
-		_, _ = file.WriteAt([]byte(strconv.FormatInt(grace.Milliseconds(), 10)+"\n"), 0)
+		_, _ = file.WriteString(strconv.FormatInt(grace.Milliseconds(), 10) + "\n")
 	}
 	_ = file.Sync() // the next call writes it again
 	return file.Close()
