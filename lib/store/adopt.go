@@ -17,7 +17,7 @@ import (
 const oldPrefix = "v07_"
 
 // oldTables are the tables of v0.7 (contract 31).
-var oldTables = [...]string{
+var oldTables = [...]string{ //nolint:gochecknoglobals // constant
 	"users", "nodes", "labels", "applications", "application_states", "application_tasks", "resources", "resource_accesses",
 	"votes", "locations", "service_mappings",
 }

@@ -37,7 +37,7 @@ func newBatch(s *Store) *batch {
 
 // exec runs a prepared statement on the writing connection.
 func (b *batch) exec(query string, args ...any) (sql.Result, error) {
-	stmt, err := b.store.statement(query)
+	stmt, err := b.store.statement(query) //nolint:sqlclosecheck // kept until the store closes
 	if err != nil {
 		return nil, err
 	}

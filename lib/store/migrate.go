@@ -99,7 +99,10 @@ func (s *Store) refuseNewer(ctx context.Context) error {
 
 // column reads the single column of a query.
 func column[T any](ctx context.Context, db querier, query string, args ...any) ([]T, error) {
-	return collect(ctx, db, func(row scanner) (v T, err error) { return v, row.Scan(&v) }, query, args...)
+	return collect(ctx, db, func(row scanner) (v T, err error) {
+		err = row.Scan(&v)
+		return v, err
+	}, query, args...)
 }
 
 // querier is what can be read from: a pool, a connection, a transaction.

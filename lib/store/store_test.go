@@ -165,7 +165,7 @@ func TestUpdateReturnsErrorOfDecide(t *testing.T) {
 	app := newApplication(t, s, newLabel(t, s).UID, "u").Application.UID
 	refusal := errors.New("no")
 	_, err := s.Update(t.Context(), app, func(*model.Entry) (model.Change, error) { return requested(), refusal })
-	if err != refusal { // as it is, not wrapped
+	if err != refusal { //nolint:errorlint // as it is, not wrapped
 		t.Errorf("Update = %v, want %v", err, refusal)
 	}
 	_, err = s.Update(t.Context(), model.UID{9}, func(*model.Entry) (model.Change, error) { return model.Change{}, nil })

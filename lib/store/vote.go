@@ -87,5 +87,6 @@ func scanVote(row scanner) (v model.Vote, err error) {
 	if err := row.Scan(&text); err != nil {
 		return v, err
 	}
-	return v, json.Unmarshal([]byte(text), &v)
+	err = json.Unmarshal([]byte(text), &v)
+	return v, err
 }

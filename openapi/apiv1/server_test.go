@@ -130,7 +130,7 @@ func TestServer(t *testing.T) {
 func TestPretty(t *testing.T) {
 	for _, query := range []string{"?pretty", "?pretty=1"} {
 		w := httptest.NewRecorder()
-		newServer(&labels{}).ServeHTTP(w, httptest.NewRequest("POST", "/api/v1/label/"+query, strings.NewReader(`{"name":"x","metadata":{"a":1}}`)))
+		newServer(&labels{}).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/api/v1/label/"+query, strings.NewReader(`{"name":"x","metadata":{"a":1}}`)))
 		if !strings.Contains(w.Body.String(), "\n  \"metadata\": {\n    \"a\": 1\n  },\n") {
 			t.Errorf("%s answers %s, want it indented", query, w.Body)
 		}
@@ -154,7 +154,7 @@ func TestFilterReachesTheServer(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s := &labels{}
-			r := httptest.NewRequest("GET", "/api/v1/label/", nil)
+			r := httptest.NewRequest(http.MethodGet, "/api/v1/label/", nil)
 			r.URL.RawQuery = strings.TrimPrefix(test.query, "?")
 			newServer(s).ServeHTTP(httptest.NewRecorder(), r)
 			if (s.filter == nil) != (test.want == nil) || s.filter != nil && *s.filter != *test.want {
