@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -306,30 +305,6 @@ func TestExtractEnds(t *testing.T) {
 	full.MinFree = 1 << 60
 	if err := Extract(t.Context(), archive, t.TempDir(), full); !errors.Is(err, errDiskFull) {
 		t.Errorf("Extract without room = %v", err)
-	}
-}
-
-func TestOwner(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can give files to others")
-	}
-	opts := ExtractOptions{UID: 12345, GID: 54321, MinFree: 1}
-	into, err := extract(t, tarOf(t, member{name: "a/b/f", body: "x", mode: 0o4755}, member{name: "e/"}, link("l", "a"), hard("h", "a/b/f")), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name := range tree(t, into) {
-		info, err := os.Lstat(filepath.Join(into, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s := info.Sys().(*syscall.Stat_t); s.Uid != 12345 || s.Gid != 54321 || info.Mode()&fs.ModeSetuid != 0 {
-			t.Errorf("%s belongs to %d:%d with %v", name, s.Uid, s.Gid, info.Mode())
-		}
-	}
-	info, _ := os.Stat(into)
-	if s := info.Sys().(*syscall.Stat_t); s.Uid != 0 {
-		t.Errorf("the folder itself belongs to %d now", s.Uid)
 	}
 }
 
