@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -197,12 +198,59 @@ func (b *bench) listed(token string) (drivers.Ref, bool) {
 	return refs[i], true
 }
 
-// count is how much exists outside, or false without the hook.
-func (b *bench) count() (int, bool) {
+// countPause is between two looks outside; steadyLooks of them that agree are
+// taken for what will stay. Whoever passes through meanwhile (a shell on its way
+// to be an entry, a process between two programs) does so in milliseconds.
+const (
+	countPause  = 10 * time.Millisecond
+	steadyLooks = 5
+)
+
+// count is how much exists outside right now; 0 where it can not be counted.
+func (b *bench) count() int {
+	b.Helper()
 	if b.h.Count == nil {
-		return 0, false
+		return 0
 	}
-	return b.h.Count(b), true
+	return b.h.Count(b)
+}
+
+// steady is how much exists outside when that no longer changes: right after a
+// call returned something may still be on its way out.
+func (b *bench) steady() int {
+	b.Helper()
+	last, same := b.count(), 1
+	for deadline := time.Now().Add(b.h.Patience); same < steadyLooks && time.Now().Before(deadline); {
+		time.Sleep(countPause)
+		if n := b.count(); n != last {
+			last, same = n, 0
+		}
+		same++
+	}
+	return last
+}
+
+// wantCount fails unless the number of things outside becomes right within the
+// harness's patience: what only passes by may, what stays may not. It does
+// nothing where things can not be counted.
+func (b *bench) wantCount(when, want string, right func(n int) bool) {
+	b.Helper()
+	if b.h.Count == nil {
+		return
+	}
+	n := b.count()
+	for deadline := time.Now().Add(b.h.Patience); !right(n) && time.Now().Before(deadline); n = b.count() {
+		time.Sleep(countPause)
+	}
+	if !right(n) {
+		b.Errorf("%s: %d things exist outside, want %s", when, n, want)
+	}
+}
+
+// wantCountOf fails unless as many things as before exist outside, soon.
+func (b *bench) wantCountOf(before int, when string) {
+	b.Helper()
+	b.wantCount(when, fmt.Sprintf("%d as before", before), func(n int) bool { return n == before })
 }
 
 // within fails where a call takes longer than the harness has patience for.

@@ -36,6 +36,30 @@ func TestRuleWithoutItsHookIsSkipped(t *testing.T) {
 	}
 }
 
+// TestWhatPassesByIsNoLeak has something come and go outside around every call,
+// as the shells do that become the entries of processes.
+func TestWhatPassesByIsNoLeak(t *testing.T) {
+	passing := func(m *memory) drivers.Driver {
+		return &override{memory: m,
+			allocate: func(ctx context.Context, req drivers.Request) (drivers.Environment, error) {
+				defer m.w.passBy(3 * countPause)
+				return m.Allocate(ctx, req)
+			},
+			deallocate: func(ctx context.Context, ref drivers.Ref) error {
+				defer m.w.passBy(time.Second)
+				return m.Deallocate(ctx, ref)
+			},
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		for _, rule := range rules() {
+			if rec := record(rule, harness(passing)); rec.Failed() {
+				t.Errorf("rule %q fails: %s", rule.name, rec)
+			}
+		}
+	})
+}
+
 // flaw is a driver that breaks one rule, and how the suite must complain.
 type flaw struct {
 	name, rule, complaint string
@@ -181,7 +205,7 @@ func plainFlaws() []flaw {
 		{"pretends to deallocate", "life", "says Running, want Absent", func(m *memory) drivers.Driver {
 			return &override{memory: m, deallocate: func(context.Context, drivers.Ref) error { return nil }}
 		}},
-		{"leaks what it hides", "life", "things exist outside after Deallocate", func(m *memory) drivers.Driver {
+		{"leaks what it hides", "life", "after Deallocate: 1 things exist outside, want 0", func(m *memory) drivers.Driver {
 			return &override{memory: m, deallocate: func(_ context.Context, ref drivers.Ref) error {
 				if th := m.w.find(m.owner, ref); th != nil {
 					th.owner = "nobody"
@@ -194,6 +218,15 @@ func plainFlaws() []flaw {
 				th := m.w.make(m.owner, req.Token)
 				th.half = false
 				return th.environment(), nil
+			}}
+		}},
+		{"makes a second one in secret", "allocate twice", "2 things exist outside, want at most the 1 of the first", func(m *memory) drivers.Driver {
+			return &override{memory: m, allocate: func(ctx context.Context, req drivers.Request) (drivers.Environment, error) {
+				m.w.passBy(3 * countPause) // does not hide what stays
+				if th := m.w.find(m.owner, drivers.Ref{Token: req.Token}); th != nil {
+					m.w.make("nobody", "")
+				}
+				return m.Allocate(ctx, req)
 			}}
 		}},
 		{"looks before it leaps", "allocate at once", "4 times, want once", func(m *memory) drivers.Driver {

@@ -45,6 +45,18 @@ func (w *world) make(owner, token string) *thing {
 	return th
 }
 
+// passBy adds something that is nobody's environment and soon goes by itself.
+func (w *world) passBy(after time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	passing := w.make("passer-by", "")
+	time.AfterFunc(after, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.remove(func(th *thing) bool { return th == passing })
+	})
+}
+
 // remove takes away what match says. w.mu is held.
 func (w *world) remove(match func(*thing) bool) {
 	var left []*thing

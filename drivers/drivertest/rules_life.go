@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"encoding/json"
+	"fmt"
 	"sync"
 	"time"
 
@@ -64,34 +65,30 @@ func neverExisted(b *bench) {
 }
 
 func oneLife(b *bench) {
-	before, counts := b.count()
+	before := b.count()
 	req := b.request()
 	env := b.allocate(req)
 	ref := reference(req, env.Identifier)
 	b.wantRunning(ref, env)
-	if during, _ := b.count(); counts && during <= before {
-		b.Errorf("%d things exist outside while an environment runs, want more than the %d before", during, before)
-	}
+	b.wantCount("while an environment runs", fmt.Sprintf("more than the %d before", before),
+		func(n int) bool { return n > before })
 	b.remove(ref)
 	if _, ok := b.listed(req.Token); ok {
 		b.Errorf("List() still names %s after Deallocate", name(ref))
 	}
-	if after, _ := b.count(); counts && after != before {
-		b.Errorf("%d things exist outside after Deallocate, want %d", after, before)
-	}
+	b.wantCountOf(before, "after Deallocate")
 }
 
 func allocateTwice(b *bench) {
 	req := b.request()
 	first := b.allocate(req)
-	before, counts := b.count()
+	before := b.steady()
 	second := b.allocate(req)
 	if diff := cmp.Diff(first, second); diff != "" {
 		b.Errorf("a second Allocate with one token gave another environment (-first +second):\n%s", diff)
 	}
-	if after, _ := b.count(); counts && after != before {
-		b.Errorf("a second Allocate with one token: %d things exist outside, want %d", after, before)
-	}
+	b.wantCount("after a second Allocate with one token", fmt.Sprintf("at most the %d of the first", before),
+		func(n int) bool { return n <= before })
 	b.wantListedOnce(req.Token)
 }
 
