@@ -11,9 +11,7 @@ import (
 // TestCrashPoints dies at every point, early and late: nothing acknowledged is
 // lost, whichever it is.
 func TestCrashPoints(t *testing.T) {
-	for _, point := range []string{
-		"savepoint.before", "savepoint.after", "commit.before", "commit.after", "feed.before", "answer.before",
-	} {
+	for _, point := range crashPoints() {
 		t.Run(point, func(t *testing.T) {
 			folder := filepath.Join(t.TempDir(), "n:1")
 			for _, pass := range []int{3, 4, 40, 333} {
@@ -21,5 +19,16 @@ func TestCrashPoints(t *testing.T) {
 				checkPromises(t, folder, promised)
 			}
 		})
+	}
+}
+
+// TestUnknownCrashPoint: a campaign aimed at a point that is not there would
+// prove nothing.
+func TestUnknownCrashPoint(t *testing.T) {
+	for _, text := range []string{"commit.befor:1", "commit.before", "commit.before:0", ":3"} {
+		t.Setenv(crashVariable, text)
+		if _, err := newCrasher(); err == nil {
+			t.Errorf("%s=%q is taken", crashVariable, text)
+		}
 	}
 }

@@ -81,7 +81,7 @@ func (s *Store) expireBefore(ctx context.Context) (time.Time, error) {
 		}
 	}
 	if s.opts.Retention > 0 {
-		return s.stamp().Add(-s.opts.Retention), nil
+		return s.steady.read(s.stamp(), time.Since(s.opened)).Add(-s.opts.Retention), nil
 	}
 	return time.Time{}, nil
 }

@@ -73,6 +73,8 @@ type Store struct {
 	clock  *model.Clock
 	uids   *model.UIDSource
 	crash  crasher
+	opened time.Time // with its monotonic reading
+	steady steady    // what retention counts with; the maintenance's own
 
 	unlock     func() error         // gives the folder back
 	writers    *sql.DB              // one connection
@@ -106,7 +108,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: o, log: o.Logger, path: filepath.Join(o.Folder, fileName), memory: newMemory(), feed: newFeed(),
-		uids: model.NewUIDSource(o.Node), crash: crash, statements: make(map[string]*sql.Stmt),
+		uids: model.NewUIDSource(o.Node), crash: crash, opened: time.Now(), steady: steady{begin: stamp(o.Now())}, statements: make(map[string]*sql.Stmt),
 		requests: make(chan *request, maxQueued), jobs: make(chan func()), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if err := s.open(ctx); err != nil {

@@ -1,0 +1,36 @@
+package store
+
+import "time"
+
+const (
+	// stepThreshold is the smallest step of the wall clock that is not believed
+	// at once: less is what time services correct every day.
+	stepThreshold = 5 * time.Minute
+	// settleAfter is how long a larger step has to last: by then a time service
+	// or an operator has taken back a wrong one.
+	settleAfter = time.Hour
+)
+
+// steady is the wall clock without its sudden steps ahead: one for a minute
+// must not make all history look old enough to go. The monotonic clock stands
+// still while the machine sleeps, so waking up looks like a step too; history
+// then stays that much longer.
+type steady struct {
+	begin   time.Time     // the wall clock's first reading
+	ahead   time.Duration // how far it has been ahead since, as far as it is believed
+	pending bool          // it is further ahead
+	since   time.Duration // since when, on the monotonic clock
+}
+
+// read returns the time of day to believe, given the wall clock's and how long
+// it is since begin on the monotonic clock.
+func (c *steady) read(wall time.Time, elapsed time.Duration) time.Time {
+	ahead := wall.Sub(c.begin) - elapsed
+	switch {
+	case ahead < c.ahead+stepThreshold, c.pending && elapsed-c.since >= settleAfter:
+		c.ahead, c.pending = ahead, false
+	case !c.pending:
+		c.pending, c.since = true, elapsed
+	}
+	return c.begin.Add(elapsed + c.ahead)
+}
