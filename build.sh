@@ -30,15 +30,22 @@ build() {
 	go build -ldflags "-s -w -X main.release=$version" -o "$binary$(go env GOEXE)" "$main"
 }
 
-# summary prints one line per package, every skipped test with its reason, and all output of a package that failed.
+# summary prints one line per package, every skipped test with its reason, and all output of a package that failed;
+# what the failed tests said comes last, where it is found.
 summary() {
 	awk '
 		{ buffer = buffer $0 "\n" }
-		/^[ \t]+[^ ]+_test\.go:[0-9]+: / { said = $0; sub(/^[ \t]+[^ ]+_test\.go:[0-9]+: /, "", said) }
-		/^[ \t]*--- SKIP/ { print "skip\t" $3 ": " said; fflush() }
-		/^(ok|\?)[ \t]/ { print; buffer = ""; fflush() }
-		/^FAIL[ \t]/ { printf "%s", buffer; buffer = ""; fflush() }
-		END { if (buffer != "" && buffer !~ /^FAIL\n$/) printf "%s", buffer }
+		/^===/ { test = $3; next }
+		/^[ \t]*--- SKIP/ { sub(/^[ \t]+[^ ]+\.go:[0-9]+: /, "", said[$3]); sub(/\n$/, "", said[$3]); printf "skip\t%s: %s\n", $3, said[$3]; fflush(); next }
+		/^[ \t]*--- FAIL/ { failed = failed $0 "\n" said[$3]; next }
+		/^[ \t]*---/ { next }
+		/^[ \t]/ { said[test] = said[test] $0 "\n" }
+		/^(ok|\?)[ \t]/ { print; buffer = ""; split("", said); fflush() }
+		/^FAIL[ \t]/ { printf "%s", buffer; buffer = ""; split("", said); fflush() }
+		END {
+			if (buffer != "" && buffer !~ /^FAIL\n$/) printf "%s", buffer
+			if (failed != "") printf "-- what failed:\n%s", failed
+		}
 	'
 }
 
