@@ -70,7 +70,7 @@ func environment(identifier string, def model.LabelDefinition) drivers.Environme
 }
 
 func (d *driver) claim(ctx context.Context, req drivers.Request) (claim, error) {
-	done, err := d.turns.take(ctx, req.Token)
+	done, err := d.turns.Take(ctx, req.Token)
 	if err != nil {
 		return claim{}, err
 	}
@@ -101,7 +101,7 @@ func (d *driver) getImages(ctx context.Context, list []images.Image) ([]images.L
 
 // complete makes what is missing of a claimed environment, up to its keeper.
 func (d *driver) complete(ctx context.Context, c claim, req drivers.Request, o options, laid []images.Laid) error {
-	done, err := d.turns.take(ctx, c.Token)
+	done, err := d.turns.Take(ctx, c.Token)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (d *driver) turnOf(ctx context.Context, ref drivers.Ref) (done func(), err 
 		}
 		key = cmp.Or(c.Token, ref.Identifier)
 	}
-	return d.turns.take(ctx, key)
+	return d.turns.Take(ctx, key)
 }
 
 // removal is what to do, in order.

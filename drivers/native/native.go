@@ -22,6 +22,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/account"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/limits"
+	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -61,7 +62,7 @@ type driver struct {
 	hands     hands
 	disker    disker
 	missing   abilities
-	turns     *turns
+	turns     *turns.Turns
 }
 
 // New makes an instance, or says why it can not serve here: first of all
@@ -74,7 +75,7 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	for _, w := range warnings {
 		cfg.Logger.Warn("unknown key in the driver's cfg", "key", w.Key, "line", w.Line, "hint", w.Text)
 	}
-	d := &driver{log: cfg.Logger, settings: s, turns: newTurns()}
+	d := &driver{log: cfg.Logger, settings: s, turns: turns.New()}
 	if d.self, err = user.Current(); err != nil {
 		return nil, fmt.Errorf("find out own user: %w", err)
 	}

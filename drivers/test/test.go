@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -46,7 +47,7 @@ func New(_ context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &driver{settings: s, workspace: ws, dice: dice, crash: newCrasher(), turns: newTurns()}, nil
+	return &driver{settings: s, workspace: ws, dice: dice, crash: newCrasher(), turns: turns.New()}, nil
 }
 
 // driver is one instance. It remembers nothing about environments: the
@@ -56,7 +57,7 @@ type driver struct {
 	workspace *workspace
 	dice      *dice
 	crash     *crasher
-	turns     *turns
+	turns     *turns.Turns
 }
 
 var (
@@ -149,7 +150,7 @@ func (d *driver) work(ctx context.Context, o options) error {
 }
 
 func (d *driver) claim(ctx context.Context, req drivers.Request) (entry, error) {
-	done, err := d.turns.take(ctx, req.Token)
+	done, err := d.turns.Take(ctx, req.Token)
 	if err != nil {
 		return entry{}, err
 	}
@@ -158,7 +159,7 @@ func (d *driver) claim(ctx context.Context, req drivers.Request) (entry, error) 
 }
 
 func (d *driver) complete(ctx context.Context, e entry) error {
-	done, err := d.turns.take(ctx, e.token)
+	done, err := d.turns.Take(ctx, e.token)
 	if err != nil {
 		return err
 	}
@@ -236,7 +237,7 @@ func (d *driver) turnOf(ctx context.Context, ref drivers.Ref) (done func(), err 
 		}
 		key = cmp.Or(found.token, ref.Identifier)
 	}
-	return d.turns.take(ctx, key)
+	return d.turns.Take(ctx, key)
 }
 
 // List implements drivers.Driver.

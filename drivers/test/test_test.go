@@ -359,35 +359,6 @@ func TestDeallocateDuringAllocateWins(t *testing.T) {
 	})
 }
 
-func TestTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns()
-		first, err := turns.take(t.Context(), "a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		other, err := turns.take(t.Context(), "b") // is not held up
-		if err != nil {
-			t.Fatal(err)
-		}
-		other()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := turns.take(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("take() of a turn that is taken = %v, want to wait for its context", err)
-		}
-		first()
-		second, err := turns.take(t.Context(), "a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		second()
-		if len(turns.keys) != 0 {
-			t.Errorf("%d keys are remembered with nobody there", len(turns.keys))
-		}
-	})
-}
-
 func TestMalformedOptionsDoNotKeepAnEnvironmentAlive(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir, "test", node, "")
