@@ -1,10 +1,13 @@
 package native
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template"
+	"text/template/parse"
 )
 
 // entry is the command line that an environment runs, with places for the
@@ -35,6 +38,11 @@ func parseEntry(text string, disks []string) (entry, error) {
 	if err != nil {
 		return entry{}, fmt.Errorf("is no Go template: %w", err)
 	}
+	for _, defined := range t.Templates() { // bounded output does not bound a loop that prints nothing
+		if defined.Tree != nil && loops(defined.Root) {
+			return entry{}, errors.New("may name disks, but not use range or template")
+		}
+	}
 	e := entry{t}
 	sample := make(map[string]string, len(disks))
 	for _, name := range disks {
@@ -44,6 +52,21 @@ func parseEntry(text string, disks []string) (entry, error) {
 		return entry{}, err
 	}
 	return e, nil
+}
+
+// loops reports whether a part of a template may run for ever.
+func loops(n parse.Node) bool {
+	switch n := n.(type) {
+	case *parse.ListNode:
+		return n != nil && slices.ContainsFunc(n.Nodes, loops)
+	case *parse.IfNode:
+		return loops(n.List) || loops(n.ElseList)
+	case *parse.WithNode:
+		return loops(n.List) || loops(n.ElseList)
+	case *parse.RangeNode, *parse.TemplateNode:
+		return true
+	}
+	return false
 }
 
 // fill puts the paths of the disks into the command line.

@@ -31,6 +31,8 @@ func TestEntry(t *testing.T) {
 	for _, text := range []string{
 		"", " \n", "{{", "{{ .Disk.data }}", "{{ .Disks.none }}", "{{ nofunc }}", "a\x00b",
 		strings.Repeat("x", maxEntry+1), `{{ printf "%100000d" 1 }}`,
+		"{{ range 9000000000000000000 }}{{ end }}", `{{ with 1 }}{{ range . }}{{ end }}{{ end }}`,
+		`{{ if 0 }}{{ else }}{{ range 9000000000000000000 }}{{ end }}{{ end }}`, `{{ define "a" }}{{ template "a" }}{{ end }}{{ template "a" }}`,
 	} {
 		if _, err := parseEntry(text, names); err == nil {
 			t.Errorf("parseEntry(%.40q) = nil, want an error", text)
