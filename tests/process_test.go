@@ -49,6 +49,28 @@ func TestConsoleLines(t *testing.T) {
 	}
 }
 
+// TestAccessLogNamesTheUser: whoever was let in, and nobody who only said a
+// name.
+func TestAccessLogNamesTheUser(t *testing.T) {
+	t.Parallel()
+	n := fish.Start(t, fish.Options{})
+	n.Request("GET", mePath, nil)
+	n.As("admin", "a guess").Request("GET", mePath, nil)
+	n.As("", "").Request("GET", mePath, nil)
+	n.Stop()
+	stdout, _ := n.Lines()
+	var got []string
+	line := regexp.MustCompile(`"user":("[^"]*"),.*"status":(\d+)`)
+	for _, l := range stdout {
+		if m := line.FindStringSubmatch(l); m != nil {
+			got = append(got, m[1]+" "+m[2])
+		}
+	}
+	if want := []string{`"admin" 200`, `"" 401`, `"" 401`}; !slices.Equal(got, want) {
+		t.Errorf("users and statuses in the access log = %q, want %q", got, want)
+	}
+}
+
 func contains(text string) func(string) bool {
 	return func(s string) bool { return strings.Contains(s, text) }
 }

@@ -40,8 +40,19 @@ func (a *API) authenticate(e *exchange, r *http.Request) (auth.Principal, error)
 	if err != nil {
 		return auth.Principal{}, err
 	}
-	return a.auth.Check(r.Context(), name, password, r.RemoteAddr)
+	caller, err := a.auth.Check(r.Context(), name, password, r.RemoteAddr)
+	if err != nil {
+		return auth.Principal{}, err
+	}
+	if log, ok := e.ResponseWriter.(userNoter); ok {
+		log.NoteUser(caller.Name)
+	}
+	return caller, nil
 }
+
+// userNoter is a writer that wants to know who was authenticated: that of the
+// access log.
+type userNoter interface{ NoteUser(name string) }
 
 // basicCredentials reads an Authorization header. scratch is overwritten.
 func basicCredentials(scratch []byte, header string) (name, password string, err error) {

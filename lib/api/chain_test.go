@@ -163,6 +163,44 @@ func TestAuthFailures(t *testing.T) {
 	}
 }
 
+// namedWriter is a writer that asks who was authenticated, as the access log's.
+type namedWriter struct {
+	*httptest.ResponseRecorder
+
+	user string
+}
+
+// NoteUser implements userNoter.
+func (w *namedWriter) NoteUser(name string) { w.user = name }
+
+// TestAuthenticatedUserIsNoted checks that the access log learns who was let
+// in, and no name that anybody made up.
+func TestAuthenticatedUserIsNoted(t *testing.T) {
+	n := newNode(t)
+	tests := []struct{ name, path, user, password, want string }{
+		{"let in", "/api/v1/user/me/", "alice", password, "alice"},
+		{"let in to nowhere", "/api/v1/nothing", "bob", password, "bob"},
+		{"refused later", "/api/v1/user/", "alice", password, "alice"},
+		{"wrong password", "/api/v1/user/me/", "alice", "wrong", ""},
+		{"unknown user", "/api/v1/user/me/", "mallory", password, ""},
+		{"no credentials", "/api/v1/user/me/", "", "", ""},
+		{"not asked for any", "/meta/v1/data/", "alice", password, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, tt.path, nil)
+			if tt.user != "" {
+				r.SetBasicAuth(tt.user, tt.password)
+			}
+			w := &namedWriter{ResponseRecorder: httptest.NewRecorder()}
+			n.server.Config.Handler.ServeHTTP(w, r)
+			if w.user != tt.want {
+				t.Errorf("user = %q after %d, want %q", w.user, w.Code, tt.want)
+			}
+		})
+	}
+}
+
 type failingAuth struct{ err error }
 
 // Check implements Authenticator.

@@ -33,7 +33,8 @@ func NewAccessLog(console *Console, uri func(*http.Request) string) *AccessLog {
 }
 
 // Wrap logs every request that next has handled, also one whose handler panics. The response header `X-Request-Id`, if
-// the handler sets it, becomes the `id`.
+// the handler sets it, becomes the `id`. The writer that next gets has a method NoteUser(name string): what it is given
+// becomes the `user`, which is empty without.
 func (a *AccessLog) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w}
@@ -57,7 +58,7 @@ func (a *AccessLog) log(rec *recorder, r *http.Request, start time.Time) {
 		host = r.RemoteAddr
 	}
 	for _, field := range [...]struct{ name, value string }{
-		{"remote_ip", host}, {"host", r.Host}, {"method", r.Method}, {"uri", a.uri(r)},
+		{"remote_ip", host}, {"user", rec.user}, {"host", r.Host}, {"method", r.Method}, {"uri", a.uri(r)},
 		{"proto", r.Proto}, {"user_agent", r.UserAgent()},
 	} {
 		b = append(append(append(b, `,"`...), field.name...), `":`...)
@@ -104,10 +105,15 @@ func appendHex(b []byte, r rune) []byte {
 type recorder struct {
 	http.ResponseWriter
 
+	user     string
 	status   int
 	bytes    int64
 	returned bool
 }
+
+// NoteUser notes who sent the request. Only a name whose password was right belongs here: what strangers type into that
+// field is now and then their password.
+func (r *recorder) NoteUser(name string) { r.user = name }
 
 // WriteHeader notes the status; an informational one is followed by another.
 func (r *recorder) WriteHeader(status int) {

@@ -38,11 +38,12 @@ func TestAccessLine(t *testing.T) {
 	r.Header.Set("User-Agent", `curl "x" \ `+"\n\x7fä😀")
 	line := accessLine(t, r, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Request-Id", "r-1")
+		w.(interface{ NoteUser(name string) }).NoteUser("al\"ice")
 		w.WriteHeader(http.StatusBadRequest)
 		_, _ = w.Write([]byte("bad"))
 	}, nil)
 	for key, want := range map[string]any{
-		"id": "r-1", "remote_ip": "::1", "host": "fish:8001", "method": "POST", "uri": "/api/v1/label/", "proto": "HTTP/1.1",
+		"id": "r-1", "remote_ip": "::1", "user": `al"ice`, "host": "fish:8001", "method": "POST", "uri": "/api/v1/label/", "proto": "HTTP/1.1",
 		"user_agent": `curl "x" \ ` + "\n\x7fä😀", "status": 400.0, "bytes_in": 5.0, "bytes_out": 3.0,
 	} {
 		if line[key] != want {
@@ -78,8 +79,9 @@ func TestAccessStatus(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := accessLine(t, httptest.NewRequest(http.MethodGet, "/", nil), tt.h, nil)["status"]; got != tt.want {
-				t.Errorf("status = %v, want %v", got, tt.want)
+			line := accessLine(t, httptest.NewRequest(http.MethodGet, "/", nil), tt.h, nil)
+			if line["status"] != tt.want || line["user"] != "" {
+				t.Errorf("status = %v, user = %v, want %v and none", line["status"], line["user"], tt.want)
 			}
 		})
 	}
