@@ -50,9 +50,10 @@ func TestMetadata(t *testing.T) {
 	for _, tt := range []struct{ query, contentType, want string }{
 		{"", "application/json; charset=UTF-8", `{"both":"label","PATH":"/evil","LD_PRELOAD":"x","JENKINS_URL":"https://ci/","a-b c":1,"9lives":"nine","!":"dropped","n":{"x.y":[1,"two"],"z":null},"q":"it's","HOME":"/h"}`},
 		{"?format=json&prefix=ignored", "application/json; charset=UTF-8", `{"both":"label",`},
-		{"?format=env", "text/plain; charset=UTF-8", "HOME=/h\nJENKINS_URL=https://ci/\nLD_PRELOAD=x\nPATH=/evil\nabc=1\nboth=label\nlives=nine\nn_x_y='[1,\"two\"]'\nn_z=''\nq='it'\"'\"'s'\n"},
+		{"?format=env", "text/plain; charset=UTF-8", "HOME=/h\nJENKINS_URL=https://ci/\nabc=1\nboth=label\nlives=nine\nn_x_y='[1,\"two\"]'\nn_z=''\nq='it'\"'\"'s'\n"},
 		{"?format=export&prefix=data", "text/plain; charset=UTF-8", "export data_JENKINS_URL=https://ci/\n"},
 		{"?format=ps1&prefix=data", "text/plain; charset=UTF-8", "$data_q='it''s'\n"},
+		{"?format=env&prefix=data", "text/plain; charset=UTF-8", "data_PATH=/evil\n"},
 	} {
 		got := nobody.Call(fish.Call{Path: dataPath + tt.query})
 		if tt.query == "?format=env" && string(got.Body) != tt.want {

@@ -48,28 +48,24 @@ type leaf struct {
 	fromLabel bool
 }
 
-// Flatten joins the keys of nested objects (and prefix, unless empty, before
-// them) with dots, cleans them into names and gives every leaf its text:
-// strings as they are, numbers as they were written, true and false, null as
-// nothing, arrays with all that is in them as JSON.
+// Environment returns metadata as the environment variables of a process. It
+// joins the keys of nested objects with dots, cleans them into names and gives
+// every leaf its text: strings as they are, numbers as they were written, true
+// and false, null as nothing, arrays with all that is in them as JSON.
 //
-// Where two keys make the same name, the one at a top-level key that label
-// (the label's part of the metadata, may be nil) holds wins, then the first in
-// the order of the joined keys and values. A key of which nothing is left when cleaned is
-// dropped, as is one over 512 bytes, prefix included. An error says that one of the two is no
-// JSON object.
-func Flatten(metadata, label json.RawMessage, prefix string) (Flat, error) {
-	leaves, dropped, err := collect(metadata, label, prefix)
-	if err != nil {
-		return Flat{}, err
-	}
-	return settle(leaves, dropped), nil
+// Dropped is a key that makes a Protected name, unless the label (the label's
+// part of the metadata, may be nil) sets it; one of which nothing is left when
+// cleaned; one over 512 bytes. Where two keys make the same name, the one at a
+// top-level key that label holds wins, then the first in the order of the
+// joined keys and values. An error says that one of the two is no JSON object.
+func Environment(metadata, label json.RawMessage) (Flat, error) {
+	return flatten(metadata, label, "")
 }
 
-// Environment is Flatten for the environment variables of a process: names
-// that are Protected are dropped unless the label sets them.
-func Environment(metadata, label json.RawMessage) (Flat, error) {
-	leaves, dropped, err := collect(metadata, label, "")
+// flatten is Environment with a prefix, unless empty, before all keys. It is
+// part of the name and of its length, also where names are protected.
+func flatten(metadata, label json.RawMessage, prefix string) (Flat, error) {
+	leaves, dropped, err := collect(metadata, label, prefix)
 	if err != nil {
 		return Flat{}, err
 	}

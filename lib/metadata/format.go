@@ -29,16 +29,17 @@ func ParseFormat(name string) (Format, error) {
 	return "", fmt.Errorf("format %q is not known: use json, env, export or ps1", name)
 }
 
-// Render writes metadata in a format: see Flatten for label and prefix and for
-// what is dropped. The text formats have one newline-terminated line per name,
-// sorted, more only where a value itself holds a newline; JSON has no newline
-// at its end.
+// Render writes metadata in a format. JSON is the object with all that is in
+// it, without a newline at its end. The text formats are there to be evaluated
+// in an environment: they hold what Environment gives, with prefix (unless
+// empty) and a dot before each key, in one newline-terminated line per name,
+// sorted, more only where a value itself holds a newline.
 func Render(format Format, metadata, label json.RawMessage, prefix string) ([]byte, []Drop, error) {
 	if format == JSON {
 		text, err := renderJSON(metadata)
 		return text, nil, err
 	}
-	flat, err := Flatten(metadata, label, prefix)
+	flat, err := flatten(metadata, label, prefix)
 	if err != nil {
 		return nil, nil, err
 	}

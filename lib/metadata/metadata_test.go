@@ -48,9 +48,9 @@ func TestFlatten(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Flatten(json.RawMessage(tt.metadata), json.RawMessage(tt.label), tt.prefix)
+			got, err := flatten(json.RawMessage(tt.metadata), json.RawMessage(tt.label), tt.prefix)
 			if err != nil {
-				t.Fatalf("Flatten: %v", err)
+				t.Fatalf("flatten: %v", err)
 			}
 			if diff := cmp.Diff(tt.want, got.Pairs); diff != "" {
 				t.Errorf("pairs (-want +got):\n%s", diff)
@@ -68,12 +68,12 @@ func TestFlatten(t *testing.T) {
 
 func TestFlattenIsDeterministic(t *testing.T) {
 	raw := json.RawMessage(`{"a.b":"1","a":{"b":"2","-b":"3"},"a-.b":"4","c":"5","d.":"6","d":{"":"7"}}`)
-	first, err := Flatten(raw, nil, "")
+	first, err := flatten(raw, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 50 {
-		again, _ := Flatten(raw, nil, "")
+		again, _ := flatten(raw, nil, "")
 		if diff := cmp.Diff(first, again); diff != "" {
 			t.Fatalf("two answers for one input:\n%s", diff)
 		}
@@ -82,8 +82,8 @@ func TestFlattenIsDeterministic(t *testing.T) {
 
 func TestFlattenRejects(t *testing.T) {
 	for _, raw := range []string{`[]`, `"x"`, `null`, `{`, `{} {}`, `1`} {
-		if got, err := Flatten(json.RawMessage(raw), nil, ""); err == nil {
-			t.Errorf("Flatten(%s) = %v, want an error", raw, got)
+		if got, err := flatten(json.RawMessage(raw), nil, ""); err == nil {
+			t.Errorf("flatten(%s) = %v, want an error", raw, got)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func TestFlattenRejects(t *testing.T) {
 func TestDeepMetadataStaysSmall(t *testing.T) {
 	const depth = 9000
 	raw := strings.Repeat(`{"a":`, depth) + `{"b":1,"c":2}` + strings.Repeat(`}`, depth)
-	got, err := Flatten(json.RawMessage(raw), nil, "")
+	got, err := flatten(json.RawMessage(raw), nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +127,31 @@ func TestProtected(t *testing.T) {
 	for _, name := range []string{"JENKINS_URL", "PATHS", "USERNAME", "ENVIRONMENT", "LDFLAGS", "GITHUB_TOKEN", ""} {
 		if Protected(name) {
 			t.Errorf("Protected(%q) = true", name)
+		}
+	}
+}
+
+// TestTextsProtect: whoever evaluates a text gets the same names as a process
+// does from its driver; with a prefix they are other names.
+func TestTextsProtect(t *testing.T) {
+	app, label := json.RawMessage(`{"PATH":"/evil","LD":{"PRELOAD":"x"},"HOME":"/label","OK":"1"}`), json.RawMessage(`{"HOME":"/label"}`)
+	tests := []struct {
+		format  Format
+		prefix  string
+		want    string
+		dropped int
+	}{
+		{Env, "", "HOME=/label\nOK=1\n", 2},
+		{Export, "", "export HOME=/label\nexport OK=1\n", 2},
+		{PowerShell, "", "$HOME='/label'\n$OK='1'\n", 2},
+		{Env, "p", "p_HOME=/label\np_LD_PRELOAD=x\np_OK=1\np_PATH=/evil\n", 0},
+		{Env, "LD", "LD_HOME=/label\n", 3},
+		{JSON, "", string(app), 0},
+	}
+	for _, tt := range tests {
+		got, dropped, err := Render(tt.format, app, label, tt.prefix)
+		if err != nil || string(got) != tt.want || len(dropped) != tt.dropped {
+			t.Errorf("Render(%s, prefix %q) = %q, dropped %v, %v, want %q", tt.format, tt.prefix, got, dropped, err, tt.want)
 		}
 	}
 }
@@ -224,7 +249,7 @@ func FuzzShell(f *testing.F) {
 			t.Skip("no JSON")
 		}
 		want := map[string]string{}
-		flat, err := Flatten(raw, nil, "p")
+		flat, err := flatten(raw, nil, "p")
 		if err != nil {
 			t.Fatal(err)
 		}
