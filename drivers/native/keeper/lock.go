@@ -20,23 +20,25 @@ import (
 // errBusy says that another keeper of the folder lives.
 var errBusy = errors.New("another keeper of the environment lives")
 
-// takeLock makes this process the one keeper of the folder. The file stays
-// open until the process ends.
-func takeLock(folder string) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(folder, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+// takeLock makes this process the one keeper of the folder until it ends. What
+// holds the lock is a bare descriptor: an os.File is closed as soon as the
+// garbage collector finds it unused, which is before the exit is recorded.
+func takeLock(folder string) error {
+	path := filepath.Join(folder, lockFile)
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("open %s: %w", path, err)
 	}
 	lock := unix.Flock_t{Type: unix.F_WRLCK}
-	err = unix.FcntlFlock(file.Fd(), unix.F_SETLK, &lock)
+	err = unix.FcntlFlock(uintptr(fd), unix.F_SETLK, &lock)
 	if err == nil {
-		return file, nil
+		return nil
 	}
-	_ = file.Close() // nothing was written
+	_ = unix.Close(fd) // nothing was written
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		return nil, errBusy
+		return errBusy
 	}
-	return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
+	return fmt.Errorf("lock %s: %w", path, err)
 }
 
 // lockHolder returns the process id of the living keeper of the folder, and

@@ -52,8 +52,6 @@ func run(folder string) int {
 // keeper is one living keeper with its entry.
 type keeper struct {
 	spec   Spec
-	lock   *os.File
-	alive  *os.File
 	record record
 	output *pump
 	endOf  chan ended    // one value: how the entry ended
@@ -103,8 +101,7 @@ func (k *keeper) readSpec(folder string) error {
 // writes that down before anything is.
 func (k *keeper) claim() error {
 	folder := k.spec.Folder
-	var err error
-	if k.lock, err = takeLock(folder); err != nil {
+	if err := takeLock(folder); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(filepath.Join(folder, StopFile)); err == nil {
@@ -115,7 +112,7 @@ func (k *keeper) claim() error {
 			return errors.Join(ErrEnded, err)
 		}
 	}
-	if k.alive, err = holdAlive(folder); err != nil {
+	if err := holdAlive(folder); err != nil {
 		return err
 	}
 	self, err := processOf(os.Getpid())
@@ -138,17 +135,17 @@ func (k *keeper) claim() error {
 	return err
 }
 
-// holdAlive opens the FIFO whose readers see its end when this process ends.
-func holdAlive(folder string) (*os.File, error) {
+// holdAlive opens the FIFO whose readers see its end when this process ends. As
+// with the lock, only that closes it.
+func holdAlive(folder string) error {
 	path := filepath.Join(folder, aliveFile)
 	if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, unix.EEXIST) {
-		return nil, fmt.Errorf("make %s: %w", path, err)
+		return fmt.Errorf("make %s: %w", path, err)
 	}
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0) // for reading too: waits for no reader
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+	if _, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil { // for reading too: waits for no reader
+		return fmt.Errorf("open %s: %w", path, err)
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	return nil
 }
 
 // start starts the entry and returns when it runs.

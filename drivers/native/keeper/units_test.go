@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -335,6 +337,44 @@ func TestMainRefusesOthers(t *testing.T) {
 			t.Errorf("Main(%q) = %d, want 2", args, got)
 		}
 	}
+}
+
+// TestNothingButTheEndReleases collects garbage: whatever holds lock and FIFO
+// must not be garbage before the process has ended.
+func TestNothingButTheEndReleases(t *testing.T) {
+	folder := t.TempDir()
+	if err := errors.Join(takeLock(folder), holdAlive(folder)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // once to find it, once to run finalizers, once more
+		runtime.GC()
+		runtime.Gosched()
+	}
+	for _, name := range []string{lockFile, aliveFile} {
+		fds := descriptorsOf(t, filepath.Join(folder, name))
+		if len(fds) != 1 {
+			t.Errorf("%d descriptors hold %s, want one", len(fds), name)
+		}
+		for _, fd := range fds {
+			_ = unix.Close(fd) // of this test alone
+		}
+	}
+}
+
+// descriptorsOf are those of this process that a file is open by.
+func descriptorsOf(t *testing.T, path string) (fds []int) {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range all {
+		target, err := os.Readlink("/proc/self/fd/" + entry.Name())
+		if fd, _ := strconv.Atoi(entry.Name()); err == nil && target == path {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
 }
 
 // A signal to the keeper from elsewhere ends the environment in good order too, and says so.
