@@ -59,6 +59,7 @@ type Authenticator struct {
 	dummy    model.PasswordHash // for users who do not exist
 	seed     maphash.Seed
 	verify   func(model.PasswordHash, string) (bool, error) // crypt.VerifyPassword, but for tests
+	makeHash func(string) model.PasswordHash                // crypt.HashPassword, but for tests
 	release  func()                                         // gives memory back to the system
 
 	hashed chan struct{} // tells Run that a hash ended
@@ -77,7 +78,7 @@ func New(o Options) (*Authenticator, error) {
 	}
 	return &Authenticator{
 		opts: o, keys: newKeyer(), verified: newCache(o.CacheSize), dummy: crypt.DummyHash(), seed: maphash.MakeSeed(),
-		verify: crypt.VerifyPassword, release: debug.FreeOSMemory, hashed: make(chan struct{}, 1),
+		verify: crypt.VerifyPassword, makeHash: crypt.HashPassword, release: debug.FreeOSMemory, hashed: make(chan struct{}, 1),
 		// A hash has eight threads: several at once starve the requests that
 		// need none. One per four cores keeps the answers of cached clients
 		// below 50 ms while somebody guesses, for a third fewer hashes.
@@ -234,14 +235,15 @@ func (a *Authenticator) wait(ctx context.Context, f *flight) error {
 	return ctx.Err()
 }
 
-// HashPassword makes the hash of a new password within the memory budget, ahead
-// of all logins that are not known to be good. Errors: ErrBusy or that of ctx.
+// HashPassword makes the hash of a new password within the memory budget. It
+// takes turns with logins, lest one who sets passwords without end keeps the
+// others out. Errors: ErrBusy or that of ctx.
 func (a *Authenticator) HashPassword(ctx context.Context, password string) (model.PasswordHash, error) {
 	now := time.Now()
 	var hash model.PasswordHash
-	f := &flight{trusted: true, cost: crypt.HashCost(a.dummy), queued: now, waiters: 1, done: make(chan struct{})}
+	f := &flight{trusted: true, own: true, cost: crypt.HashCost(a.dummy), queued: now, waiters: 1, done: make(chan struct{})}
 	f.run = func() {
-		hash = crypt.HashPassword(password)
+		hash = a.makeHash(password)
 		close(f.done)
 	}
 	a.mu.Lock()

@@ -86,6 +86,7 @@ func newDesk(t testing.TB, change func(*Options)) *desk {
 		t.Fatal(err)
 	}
 	a.verify = d.fakeVerify
+	a.makeHash = d.fakeHash
 	a.gate.parallel = 2
 	d.Authenticator = a
 	t.Cleanup(a.close)
@@ -101,6 +102,11 @@ func (d *desk) fakeVerify(h model.PasswordHash, given string) (bool, error) {
 	time.Sleep(d.perHash)
 	d.memory.Add(-int64(h.Memory))
 	return string(h.Salt) == given, nil
+}
+
+func (d *desk) fakeHash(given string) model.PasswordHash {
+	time.Sleep(d.perHash)
+	return hashOf(given)
 }
 
 func (d *desk) check(t testing.TB, name, pass string) error {

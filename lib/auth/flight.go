@@ -27,6 +27,7 @@ type flight struct {
 
 	sightings int  // how often these credentials were asked for
 	trusted   bool // past all limits: verified before, or our own work
+	own       bool // our own work: the hash of a new password
 	shared    bool // found by others through gate.open
 	hopeless  bool // no password can match; it takes its time all the same
 	waiting   bool // in the queue

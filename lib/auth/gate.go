@@ -53,7 +53,8 @@ type gate struct {
 	open    map[flightKey]*flight
 	used    int64
 	running int
-	passes  int // counts those granted
+	passes  int  // counts those granted
+	lastOwn bool // the flight started last was our own work
 
 	sightings recent[int]
 	wrong     recent[account] // credentials that are wrong for this account
@@ -100,8 +101,12 @@ func (g *gate) rejoin(f *flight, s source, seen int, now time.Time) {
 	}
 }
 
-// enter queues a flight, in place of a weaker one if the queue is full.
+// enter queues a flight, in place of a weaker one if the queue is full. Of our
+// own work a quarter of it is enough.
 func (g *gate) enter(f *flight, now time.Time) error {
+	if f.own && g.ownWaiting() >= max(1, g.length/4) {
+		return ErrBusy
+	}
 	if len(g.queue) >= g.length {
 		weakest := g.weakest(now)
 		limited := weakest != nil && g.limits.wait(weakest.src, now) > 0
@@ -116,6 +121,16 @@ func (g *gate) enter(f *flight, now time.Time) error {
 		g.open[flightKey{f.digest, f.acct}] = f
 	}
 	return nil
+}
+
+func (g *gate) ownWaiting() int {
+	n := 0
+	for _, f := range g.queue {
+		if f.own {
+			n++
+		}
+	}
+	return n
 }
 
 // unshare lets nobody join the flight any more.
@@ -208,26 +223,32 @@ func (g *gate) next(now time.Time) *flight {
 	if g.running >= g.parallel || g.running > 0 && g.used >= g.budget {
 		return nil
 	}
-	f, class := g.pick(now)
+	f := g.pick(now)
 	if f == nil || g.running > 0 && g.used+f.cost > g.budget {
 		return nil
 	}
 	g.remove(f)
-	f.class = class
+	f.class = g.classOf(f, now)
+	g.lastOwn = f.own
 	g.charge(f, now)
 	g.running++
 	g.used += f.cost
 	return f
 }
 
-// pick returns the best flight: of the best class the most sighted, of equals
-// the oldest. Every other pass goes to a lottery instead, see lot.
-func (g *gate) pick(now time.Time) (*flight, class) {
+// pick returns the best flight, nil if none may start: of the best class the
+// most sighted, of equals the oldest. Every other pass goes to a lottery
+// instead, see lot. Our own work goes behind whoever logs in within the limits
+// every other time.
+func (g *gate) pick(now time.Time) *flight {
 	var best *flight
 	bestClass := classNone
 	var limited []*flight
 	for _, f := range g.queue {
 		c := g.classOf(f, now)
+		if f.own && g.lastOwn {
+			c = classFree // where it has the fewest sightings: none
+		}
 		if c == classPass {
 			limited = append(limited, f)
 		}
@@ -238,7 +259,7 @@ func (g *gate) pick(now time.Time) (*flight, class) {
 	if bestClass == classPass && g.passes%2 == 1 {
 		best = lot(limited)
 	}
-	return best, bestClass
+	return best
 }
 
 // lot draws one by weight of sightings, so that nobody who shouts louder can

@@ -1,12 +1,14 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +63,44 @@ func TestHashMemoryIsABudget(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNewPasswordsShareWithLogins: one who sets passwords without end takes
+// neither the turns nor the queue of those who log in.
+func TestNewPasswordsShareWithLogins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, func(o *Options) { o.QueueLength = 16 })
+		d.gate.parallel = 1
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		var made, busy atomic.Int64
+		for range 100 {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					switch _, err := d.HashPassword(ctx, "new"); {
+					case err == nil:
+						made.Add(1)
+					case errors.Is(err, ErrBusy):
+						busy.Add(1)
+						time.Sleep(time.Millisecond)
+					}
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		for i := range 8 {
+			d.users.put(fmt.Sprint("user-", i), hashOf(password))
+			start := time.Now()
+			if err := d.check(t, fmt.Sprint("user-", i), password); err != nil || time.Since(start) > 3*hashTime {
+				t.Errorf("a login among new passwords took %v, %v, want at most three hashes' time", time.Since(start), err)
+			}
+		}
+		cancel()
+		wg.Wait()
+		if made.Load() < 8 || busy.Load() == 0 {
+			t.Errorf("%d new passwords were hashed and %d refused, want at least as many as logins, and some", made.Load(), busy.Load())
+		}
+	})
 }
 
 func TestFullQueue(t *testing.T) {
