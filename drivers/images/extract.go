@@ -30,6 +30,11 @@ type ExtractOptions struct {
 	// file is ever written through one. What walks the folder later as root
 	// must not follow links.
 	LinksOutside bool
+	// Replace has what was in the folder before give way to an entry of another
+	// kind: a link or a file to a folder, a full folder to a file or a link. It
+	// is for folders that an earlier user filled, whose links are not to be
+	// followed. Without it such an entry is an error.
+	Replace bool
 }
 
 // Extract lays out an archive (tar, plain or compressed with xz, gzip or zstd,

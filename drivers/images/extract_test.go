@@ -251,6 +251,107 @@ func TestExtractAgain(t *testing.T) {
 	}
 }
 
+// littered is a folder that its earlier user left in a way that hinders or
+// harms who lays something out there. It lies beside a file that must stay.
+func littered(t testing.TB) (into, outside string) {
+	t.Helper()
+	dir := t.TempDir()
+	into, outside = filepath.Join(dir, "into"), filepath.Join(dir, "outside")
+	for _, err := range []error{
+		os.MkdirAll(filepath.Join(into, "full", "deep"), 0o755),
+		os.MkdirAll(filepath.Join(into, "closed"), 0o755),
+		os.Mkdir(outside, 0o700),
+		os.WriteFile(filepath.Join(outside, "f"), []byte("precious"), 0o600),
+		os.WriteFile(filepath.Join(into, "file"), []byte("old"), 0o400),
+		os.Symlink(outside, filepath.Join(into, "out")),
+		os.Symlink("full", filepath.Join(into, "in")),
+		os.Symlink("nowhere", filepath.Join(into, "dangling")),
+		os.Chmod(filepath.Join(into, "closed"), 0o500),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return into, outside
+}
+
+// What stands in the way gives way, and links of others are not followed.
+func TestReplace(t *testing.T) {
+	opts := keep()
+	opts.Replace, opts.LinksOutside = true, true
+	for _, tt := range []struct {
+		name    string
+		members []member
+		want    map[string]string // of what differs from the litter; "" is gone
+		refused string
+	}{
+		{name: "folders for links", members: []member{{name: "out/", mode: 0o755}, {name: "out/f", body: "new"}, {name: "in/g/h", body: "new"}, {name: "dangling/f", body: "new"}},
+			want: map[string]string{"out": "drwxr-xr-x", "out/f": "-rw-r--r-- new", "in": "drwxr-xr-x", "in/g": "drwxr-xr-x",
+				"in/g/h": "-rw-r--r-- new", "dangling": "drwxr-xr-x", "dangling/f": "-rw-r--r-- new"}},
+		{name: "folder for a file", members: []member{{name: "file/f", body: "new"}},
+			want: map[string]string{"file": "drwxr-xr-x", "file/f": "-rw-r--r-- new"}},
+		{name: "file for a full folder", members: []member{{name: "full", body: "new", mode: 0o755}},
+			want: map[string]string{"full": "-rwxr-xr-x new", "full/deep": ""}},
+		{name: "link for a full folder", members: []member{link("full", "in")}, want: map[string]string{"full": "in", "full/deep": ""}},
+		{name: "hard link for a full folder", members: []member{{name: "f", body: "new"}, hard("full", "f")},
+			want: map[string]string{"f": "-rw-r--r-- new", "full": "-rw-r--r-- new", "full/deep": ""}},
+		{name: "files for a file and a link", members: []member{{name: "file", body: "new"}, {name: "out", body: "new"}},
+			want: map[string]string{"file": "-rw-r--r-- new", "out": "-rw-r--r-- new"}},
+		{name: "into a closed folder", members: []member{{name: "closed/f", body: "new"}},
+			want: map[string]string{"closed": "drwx------", "closed/f": "-rw-r--r-- new"}},
+		{name: "through a link of its own", members: []member{{name: "real/", mode: 0o755}, link("own", "real"), {name: "own/f", body: "new"}},
+			want: map[string]string{"real": "drwxr-xr-x", "own": "real", "real/f": "-rw-r--r-- new"}},
+		{name: "out through a link of its own", members: []member{link("own", "../outside"), {name: "own/f", body: "new"}}, refused: "can not be a folder"},
+		{name: "its own full folder", members: []member{{name: "d/f", body: "x"}, {name: "d", body: "x"}}, refused: "not empty"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			into, outside := littered(t)
+			want := tree(t, into)
+			archive := filepath.Join(t.TempDir(), "a")
+			if err := os.WriteFile(archive, tarOf(t, tt.members...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			err := Extract(deadline(t), archive, into, opts)
+			if (err != nil) != (tt.refused != "") || err != nil && !strings.Contains(err.Error(), tt.refused) {
+				t.Errorf("Extract = %v, want an error with %q", err, tt.refused)
+			}
+			if got := readFile(t, outside, "f"); got != "precious" {
+				t.Errorf("the file outside is now %q", got)
+			}
+			if tt.refused != "" {
+				return
+			}
+			for name, body := range tt.want {
+				if want[name] = body; body == "" {
+					delete(want, name)
+				}
+			}
+			if diff := cmp.Diff(want, tree(t, into)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Without Replace the same is an error, and changes nothing outside.
+func TestNothingGivesWay(t *testing.T) {
+	for name, m := range map[string]member{
+		"folder for a link": {name: "out/f", body: "new"}, "folder for a file": {name: "file/f", body: "new"}, "file for a full folder": {name: "full", body: "new"},
+	} {
+		into, outside := littered(t)
+		archive := filepath.Join(t.TempDir(), "a")
+		if err := os.WriteFile(archive, tarOf(t, m), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := Extract(deadline(t), archive, into, keep()); err == nil {
+			t.Errorf("%s: Extract = nil, want an error", name)
+		}
+		if got := readFile(t, outside, "f"); got != "precious" {
+			t.Errorf("%s: the file outside is now %q", name, got)
+		}
+	}
+}
+
 func TestBombs(t *testing.T) {
 	zeros := strings.Repeat("\x00", 2<<20)
 	var many []member

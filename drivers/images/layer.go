@@ -35,7 +35,7 @@ type layer struct {
 	buffer  []byte
 	entries int
 	folders map[string]entry // that are there: their attributes come last
-	links   []string
+	links   map[string]bool  // that it made
 }
 
 // unpack lays out the archive with the options and the room of l.
@@ -50,7 +50,8 @@ func (l *layer) run(ctx context.Context, into string, source func() error) error
 		return fmt.Errorf("open folder: %w", err)
 	}
 	defer root.Close()
-	l.ctx, l.root, l.buffer, l.folders = ctx, root, make([]byte, 256<<10), map[string]entry{}
+	l.ctx, l.root, l.buffer = ctx, root, make([]byte, 256<<10)
+	l.folders, l.links = map[string]entry{}, map[string]bool{}
 	l.out = guard{
 		ctx: ctx, max: l.opts.MaxBytes, minFree: l.opts.MinFree, free: l.free,
 		over: bad("it unpacks to more than %d bytes", l.opts.MaxBytes),
@@ -134,18 +135,41 @@ func (l *layer) parents(name string) error {
 		return err
 	}
 	err := l.root.Mkdir(name, 0o700)
+	if errors.Is(err, fs.ErrExist) && l.obstructs(name) {
+		if err = l.root.Remove(name); err == nil {
+			err = l.root.Mkdir(name, 0o700)
+		}
+	}
 	if err == nil {
 		l.folders[name] = entry{mode: fs.ModeDir | 0o755}
 		return nil
 	}
-	info, err2 := l.root.Stat(name)
-	if err2 != nil {
-		return bad("%q can not be a folder: %w", name, err2)
+	return l.present(name)
+}
+
+// obstructs says whether what is at name has to give way to a folder. A link
+// of this archive has not: its entries may well be named through it.
+func (l *layer) obstructs(name string) bool {
+	if !l.opts.Replace || l.links[name] {
+		return false
+	}
+	info, err := l.root.Lstat(name)
+	return err == nil && !info.IsDir()
+}
+
+// present takes the folder that is there already.
+func (l *layer) present(name string) error {
+	info, err := l.root.Stat(name)
+	if err != nil {
+		return bad("%q can not be a folder: %w", name, err)
 	}
 	if !info.IsDir() {
 		return bad("%q is a folder and something else", name)
 	}
 	l.folders[name] = entry{}
+	if l.opts.Replace && info.Mode().Perm()&0o700 != 0o700 { // its owner may have made it read-only
+		return l.root.Chmod(name, info.Mode().Perm()|0o700)
+	}
 	return nil
 }
 
@@ -164,10 +188,15 @@ func (l *layer) fresh(name string, create func() error) error {
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := l.root.Remove(name); err != nil {
+	remove := l.root.Remove
+	if _, known := l.folders[name]; l.opts.Replace && !known { // a known one holds entries of this archive
+		remove = l.root.RemoveAll
+	}
+	if err := remove(name); err != nil {
 		return err
 	}
 	delete(l.folders, name)
+	delete(l.links, name)
 	return create()
 }
 
@@ -204,7 +233,7 @@ func (l *layer) symlink(name string, e entry) error {
 	if err != nil {
 		return err
 	}
-	l.links = append(l.links, name)
+	l.links[name] = true
 	return l.own(name)
 }
 
@@ -243,7 +272,7 @@ func (l *layer) setTime(name string, t time.Time) error {
 // finish checks the links where they really lead, now that all are there, and
 // sets the attributes of the folders, the deepest first.
 func (l *layer) finish() error {
-	for _, name := range l.links {
+	for name := range l.links {
 		_, err := l.root.Stat(name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !l.opts.LinksOutside {
 			return bad("link %q: %w", name, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -193,11 +194,19 @@ func (b *build) makeHome(ctx context.Context) error {
 
 func (b *build) layOutImages(ctx context.Context) error {
 	for i, laid := range b.laid {
-		target := b.home()
-		if tag := b.options.images[i].Tag; tag != "" {
-			target = b.diskPaths()[tag]
+		target, opts := b.home(), images.ExtractOptions{
+			UID: -1, GID: -1, // handed over when all is there
+			LinksOutside: true, // what runs there may make such links as well
+			Replace:      true, // an earlier image has laid out there, or a reused disk's user
 		}
-		if err := layOut(ctx, laid.Folder, laid.Name, target); err != nil {
+		if tag := b.options.images[i].Tag; tag != "" {
+			k := b.disks[slices.IndexFunc(b.disks, func(k disk) bool { return k.name == tag })]
+			target = k.path
+			if k.mounted() {
+				opts.MinFree = 1 // a disk of the environment's own, which it may fill
+			}
+		}
+		if err := laid.LayOut(ctx, target, opts); err != nil {
 			return fmt.Errorf("image %s-%s: %w", laid.Name, laid.Version, err)
 		}
 	}

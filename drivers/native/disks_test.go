@@ -151,6 +151,39 @@ func TestReusedDisk(t *testing.T) {
 	}
 }
 
+// TestImageOnLitteredDisk: an earlier environment left links on a reused disk
+// where the image of the next one has folders.
+func TestImageOnLitteredDisk(t *testing.T) {
+	cfg := process
+	if os.Getuid() == 0 {
+		cfg = ""
+	}
+	s := newSite(t, cfg)
+	d := s.start(t)
+	image := filepath.Join(s.dir, "images", "tools-1", "tools_1") // as an admin puts it there
+	write(t, filepath.Join(image, "d", "f"), "of the image", 0o644)
+	write(t, filepath.Join(image, "init.sh"), "#!/bin/sh\n", 0o755)
+	outside := filepath.Join(s.dir, "outside")
+	write(t, filepath.Join(outside, "f"), "precious", 0o600)
+
+	disks := map[string]model.Disk{"cache": {Type: "dir", Reuse: true}}
+	first, name := mustAllocate(t, d, withDisks("ln -s "+outside+" {{ .Disks.cache }}/d", disks))
+	finish(t, d, first, name)
+	if err := d.Deallocate(t.Context(), drivers.Ref{Token: first.Token}); err != nil {
+		t.Fatal(err)
+	}
+	def := definition(`{"entry":"cat {{ .Disks.cache }}/d/f; test -x init.sh && echo x","images":[
+		{"url":"https://host.invalid/tools-1.tar.gz","tag":"cache"},{"url":"https://host.invalid/tools-1.tar.gz"}]}`)
+	def.Resources.Disks = disks
+	second, name := mustAllocate(t, d, def)
+	if got := finish(t, d, second, name); got != "of the imagex\n" {
+		t.Errorf("the environment printed %q, want what the image holds", got)
+	}
+	if got := read(t, filepath.Join(outside, "f")); got != "precious" {
+		t.Errorf("the file outside is now %q", got)
+	}
+}
+
 func TestRealFileSystem(t *testing.T) {
 	needsRoot(t)
 	d := newSite(t, "").start(t)
