@@ -35,8 +35,18 @@ type document struct {
 type parameter struct {
 	Ref                   string `yaml:"$ref"`
 	Name, In, Description string
+	Example               string
 	Required              bool
 	Schema                schema
+}
+
+// Kind says what the value looks like.
+func (p parameter) Kind() string {
+	kind, _ := p.Schema.kind()
+	if len(p.Schema.Enum) > 0 {
+		kind = strings.Join(p.Schema.Enum, ", ")
+	}
+	return kind
 }
 
 type response struct {
@@ -81,14 +91,25 @@ type (
 		Operations        []operation
 	}
 	named struct {
-		Name, Description, Kind string
-		Fields                  []field
+		Name, Description, Kind, Link string
+		Fields                        []field
 	}
 	field struct {
-		Name, Kind, Link, Description string
-		Required                      bool
+		Name, Kind, Link, Description, Default string
+		Required                               bool
 	}
 )
+
+// Mark says what the star at some of the fields means; "" without any.
+func (n named) Mark() string {
+	switch {
+	case !slices.ContainsFunc(n.Fields, func(f field) bool { return f.Required }):
+		return ""
+	case strings.HasSuffix(n.Name, "Request"):
+		return "required"
+	}
+	return "always present"
+}
 
 // renderPage turns the specification into one readable page.
 func renderPage(spec []byte) ([]byte, error) {
@@ -176,8 +197,8 @@ func (d *document) schemas() ([]named, error) {
 		if err := node.Decode(&s); err != nil {
 			return fmt.Errorf("schema %s: %w", name, err)
 		}
-		kind, _ := s.kind()
-		n := named{Name: name, Description: s.Description, Kind: kind}
+		kind, link := s.kind()
+		n := named{Name: name, Description: s.Description, Kind: kind, Link: link}
 		if len(s.Enum) > 0 {
 			n.Kind = strings.Join(s.Enum, ", ")
 		}
@@ -187,7 +208,7 @@ func (d *document) schemas() ([]named, error) {
 				return fmt.Errorf("schema %s, %s: %w", name, key, err)
 			}
 			kind, link := p.kind()
-			n.Fields = append(n.Fields, field{key, kind, link, p.Description, slices.Contains(s.Required, key)})
+			n.Fields = append(n.Fields, field{key, kind, link, p.Description, p.Default, slices.Contains(s.Required, key)})
 			return nil
 		})
 		schemas = append(schemas, n)

@@ -38,6 +38,46 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// TestPageShowsHowToCall checks what a caller needs besides the paths.
+func TestPageShowsHowToCall(t *testing.T) {
+	rendered, err := renderPage([]byte(`
+tags: [{name: t, description: d}]
+paths:
+  /x:
+    post:
+      operationId: X
+      tags: [t]
+      parameters: [{name: p, in: query, required: true, example: p=1, schema: {type: string, enum: [a, b]}}, {$ref: '#/components/parameters/Q'}]
+      requestBody: {content: {application/json: {schema: {$ref: '#/components/schemas/XRequest'}}}}
+      responses: {default: {description: All else.}}
+components:
+  parameters: {Q: {name: q, in: path, schema: {type: integer}}}
+  schemas:
+    XRequest: {type: object, required: [n], properties: {n: {type: integer, default: 7}}}
+    Xs: {type: array, items: {$ref: '#/components/schemas/X'}}
+    X: {type: object, required: [n], properties: {n: {type: boolean, default: false}}}
+    Y: {type: object, properties: {n: {type: boolean}}}
+`))
+	if err != nil {
+		t.Fatalf("renderPage() error: %v", err)
+	}
+	page := string(rendered)
+	for _, want := range []string{
+		`<code>p</code> *<br>in the query</td><td>a, b</td><td> Example: <code>p=1</code>`, `<code>q</code><br>in the path</td><td>integer</td>`,
+		`XRequest</a>, as JSON or YAML`, `<td>other</td>`, `Default <code>7</code>`, `Default <code>false</code>`,
+		`<b>Xs</b> — <a href="#schema-X">list of X</a>`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	for legend, want := range map[string]int{"<p>* required</p>": 1, "<p>* always present</p>": 1} {
+		if got := strings.Count(page, legend); got != want {
+			t.Errorf("%q is there %d times, want %d", legend, got, want)
+		}
+	}
+}
+
 func TestPageOfABadSpecification(t *testing.T) {
 	for name, spec := range map[string]string{
 		"no YAML":     "a: [",

@@ -413,7 +413,7 @@ type ClientInterface interface {
 	//
 	// For an environment that this node runs, recognised by the address of the connection; forwarding headers are ignored. The metadata of the application overlaid by that of the label: the label wins on equal keys.
 	//
-	// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted.
+	// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted. They are there to be evaluated, so names that decide what runs there (`PATH`, `HOME`, `LD_...` and their like) are left out unless the label sets them; `json` has everything.
 	//
 	// Corresponds with GET /meta/v1/data/ (the `MetaDataGet` operationId).
 	MetaDataGet(ctx context.Context, params *MetaDataGetParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1137,7 +1137,7 @@ func (c *Client) VoteList(ctx context.Context, params *VoteListParams, reqEditor
 //
 // For an environment that this node runs, recognised by the address of the connection; forwarding headers are ignored. The metadata of the application overlaid by that of the label: the label wins on equal keys.
 //
-// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted.
+// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted. They are there to be evaluated, so names that decide what runs there (`PATH`, `HOME`, `LD_...` and their like) are left out unless the label sets them; `json` has everything.
 //
 // Corresponds with GET /meta/v1/data/ (the `MetaDataGet` operationId).
 func (c *Client) MetaDataGet(ctx context.Context, params *MetaDataGetParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3086,7 +3086,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// For an environment that this node runs, recognised by the address of the connection; forwarding headers are ignored. The metadata of the application overlaid by that of the label: the label wins on equal keys.
 	//
-	// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted.
+	// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted. They are there to be evaluated, so names that decide what runs there (`PATH`, `HOME`, `LD_...` and their like) are left out unless the label sets them; `json` has everything.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5371,7 +5371,7 @@ func (c *ClientWithResponses) VoteListWithResponse(ctx context.Context, params *
 //
 // For an environment that this node runs, recognised by the address of the connection; forwarding headers are ignored. The metadata of the application overlaid by that of the label: the label wins on equal keys.
 //
-// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted.
+// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted. They are there to be evaluated, so names that decide what runs there (`PATH`, `HOME`, `LD_...` and their like) are left out unless the label sets them; `json` has everything.
 //
 // Returns a wrapper object for the known response body format(s).
 //
