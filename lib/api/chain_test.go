@@ -44,6 +44,9 @@ func TestBodies(t *testing.T) {
 		{"deep", "label/", "", `{"metadata":` + strings.Repeat(`[`, 20000) + strings.Repeat(`]`, 20000) + `}`, 400, "Wrong request body"},
 		{"number too large", "label/", "", `{"name":"x","version":1e99}`, 400, `version can't be a JSON number 1e99, it takes a whole number`},
 		{"negative", "label/", "", `{"name":"x","definitions":[{"resources":{"cpu":-1}}]}`, 400, `definitions.resources.cpu can't be a JSON number -1, it takes a whole number of 0 or more`},
+		{"no UID", "application/", "", `{"label_UID":"mac"}`, 400, `{"error":"Wrong request body: label_UID: invalid UUID length: 3"}`},
+		{"no UID in YAML", "servicemapping/", "application/yaml", "application_UID: x", 400, `{"error":"Wrong request body: application_UID: invalid UUID length: 1"}`},
+		{"number for a UID", "application/", "", `{"label_UID":1}`, 400, `label_UID can't be a JSON number, it takes a text`},
 		{"yaml inf", "label/", "application/yaml", "name: x\nversion: .inf", 400, "is no number that JSON can hold"},
 	}
 	for _, tt := range tests {
@@ -198,6 +201,19 @@ func TestAuthenticatedUserIsNoted(t *testing.T) {
 				t.Errorf("user = %q after %d, want %q", w.user, w.Code, tt.want)
 			}
 		})
+	}
+}
+
+// TestPanicKeepsTheSecret: the path of an environment's metadata is its
+// credential, also while something goes wrong.
+func TestPanicKeepsTheSecret(t *testing.T) {
+	n := newNode(t)
+	h := n.handler(t, slog.New(slog.NewTextHandler(&n.log, nil)), allowAll{})
+	h.meta = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") })
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/meta/v1/token/5ec3e7/data/", nil))
+	if log := n.log.String(); w.Code != 500 || !strings.Contains(log, "path=/meta/v1/ ") || strings.Contains(log, "5ec3e7") {
+		t.Errorf("got %d and the log %s, want 500 and a path without the token", w.Code, log)
 	}
 }
 

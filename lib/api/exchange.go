@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/auth"
 )
@@ -20,6 +21,7 @@ type exchange struct {
 	caller  auth.Principal
 	id      string    // of the request
 	bodyKey string    // what carries the message about a malformed body
+	bodyUID string    // the one field of the body that is a UID: its mistakes do not tell where they are
 	pretty  *indenter // nil unless asked for
 	begun   bool
 	// values are the values of headers that every answer has: a slice of one
@@ -111,7 +113,11 @@ func (a *API) recovered(e *exchange, r *http.Request) {
 	if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
 		panic(p)
 	}
-	a.log.Error("handler panicked", keyRequestID, e.id, "method", r.Method, "path", r.URL.Path,
+	path := r.URL.Path
+	if strings.HasPrefix(path, metaRoot) {
+		path = metaRoot // what follows may be an environment's secret
+	}
+	a.log.Error("handler panicked", keyRequestID, e.id, "method", r.Method, "path", path,
 		"panic", p, "stack", string(debug.Stack()))
 	if e.begun {
 		panic(http.ErrAbortHandler)

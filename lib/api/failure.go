@@ -100,17 +100,21 @@ func (a *API) answerBadParameter(w http.ResponseWriter, _ *http.Request, err err
 // answerBadBody answers for a body that is JSON but not what the noun takes.
 func (a *API) answerBadBody(w http.ResponseWriter, _ *http.Request, err error) {
 	e := w.(*exchange) //nolint:forcetypeassert // ServeHTTP made it
-	e.failUnder(e.bodyKey, http.StatusBadRequest, wrongBody(typeMistake(err)))
+	e.failUnder(e.bodyKey, http.StatusBadRequest, wrongBody(bindMistake(err, e.bodyUID)))
 }
 
 func wrongBody(reason string) string { return "Wrong request body: " + reason }
 
-// typeMistake says in JSON's words which field holds the wrong type.
-func typeMistake(err error) string {
+// bindMistake says in JSON's words which field holds what it can not. uid is
+// the body's field that is a UID.
+func bindMistake(err error, uid string) string {
 	mistake, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {
 		for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(next) {
 			err = next
+		}
+		if uid != "" {
+			return uid + ": " + err.Error()
 		}
 		return err.Error()
 	}

@@ -40,6 +40,7 @@ func (g guard) UserCreate(w http.ResponseWriter, r *http.Request) {
 // ApplicationCreate checks the body.
 func (g guard) ApplicationCreate(w http.ResponseWriter, r *http.Request) {
 	if g.takeBody(w, r, keyError) {
+		w.(*exchange).bodyUID = "label_UID" //nolint:forcetypeassert // ServeHTTP made it
 		g.ServerInterface.ApplicationCreate(w, r)
 	}
 }
@@ -61,6 +62,7 @@ func (g guard) LocationCreate(w http.ResponseWriter, r *http.Request) {
 // ServiceMappingCreate checks the body.
 func (g guard) ServiceMappingCreate(w http.ResponseWriter, r *http.Request) {
 	if g.takeBody(w, r, keyError) {
+		w.(*exchange).bodyUID = "application_UID" //nolint:forcetypeassert // ServeHTTP made it
 		g.ServerInterface.ServiceMappingCreate(w, r)
 	}
 }
