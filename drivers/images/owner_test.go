@@ -8,12 +8,12 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 func TestOwner(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can give files to others")
-	}
+	needs.Root(t, "to give files to others")
 	opts := ExtractOptions{UID: 12345, GID: 54321, MinFree: 1}
 	into, err := extract(t, tarOf(t, member{name: "a/b/f", body: "x", mode: 0o4755}, member{name: "e/"}, link("l", "a"), hard("h", "a/b/f")), opts)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/keeper"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -72,18 +73,6 @@ func (s site) start(t testing.TB) *driver {
 	return d
 }
 
-// needsRoot skips where users can not be made, except where nothing may skip.
-func needsRoot(t testing.TB) {
-	t.Helper()
-	if os.Getuid() == 0 {
-		return
-	}
-	if os.Getenv("AQUARIUM_TEST_ALL") != "" {
-		t.Fatal("needs root to make users")
-	}
-	t.Skip("needs root to make users; ./build.sh test all runs it")
-}
-
 const process = "isolation: process\n"
 
 func definition(options string) model.LabelDefinition {
@@ -99,7 +88,7 @@ func TestConformanceOfProcesses(t *testing.T) {
 }
 
 func TestConformanceOfUsers(t *testing.T) {
-	needsRoot(t)
+	needs.Root(t, "to make users")
 	t.Parallel()
 	s := newSite(t, "")
 	h := s.harness()

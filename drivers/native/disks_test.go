@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -185,13 +186,10 @@ func TestImageOnLitteredDisk(t *testing.T) {
 }
 
 func TestRealFileSystem(t *testing.T) {
-	needsRoot(t)
+	needs.Root(t, "to mount disks")
 	d := newSite(t, "").start(t)
 	if reason := d.missing[diskExt4]; reason != "" {
-		if os.Getenv("AQUARIUM_TEST_ALL") != "" {
-			t.Fatalf("no ext4 disks here: %s", reason)
-		}
-		t.Skipf("needs ext4 disks: %s", reason)
+		needs.Lacking(t, "needs ext4 disks:", reason)
 	}
 	def := withDisks("touch {{ .Disks.work }}/f; df -PT {{ .Disks.work }}; wc -c {{ .Disks.raw }}",
 		map[string]model.Disk{"work": {Type: "ext4", Size: 1}, "raw": {Type: "raw", Size: 1}})

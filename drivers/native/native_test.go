@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/keeper"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -92,7 +93,7 @@ func TestKilledKeeper(t *testing.T) {
 	for name, cfg := range map[string]string{"process": process, "user": ""} {
 		t.Run(name, func(t *testing.T) {
 			if cfg == "" {
-				needsRoot(t)
+				needs.Root(t, "to make users")
 			}
 			s := newSite(t, cfg)
 			d := s.start(t)
@@ -132,7 +133,7 @@ func waitFor(t *testing.T, what string, condition func() bool) {
 
 // TestAdopted: an environment of the old version, known by its name alone.
 func TestAdopted(t *testing.T) {
-	needsRoot(t)
+	needs.Root(t, "to make users")
 	d := newSite(t, "").start(t)
 	name := identifiers(strings.ReplaceAll(uuid.NewString(), "-", ""))[0]
 	home := filepath.Join(t.TempDir(), name)
@@ -168,7 +169,7 @@ func TestAdopted(t *testing.T) {
 
 // TestGroupsOfTheUser: the first is the primary one.
 func TestGroupsOfTheUser(t *testing.T) {
-	needsRoot(t)
+	needs.Root(t, "to make users")
 	d := newSite(t, "").start(t)
 	req, name := mustAllocate(t, d, definition(`{"entry":"id -gn; id -Gn; pwd","groups":["users","mail"]}`))
 	got := strings.Fields(finish(t, d, req, name))

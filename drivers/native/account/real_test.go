@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // The tests in this file make real users. As root they do it directly, and once
@@ -23,19 +25,6 @@ import (
 // role names, in the environment of this test binary, what part a test shall
 // play when it is run by itself: as an ordinary user, or to be killed.
 const role = "FISH_ACCOUNT_TEST"
-
-// needRoot skips a test where the machine's users are not meant to be touched.
-func needRoot(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Getenv("CI") != "true" && os.Getenv("AQUARIUM_TEST_ALL") == "":
-		t.Skip("real users need root: run ./build.sh test all as root")
-	case os.Geteuid() != 0 && os.Getenv("CI") == "true":
-		t.Fatal("real users need root, which CI has to give")
-	case os.Geteuid() != 0:
-		t.Skip("real users need root: run ./build.sh test all as root")
-	}
-}
 
 func within(t *testing.T, limit time.Duration) context.Context {
 	t.Helper()
@@ -64,7 +53,7 @@ func removed(t *testing.T, a *Accounts, name string) {
 }
 
 func TestRealUsers(t *testing.T) {
-	needRoot(t)
+	needs.Machine(t, "to make users")
 	exercise(t, realAccounts(t))
 }
 
@@ -180,7 +169,7 @@ func daemons(t *testing.T, a *Accounts, name string, user User) (said string, st
 
 // TestRealForeignUser leaves a user alone that somebody else made.
 func TestRealForeignUser(t *testing.T) {
-	needRoot(t)
+	needs.Machine(t, "to make users")
 	a := realAccounts(t)
 	user, found, err := a.Lookup(t.Context(), "nobody")
 	if err != nil || !found || user.Ours {
@@ -200,7 +189,7 @@ func TestRealForeignUser(t *testing.T) {
 // TestRealForkBomb kills what forks as fast as it can, and whose dead nobody
 // reaps because their parent is stopped.
 func TestRealForkBomb(t *testing.T) {
-	needRoot(t)
+	needs.Machine(t, "to make users")
 	a := realAccounts(t)
 	ctx := within(t, time.Minute)
 	const name = "fish-testbomb"
@@ -245,9 +234,9 @@ func TestRealSudo(t *testing.T) {
 		exercise(t, realAccounts(t))
 		return
 	}
-	needRoot(t)
+	needs.Machine(t, "to make users")
 	if _, err := locate(nil, "sudo"); err != nil {
-		t.Fatalf("this test needs the package sudo: %v", err)
+		needs.Lacking(t, "needs the package sudo:", err)
 	}
 	a := realAccounts(t)
 	const name = "fish-tester"
@@ -289,7 +278,7 @@ func TestRealKilled(t *testing.T) {
 		t.Log(err)
 		return
 	}
-	needRoot(t)
+	needs.Machine(t, "to make users")
 	a := realAccounts(t)
 	ctx := within(t, time.Minute)
 	removed(t, a, name)

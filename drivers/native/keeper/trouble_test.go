@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // helperCommand makes the test binary play a node that starts one environment.
@@ -222,13 +224,11 @@ func TestFloodIsBounded(t *testing.T) {
 }
 
 func TestFullDisk(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root to mount a small disk")
-	}
+	needs.Root(t, "to mount a small disk")
 	spec := specOf(t, "")
 	spec.Argv[2] = fmt.Sprintf("cat /dev/zero >%s/fill; cat /dev/zero >%[1]s/fill2; echo full; exit 5", spec.Folder)
 	if err := unix.Mount("tmpfs", spec.Folder, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skip("mount:", err)
+		needs.Lacking(t, "needs to mount a small disk:", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(spec.Folder, unix.MNT_DETACH) })
 	full := filepath.Join(spec.Folder, "full")
@@ -399,9 +399,7 @@ func TestEnvironmentIsExact(t *testing.T) {
 }
 
 func TestAsUser(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root to become another user")
-	}
+	needs.Root(t, "to become another user")
 	const nobody = 65534
 	spec := specOf(t, "id -u; id -g; id -G; ulimit -n; umask; echo to stderr >/dev/stderr; cat /proc/self/cgroup; kill -l >/dev/null; exec kill -HUP $$")
 	spec.Credential = &Credential{UID: nobody, GID: nobody, Groups: []uint32{7, 8}}
@@ -410,7 +408,7 @@ func TestAsUser(t *testing.T) {
 	if _, err := os.Stat("/sys/fs/cgroup/pids/cgroup.procs"); err == nil {
 		group = fmt.Sprintf("/sys/fs/cgroup/pids/keeper-test-%d", os.Getpid())
 		if err := os.Mkdir(group, 0o755); err != nil {
-			t.Skip("make cgroup:", err)
+			needs.Lacking(t, "needs to make a cgroup:", err)
 		}
 		t.Cleanup(func() { _ = os.Remove(group) })
 		spec.Join = []string{group + "/cgroup.procs"}
@@ -428,7 +426,7 @@ func TestAsUser(t *testing.T) {
 func TestBehindSudo(t *testing.T) {
 	sudo, err := exec.LookPath("sudo")
 	if err != nil || exec.Command(sudo, "-n", "-u", "nobody", "--", "true").Run() != nil {
-		t.Skip("needs sudo that asks for no password")
+		needs.Lacking(t, "needs sudo that asks for no password")
 	}
 	spec := specOf(t, "id -u; echo $A; pwd; echo ready; exec tail -f /dev/null")
 	spec.Sudo = []string{sudo, "-n", "-u", "nobody", "--"}

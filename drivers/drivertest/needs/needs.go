@@ -1,0 +1,55 @@
+// Package needs is for tests that need more of a machine than a Go compiler:
+// root, a tool, a part of the kernel. Where something is missing such a test is
+// skipped with the reason, but never in CI: a check that may skip there checks
+// nothing.
+package needs
+
+import (
+	"os"
+	"runtime"
+	"testing"
+)
+
+const (
+	// allVariable is set by `./build.sh test all`: tests may change the machine.
+	allVariable = "AQUARIUM_TEST_ALL"
+	// ciVariable is "true" in CI.
+	ciVariable = "CI"
+)
+
+func all() bool { return os.Getenv(allVariable) != "" }
+
+// everything says that nothing may be missing.
+func everything() bool { return all() && os.Getenv(ciVariable) == "true" }
+
+// Lacking ends the test for what is missing here: in CI it fails, elsewhere it
+// is skipped.
+func Lacking(t testing.TB, what ...any) {
+	t.Helper()
+	if everything() {
+		t.Fatal(append([]any{"CI has to provide what this test needs:"}, what...)...)
+	}
+	t.Skip(append(what, "(./build.sh test all as root runs it)")...)
+}
+
+// Root ends the test unless it is run by root. why is what for, such as "to
+// mount a disk". Windows has no such user, and no such test.
+func Root(t testing.TB, why string) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no root on Windows")
+	}
+	if os.Geteuid() != 0 {
+		Lacking(t, "needs root", why)
+	}
+}
+
+// Machine ends the test unless it may change what all of this machine share,
+// such as its users: only where somebody asked for all tests, and as root.
+func Machine(t testing.TB, why string) {
+	t.Helper()
+	if !all() {
+		t.Skip("changes this machine", why, "(./build.sh test all as root runs it)")
+	}
+	Root(t, why)
+}
