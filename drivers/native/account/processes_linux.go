@@ -8,27 +8,20 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/native/internal/procs"
 )
 
 // userProcesses lists the processes that have the uid as any of their uids,
 // without the dead that nobody reaped.
 func (*Accounts) userProcesses(_ context.Context, uid int) ([]int, error) {
-	proc, err := os.Open("/proc")
-	if err != nil {
-		return nil, err
-	}
-	defer proc.Close()
-	names, err := proc.Readdirnames(-1)
+	all, err := procs.PIDs()
 	if err != nil {
 		return nil, err
 	}
 	var pids []int
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		status, err := os.ReadFile("/proc/" + name + "/status")
+	for _, pid := range all {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err == nil && belongs(string(status), uid) { // an error: it ended
 			pids = append(pids, pid)
 		}

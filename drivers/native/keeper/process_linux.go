@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/native/internal/procs"
 )
 
 // bootID names this run of the machine.
@@ -54,21 +56,12 @@ func parseStat(data []byte) (process, error) {
 
 // processes lists all that this process may see.
 func processes() ([]process, error) {
-	folder, err := os.Open("/proc")
-	if err != nil {
-		return nil, err
-	}
-	defer folder.Close()
-	names, err := folder.Readdirnames(-1)
+	pids, err := procs.PIDs()
 	if err != nil {
 		return nil, err
 	}
 	var all []process
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
+	for _, pid := range pids {
 		if p, err := processOf(pid); err == nil { // else it has ended
 			all = append(all, p)
 		}
