@@ -2,10 +2,14 @@ package tests
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
 // TestQuickstart runs the first thing that a new user runs, as it is.
@@ -22,6 +26,40 @@ func TestQuickstart(t *testing.T) {
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("quickstart.sh does not show %q:\n%s", want, out)
+		}
+	}
+}
+
+// TestExampleFiles runs a node with the example's config and an environment of
+// the example's label, as the README does. Only the port is another one.
+func TestExampleFiles(t *testing.T) {
+	t.Parallel()
+	text := map[string]string{}
+	for _, name := range []string{"config.yml", "label.yml"} {
+		b, err := os.ReadFile(filepath.Join("../examples", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text[name] = string(b)
+	}
+	n := fish.Start(t, fish.Options{Config: text["config.yml"], Flags: []string{"--api", "127.0.0.1:0"}})
+	got := n.Call(fish.Call{Method: "POST", Path: labelsPath, Body: text["label.yml"], Type: fish.YAML})
+	want(t, "the label", got, 200, `"name":"hello"`)
+	_, rest, _ := strings.Cut(string(got.Body), `{"UID":"`)
+	label, _, _ := strings.Cut(rest, `"`)
+	app := n.CreateApplication(label, `{}`)
+	n.WaitStatus(app, "ALLOCATED")
+	log := filepath.Join(n.Dir, "fish_native_workspace", n.Resource(app).Identifier, "log")
+	fish.Eventually(t, "the environment says hello", func() bool {
+		b, err := os.ReadFile(log)
+		return err == nil && strings.Contains(string(b), "hello from ")
+	})
+	n.Deallocate(app)
+	n.WaitStatus(app, "DEALLOCATED")
+	stdout, _ := n.Lines()
+	for _, line := range stdout {
+		if strings.Contains(line, "WARN:") || strings.Contains(line, "ERROR:") {
+			t.Errorf("the node complains: %s", line)
 		}
 	}
 }
