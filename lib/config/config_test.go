@@ -199,6 +199,16 @@ func TestErrorsAreListedTogether(t *testing.T) {
 	}
 }
 
+// TestWarningsBesideErrors: a key misspelt may be the cause of the error.
+func TestWarningsBesideErrors(t *testing.T) {
+	for _, text := range []string{"api_adress: 1.2.3.4:5\nretention: 7 days", "api_adress: 1.2.3.4:5\napi_address: x"} {
+		_, warnings, err := load(t, text)
+		if err == nil || len(warnings) != 1 || !strings.Contains(warnings[0], "line 1: api_adress: unknown key") {
+			t.Errorf("%q: error %v, warnings %q, want both", text, err, warnings)
+		}
+	}
+}
+
 func TestFlagErrorsNameTheFlag(t *testing.T) {
 	tests := []struct {
 		name  string

@@ -45,12 +45,13 @@ func Load(ctx context.Context, flags Flags, host Host) (*Config, []string, error
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := doc.Decode(&cfg); err != nil {
-		return nil, nil, withFile(flags.File, err)
-	}
 	l := &loader{cfg: &cfg, doc: doc, file: flags.File, fromFlag: map[string]string{}}
-	for _, w := range doc.Warnings() {
+	err = doc.Decode(&cfg)
+	for _, w := range doc.Warnings() { // also beside errors: a key misspelt may be the cause of one
 		l.warn(w.Error())
+	}
+	if err != nil {
+		return nil, l.warnings, withFile(flags.File, err)
 	}
 	l.applyFlags(flags)
 	l.fillFromHost(ctx, host)
