@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -412,6 +413,33 @@ func TestDiskFull(t *testing.T) {
 	}
 	if !diskFull(fmt.Errorf("write: %w", syscall.ENOSPC)) || diskFull(errors.New("other")) {
 		t.Error("the system's error for a full disk is not known")
+	}
+}
+
+// TestDecoderThatPanics: the flight is a goroutine of its own, so what panics
+// in it on a hostile archive would take the node along, and again at each
+// start.
+func TestDecoderThatPanics(t *testing.T) {
+	body := imageArchive(t, "img", 1)
+	s := newServer(t, false, map[string][]byte{file: body})
+	c := newCache(t, Options{Limits: quick()})
+	looks := 0
+	c.room = func(string) (int64, error) {
+		if looks++; looks > 1 { // the first is before the download
+			panic("index out of range")
+		}
+		return 1 << 40, nil
+	}
+	image := Image{URL: s.URL + file, Sum: sha(body)}
+	if _, err := c.Get(deadline(t), image); !errors.Is(err, errArchive) || !strings.Contains(err.Error(), "index out of range") {
+		t.Errorf("error is %v, want a bad archive and what broke", err)
+	}
+	if left, err := os.ReadDir(c.work("", "")); err != nil || len(left) != 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+	c.room = func(string) (int64, error) { return 1 << 40, nil }
+	if _, err := c.Get(deadline(t), image); err != nil {
+		t.Errorf("the next time: %v", err)
 	}
 }
 

@@ -38,8 +38,14 @@ type layer struct {
 	links   map[string]bool  // that it made
 }
 
-// unpack lays out the archive with the options and the room of l.
-func unpack(ctx context.Context, archive *os.File, into string, l *layer) error {
+// unpack lays out the archive with the options and the room of l. Decoders are
+// made by others and archives by anybody: one that panics is a bad archive.
+func unpack(ctx context.Context, archive *os.File, into string, l *layer) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = bad("it can not be unpacked: %v", p)
+		}
+	}()
 	return l.run(ctx, into, func() error { return each(ctx, archive, l.put) })
 }
 
