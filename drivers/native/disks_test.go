@@ -119,11 +119,7 @@ func finish(t *testing.T, d *driver, req drivers.Request, identifier string) str
 }
 
 func TestReusedDisk(t *testing.T) {
-	cfg := process
-	if os.Getuid() == 0 {
-		cfg = "" // the second environment has another user
-	}
-	s := newSite(t, cfg)
+	s := newSite(t, strongest()) // the second environment has another user
 	d := s.start(t)
 	def := withDisks("cat {{ .Disks.cache }}/f; mkdir -p {{ .Disks.cache }}/sub && echo mine >> {{ .Disks.cache }}/f",
 		map[string]model.Disk{"cache": {Type: "dir", Reuse: true}})
@@ -155,11 +151,7 @@ func TestReusedDisk(t *testing.T) {
 // TestImageOnLitteredDisk: an earlier environment left links on a reused disk
 // where the image of the next one has folders.
 func TestImageOnLitteredDisk(t *testing.T) {
-	cfg := process
-	if os.Getuid() == 0 {
-		cfg = ""
-	}
-	s := newSite(t, cfg)
+	s := newSite(t, strongest()) // the second environment has another user
 	d := s.start(t)
 	image := filepath.Join(s.dir, "images", "tools-1", "tools_1") // as an admin puts it there
 	write(t, filepath.Join(image, "d", "f"), "of the image", 0o644)

@@ -93,7 +93,7 @@ func TestKilledKeeper(t *testing.T) {
 	for name, cfg := range map[string]string{"process": process, "user": ""} {
 		t.Run(name, func(t *testing.T) {
 			if cfg == "" {
-				needs.Root(t, "to make users")
+				needsUsers(t)
 			}
 			s := newSite(t, cfg)
 			d := s.start(t)
@@ -169,7 +169,7 @@ func TestAdopted(t *testing.T) {
 
 // TestGroupsOfTheUser: the first is the primary one.
 func TestGroupsOfTheUser(t *testing.T) {
-	needs.Root(t, "to make users")
+	needsUsers(t)
 	d := newSite(t, "").start(t)
 	req, name := mustAllocate(t, d, definition(`{"entry":"id -gn; id -Gn; pwd","groups":["users","mail"]}`))
 	got := strings.Fields(finish(t, d, req, name))
