@@ -76,7 +76,7 @@ func (a *API) refuse(e *exchange, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, errBadCredentials):
 		e.fail(http.StatusBadRequest, "Bad Request") // contract 5
-	case errors.Is(err, errNoCredentials), errors.Is(err, auth.ErrUnauthorized):
+	case errors.Is(err, errNoCredentials):
 		e.unauthorized()
 	default:
 		a.answerError(e, r, authFailure(err))

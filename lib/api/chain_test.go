@@ -166,6 +166,27 @@ func TestAuthFailures(t *testing.T) {
 	}
 }
 
+// ghostAuth lets in a user that is gone by the time the handler looks.
+type ghostAuth struct{ failingAuth }
+
+// Check implements Authenticator.
+func (ghostAuth) Check(context.Context, string, string, string) (auth.Principal, error) {
+	return auth.Principal{Name: "ghost"}, nil
+}
+
+// TestUserRemovedMeanwhile gets the same 401 as everybody, with its header.
+func TestUserRemovedMeanwhile(t *testing.T) {
+	n := newNode(t)
+	h := n.handler(t, slog.New(slog.NewTextHandler(&n.log, nil)), ghostAuth{})
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/user/me/", nil)
+	r.SetBasicAuth("ghost", password)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != 401 || w.Header().Get("WWW-Authenticate") != challenge || w.Body.String() != "{\"message\":\"Unauthorized\"}\n" {
+		t.Errorf("got %d %q %s", w.Code, w.Header().Get("WWW-Authenticate"), w.Body)
+	}
+}
+
 // namedWriter is a writer that asks who was authenticated, as the access log's.
 type namedWriter struct {
 	*httptest.ResponseRecorder

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/auth"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
@@ -70,6 +71,10 @@ func (a *API) answerError(w http.ResponseWriter, r *http.Request, err error) {
 			e.Header().Set("Retry-After", retryHeader(f.retryAfter))
 		}
 		e.fail(f.status, f.message)
+		return
+	}
+	if errors.Is(err, auth.ErrUnauthorized) {
+		e.unauthorized()
 		return
 	}
 	log := a.log.With(keyRequestID, e.id, "method", r.Method, "path", r.URL.Path, "error", err)

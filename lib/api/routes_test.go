@@ -76,7 +76,7 @@ func TestRoutes(t *testing.T) {
 		{"bob", "GET", "application/{absent}", "", 404, "Unable to find the Application: {absent}"},
 		{"alice", "POST", "application/", "", 400, `{"message":"Unable to create application: label_UID can't be empty"}`},
 		{"alice", "POST", "application/", `{"label_UID":"{absent}"}`, 400, "there is no label {absent}"},
-		{"alice", "POST", "application/", `{"label_UID":"x"}`, 400, `{"error":"Wrong request body: invalid UUID length: 1"}`},
+		{"alice", "POST", "application/", `{"label_UID":"x"}`, 400, `{"error":"Wrong request body: label_UID: invalid UUID length: 1"}`},
 		{"alice", "POST", "application/", `{"label_UID":5}`, 400, `{"error":"Wrong request body: `},
 		{"alice", "POST", "application/", `{`, 400, `{"error":"Wrong request body: is not valid JSON at byte 1`},
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/auth"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
@@ -33,7 +34,7 @@ func (h *handlers) UserList(ctx context.Context, r apiv1.UserListRequestObject) 
 func (h *handlers) UserMeGet(ctx context.Context, _ apiv1.UserMeGetRequestObject) (apiv1.UserMeGetResponseObject, error) {
 	u, ok := h.Store.UserByName(callerOf(ctx).Name)
 	if !ok { // removed since the credentials were checked
-		return nil, &failure{status: http.StatusUnauthorized, message: "Unauthorized"}
+		return nil, auth.ErrUnauthorized
 	}
 	return apiv1.UserMeGet200JSONResponse(toUser(u)), nil
 }
