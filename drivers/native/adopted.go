@@ -28,9 +28,12 @@ func (d *driver) adopted(ctx context.Context, ref drivers.Ref) (account.User, bo
 }
 
 func (d *driver) inspectAdopted(ctx context.Context, ref drivers.Ref) (drivers.Report, error) {
-	_, found, err := d.adopted(ctx, ref)
+	u, found, err := d.adopted(ctx, ref)
 	if err != nil || !found {
 		return drivers.Report{Presence: drivers.Absent}, err
+	}
+	if u.Ours { // an orphan: old versions left no mark
+		return drivers.Report{Presence: drivers.Partial}, nil
 	}
 	return drivers.Report{Presence: drivers.Running, Environment: environment(ref.Identifier, ref.Definition)}, nil
 }

@@ -61,7 +61,8 @@ func (d *driver) List(ctx context.Context) ([]drivers.Ref, error) {
 	for i, c := range claims {
 		refs[i] = drivers.Ref{Token: c.Token, Identifier: c.Identifier, ApplicationUID: c.Application}
 	}
-	return refs, nil
+	orphans, err := d.orphans(ctx)
+	return append(refs, orphans...), err
 }
 
 var _ drivers.Watcher = (*driver)(nil)

@@ -40,6 +40,7 @@ type identity struct {
 
 // accounts makes and removes the users of environments.
 type accounts interface {
+	List(ctx context.Context) ([]string, error)
 	Lookup(ctx context.Context, name string) (account.User, bool, error)
 	Ensure(ctx context.Context, name, home string, groups []string) (account.User, error)
 	KillAll(ctx context.Context, name string) error

@@ -46,13 +46,14 @@ func TestBehindSudo(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	node := exec.CommandContext(ctx, binary, "-test.v", "-test.timeout=4m", "-test.run",
-		"^(TestConformanceOfUsers|TestKilledKeeper|TestGroupsOfTheUser|TestReusedDisk|TestImageOnLitteredDisk|TestStoppingIsFinal)$")
+		"^(TestConformanceOfUsers|TestKilledKeeper|TestGroupsOfTheUser|TestReusedDisk|TestImageOnLitteredDisk|TestStoppingIsFinal|TestUserThatComesLate)$")
 	node.Env = []string{nodeVariable + "=1", "PATH=" + os.Getenv("PATH"), "TMPDIR=" + s.dir, "HOME=/nonexistent"}
 	node.Dir = "/"
 	node.SysProcAttr = &syscall.SysProcAttr{Credential: who}
 	node.WaitDelay = time.Second
 	output, err := node.CombinedOutput()
-	for _, name := range []string{"TestConformanceOfUsers", "TestKilledKeeper/user", "TestGroupsOfTheUser", "TestReusedDisk", "TestImageOnLitteredDisk"} {
+	for _, name := range []string{"TestConformanceOfUsers", "TestKilledKeeper/user", "TestGroupsOfTheUser", "TestReusedDisk", "TestImageOnLitteredDisk",
+		"TestUserThatComesLate"} {
 		if !bytes.Contains(output, []byte("--- PASS: "+name+" (")) {
 			t.Errorf("%s did not pass", name)
 		}
