@@ -163,6 +163,9 @@ func TestBadStarts(t *testing.T) {
 			if got.Code != 1 || !strings.Contains(all, "Error: ") || !strings.Contains(all, "Usage:") {
 				t.Errorf("exit code %d, output:\n%s\nwant code 1, `Error: ` and usage", got.Code, all)
 			}
+			if strings.Contains(all, "Admin user pass") { // which the next start would not tell again
+				t.Errorf("a start that failed has made the admin:\n%s", all)
+			}
 			_, message, _ := strings.Cut(all, "Error: ")
 			if message, _, _ = strings.Cut(message, "\n"); !strings.Contains(message, tt.want) {
 				t.Errorf("the error is %q, want one that names %q", message, tt.want)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -65,11 +66,19 @@ func metadataNetworks(r *drivers.Registry) func() []netip.Prefix {
 }
 
 // metadataURL is where an environment that shares this host's network asks for
-// its metadata. Listeners on all addresses are reached by loopback.
-func metadataURL(bound net.Addr) func(token string) string {
+// its metadata. Listeners on all addresses are reached by loopback; where no
+// certificate can name the address, by the one that others know the node by.
+func metadataURL(bound net.Addr, nodeAddress string, named func(netip.Addr) bool, log *slog.Logger) func(token string) string {
 	host, port, _ := net.SplitHostPort(bound.String()) // of a bound TCP listener: well-formed
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
+	ip, err := netip.ParseAddr(host)
+	if err == nil && ip.IsUnspecified() {
+		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		host = ip.String()
+	}
+	if outside, _, splitErr := net.SplitHostPort(nodeAddress); err == nil && splitErr == nil && !named(ip) {
+		host = outside
+		log.Warn("environments read their metadata by the address of the node: its certificate does not name "+
+			"the one it listens on, and there is no CA key to sign another", "address", ip, "node_address", nodeAddress)
 	}
 	base := "https://" + net.JoinHostPort(host, port)
 	return func(token string) string { return base + meta.TokenPath(token) }

@@ -66,6 +66,16 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		a.cleanups.add("meta listener", metaServer.close)
 	}
 
+	// The drivers, as far as the config tells: what is wrong there is told before a database is made, and the password of
+	// its admin printed, which nobody gets to see again.
+	registry, err := drivers.NewRegistry(drivers.Options{
+		Factories: opts.Drivers, Entries: entries(cfg), Directory: cfg.Directory,
+		NodeUID: identity.UID, Logger: log,
+	})
+	if err != nil {
+		return fmt.Errorf("check drivers: %w", err)
+	}
+
 	// The database, and who we are in it.
 	folder, err := store.Locate(ctx, store.LocateOptions{
 		Directory: cfg.Directory, NodeAddress: cfg.NodeAddress,
@@ -91,14 +101,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return err
 	}
 
-	// The drivers.
-	registry, err := drivers.NewRegistry(drivers.Options{
-		Factories: opts.Drivers, Entries: entries(cfg), Directory: cfg.Directory,
-		NodeUID: node.UID, Logger: log,
-	})
-	if err != nil {
-		return fmt.Errorf("check drivers: %w", err)
-	}
+	// The driver instances, looked for now that what they made is known.
 	a.cleanups.add("driver instances", func(context.Context) error { return registry.Close() }) //nolint:contextcheck // it has a bound of its own
 	registry.Start(ctx)
 	a.addPart("drivers", registry.Run)
@@ -107,7 +110,8 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	ledger := capacity.NewLedger()
 	life := lifecycle.New(lifecycle.Options{
 		Node: node.UID, Store: db, Ledger: ledger,
-		Driver: driverOf(registry), Instances: instances(registry), MetadataURL: metadataURL(metaServer.listener.Addr()),
+		Driver: driverOf(registry), Instances: instances(registry),
+		MetadataURL:     metadataURL(metaServer.listener.Addr(), cfg.NodeAddress, identity.Answers, log),
 		DefaultLifetime: cfg.DefaultResourceLifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
 		Boot: lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
 	})

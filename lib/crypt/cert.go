@@ -103,6 +103,18 @@ func (a authority) issueNode(name, address string, key crypto.Signer, now time.T
 	return sign(template, a.cert, key, a.key)
 }
 
+// issueAddress signs a certificate like the node's own one that names an IP
+// address as well.
+func (a authority) issueAddress(node *x509.Certificate, ip netip.Addr, key crypto.Signer) (*x509.Certificate, error) {
+	template := &x509.Certificate{
+		SerialNumber: serial(), Subject: node.Subject, NotBefore: node.NotBefore, NotAfter: node.NotAfter,
+		BasicConstraintsValid: true, KeyUsage: node.KeyUsage, ExtKeyUsage: node.ExtKeyUsage,
+		DNSNames: slices.Clone(node.DNSNames), IPAddresses: slices.Clone(node.IPAddresses),
+	}
+	addName(template, ip.String())
+	return sign(template, a.cert, key, a.key)
+}
+
 func (a authority) canSign(now time.Time) error {
 	switch {
 	case a.key == nil:

@@ -54,6 +54,8 @@ type Identity struct {
 	Certificate tls.Certificate // the node's, then the chain to the CA
 	CA          *x509.Certificate
 	NotAfter    time.Time // when Certificate expires
+
+	addressed *addressed
 }
 
 // LoadOrCreate returns the node's identity from its files. What is missing is
@@ -76,21 +78,22 @@ func LoadOrCreate(o Options) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load node identity: %w", err)
 	}
-	return newIdentity(key, chain, ca.cert)
+	return newIdentity(key, chain, ca, now)
 }
 
-func newIdentity(key crypto.Signer, chain []*x509.Certificate, ca *x509.Certificate) (*Identity, error) {
+func newIdentity(key crypto.Signer, chain []*x509.Certificate, ca authority, now time.Time) (*Identity, error) {
 	public, err := publicDER(key)
 	if err != nil {
 		return nil, err
 	}
 	id := &Identity{
-		UID: NodeUID(public), PublicKey: public, CA: ca, NotAfter: chain[0].NotAfter,
+		UID: NodeUID(public), PublicKey: public, CA: ca.cert, NotAfter: chain[0].NotAfter,
 		Certificate: tls.Certificate{PrivateKey: key, Leaf: chain[0]},
 	}
 	for _, cert := range chain {
 		id.Certificate.Certificate = append(id.Certificate.Certificate, cert.Raw)
 	}
+	id.addressed = newAddressed(id.Certificate, ca, key, now)
 	return id, nil
 }
 
@@ -105,10 +108,10 @@ func (id *Identity) CAPool() *x509.CertPool {
 // certificate is asked for, never demanded or checked (contract 3).
 func (id *Identity) ServerTLS() *tls.Config {
 	return &tls.Config{
-		Certificates: []tls.Certificate{id.Certificate},
-		ClientAuth:   tls.RequestClientCert,
-		MinVersion:   tls.VersionTLS12,
-		NextProtos:   []string{"h2", "http/1.1"},
+		GetCertificate: id.addressed.forClient,
+		ClientAuth:     tls.RequestClientCert,
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
 	}
 }
 

@@ -12,14 +12,15 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
 // TestLife is the whole of it: a process runs, reads its own metadata and no
-// other's, and is gone.
+// other's, and is gone. The node's certificate names no loopback address.
 func TestLife(t *testing.T) {
 	t.Parallel()
-	s := start(t, fish.Options{})
+	s := start(t, fish.Options{Config: "node_address: ci-1.example.com:8001\n"})
 	a, b := s.run("a", reader, "ready"), s.run("b", reader, "ready")
 	for name, want := range map[string]string{
 		"HELLO": "hello a", "PRELOAD": "", "APP": a.app, "PWD": filepath.Join(a.folder, "home"), "GREETING": "'hello a'",
@@ -65,7 +66,7 @@ func status(t *testing.T, s site, url string) int {
 
 // TestUsersAreApart: what one environment has, another can not read.
 func TestUsersAreApart(t *testing.T) {
-	needsRoot(t)
+	needs.Root(t, "to make users")
 	t.Parallel()
 	s := start(t, fish.Options{})
 	a, b := s.run("a", reader, "ready"), s.run("b", reader, "ready")

@@ -4,6 +4,7 @@ package native
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -35,28 +36,20 @@ func isolation() string {
 	return "process"
 }
 
-// needsRoot skips where users can not be made, except where nothing may skip.
-func needsRoot(t testing.TB) {
-	t.Helper()
-	if os.Getuid() == 0 {
-		return
-	}
-	if os.Getenv("AQUARIUM_TEST_ALL") != "" {
-		t.Fatal("needs root to make users")
-	}
-	t.Skip("needs root to make users; ./build.sh test all runs it")
-}
-
 // freeAddress is one that was free a moment ago: an environment must find the
-// API there again after a restart.
+// API there again after a restart. It is outside of the range that systems take
+// ports from for outgoing connections and for port 0, which others do all the time.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 16_000+rand.IntN(16_000)))
+		if err == nil {
+			defer func() { _ = l.Close() }()
+			return l.Addr().String()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func start(t testing.TB, o fish.Options) site {
