@@ -79,6 +79,7 @@ type Options struct {
 type Election struct {
 	opts Options
 	wake chan struct{}
+	told told // Run's goroutine's
 
 	mu    sync.Mutex
 	queue queue // guarded by mu; changed by Run's goroutine and those that it waits for
@@ -86,7 +87,7 @@ type Election struct {
 
 // New returns an election that does nothing until Run.
 func New(opts Options) *Election {
-	return &Election{opts: opts, wake: make(chan struct{}, 1), queue: newQueue()}
+	return &Election{opts: opts, wake: make(chan struct{}, 1), queue: newQueue(), told: told{}}
 }
 
 // Wake makes the loop look again at once: a driver came back, maintenance
@@ -266,9 +267,9 @@ func (e *Election) sortLabels(due []Line) (sorted map[model.UID]Candidates, orph
 			continue
 		}
 		sorted[uid] = Sort(label, host)
-		for _, r := range sorted[uid].Refusals {
-			e.opts.Logger.Debug("definition can not run here",
-				"label_uid", uid, "definition", r.Definition, "reason", r.Reason)
+		if reasons, news := e.told.news(uid, sorted[uid]); news {
+			e.opts.Logger.Info("applications wait for a label that can not run here", "label", label.Name,
+				"version", label.Version, "label_uid", uid, "reason", reasons)
 		}
 	}
 	return sorted, orphans

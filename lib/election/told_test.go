@@ -1,0 +1,43 @@
+package election
+
+import (
+	"testing"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+func TestTold(t *testing.T) {
+	absent := Candidates{Refusals: []Refusal{{0, "no driver"}, {1, "no ram"}}}
+	other := Candidates{Refusals: []Refusal{{0, "no driver"}, {1, "maintenance"}}}
+	fits := Candidates{Options: []Option{{}}, Refusals: absent.Refusals}
+	log := told{}
+	for i, step := range []struct {
+		label byte
+		now   Candidates
+		want  string
+	}{
+		{1, absent, "definition 0: no driver; definition 1: no ram"},
+		{1, absent, ""},
+		{2, absent, "definition 0: no driver; definition 1: no ram"},
+		{1, other, "definition 0: no driver; definition 1: maintenance"},
+		{1, fits, ""},
+		{1, other, "definition 0: no driver; definition 1: maintenance"},
+		{2, absent, ""},
+	} {
+		got, ok := log.news(node(step.label), step.now)
+		if got != step.want || ok != (step.want != "") {
+			t.Errorf("step %d: news() = %q, %v, want %q", i, got, ok, step.want)
+		}
+	}
+}
+
+func TestToldIsBounded(t *testing.T) {
+	log, uids := told{}, model.NewUIDSource(node(1))
+	for range 3 * mostTold {
+		log.news(uids.New(time.Now()), Candidates{Refusals: []Refusal{{0, "no"}}})
+	}
+	if len(log) > mostTold {
+		t.Errorf("%d labels are remembered, want at most %d", len(log), mostTold)
+	}
+}
