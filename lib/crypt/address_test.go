@@ -18,7 +18,7 @@ func handshake(t *testing.T, id *Identity, listen, serverName string) (state tls
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() //nolint:errcheck // the test is over
+	defer listener.Close()
 	go func() {
 		if conn, err := listener.Accept(); err == nil {
 			_ = conn.(*tls.Conn).HandshakeContext(t.Context()) // the client tells
@@ -29,7 +29,7 @@ func handshake(t *testing.T, id *Identity, listen, serverName string) (state tls
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer raw.Close() //nolint:errcheck // the test is over
+	defer raw.Close()
 	client := tls.Client(raw, &tls.Config{RootCAs: id.CAPool(), ServerName: serverName, MinVersion: tls.VersionTLS12})
 	err = client.HandshakeContext(t.Context())
 	return client.ConnectionState(), err
