@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/cli"
 	"github.com/aquarium-fish/aquarium-fish/lib/config"
 )
 
@@ -58,6 +59,7 @@ func newRootCommand(stdout, stderr io.Writer) *cobra.Command {
 			return err
 		},
 	})
+	cli.Add(root, clientOptions(stdout, stderr))
 	return root
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/keeper"
 	"github.com/aquarium-fish/aquarium-fish/lib/app"
+	"github.com/aquarium-fish/aquarium-fish/lib/cli"
 	"github.com/aquarium-fish/aquarium-fish/lib/config"
 	"github.com/aquarium-fish/aquarium-fish/lib/logging"
 )
@@ -39,6 +40,9 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	cmd, err := root.ExecuteC()
 	if err == nil {
 		return 0
+	}
+	if code, ours := cli.Report(stderr, cmd, err); ours {
+		return code
 	}
 	text := fmt.Sprintf("Error: %v\n", err)
 	if failed := (runError{}); !errors.As(err, &failed) {
