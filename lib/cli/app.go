@@ -13,7 +13,14 @@ import (
 // appCommand is the noun of Applications.
 func appCommand(s *shell) *cobra.Command {
 	c := s.noun("app", "Ask for environments, watch them, give them back",
+		appRun(s),
+		appList(s),
+		appGet(s),
 		appState(s),
+		appResource(s),
+		appAccess(s),
+		appWatch(s),
+		appDeallocate(s),
 	)
 	c.Aliases = []string{"application", "apps"}
 	return c
@@ -23,6 +30,7 @@ func appCommand(s *shell) *cobra.Command {
 func appState(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "state UID", Short: "Show the current state of an application", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: s.completeApps,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			uid, err := parseUID("an application", args[0])
 			if err != nil {

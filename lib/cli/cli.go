@@ -46,6 +46,17 @@ func Add(root *cobra.Command, options Options) {
 func nouns(s *shell) []*cobra.Command {
 	return []*cobra.Command{
 		appCommand(s),
+		labelCommand(s),
+		taskCommand(s),
+		resourceCommand(s),
+		userCommand(s),
+		nodeCommand(s),
+		voteCommand(s),
+		locationCommand(s),
+		mappingCommand(s),
+		contextCommand(s),
+		loginCommand(s),
+		logoutCommand(s),
 	}
 }
 
