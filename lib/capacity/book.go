@@ -56,14 +56,25 @@ func (c Claim) Scope() string {
 	return ""
 }
 
+// What a Shortage is of, apart from "exclusive use of NAME".
+const (
+	ShortCPU    = "cpu" // in cores
+	ShortRAM    = "ram" // in GB
+	ShortDriver = "capacity of the driver"
+)
+
 // Shortage says what is lacking for one more environment.
 type Shortage struct {
-	What       string // "cpu", "ram", "exclusive use of NAME", "capacity of the driver"
+	What       string
 	Need, Free uint
+	Limit      uint // of all that there is; 0 where there is no such sum
 }
 
 // Error implements error in words for the user.
 func (s Shortage) Error() string {
+	if s.Limit > 0 {
+		return fmt.Sprintf("%s short: needs %d, free %d of %d", s.What, s.Need, s.Free, s.Limit)
+	}
 	return fmt.Sprintf("%s short: needs %d, free %d", s.What, s.Need, s.Free)
 }
 
@@ -112,7 +123,7 @@ func (b *book) fits(c Claim, limits drivers.Limits, driverFree int) error {
 		}
 	}
 	if free := driverFree - b.pending[c.Instance]; free < 1 {
-		return Shortage{What: "capacity of the driver", Need: 1}
+		return Shortage{What: ShortDriver, Need: 1}
 	}
 	return nil
 }
@@ -126,11 +137,11 @@ func enough(c Claim, limits drivers.Limits, u usage) error {
 	shared := u.multitenancy && c.Multitenancy
 	cpu := withOverbook(limits.CPU, limits.CPUOverbook, shared && u.cpuOverbook && c.CPUOverbook)
 	if free, ok := left(cpu, u.cpu); ok && c.CPU > free {
-		return Shortage{What: "cpu", Need: c.CPU, Free: free}
+		return Shortage{What: ShortCPU, Need: c.CPU, Free: free, Limit: cpu}
 	}
 	ram := withOverbook(limits.RAM, limits.RAMOverbook, shared && u.ramOverbook && c.RAMOverbook)
 	if free, ok := left(ram, u.ram); ok && c.RAM > free {
-		return Shortage{What: "ram", Need: c.RAM, Free: free}
+		return Shortage{What: ShortRAM, Need: c.RAM, Free: free, Limit: ram}
 	}
 	return nil
 }

@@ -158,3 +158,33 @@ func TestHolds(t *testing.T) {
 		t.Errorf("Fits() = %v on the empty ledger", err)
 	}
 }
+
+func TestInUse(t *testing.T) {
+	l := NewLedger()
+	now := time.Unix(1000, 0)
+	l.Restore(model.UID{1}, 1, Claim{Instance: "a", CPU: 2, RAM: 3}, true)
+	l.Restore(model.UID{2}, 1, Claim{Instance: "b", CPU: 9}, true)
+	if err := l.Hold(model.UID{3}, Claim{Instance: "a", CPU: 1, RAM: 1}, drivers.Limits{}, 1, now, now.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := l.InUse("a"), (Usage{Environments: 2, CPU: 3, RAM: 4}); got != want {
+		t.Errorf("InUse(a) = %+v, want %+v", got, want)
+	}
+	if got := l.InUse("c"); got != (Usage{}) {
+		t.Errorf("InUse() of what gave out nothing = %+v", got)
+	}
+}
+
+func TestShortageText(t *testing.T) {
+	for _, tt := range []struct {
+		short Shortage
+		want  string
+	}{
+		{Shortage{What: ShortCPU, Need: 5, Free: 1, Limit: 4}, "cpu short: needs 5, free 1 of 4"},
+		{Shortage{What: ShortDriver, Need: 1}, "capacity of the driver short: needs 1, free 0"},
+	} {
+		if got := tt.short.Error(); got != tt.want {
+			t.Errorf("Error() = %q, want %q", got, tt.want)
+		}
+	}
+}

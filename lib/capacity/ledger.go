@@ -130,6 +130,29 @@ func (l *Ledger) Fits(c Claim, limits drivers.Limits, driverFree int) error {
 	return l.book.fits(c, limits, driverFree)
 }
 
+// Usage is what one instance has given out.
+type Usage struct {
+	Environments int
+	CPU          uint // cores
+	RAM          uint // GB
+}
+
+// InUse is what is promised or in use of an instance: holds, reservations and
+// environments that are being released.
+func (l *Ledger) InUse(instance string) Usage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var u Usage
+	for _, c := range l.book.claims {
+		if c.Instance == instance {
+			u.Environments++
+			u.CPU += c.CPU
+			u.RAM += c.RAM
+		}
+	}
+	return u
+}
+
 // expire drops the holds whose time is over. Caller holds mu.
 func (l *Ledger) expire(now time.Time) {
 	for app, until := range l.holds {
