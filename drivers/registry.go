@@ -72,6 +72,8 @@ type instance struct {
 	since     time.Time
 	attempted bool
 	retries   int
+	lastError string        // of the last failed attempt
+	nextRetry time.Time     // zero unless retry waits for it
 	flight    chan struct{} // of the attempt in flight: closed when it ends
 }
 
@@ -153,13 +155,23 @@ func (r *Registry) each(do func(*instance)) {
 
 func (r *Registry) retry(ctx context.Context, inst *instance) {
 	for pause := r.opts.RetryMin; !r.settled(inst); pause = min(2*pause, r.opts.RetryMax) {
+		r.schedule(inst, time.Now().Add(pause))
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
+			r.schedule(inst, time.Time{})
 			r.try(ctx, inst)
 		}
 	}
+}
+
+// schedule notes when the next attempt begins; the zero time says that none is
+// due.
+func (r *Registry) schedule(inst *instance, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	inst.nextRetry = at
 }
 
 // settled reports whether there is nothing more to try.
@@ -243,7 +255,7 @@ func (r *Registry) landed(inst *instance, driver Driver, err error) {
 	inst.flight = nil
 	late := r.closed
 	if err == nil && !late {
-		inst.driver, inst.reason, inst.since = driver, "", time.Now()
+		inst.driver, inst.reason, inst.since, inst.nextRetry = driver, "", time.Now(), time.Time{}
 		r.notify()
 	}
 	r.mu.Unlock()
@@ -271,6 +283,7 @@ func (r *Registry) failed(inst *instance, err error) {
 	if !known {
 		inst.reason, inst.since = reason, time.Now()
 	}
+	inst.lastError = reason
 	first := inst.retries == 0
 	r.mu.Unlock()
 

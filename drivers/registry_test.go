@@ -194,12 +194,40 @@ func TestRetryBacksOff(t *testing.T) {
 		if diff := cmp.Diff(want, at); diff != "" {
 			t.Errorf("attempts (-want +got):\n%s", diff)
 		}
-		wantStatus := []InstanceStatus{{Name: "docker", Ready: true, Since: start.Add(1215 * time.Second), Retries: 9}}
+		wantStatus := []InstanceStatus{{Name: "docker", Driver: "docker", State: InstanceReady, Ready: true,
+			Since: start.Add(1215 * time.Second), Retries: 9, LastError: "engine is not running"}}
 		if diff := cmp.Diff(wantStatus, r.Status()); diff != "" {
 			t.Errorf("Status() (-want +got):\n%s", diff)
 		}
 		if n := strings.Count(r.log.String(), "level=WARN"); n != 1 {
 			t.Errorf("%d warnings for one unchanged reason, want 1: %s", n, r.log)
+		}
+	})
+}
+
+// TestStatusOfAFailedInstance looks before the first attempt, after it failed,
+// and while it waits for the next.
+func TestStatusOfAFailedInstance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		r := newTestRegistry(t, Options{
+			Entries: []Entry{{Name: "docker/dev"}}, Factories: []Factory{{"docker", failing(99)}},
+		})
+		want := InstanceStatus{Name: "docker/dev", Driver: "docker", State: InstanceStarting, Reason: "is not started yet", Since: start}
+		if diff := cmp.Diff([]InstanceStatus{want}, r.Status()); diff != "" {
+			t.Errorf("Status() before the start (-want +got):\n%s", diff)
+		}
+		r.Start(t.Context())
+		r.run(t)
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		want.State, want.Reason, want.LastError = InstanceFailed, "engine is not running", "engine is not running"
+		want.Retries, want.NextRetry = 1, start.Add(15*time.Second)
+		if diff := cmp.Diff([]InstanceStatus{want}, r.Status()); diff != "" {
+			t.Errorf("Status() after two attempts (-want +got):\n%s", diff)
+		}
+		if !r.Configured("docker/dev") || r.Configured("docker") {
+			t.Errorf("Configured() = %v, %v, want true, false", r.Configured("docker/dev"), r.Configured("docker"))
 		}
 	})
 }

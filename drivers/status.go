@@ -8,16 +8,36 @@ import (
 	"time"
 )
 
+// InstanceState is where an instance is on its way to serve.
+type InstanceState string
+
+// The states of an instance.
+const (
+	// InstanceStarting: its first attempt has no answer yet.
+	InstanceStarting InstanceState = "starting"
+	// InstanceReady: it serves.
+	InstanceReady InstanceState = "ready"
+	// InstanceFailed: its last attempt failed, and there will be another.
+	InstanceFailed InstanceState = "failed"
+)
+
 // InstanceStatus is what there is to say about one instance.
 type InstanceStatus struct {
-	Name  string // full name
-	Ready bool
+	Name   string // full name
+	Driver string // the name of its factory
+	State  InstanceState
+	Ready  bool
 	// Reason says why the instance is not ready; empty if it is.
 	Reason string
 	// Since is the time of day from which Ready and Reason are as they are.
 	Since time.Time
 	// Retries counts the attempts after the first.
 	Retries int
+	// LastError is what the last failed attempt failed with; it stays when the
+	// instance is ready later. Empty if none failed.
+	LastError string
+	// NextRetry is when the next attempt begins; zero if none is due.
+	NextRetry time.Time
 }
 
 // Get returns a ready instance by its full name.
@@ -50,14 +70,36 @@ func (r *Registry) Status() []InstanceStatus {
 	list := make([]InstanceStatus, 0, len(r.instances))
 	for _, inst := range r.instances {
 		list = append(list, InstanceStatus{
-			Name:    inst.config.Instance,
-			Ready:   inst.driver != nil,
-			Reason:  inst.reason,
-			Since:   inst.since,
-			Retries: inst.retries,
+			Name:      inst.config.Instance,
+			Driver:    inst.factory.Name,
+			State:     inst.state(),
+			Ready:     inst.driver != nil,
+			Reason:    inst.reason,
+			Since:     inst.since,
+			Retries:   inst.retries,
+			LastError: inst.lastError,
+			NextRetry: inst.nextRetry,
 		})
 	}
 	return list
+}
+
+// state is the instance's. mu is held.
+func (i *instance) state() InstanceState {
+	switch {
+	case i.driver != nil:
+		return InstanceReady
+	case i.lastError != "":
+		return InstanceFailed
+	}
+	return InstanceStarting
+}
+
+// Configured reports whether there is an instance of that full name, ready or
+// not.
+func (r *Registry) Configured(name string) bool {
+	_, ok := r.byName[name] // never changed after NewRegistry
+	return ok
 }
 
 // Subscribe returns a channel that receives after instances became ready; what
