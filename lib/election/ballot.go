@@ -21,10 +21,15 @@ type Option struct {
 	Free       int // what the driver itself would still take
 }
 
-// Refusal is why this node can not run one of a label's definitions.
+// Refusal is why this node can not run one of a label's definitions, apart
+// from the room for it.
 type Refusal struct {
 	Definition int
-	Reason     string
+	Cause      Cause
+	// Lasting says that it will stay so on this node until the label or the
+	// configuration is another.
+	Lasting bool
+	Reason  string
 }
 
 // Candidates are a label's definitions, sorted out for this node.
@@ -40,16 +45,19 @@ type Host struct {
 	Maintenance bool
 	// Driver returns a ready instance, or says why there is none.
 	Driver func(name string) (driver drivers.Driver, absent string)
+	// Configured says that there may be such an instance later.
+	Configured func(name string) bool
 }
 
 // Sort says which definitions of the label the host could run, apart from the
-// room for them, and why not the others (contract 13).
+// room for them, and the first reason why not the others (contract 13).
 func Sort(label model.Label, host Host) Candidates {
 	var c Candidates
 	for i, def := range label.Definitions {
-		option, refusal := consider(def, host)
-		if refusal != "" {
-			c.Refusals = append(c.Refusals, Refusal{Definition: i, Reason: refusal})
+		option, refusals := examine(def, host)
+		if len(refusals) > 0 {
+			refusals[0].Definition = i
+			c.Refusals = append(c.Refusals, refusals[0])
 			continue
 		}
 		option.Definition = i
@@ -58,31 +66,49 @@ func Sort(label model.Label, host Host) Candidates {
 	return c
 }
 
-func consider(def model.LabelDefinition, host Host) (Option, string) {
+// examine finds everything that speaks against a definition on the host, apart
+// from the room for it. There is an option only if nothing does.
+func examine(def model.LabelDefinition, host Host) (Option, []Refusal) {
+	var refusals []Refusal
+	refuse := func(cause Cause, lasting bool, format string, args ...any) {
+		refusals = append(refusals, Refusal{Cause: cause, Lasting: lasting, Reason: fmt.Sprintf(format, args...)})
+	}
 	if host.Maintenance {
-		return Option{}, "node is in maintenance"
+		refuse(CauseMaintenance, false, "node is in maintenance")
 	}
 	driver, absent := host.Driver(def.Driver)
-	if driver == nil {
-		return Option{}, absent
+	switch {
+	case driver != nil:
+	case host.Configured(def.Driver):
+		refuse(CauseDriverAbsent, false, "driver %s is not ready: %s", def.Driver, absent)
+	default:
+		refuse(CauseDriverUnknown, true, "driver %s %s", def.Driver, absent)
 	}
 	if pattern, unmatched := model.UnmatchedPattern(def.Resources.NodeFilter, host.Identifiers); unmatched {
-		return Option{}, fmt.Sprintf("node filter %q matches no identifier of the node", pattern)
+		refuse(CauseNodeFilter, true, "node filter %q matches no identifier of the node", pattern)
+	}
+	if driver == nil {
+		return Option{}, refusals
 	}
 	if err := driver.Validate(def); err != nil {
-		return Option{}, fmt.Sprintf("driver refuses the definition: %v", err)
+		refuse(CauseOptions, true, "driver refuses the definition: %v", err)
+		return Option{}, refusals // what it would claim is not known
 	}
-	free, err := driver.Capacity(def)
-	if err != nil {
-		return Option{}, fmt.Sprintf("driver does not know its capacity: %v", err)
+	option := Option{Claim: capacity.ClaimOf(def, driver), Limits: driver.Limits()}
+	if err := capacity.EverFits(option.Claim, option.Limits); err != nil {
+		refuse(CauseTooLarge, true, "does not fit on an empty node: %v", err)
 	}
-	return Option{Claim: capacity.ClaimOf(def, driver), Limits: driver.Limits(), Free: free}, ""
+	var err error
+	if option.Free, err = driver.Capacity(def); err != nil {
+		refuse(CauseCapacityUnknown, false, "driver does not know its capacity: %v", err)
+	}
+	return option, refusals
 }
 
 // Heads picks the applications that younger ones must stand back for: per
 // scope (the local instances of a node together, or one remote instance) the
-// oldest that waited longer than starvationAfter, could run there if the scope
-// were empty, and lacks nothing but room. An application heads one scope only:
+// oldest that waited longer than starvationAfter and lacks nothing but room
+// there: what would not fit on an empty node is no option to begin with. An application heads one scope only:
 // of those still free, the one with the highest hash of both, so that several
 // starving ones spread.
 func Heads(lines []Line, sorted map[model.UID]Candidates, starvationAfter time.Duration, now time.Time) map[string]model.UID {
@@ -113,7 +139,7 @@ func headScope(w *Waiting, options []Option, heads map[string]model.UID) (string
 	var scopes []string
 	for _, o := range options {
 		_, headed := heads[o.Claim.Scope()]
-		if !headed && o.Free > 0 && capacity.EverFits(o.Claim, o.Limits) == nil {
+		if !headed && o.Free > 0 {
 			scopes = append(scopes, o.Claim.Scope())
 		}
 	}
@@ -166,12 +192,27 @@ func Ballot(lines []Line, sorted map[model.UID]Candidates, heads map[string]mode
 
 func firstFit(w *Waiting, options []Option, heads map[string]model.UID, hold func(model.UID, Option) error) (int, bool) {
 	for _, o := range options {
-		if head, ok := heads[o.Claim.Scope()]; ok && head != w.Application.UID {
-			continue
-		}
-		if hold(w.Application.UID, o) == nil {
+		if attempt(w.Application.UID, o, heads, hold) == nil {
 			return o.Definition, true
 		}
 	}
 	return 0, false
 }
+
+// attempt tries to take the room of an option, and says what is in the way: a
+// Behind, or what hold answered.
+func attempt(app model.UID, o Option, heads map[string]model.UID, hold func(model.UID, Option) error) error {
+	if head, ok := heads[o.Claim.Scope()]; ok && head != app {
+		return Behind{Head: head}
+	}
+	return hold(app, o)
+}
+
+// Behind says that a starving application is served first.
+type Behind struct {
+	Head model.UID
+}
+
+// Error implements error. It does not name the application, which not
+// everybody may know.
+func (Behind) Error() string { return "an older application that waits for room is served first" }

@@ -60,6 +60,9 @@ type Options struct {
 	Ledger   *capacity.Ledger
 	// Driver returns a ready instance, or says why there is none.
 	Driver func(name string) (driver drivers.Driver, absent string)
+	// Configured reports whether there is, or may be later, an instance of
+	// that name.
+	Configured func(name string) bool
 	// Maintenance reports whether nothing new is taken.
 	Maintenance func() bool
 	// Active are the nodes whose votes count.
@@ -82,7 +85,8 @@ type Election struct {
 	told told // Run's goroutine's
 
 	mu    sync.Mutex
-	queue queue // guarded by mu; changed by Run's goroutine and those that it waits for
+	queue queue                // guarded by mu; changed by Run's goroutine and those that it waits for
+	heads map[string]model.UID // guarded by mu: those of the last pass; never changed, only replaced
 }
 
 // New returns an election that does nothing until Run.
@@ -231,10 +235,12 @@ func (e *Election) pass(ctx context.Context) (took time.Duration, more bool) {
 	var due []Line
 	e.edit(func(q *queue) { due = q.due(now) })
 	if len(due) == 0 || e.opts.Store.Writable() != nil {
+		e.publish(nil)
 		return 0, false
 	}
 	sorted, orphans := e.sortLabels(due)
 	heads := Heads(due, sorted, e.opts.StarvationAfter, now)
+	e.publish(heads)
 	hold := func(app model.UID, o Option) error {
 		return e.opts.Ledger.Hold(app, o.Claim, o.Limits, o.Free, now, now.Add(e.opts.StartBy))
 	}
@@ -253,9 +259,7 @@ func (e *Election) pass(ctx context.Context) (took time.Duration, more bool) {
 // applications whose label is gone. The arbiter knew the label when it
 // accepted the application, so one that it does not know now was deleted.
 func (e *Election) sortLabels(due []Line) (sorted map[model.UID]Candidates, orphans []model.Application) {
-	host := Host{
-		Identifiers: e.opts.Identifiers, Maintenance: e.opts.Maintenance(), Driver: e.opts.Driver,
-	}
+	host := e.host()
 	sorted = make(map[model.UID]Candidates, len(due))
 	for _, line := range due {
 		uid := line[0].Application.LabelUID

@@ -140,27 +140,41 @@ func def(driver string, filter ...string) model.LabelDefinition {
 	}
 }
 
-func TestSort(t *testing.T) {
-	host := Host{
+// hosted is a node with a driver for each outcome.
+func hosted() Host {
+	return Host{
 		Identifiers: []string{"OS:linux"},
 		Driver: func(name string) (drivers.Driver, string) {
 			switch name {
 			case "good":
-				return plain{free: 3}, ""
+				return plain{free: 3, limits: drivers.Limits{CPU: 4, RAM: 8}}, ""
+			case "full":
+				return plain{}, ""
 			case "picky":
-				return plain{refuses: errors.New("image is missing")}, ""
+				return plain{free: 3, refuses: errors.New("image is missing")}, ""
+			case "broken":
+				return nil, "no socket"
 			}
-			return nil, "no such driver"
+			return nil, "is not configured"
 		},
+		Configured: func(name string) bool { return name != "absent" },
 	}
+}
+
+func TestSort(t *testing.T) {
+	host := hosted()
+	large := def("good")
+	large.Resources.CPU = 5
 	label := model.Label{Definitions: []model.LabelDefinition{
-		def("absent"), def("good", "OS:mac*"), def("picky"), def("good", "OS:*"),
+		def("absent"), def("good", "OS:mac*"), def("picky"), def("good", "OS:*"), def("broken"), large,
 	}}
 	got := Sort(label, host)
 	want := []Refusal{
-		{0, "no such driver"},
-		{1, `node filter "OS:mac*" matches no identifier of the node`},
-		{2, "driver refuses the definition: image is missing"},
+		{0, CauseDriverUnknown, true, "driver absent is not configured"},
+		{1, CauseNodeFilter, true, `node filter "OS:mac*" matches no identifier of the node`},
+		{2, CauseOptions, true, "driver refuses the definition: image is missing"},
+		{4, CauseDriverAbsent, false, "driver broken is not ready: no socket"},
+		{5, CauseTooLarge, true, "does not fit on an empty node: cpu short: needs 5, free 4 of 4"},
 	}
 	if diff := cmp.Diff(want, got.Refusals); diff != "" {
 		t.Errorf("refusals (-want +got):\n%s", diff)
@@ -203,7 +217,7 @@ func option(definition int, instance string, cpu uint, limit uint) Option {
 func TestHeads(t *testing.T) {
 	sorted := map[model.UID]Candidates{
 		node(1): {Options: []Option{option(0, "a", 2, 4)}},
-		node(2): {Options: []Option{option(0, "a", 9, 4)}}, // never fits
+		node(2): {}, // can not run here
 		node(3): {Options: []Option{{Claim: capacity.Claim{Instance: "r", Remote: true, CPU: 1}, Limits: drivers.Limits{CPU: 1}, Free: 1}}},
 		node(4): {Options: []Option{{Claim: capacity.Claim{Instance: "a", CPU: 1}, Limits: drivers.Limits{CPU: 4}, Free: 0}}},
 	}

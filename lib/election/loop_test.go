@@ -44,6 +44,7 @@ func newShelved(labels int) *Election {
 	return New(Options{
 		Node: node(200), NodeName: "n", Store: s, Ledger: capacity.NewLedger(),
 		Driver:      func(string) (drivers.Driver, string) { return plain{}, "" },
+		Configured:  func(string) bool { return true },
 		Maintenance: func() bool { return false }, Active: func() []model.UID { return []model.UID{node(200)} },
 		StarvationAfter: 10 * time.Minute, StartBy: time.Minute, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})

@@ -8,8 +8,8 @@ import (
 )
 
 func TestTold(t *testing.T) {
-	absent := Candidates{Refusals: []Refusal{{0, "no driver"}, {1, "no ram"}}}
-	other := Candidates{Refusals: []Refusal{{0, "no driver"}, {1, "maintenance"}}}
+	absent := Candidates{Refusals: []Refusal{{Definition: 0, Reason: "no driver"}, {Definition: 1, Reason: "no ram"}}}
+	other := Candidates{Refusals: []Refusal{{Definition: 0, Reason: "no driver"}, {Definition: 1, Reason: "maintenance"}}}
 	fits := Candidates{Options: []Option{{}}, Refusals: absent.Refusals}
 	log := told{}
 	for i, step := range []struct {
@@ -35,7 +35,7 @@ func TestTold(t *testing.T) {
 func TestToldIsBounded(t *testing.T) {
 	log, uids := told{}, model.NewUIDSource(node(1))
 	for range 3 * mostTold {
-		log.news(uids.New(time.Now()), Candidates{Refusals: []Refusal{{0, "no"}}})
+		log.news(uids.New(time.Now()), Candidates{Refusals: []Refusal{{Definition: 0, Reason: "no"}}})
 	}
 	if len(log) > mostTold {
 		t.Errorf("%d labels are remembered, want at most %d", len(log), mostTold)

@@ -74,6 +74,7 @@ func (f *farm) start() {
 	f.ledger = capacity.NewLedger()
 	eo := election.Options{
 		Node: self, NodeName: "n1", Store: f.store, Ledger: f.ledger, Driver: f.driverOf,
+		Configured:  func(string) bool { return true },
 		Maintenance: func() bool { return false }, Active: func() []model.UID { return []model.UID{self} },
 		VoteTimeout: 3 * time.Second, StarvationAfter: 10 * time.Minute, StartBy: 30 * time.Second, Logger: log,
 	}

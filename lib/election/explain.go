@@ -1,0 +1,195 @@
+package election
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Cause names why a definition does not run here now. Clients see it: a value
+// never changes its meaning.
+type Cause string
+
+// The causes, in the order in which they are looked for.
+const (
+	// CauseMaintenance: the node takes nothing new.
+	CauseMaintenance Cause = "maintenance"
+	// CauseDriverAbsent: the driver instance is configured and not ready.
+	CauseDriverAbsent Cause = "driver_absent"
+	// CauseDriverUnknown: no such driver instance is configured.
+	CauseDriverUnknown Cause = "driver_unknown"
+	// CauseNodeFilter: a pattern of the filter matches no identifier.
+	CauseNodeFilter Cause = "node_filter"
+	// CauseOptions: the driver refuses the definition: its image, disks or
+	// other options.
+	CauseOptions Cause = "options"
+	// CauseTooLarge: it would not fit on an empty node.
+	CauseTooLarge Cause = "too_large"
+	// CauseCapacityUnknown: the driver can not say what it has left.
+	CauseCapacityUnknown Cause = "driver_capacity_unknown"
+	// CauseBehind: a starving application is served first.
+	CauseBehind Cause = "behind_older"
+	// CauseCPU and CauseRAM: too much is in use.
+	CauseCPU Cause = "cpu"
+	CauseRAM Cause = "ram"
+	// CauseExclusive: another environment uses what it needs alone, as a disk.
+	CauseExclusive Cause = "exclusive"
+	// CauseDriverCapacity: the driver itself has no place.
+	CauseDriverCapacity Cause = "driver_capacity"
+	// CauseDatabase: nothing is granted while nothing can be stored.
+	CauseDatabase Cause = "database"
+	// CauseHeldOff: grants were declined, or could not be written, and a pause
+	// is made.
+	CauseHeldOff Cause = "held_off"
+	// CauseFits: nothing is in the way, it is about to be granted.
+	CauseFits Cause = "fits"
+)
+
+// Obstacle is the first reason why a definition does not run here now; its
+// cause is CauseFits where there is none.
+type Obstacle struct {
+	Definition int // index in the label
+	Driver     string
+	Cause      Cause
+	Reason     string // in words for the user
+	// Shortage is what is lacking, for CauseCPU and CauseRAM.
+	Shortage capacity.Shortage
+	// Head is who is served first, for CauseBehind.
+	Head model.UID
+}
+
+// Standing is how an application that waits stands with one node.
+type Standing struct {
+	// Never says that none of the definitions could run on this node even if
+	// it were empty.
+	Never       bool
+	Definitions []Obstacle
+}
+
+// Situation is all that Explain looks at.
+type Situation struct {
+	Waiting Waiting
+	Label   model.Label
+	Host    Host
+	Heads   map[string]model.UID
+	// Fits returns nil if the option fits now, or what is lacking.
+	Fits func(app model.UID, o Option) error
+	// Unwritable is why nothing can be stored; nil if it can.
+	Unwritable error
+}
+
+// Explain says for each definition what keeps it from running at the time now.
+// It asks what Sort and Ballot ask and so can not say anything else than they
+// decide, only more of it.
+func Explain(s Situation, now time.Time) Standing {
+	st := Standing{Never: true}
+	for i, def := range s.Label.Definitions {
+		option, refusals := examine(def, s.Host)
+		o := Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}
+		if len(refusals) > 0 {
+			o = Obstacle{Cause: refusals[0].Cause, Reason: refusals[0].Reason}
+		} else if hindered, ok := s.hindrance(option, now); ok {
+			o = hindered
+		}
+		o.Definition, o.Driver = i, def.Driver
+		st.Definitions = append(st.Definitions, o)
+		st.Never = st.Never && anyLasting(refusals)
+	}
+	return st
+}
+
+func anyLasting(refusals []Refusal) bool {
+	for _, r := range refusals {
+		if r.Lasting {
+			return true
+		}
+	}
+	return false
+}
+
+// hindrance is what keeps an option from being taken now.
+func (s Situation) hindrance(o Option, now time.Time) (Obstacle, bool) {
+	if s.Unwritable != nil {
+		return Obstacle{Cause: CauseDatabase, Reason: fmt.Sprintf("the node grants nothing while it can not store anything: %v", s.Unwritable)}, true
+	}
+	err := attempt(s.Waiting.Application.UID, o, s.Heads, s.Fits)
+	if behind, ok := errors.AsType[Behind](err); ok {
+		return Obstacle{Cause: CauseBehind, Reason: err.Error(), Head: behind.Head}, true
+	}
+	if short, ok := errors.AsType[capacity.Shortage](err); ok {
+		return shortObstacle(short), true
+	}
+	if pause := s.Waiting.NotBefore.Sub(now); pause > 0 {
+		return Obstacle{Cause: CauseHeldOff, Reason: fmt.Sprintf("tried again in %v, after %d declined grants",
+			pause.Round(time.Millisecond), s.Waiting.Declined)}, true
+	}
+	return Obstacle{}, false
+}
+
+func shortObstacle(s capacity.Shortage) Obstacle {
+	o := Obstacle{Cause: CauseExclusive, Reason: s.Error()}
+	switch s.What {
+	case capacity.ShortCPU:
+		o.Cause, o.Shortage = CauseCPU, s
+	case capacity.ShortRAM:
+		o.Cause, o.Shortage = CauseRAM, s
+	case capacity.ShortDriver:
+		o.Cause, o.Reason = CauseDriverCapacity, "the driver has no place for one more"
+	default:
+		o.Reason = s.What + " is another environment's now"
+	}
+	return o
+}
+
+// host is this node as a vote sees it now.
+func (e *Election) host() Host {
+	return Host{
+		Identifiers: e.opts.Identifiers, Maintenance: e.opts.Maintenance(),
+		Driver: e.opts.Driver, Configured: e.opts.Configured,
+	}
+}
+
+// publish keeps the heads of a pass for Explain.
+func (e *Election) publish(heads map[string]model.UID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.heads = heads
+}
+
+// Explain says how an application of the label that waits stands with this
+// node now.
+func (e *Election) Explain(app model.Application, label model.Label) Standing {
+	now := time.Now()
+	s := Situation{
+		Waiting: Waiting{Application: app, Since: now}, Label: label, Host: e.host(), Unwritable: e.opts.Store.Writable(),
+		Fits: func(uid model.UID, o Option) error {
+			if e.opts.Ledger.Held(uid, now) {
+				return nil // its own yes: the grant is being written
+			}
+			return e.opts.Ledger.Fits(o.Claim, o.Limits, o.Free)
+		},
+	}
+	e.edit(func(q *queue) {
+		s.Heads = e.heads
+		if line, i, found := q.find(app); found {
+			s.Waiting = *line[i]
+		}
+	})
+	return Explain(s, now)
+}
+
+// Misfits says for each definition of a label what speaks against it on this
+// node, whether anything waits for it or not; maintenance, which passes, and
+// the room do not count.
+func (e *Election) Misfits(label model.Label) [][]Refusal {
+	host := e.host()
+	host.Maintenance = false
+	all := make([][]Refusal, len(label.Definitions))
+	for i, def := range label.Definitions {
+		_, all[i] = examine(def, host)
+	}
+	return all
+}
