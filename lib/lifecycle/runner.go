@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
@@ -35,6 +36,7 @@ type runner struct {
 	resting map[model.UID]rest
 	retry   loop.Backoff
 	alarmed time.Time
+	trouble atomic.Pointer[Trouble] // of the step that fails now; read by Manager.Trouble
 
 	watchCancel context.CancelFunc
 	watching    sync.WaitGroup
@@ -132,6 +134,7 @@ func (r *runner) act(ctx context.Context, e *model.Entry, step Step) {
 	}
 	r.retry.Reset()
 	r.alarmed = time.Time{}
+	r.trouble.Store(nil)
 }
 
 var actionNames = map[Action]string{ //nolint:gochecknoglobals // constant
@@ -153,6 +156,7 @@ func (r *runner) failed(ctx context.Context, what string, err error) {
 	}
 	pause := r.retry.Next()
 	now := time.Now()
+	r.trouble.Store(&Trouble{What: what, Err: err, At: now, Again: now.Add(pause)})
 	if r.alarmed.IsZero() {
 		r.alarmed = now.Add(alarmAfter)
 	}

@@ -1,0 +1,30 @@
+package lifecycle
+
+import (
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Trouble is the last failure of a step that is being tried again.
+type Trouble struct {
+	What  string // in a few words, like "environment not released"
+	Err   error
+	At    time.Time
+	Again time.Time // the next try, unless an event comes first
+}
+
+// Trouble returns what the application's step failed with last. There is none
+// once the step succeeded.
+func (m *Manager) Trouble(app model.UID) (Trouble, bool) {
+	m.mu.Lock()
+	r := m.runners[app]
+	m.mu.Unlock()
+	if r == nil {
+		return Trouble{}, false
+	}
+	if t := r.trouble.Load(); t != nil {
+		return *t, true
+	}
+	return Trouble{}, false
+}
