@@ -96,6 +96,35 @@ type Application struct {
 	OwnerName string `json:"owner_name"`
 }
 
+// ApplicationExplanation Why an application is in its state.
+type ApplicationExplanation struct {
+	ApplicationUID openapi_types.UUID `json:"application_UID"`
+
+	// Description Of the current state.
+	Description string `json:"description"`
+
+	// Never No node of the cluster can ever run it; the label or the configuration of a node has to change.
+	Never bool `json:"never"`
+
+	// Nodes How each node stands with it; empty unless it waits.
+	Nodes []NodeStanding `json:"nodes"`
+
+	// Since Since when it is in this state.
+	Since time.Time `json:"since"`
+
+	// Status `NEW` waits for a node, `ELECTED` is being made, `ALLOCATED` is ready: these three are active. `DEALLOCATE` is being released, `RECALLED` was given up before it was ready. `DEALLOCATED` and `ERROR` are final.
+	Status ApplicationStatus `json:"status"`
+
+	// Text The answer in one sentence.
+	Text string `json:"text"`
+
+	// Trouble A step that failed and is tried again.
+	Trouble *Trouble `json:"trouble,omitempty"`
+
+	// Until When `ELECTED` ends at the latest: what is not allocated by then is released.
+	Until *time.Time `json:"until,omitempty"`
+}
+
 // ApplicationList Applications in the order of creation.
 type ApplicationList []Application
 
@@ -180,6 +209,67 @@ type Disk struct {
 // DiskRequest One disk.
 type DiskRequest = Disk
 
+// DriverInstance A configured driver instance of a node.
+type DriverInstance struct {
+	// Driver Name of the driver.
+	Driver string `json:"driver"`
+
+	// InUse What is promised or in use of an instance.
+	InUse DriverUsage `json:"in_use"`
+
+	// LastError What its last failed attempt to start failed with; empty if none did.
+	LastError string `json:"last_error"`
+
+	// Limits What an instance may give out; only of one that is ready. 0 is unlimited.
+	Limits *DriverLimits `json:"limits,omitempty"`
+
+	// Name What labels name it by, like `native` or `test/dev`.
+	Name string `json:"name"`
+
+	// NextRetry When it is tried again.
+	NextRetry *time.Time `json:"next_retry,omitempty"`
+
+	// Retries Attempts after the first.
+	Retries int `json:"retries"`
+
+	// Since Since when it is in this state.
+	Since time.Time `json:"since"`
+
+	// State `starting`, `ready` or `failed`. More may come.
+	State string `json:"state"`
+}
+
+// DriverInstanceList Driver instances sorted by name.
+type DriverInstanceList []DriverInstance
+
+// DriverLimits What an instance may give out; only of one that is ready. 0 is unlimited.
+type DriverLimits struct {
+	// CPU Cores.
+	CPU uint `json:"cpu"`
+
+	// CPUOverbook On top for environments that allow it.
+	CPUOverbook uint `json:"cpu_overbook"`
+
+	// RAM GB.
+	RAM uint `json:"ram"`
+
+	// RAMOverbook On top for environments that allow it.
+	RAMOverbook uint `json:"ram_overbook"`
+
+	// Remote Environments do not run on the node and count against this instance alone; local instances share the node.
+	Remote bool `json:"remote"`
+}
+
+// DriverUsage What is promised or in use of an instance.
+type DriverUsage struct {
+	// CPU Cores.
+	CPU          uint `json:"cpu"`
+	Environments int  `json:"environments"`
+
+	// RAM GB.
+	RAM uint `json:"ram"`
+}
+
 // Error Why a request failed. Exactly one of the keys is present.
 type Error struct {
 	// Error The same for a malformed body of an application, task, location or service mapping.
@@ -209,6 +299,12 @@ type Label struct {
 	Metadata json.RawMessage `json:"metadata"`
 	Name     string          `json:"name"`
 	Version  int             `json:"version"`
+}
+
+// LabelCheck What a check of a label found.
+type LabelCheck struct {
+	// Warnings In words; empty if nothing was found.
+	Warnings []string `json:"warnings"`
 }
 
 // LabelDefinition One way to make the environment, with the defaults filled in.
@@ -316,6 +412,37 @@ type NodeMaintenance struct {
 	ShutdownDelay *string `json:"shutdown_delay,omitempty"`
 }
 
+// NodeStanding How a node stands with an application that waits.
+type NodeStanding struct {
+	// Definitions One for each definition of the label, in its order.
+	Definitions []Obstacle `json:"definitions"`
+
+	// Name Name of the node.
+	Name    string             `json:"name"`
+	NodeUID openapi_types.UUID `json:"node_UID"`
+}
+
+// Obstacle The first reason why a definition does not run on a node.
+type Obstacle struct {
+	// Cause `maintenance`, `driver_absent` (configured, not ready), `driver_unknown` (not configured), `node_filter`, `options` (refused by the driver), `too_large` (for an empty node), `driver_capacity_unknown`, `behind_older` (a starving application is served first), `cpu`, `ram`, `exclusive` (in use by another environment), `driver_capacity`, `database` (takes no writes), `held_off` (after declined grants), or `fits`: about to be granted. More may come.
+	Cause string `json:"cause"`
+
+	// DefinitionIndex Which definition of the label, from 0.
+	DefinitionIndex int `json:"definition_index"`
+
+	// Driver The driver instance that it names.
+	Driver string `json:"driver"`
+
+	// HeadUID The application that is served first, for `behind_older`; only for who may see it.
+	HeadUID *openapi_types.UUID `json:"head_UID,omitempty"`
+
+	// Shortage What is lacking, for `cpu` (cores) and `ram` (GB).
+	Shortage *Shortage `json:"shortage,omitempty"`
+
+	// Text The reason in words.
+	Text string `json:"text"`
+}
+
 // Resource An allocated environment.
 type Resource struct {
 	UID            openapi_types.UUID `json:"UID"`
@@ -412,6 +539,31 @@ type ServiceMappingRequest struct {
 
 	// Service Host name or address that the environment asks for.
 	Service string `json:"service"`
+}
+
+// Shortage What is lacking, for `cpu` (cores) and `ram` (GB).
+type Shortage struct {
+	// Free What is free now.
+	Free uint `json:"free"`
+
+	// Limit What the instance may give out in all.
+	Limit uint `json:"limit"`
+
+	// Need What the definition asks for.
+	Need uint `json:"need"`
+}
+
+// Trouble A step that failed and is tried again.
+type Trouble struct {
+	// AgainAt When it is tried again, unless something happens before.
+	AgainAt time.Time `json:"again_at"`
+
+	// At When it failed last.
+	At    time.Time `json:"at"`
+	Error string    `json:"error"`
+
+	// What What failed, like `environment not released`.
+	What string `json:"what"`
 }
 
 // User Somebody who may use the API.
@@ -578,6 +730,9 @@ type ApplicationTaskCreateJSONRequestBody = ApplicationTaskRequest
 // LabelCreateJSONRequestBody defines body for LabelCreate for application/json ContentType.
 type LabelCreateJSONRequestBody = LabelRequest
 
+// LabelCheckJSONRequestBody defines body for LabelCheck for application/json ContentType.
+type LabelCheckJSONRequestBody = LabelRequest
+
 // LocationCreateJSONRequestBody defines body for LocationCreate for application/json ContentType.
 type LocationCreateJSONRequestBody = LocationRequest
 
@@ -601,6 +756,9 @@ type ServerInterface interface {
 	// ApplicationDeallocate Give an environment back
 	// (GET /api/v1/application/{uid}/deallocate)
 	ApplicationDeallocate(w http.ResponseWriter, r *http.Request, uid UID)
+	// ApplicationExplain Say why an application is in its state
+	// (GET /api/v1/application/{uid}/explain)
+	ApplicationExplain(w http.ResponseWriter, r *http.Request, uid UID)
 	// ApplicationResourceGet Show the resource of an application
 	// (GET /api/v1/application/{uid}/resource)
 	ApplicationResourceGet(w http.ResponseWriter, r *http.Request, uid UID)
@@ -619,6 +777,9 @@ type ServerInterface interface {
 	// LabelCreate Create a label
 	// (POST /api/v1/label/)
 	LabelCreate(w http.ResponseWriter, r *http.Request)
+	// LabelCheck Check a label without creating it
+	// (POST /api/v1/label/check)
+	LabelCheck(w http.ResponseWriter, r *http.Request)
 	// LabelDelete Remove a label
 	// (DELETE /api/v1/label/{uid})
 	LabelDelete(w http.ResponseWriter, r *http.Request, uid UID)
@@ -637,6 +798,9 @@ type ServerInterface interface {
 	// NodeThisGet Show the answering node
 	// (GET /api/v1/node/this/)
 	NodeThisGet(w http.ResponseWriter, r *http.Request)
+	// NodeThisDrivers List the driver instances of the answering node
+	// (GET /api/v1/node/this/drivers)
+	NodeThisDrivers(w http.ResponseWriter, r *http.Request)
 	// NodeThisMaintenance Drain or stop the answering node
 	// (GET /api/v1/node/this/maintenance)
 	NodeThisMaintenance(w http.ResponseWriter, r *http.Request, params NodeThisMaintenanceParams)
@@ -724,6 +888,12 @@ func (_ Unimplemented) ApplicationDeallocate(w http.ResponseWriter, r *http.Requ
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ApplicationExplain Say why an application is in its state
+// (GET /api/v1/application/{uid}/explain)
+func (_ Unimplemented) ApplicationExplain(w http.ResponseWriter, r *http.Request, uid UID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ApplicationResourceGet Show the resource of an application
 // (GET /api/v1/application/{uid}/resource)
 func (_ Unimplemented) ApplicationResourceGet(w http.ResponseWriter, r *http.Request, uid UID) {
@@ -760,6 +930,12 @@ func (_ Unimplemented) LabelCreate(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// LabelCheck Check a label without creating it
+// (POST /api/v1/label/check)
+func (_ Unimplemented) LabelCheck(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // LabelDelete Remove a label
 // (DELETE /api/v1/label/{uid})
 func (_ Unimplemented) LabelDelete(w http.ResponseWriter, r *http.Request, uid UID) {
@@ -793,6 +969,12 @@ func (_ Unimplemented) NodeList(w http.ResponseWriter, r *http.Request, params N
 // NodeThisGet Show the answering node
 // (GET /api/v1/node/this/)
 func (_ Unimplemented) NodeThisGet(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// NodeThisDrivers List the driver instances of the answering node
+// (GET /api/v1/node/this/drivers)
+func (_ Unimplemented) NodeThisDrivers(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1018,6 +1200,32 @@ func (siw *ServerInterfaceWrapper) ApplicationDeallocate(w http.ResponseWriter, 
 	handler.ServeHTTP(w, r)
 }
 
+// ApplicationExplain operation middleware
+func (siw *ServerInterfaceWrapper) ApplicationExplain(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "uid" -------------
+	var uid UID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "uid", chi.URLParam(r, "uid"), &uid, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "uid", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ApplicationExplain(w, r, uid)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ApplicationResourceGet operation middleware
 func (siw *ServerInterfaceWrapper) ApplicationResourceGet(w http.ResponseWriter, r *http.Request) {
 
@@ -1185,6 +1393,20 @@ func (siw *ServerInterfaceWrapper) LabelCreate(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// LabelCheck operation middleware
+func (siw *ServerInterfaceWrapper) LabelCheck(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LabelCheck(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // LabelDelete operation middleware
 func (siw *ServerInterfaceWrapper) LabelDelete(w http.ResponseWriter, r *http.Request) {
 
@@ -1322,6 +1544,20 @@ func (siw *ServerInterfaceWrapper) NodeThisGet(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.NodeThisGet(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// NodeThisDrivers operation middleware
+func (siw *ServerInterfaceWrapper) NodeThisDrivers(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.NodeThisDrivers(w, r)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -2013,6 +2249,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/api/v1/application/{uid}/deallocate", wrapper.ApplicationDeallocate)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/application/{uid}/explain", wrapper.ApplicationExplain)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/application/{uid}/resource", wrapper.ApplicationResourceGet)
 	})
 	r.Group(func(r chi.Router) {
@@ -2037,6 +2276,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/api/v1/label/{uid}", wrapper.LabelGet)
 	})
 	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/api/v1/label/check", wrapper.LabelCheck)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/location/", wrapper.LocationList)
 	})
 	r.Group(func(r chi.Router) {
@@ -2047,6 +2289,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/node/this/", wrapper.NodeThisGet)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/this/drivers", wrapper.NodeThisDrivers)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/node/this/maintenance", wrapper.NodeThisMaintenance)
@@ -2256,6 +2501,45 @@ type ApplicationDeallocatedefaultJSONResponse struct {
 }
 
 func (response ApplicationDeallocatedefaultJSONResponse) VisitApplicationDeallocateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplicationExplainRequestObject struct {
+	UID UID `json:"uid"`
+}
+
+type ApplicationExplainResponseObject interface {
+	VisitApplicationExplainResponse(w http.ResponseWriter) error
+}
+
+type ApplicationExplain200JSONResponse ApplicationExplanation
+
+func (response ApplicationExplain200JSONResponse) VisitApplicationExplainResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplicationExplaindefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ApplicationExplaindefaultJSONResponse) VisitApplicationExplainResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2503,6 +2787,45 @@ func (response LabelCreatedefaultJSONResponse) VisitLabelCreateResponse(w http.R
 	return err
 }
 
+type LabelCheckRequestObject struct {
+	Body *LabelCheckJSONRequestBody
+}
+
+type LabelCheckResponseObject interface {
+	VisitLabelCheckResponse(w http.ResponseWriter) error
+}
+
+type LabelCheck200JSONResponse LabelCheck
+
+func (response LabelCheck200JSONResponse) VisitLabelCheckResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LabelCheckdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response LabelCheckdefaultJSONResponse) VisitLabelCheckResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LabelDeleteRequestObject struct {
 	UID UID `json:"uid"`
 }
@@ -2725,6 +3048,44 @@ type NodeThisGetdefaultJSONResponse struct {
 }
 
 func (response NodeThisGetdefaultJSONResponse) VisitNodeThisGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisDriversRequestObject struct {
+}
+
+type NodeThisDriversResponseObject interface {
+	VisitNodeThisDriversResponse(w http.ResponseWriter) error
+}
+
+type NodeThisDrivers200JSONResponse DriverInstanceList
+
+func (response NodeThisDrivers200JSONResponse) VisitNodeThisDriversResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisDriversdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response NodeThisDriversdefaultJSONResponse) VisitNodeThisDriversResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3509,6 +3870,9 @@ type StrictServerInterface interface {
 	// ApplicationDeallocate Give an environment back
 	// (GET /api/v1/application/{uid}/deallocate)
 	ApplicationDeallocate(ctx context.Context, request ApplicationDeallocateRequestObject) (ApplicationDeallocateResponseObject, error)
+	// ApplicationExplain Say why an application is in its state
+	// (GET /api/v1/application/{uid}/explain)
+	ApplicationExplain(ctx context.Context, request ApplicationExplainRequestObject) (ApplicationExplainResponseObject, error)
 	// ApplicationResourceGet Show the resource of an application
 	// (GET /api/v1/application/{uid}/resource)
 	ApplicationResourceGet(ctx context.Context, request ApplicationResourceGetRequestObject) (ApplicationResourceGetResponseObject, error)
@@ -3527,6 +3891,9 @@ type StrictServerInterface interface {
 	// LabelCreate Create a label
 	// (POST /api/v1/label/)
 	LabelCreate(ctx context.Context, request LabelCreateRequestObject) (LabelCreateResponseObject, error)
+	// LabelCheck Check a label without creating it
+	// (POST /api/v1/label/check)
+	LabelCheck(ctx context.Context, request LabelCheckRequestObject) (LabelCheckResponseObject, error)
 	// LabelDelete Remove a label
 	// (DELETE /api/v1/label/{uid})
 	LabelDelete(ctx context.Context, request LabelDeleteRequestObject) (LabelDeleteResponseObject, error)
@@ -3545,6 +3912,9 @@ type StrictServerInterface interface {
 	// NodeThisGet Show the answering node
 	// (GET /api/v1/node/this/)
 	NodeThisGet(ctx context.Context, request NodeThisGetRequestObject) (NodeThisGetResponseObject, error)
+	// NodeThisDrivers List the driver instances of the answering node
+	// (GET /api/v1/node/this/drivers)
+	NodeThisDrivers(ctx context.Context, request NodeThisDriversRequestObject) (NodeThisDriversResponseObject, error)
 	// NodeThisMaintenance Drain or stop the answering node
 	// (GET /api/v1/node/this/maintenance)
 	NodeThisMaintenance(ctx context.Context, request NodeThisMaintenanceRequestObject) (NodeThisMaintenanceResponseObject, error)
@@ -3752,6 +4122,32 @@ func (sh *strictHandler) ApplicationDeallocate(w http.ResponseWriter, r *http.Re
 	}
 }
 
+// ApplicationExplain operation middleware
+func (sh *strictHandler) ApplicationExplain(w http.ResponseWriter, r *http.Request, uid UID) {
+	var request ApplicationExplainRequestObject
+
+	request.UID = uid
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ApplicationExplain(ctx, request.(ApplicationExplainRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ApplicationExplain")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ApplicationExplainResponseObject); ok {
+		if err := validResponse.VisitApplicationExplainResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ApplicationResourceGet operation middleware
 func (sh *strictHandler) ApplicationResourceGet(w http.ResponseWriter, r *http.Request, uid UID) {
 	var request ApplicationResourceGetRequestObject
@@ -3921,6 +4317,37 @@ func (sh *strictHandler) LabelCreate(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// LabelCheck operation middleware
+func (sh *strictHandler) LabelCheck(w http.ResponseWriter, r *http.Request) {
+	var request LabelCheckRequestObject
+
+	var body LabelCheckJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LabelCheck(ctx, request.(LabelCheckRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LabelCheck")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LabelCheckResponseObject); ok {
+		if err := validResponse.VisitLabelCheckResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // LabelDelete operation middleware
 func (sh *strictHandler) LabelDelete(w http.ResponseWriter, r *http.Request, uid UID) {
 	var request LabelDeleteRequestObject
@@ -4073,6 +4500,30 @@ func (sh *strictHandler) NodeThisGet(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(NodeThisGetResponseObject); ok {
 		if err := validResponse.VisitNodeThisGetResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// NodeThisDrivers operation middleware
+func (sh *strictHandler) NodeThisDrivers(w http.ResponseWriter, r *http.Request) {
+	var request NodeThisDriversRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.NodeThisDrivers(ctx, request.(NodeThisDriversRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NodeThisDrivers")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(NodeThisDriversResponseObject); ok {
+		if err := validResponse.VisitNodeThisDriversResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -133,6 +133,13 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/application/{uid}/deallocate (the `ApplicationDeallocate` operationId).
 	ApplicationDeallocate(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ApplicationExplain Say why an application is in its state
+	//
+	// For the owner and the admin. For an application that waits: what keeps each definition of its label from running on each node, the first reason only, and whether no node can ever run it. For the others: since when they are in their state and what fails, if something does.
+	//
+	// Corresponds with GET /api/v1/application/{uid}/explain (the `ApplicationExplain` operationId).
+	ApplicationExplain(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ApplicationResourceGet Show the resource of an application
 	//
 	// For the owner and the admin. Exists exactly while the application is `ALLOCATED`.
@@ -201,6 +208,24 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/label/ (the `LabelCreate` operationId).
 	LabelCreate(ctx context.Context, body LabelCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// LabelCheckWithBody Check a label without creating it
+	//
+	// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/label/check (the `LabelCheck` operationId).
+	LabelCheckWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LabelCheck Check a label without creating it
+	//
+	// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/label/check (the `LabelCheck` operationId).
+	LabelCheck(ctx context.Context, body LabelCheckJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// LabelDelete Remove a label
 	//
 	// For the admin. Succeeds also when there is no such label. What is allocated from it goes on.
@@ -257,6 +282,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/node/this/ (the `NodeThisGet` operationId).
 	NodeThisGet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// NodeThisDrivers List the driver instances of the answering node
+	//
+	// For the admin. Every configured instance, sorted by name, also those that are not ready, with the error of their last attempt.
+	//
+	// Corresponds with GET /api/v1/node/this/drivers (the `NodeThisDrivers` operationId).
+	NodeThisDrivers(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// NodeThisMaintenance Drain or stop the answering node
 	//
@@ -517,6 +549,23 @@ func (c *Client) ApplicationDeallocate(ctx context.Context, uid UID, reqEditors 
 	return c.Client.Do(req)
 }
 
+// ApplicationExplain Say why an application is in its state
+//
+// For the owner and the admin. For an application that waits: what keeps each definition of its label from running on each node, the first reason only, and whether no node can ever run it. For the others: since when they are in their state and what fails, if something does.
+//
+// Corresponds with GET /api/v1/application/{uid}/explain (the `ApplicationExplain` operationId).
+func (c *Client) ApplicationExplain(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplicationExplainRequest(c.Server, uid)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ApplicationResourceGet Show the resource of an application
 //
 // For the owner and the admin. Exists exactly while the application is `ALLOCATED`.
@@ -665,6 +714,44 @@ func (c *Client) LabelCreate(ctx context.Context, body LabelCreateJSONRequestBod
 	return c.Client.Do(req)
 }
 
+// LabelCheckWithBody Check a label without creating it
+//
+// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/label/check (the `LabelCheck` operationId).
+func (c *Client) LabelCheckWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLabelCheckRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LabelCheck Check a label without creating it
+//
+// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/label/check (the `LabelCheck` operationId).
+func (c *Client) LabelCheck(ctx context.Context, body LabelCheckJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLabelCheckRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // LabelDelete Remove a label
 //
 // For the admin. Succeeds also when there is no such label. What is allocated from it goes on.
@@ -782,6 +869,23 @@ func (c *Client) NodeList(ctx context.Context, params *NodeListParams, reqEditor
 // Corresponds with GET /api/v1/node/this/ (the `NodeThisGet` operationId).
 func (c *Client) NodeThisGet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewNodeThisGetRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NodeThisDrivers List the driver instances of the answering node
+//
+// For the admin. Every configured instance, sorted by name, also those that are not ready, with the error of their last attempt.
+//
+// Corresponds with GET /api/v1/node/this/drivers (the `NodeThisDrivers` operationId).
+func (c *Client) NodeThisDrivers(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNodeThisDriversRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -1331,6 +1435,40 @@ func NewApplicationDeallocateRequest(server string, uid UID) (*http.Request, err
 	return req, nil
 }
 
+// NewApplicationExplainRequest constructs an http.Request for the ApplicationExplain method
+func NewApplicationExplainRequest(server string, uid UID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "uid", uid, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/application/%s/explain", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewApplicationResourceGetRequest constructs an http.Request for the ApplicationResourceGet method
 func NewApplicationResourceGetRequest(server string, uid UID) (*http.Request, error) {
 	var err error
@@ -1601,6 +1739,46 @@ func NewLabelCreateRequestWithBody(server string, contentType string, body io.Re
 	return req, nil
 }
 
+// NewLabelCheckRequest calls the generic LabelCheck builder with application/json body
+func NewLabelCheckRequest(server string, body LabelCheckJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewLabelCheckRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewLabelCheckRequestWithBody constructs an http.Request for the LabelCheck method, with any body, and a specified content type
+func NewLabelCheckRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/label/check")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewLabelDeleteRequest constructs an http.Request for the LabelDelete method
 func NewLabelDeleteRequest(server string, uid UID) (*http.Request, error) {
 	var err error
@@ -1827,6 +2005,33 @@ func NewNodeThisGetRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/api/v1/node/this/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewNodeThisDriversRequest constructs an http.Request for the NodeThisDrivers method
+func NewNodeThisDriversRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/this/drivers")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -2758,6 +2963,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/application/{uid}/deallocate (the `ApplicationDeallocate` operationId).
 	ApplicationDeallocateWithResponse(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*ApplicationDeallocateResponse, error)
 
+	// ApplicationExplainWithResponse Say why an application is in its state
+	//
+	// For the owner and the admin. For an application that waits: what keeps each definition of its label from running on each node, the first reason only, and whether no node can ever run it. For the others: since when they are in their state and what fails, if something does.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/application/{uid}/explain (the `ApplicationExplain` operationId).
+	ApplicationExplainWithResponse(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*ApplicationExplainResponse, error)
+
 	// ApplicationResourceGetWithResponse Show the resource of an application
 	//
 	// For the owner and the admin. Exists exactly while the application is `ALLOCATED`.
@@ -2834,6 +3048,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/v1/label/ (the `LabelCreate` operationId).
 	LabelCreateWithResponse(ctx context.Context, body LabelCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*LabelCreateResponse, error)
 
+	// LabelCheckWithBodyWithResponse Check a label without creating it
+	//
+	// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/label/check (the `LabelCheck` operationId).
+	LabelCheckWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LabelCheckResponse, error)
+
+	// LabelCheckWithResponse Check a label without creating it
+	//
+	// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/label/check (the `LabelCheck` operationId).
+	LabelCheckWithResponse(ctx context.Context, body LabelCheckJSONRequestBody, reqEditors ...RequestEditorFn) (*LabelCheckResponse, error)
+
 	// LabelDeleteWithResponse Remove a label
 	//
 	// For the admin. Succeeds also when there is no such label. What is allocated from it goes on.
@@ -2900,6 +3132,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/node/this/ (the `NodeThisGet` operationId).
 	NodeThisGetWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisGetResponse, error)
+
+	// NodeThisDriversWithResponse List the driver instances of the answering node
+	//
+	// For the admin. Every configured instance, sorted by name, also those that are not ready, with the error of their last attempt.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/this/drivers (the `NodeThisDrivers` operationId).
+	NodeThisDriversWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisDriversResponse, error)
 
 	// NodeThisMaintenanceWithResponse Drain or stop the answering node
 	//
@@ -3295,6 +3536,54 @@ func (r ApplicationDeallocateResponse) ContentType() string {
 	return ""
 }
 
+type ApplicationExplainResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ApplicationExplanation
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ApplicationExplainResponse) GetJSON200() *ApplicationExplanation {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ApplicationExplainResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ApplicationExplainResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApplicationExplainResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApplicationExplainResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApplicationExplainResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ApplicationResourceGetResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -3583,6 +3872,54 @@ func (r LabelCreateResponse) ContentType() string {
 	return ""
 }
 
+type LabelCheckResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LabelCheck
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r LabelCheckResponse) GetJSON200() *LabelCheck {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r LabelCheckResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r LabelCheckResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r LabelCheckResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LabelCheckResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r LabelCheckResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type LabelDeleteResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -3865,6 +4202,54 @@ func (r NodeThisGetResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r NodeThisGetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type NodeThisDriversResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DriverInstanceList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r NodeThisDriversResponse) GetJSON200() *DriverInstanceList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r NodeThisDriversResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r NodeThisDriversResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r NodeThisDriversResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r NodeThisDriversResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r NodeThisDriversResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -4839,6 +5224,21 @@ func (c *ClientWithResponses) ApplicationDeallocateWithResponse(ctx context.Cont
 	return ParseApplicationDeallocateResponse(rsp)
 }
 
+// ApplicationExplainWithResponse Say why an application is in its state
+//
+// For the owner and the admin. For an application that waits: what keeps each definition of its label from running on each node, the first reason only, and whether no node can ever run it. For the others: since when they are in their state and what fails, if something does.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/application/{uid}/explain (the `ApplicationExplain` operationId).
+func (c *ClientWithResponses) ApplicationExplainWithResponse(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*ApplicationExplainResponse, error) {
+	rsp, err := c.ApplicationExplain(ctx, uid, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApplicationExplainResponse(rsp)
+}
+
 // ApplicationResourceGetWithResponse Show the resource of an application
 //
 // For the owner and the admin. Exists exactly while the application is `ALLOCATED`.
@@ -4963,6 +5363,36 @@ func (c *ClientWithResponses) LabelCreateWithResponse(ctx context.Context, body 
 	return ParseLabelCreateResponse(rsp)
 }
 
+// LabelCheckWithBodyWithResponse Check a label without creating it
+//
+// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/label/check (the `LabelCheck` operationId).
+func (c *ClientWithResponses) LabelCheckWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LabelCheckResponse, error) {
+	rsp, err := c.LabelCheckWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLabelCheckResponse(rsp)
+}
+
+// LabelCheckWithResponse Check a label without creating it
+//
+// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/label/check (the `LabelCheck` operationId).
+func (c *ClientWithResponses) LabelCheckWithResponse(ctx context.Context, body LabelCheckJSONRequestBody, reqEditors ...RequestEditorFn) (*LabelCheckResponse, error) {
+	rsp, err := c.LabelCheck(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLabelCheckResponse(rsp)
+}
+
 // LabelDeleteWithResponse Remove a label
 //
 // For the admin. Succeeds also when there is no such label. What is allocated from it goes on.
@@ -5070,6 +5500,21 @@ func (c *ClientWithResponses) NodeThisGetWithResponse(ctx context.Context, reqEd
 		return nil, err
 	}
 	return ParseNodeThisGetResponse(rsp)
+}
+
+// NodeThisDriversWithResponse List the driver instances of the answering node
+//
+// For the admin. Every configured instance, sorted by name, also those that are not ready, with the error of their last attempt.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/this/drivers (the `NodeThisDrivers` operationId).
+func (c *ClientWithResponses) NodeThisDriversWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisDriversResponse, error) {
+	rsp, err := c.NodeThisDrivers(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNodeThisDriversResponse(rsp)
 }
 
 // NodeThisMaintenanceWithResponse Drain or stop the answering node
@@ -5531,6 +5976,39 @@ func ParseApplicationDeallocateResponse(rsp *http.Response) (*ApplicationDealloc
 	return response, nil
 }
 
+// ParseApplicationExplainResponse parses an HTTP response from a ApplicationExplainWithResponse call
+func ParseApplicationExplainResponse(rsp *http.Response) (*ApplicationExplainResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApplicationExplainResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ApplicationExplanation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseApplicationResourceGetResponse parses an HTTP response from a ApplicationResourceGetWithResponse call
 func ParseApplicationResourceGetResponse(rsp *http.Response) (*ApplicationResourceGetResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -5729,6 +6207,39 @@ func ParseLabelCreateResponse(rsp *http.Response) (*LabelCreateResponse, error) 
 	return response, nil
 }
 
+// ParseLabelCheckResponse parses an HTTP response from a LabelCheckWithResponse call
+func ParseLabelCheckResponse(rsp *http.Response) (*LabelCheckResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LabelCheckResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LabelCheck
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseLabelDeleteResponse parses an HTTP response from a LabelDeleteWithResponse call
 func ParseLabelDeleteResponse(rsp *http.Response) (*LabelDeleteResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -5910,6 +6421,39 @@ func ParseNodeThisGetResponse(rsp *http.Response) (*NodeThisGetResponse, error) 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Node
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseNodeThisDriversResponse parses an HTTP response from a NodeThisDriversWithResponse call
+func ParseNodeThisDriversResponse(rsp *http.Response) (*NodeThisDriversResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &NodeThisDriversResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DriverInstanceList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
