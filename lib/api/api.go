@@ -50,12 +50,16 @@ type Options struct {
 	Auth        Authenticator
 	Store       Store
 	Election    Election
+	Lifecycle   Lifecycle
 	Drivers     Drivers
+	Ledger      Ledger
 	Maintenance Maintenance
 	// Meta answers everything below /meta/v1/. nil: that is served elsewhere,
 	// and 404 here.
 	Meta   http.Handler
 	Logger *slog.Logger
+	// AllocateTimeout is how long ELECTED may last.
+	AllocateTimeout time.Duration
 
 	// BodyTimeout bounds the time in which a request's body has to arrive.
 	BodyTimeout time.Duration
@@ -67,8 +71,8 @@ func (o *Options) validate() error {
 	switch {
 	case o.Node == model.NilUID:
 		return errors.New("node UID is not set")
-	case o.LastSeen == nil, o.Auth == nil, o.Store == nil, o.Election == nil, o.Drivers == nil, o.Maintenance == nil,
-		o.Logger == nil:
+	case o.LastSeen == nil, o.Auth == nil, o.Store == nil, o.Election == nil, o.Lifecycle == nil,
+		o.Drivers == nil, o.Ledger == nil, o.Maintenance == nil, o.Logger == nil, o.AllocateTimeout <= 0:
 		return errors.New("a required option is not set")
 	case o.BodyTimeout < 0, o.ChunkTimeout < 0:
 		return errors.New("a timeout is negative")

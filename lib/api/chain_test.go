@@ -282,7 +282,7 @@ func TestStoreFailures(t *testing.T) {
 			log := &logBuffer{}
 			a, err := New(Options{
 				Node: testNode, LastSeen: time.Now, Auth: allowAll{}, Store: brokenStore{n.store, tt.err}, Election: n,
-				Drivers: testDrivers{}, Maintenance: &n.maintenance, Logger: slog.New(slog.NewTextHandler(log, nil)),
+				Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour, Drivers: testDrivers{}, Maintenance: &n.maintenance, Logger: slog.New(slog.NewTextHandler(log, nil)),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -344,7 +344,7 @@ func (l listStore) ListUsers(context.Context, store.Query) iter.Seq2[model.User,
 func listServer(t *testing.T, l listStore) *httptest.Server {
 	a, err := New(Options{
 		Node: testNode, LastSeen: time.Now, Auth: allowAll{}, Store: l, Election: &node{}, Drivers: testDrivers{},
-		Maintenance: &recordedMaintenance{}, Logger: slog.New(slog.DiscardHandler),
+		Lifecycle: &node{}, Ledger: &node{}, AllocateTimeout: time.Hour, Maintenance: &recordedMaintenance{}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -403,7 +403,7 @@ func FuzzBody(f *testing.F) {
 	log := &logBuffer{}
 	a, err := New(Options{
 		Node: testNode, LastSeen: time.Now, Auth: cheapAuth{}, Store: n.store, Election: n, Drivers: testDrivers{},
-		Maintenance: &n.maintenance, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour, Maintenance: &n.maintenance, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -5,6 +5,9 @@ import (
 	"iter"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
+	"github.com/aquarium-fish/aquarium-fish/lib/election"
+	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
@@ -35,6 +38,7 @@ type userStore interface {
 
 type labelStore interface {
 	Label(uid model.UID) (model.Label, bool)
+	Labels() []model.Label
 	CreateLabel(ctx context.Context, l model.Label) (model.Label, error)
 	DeleteLabel(ctx context.Context, uid model.UID) (bool, error)
 	ListLabels(ctx context.Context, q store.Query) iter.Seq2[model.Label, error]
@@ -69,14 +73,27 @@ type nodeStore interface {
 	ListNodes(ctx context.Context, q store.Query) iter.Seq2[model.Node, error]
 }
 
-// Election knows the votes that are not decided yet.
+// Election knows the votes that are not decided yet, and why not.
 type Election interface {
 	OpenVotes() []model.Vote
+	Explain(app model.Application, label model.Label) election.Standing
+	Misfits(label model.Label) [][]election.Refusal
+}
+
+// Lifecycle knows what fails in the lives of applications.
+type Lifecycle interface {
+	Trouble(app model.UID) (lifecycle.Trouble, bool)
+}
+
+// Ledger knows what the driver instances have given out.
+type Ledger interface {
+	InUse(instance string) capacity.Usage
 }
 
 // Drivers knows the driver instances of this node.
 type Drivers interface {
 	Get(name string) (drivers.Driver, bool)
+	Status() []drivers.InstanceStatus
 }
 
 // Maintenance drains and stops the node (contract 18).

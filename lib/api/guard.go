@@ -30,6 +30,13 @@ func (g guard) LabelCreate(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// LabelCheck checks the body.
+func (g guard) LabelCheck(w http.ResponseWriter, r *http.Request) {
+	if g.takeBody(w, r, keyMessage) {
+		g.ServerInterface.LabelCheck(w, r)
+	}
+}
+
 // UserCreate checks the body.
 func (g guard) UserCreate(w http.ResponseWriter, r *http.Request) {
 	if g.takeBody(w, r, keyMessage) {

@@ -18,7 +18,9 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/auth"
+	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
+	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
@@ -29,7 +31,9 @@ var (
 	_ Authenticator = (*auth.Authenticator)(nil)
 	_ Store         = (*store.Store)(nil)
 	_ Election      = (*election.Election)(nil)
+	_ Lifecycle     = (*lifecycle.Manager)(nil)
 	_ Drivers       = (*drivers.Registry)(nil)
+	_ Ledger        = (*capacity.Ledger)(nil)
 	_ Maintenance   = (*maintenance.Keeper)(nil)
 )
 
@@ -45,6 +49,9 @@ type node struct {
 	server      *httptest.Server
 	maintenance recordedMaintenance
 	votes       []model.Vote
+	standing    election.Standing // of whatever waits
+	misfits     [][]election.Refusal
+	trouble     *lifecycle.Trouble // of whatever does not wait
 	log         logBuffer
 }
 
@@ -113,7 +120,7 @@ func (n *node) handler(t testing.TB, log *slog.Logger, authenticator Authenticat
 	t.Helper()
 	a, err := New(Options{
 		Node: testNode, LastSeen: func() time.Time { return lastSeen }, Auth: authenticator, Store: n.store,
-		Election: n, Drivers: testDrivers{}, Maintenance: &n.maintenance, Logger: log,
+		Election: n, Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour, Drivers: testDrivers{}, Maintenance: &n.maintenance, Logger: log,
 		Meta: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "meta "+r.URL.Path)
 		}),
@@ -127,6 +134,28 @@ func (n *node) handler(t testing.TB, log *slog.Logger, authenticator Authenticat
 
 // OpenVotes makes the node its own Election.
 func (n *node) OpenVotes() []model.Vote { return n.votes }
+
+// Explain makes the node its own Election.
+func (n *node) Explain(model.Application, model.Label) election.Standing { return n.standing }
+
+// Misfits makes the node its own Election.
+func (n *node) Misfits(model.Label) [][]election.Refusal { return n.misfits }
+
+// Trouble makes the node its own Lifecycle.
+func (n *node) Trouble(model.UID) (lifecycle.Trouble, bool) {
+	if n.trouble == nil {
+		return lifecycle.Trouble{}, false
+	}
+	return *n.trouble, true
+}
+
+// InUse makes the node its own Ledger.
+func (n *node) InUse(instance string) capacity.Usage {
+	if instance != "test" {
+		return capacity.Usage{}
+	}
+	return capacity.Usage{Environments: 2, CPU: 3, RAM: 5}
+}
 
 type recordedMaintenance struct {
 	mu       sync.Mutex
@@ -155,9 +184,22 @@ type testDrivers struct{}
 // Get implements Drivers.
 func (testDrivers) Get(name string) (drivers.Driver, bool) { return picky{}, name == "test" }
 
+// Status implements Drivers.
+func (testDrivers) Status() []drivers.InstanceStatus {
+	since := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	return []drivers.InstanceStatus{
+		{Name: "docker/dev", Driver: "docker", State: drivers.InstanceFailed, Reason: "no socket", LastError: "no socket",
+			Since: since, Retries: 4, NextRetry: since.Add(time.Minute)},
+		{Name: "test", Driver: "test", State: drivers.InstanceReady, Ready: true, Since: since},
+	}
+}
+
 type picky struct{ drivers.Driver }
 
-// Validate implements the only method that is asked for.
+// Limits are what the list of instances shows.
+func (picky) Limits() drivers.Limits { return drivers.Limits{CPU: 8, RAM: 16} }
+
+// Validate is what a label's creation asks.
 func (picky) Validate(d model.LabelDefinition) error {
 	if strings.Contains(string(d.Options), `"bad"`) {
 		return errors.New(`option "bad" is unknown`)

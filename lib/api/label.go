@@ -53,6 +53,15 @@ func toAuthentication(a *model.Authentication) *apiv1.Authentication {
 	return &apiv1.Authentication{Key: a.Key, Password: a.Password, Port: a.Port, Username: a.Username}
 }
 
+// fromLabel fills in the defaults of contract 8.
+func fromLabel(l apiv1.LabelRequest) model.Label {
+	label := model.Label{Name: l.Name, Version: l.Version, Metadata: orObject(l.Metadata)}
+	for _, d := range l.Definitions {
+		label.Definitions = append(label.Definitions, fromDefinition(d))
+	}
+	return label
+}
+
 // fromDefinition fills in the defaults of contract 8.
 func fromDefinition(d apiv1.LabelDefinition) model.LabelDefinition {
 	r := d.Resources
@@ -127,10 +136,7 @@ func (h *handlers) LabelCreate(ctx context.Context, r apiv1.LabelCreateRequestOb
 	if err := needAdmin(ctx, "create labels"); err != nil {
 		return nil, err
 	}
-	label := model.Label{Name: r.Body.Name, Version: r.Body.Version, Metadata: orObject(r.Body.Metadata)}
-	for _, d := range r.Body.Definitions {
-		label.Definitions = append(label.Definitions, fromDefinition(d))
-	}
+	label := fromLabel(*r.Body)
 	if err := h.checkLabel(label); err != nil {
 		return nil, badRequest("Unable to create label: %v", err)
 	}

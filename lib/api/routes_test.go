@@ -142,6 +142,18 @@ func TestRoutes(t *testing.T) {
 		{"admin", "GET", "vote/", "", 200, `"rand":7,"round":0}`},
 		{"alice", "GET", "vote/", "", 400, "Only 'admin'"},
 
+		{"alice", "GET", "application/{waiting}/explain", "", 200, `{"application_UID":"{waiting}","description":"`},
+		{"admin", "GET", "application/{ended}/explain", "", 200, `"never":false,"nodes":[],"since":"`},
+		{"bob", "GET", "application/{waiting}/explain", "", 400, "Only the owner"},
+		{"bob", "GET", "application/{absent}/explain", "", 404, "Unable to find the Application: {absent}"},
+		{"alice", "GET", "application/x/explain", "", 400, "Invalid format for parameter uid: "},
+		{"alice", "GET", "node/this/drivers", "", 400, "Only 'admin'"},
+		{"admin", "GET", "node/this/drivers/", "", 404, `{"message":"Not Found"}`},
+		{"alice", "POST", "label/check", `{"name":"x"}`, 400, "Only 'admin'"},
+		{"admin", "POST", "label/check", ``, 400, `{"message":"Unable to create label: name can't be empty"}`},
+		{"admin", "POST", "label/check", `{"name":["x"]}`, 400, `{"message":"Wrong request body: name can't be a JSON array, it takes a text"}`},
+		{"alice", "GET", "label/check", "", 400, "Invalid format for parameter uid: "},
+
 		// Forms that lead nowhere.
 		{"alice", "GET", "label", "", 404, `{"message":"Not Found"}`},
 		{"alice", "GET", "label/{label}/", "", 404, `{"message":"Not Found"}`},
