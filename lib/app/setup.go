@@ -126,6 +126,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	a.addPart("maintenance", keeper.Run)
 	elect := election.New(election.Options{
 		Node: node.UID, NodeName: node.Name, Store: db, Ledger: ledger, Driver: driverOf(registry),
+		Configured:  registry.Configured,
 		Maintenance: keeper.On, Active: func() []model.UID { return []model.UID{node.UID} },
 		Identifiers: cfg.NodeIdentifiers, VoteTimeout: cfg.VoteTimeout, StarvationAfter: cfg.StarvationAfter,
 		StartBy: startBy, Logger: log.With("component", "election"),
@@ -157,6 +158,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	a.addPart("meta", metadata.Run)
 	apiOptions := api.Options{
 		Node: node.UID, LastSeen: pulse.last, Auth: authenticator, Store: db, Election: elect, Drivers: registry,
+		Lifecycle: life, Ledger: ledger, AllocateTimeout: cfg.AllocateTimeout,
 		Maintenance: keeper, Logger: log,
 		BodyTimeout: cfg.APIReadTimeout, ChunkTimeout: cfg.APIWriteTimeout,
 	}
