@@ -30,6 +30,7 @@ func testRoutes(t *testing.T, w *world) {
 
 		{"GET", "label/", "", "200 200 200", `[{"UID":"`},
 		{"POST", "label/", `{"name":"{new}"}`, "200 400 400", `"definitions":[],"metadata":{}`},
+		{"POST", "label/check", `{"name":"{new}"}`, "200 400 400", `{"warnings":["there are no definitions`},
 		{"GET", "label/{label}", "", "200 200 200", `"name":"fixture"`},
 		{"GET", "label/{absent}", "", "404 404 404", absent},
 		{"DELETE", "label/{absent}", "", "200 400 400", `{"message":"Label removed"}`},
