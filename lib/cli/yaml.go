@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
 
 	"gopkg.in/yaml.v3"
 )
@@ -43,7 +45,7 @@ func yamlNode(d *json.Decoder) (*yaml.Node, error) {
 	case json.Delim:
 		return yamlChildren(d, v)
 	case string:
-		return scalar("!!str", v)
+		return textNode(v), nil
 	case json.Number:
 		return numberNode(v), nil
 	case bool:
@@ -52,6 +54,24 @@ func yamlNode(d *json.Decoder) (*yaml.Node, error) {
 		return scalar("!!null", "null")
 	}
 	return nil, errors.New("unknown JSON token")
+}
+
+// textNode quotes what the encoder would write so that it reads as something else.
+func textNode(text string) *yaml.Node {
+	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
+	if text == "<<" || text == "\n" || !legible(text) {
+		node.Style = yaml.DoubleQuotedStyle
+	}
+	return node
+}
+
+// legible reports whether the text, of one line or many, can be shown as it is: it begins and ends with something to
+// see, but for one newline at its end, and holds nothing that does not print.
+func legible(text string) bool {
+	text = strings.TrimSuffix(text, "\n")
+	return text == strings.TrimSpace(text) && !strings.ContainsFunc(text, func(r rune) bool {
+		return !unicode.IsPrint(r) && r != '\n' && r != '\t'
+	})
 }
 
 // numberNode keeps the text of a number, which YAML may have to be told the type of: 1e3 is a string there.
