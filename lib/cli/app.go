@@ -17,6 +17,7 @@ func appCommand(s *shell) *cobra.Command {
 		appList(s),
 		appGet(s),
 		appState(s),
+		appExplain(s),
 		appResource(s),
 		appAccess(s),
 		appWatch(s),

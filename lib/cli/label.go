@@ -14,10 +14,14 @@ import (
 
 // labelCommand is the noun of Labels.
 func labelCommand(s *shell) *cobra.Command {
-	c := s.noun("label", "Look at labels and remove them",
+	c := s.noun("label", "Look at labels, create them from files, remove them",
 		labelList(s),
 		labelGet(s),
 		labelRemove(s),
+		labelApply(s),
+		labelCheck(s),
+		labelExport(s),
+		labelDiff(s),
 	)
 	c.Aliases = []string{"labels"}
 	return c

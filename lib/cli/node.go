@@ -17,6 +17,7 @@ func nodeCommand(s *shell) *cobra.Command {
 		nodeList(s),
 		nodeGet(s),
 		nodeMaintenance(s),
+		nodeDrivers(s),
 	)
 	c.Aliases = []string{"nodes"}
 	return c
