@@ -45,7 +45,7 @@ func yamlNode(d *json.Decoder) (*yaml.Node, error) {
 	case json.Delim:
 		return yamlChildren(d, v)
 	case string:
-		return textNode(v), nil
+		return stringNode(v), nil
 	case json.Number:
 		return numberNode(v), nil
 	case bool:
@@ -56,8 +56,8 @@ func yamlNode(d *json.Decoder) (*yaml.Node, error) {
 	return nil, errors.New("unknown JSON token")
 }
 
-// textNode quotes what the encoder would write so that it reads as something else.
-func textNode(text string) *yaml.Node {
+// stringNode quotes what the encoder would write so that it reads as something else.
+func stringNode(text string) *yaml.Node {
 	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
 	if text == "<<" || text == "\n" || !legible(text) {
 		node.Style = yaml.DoubleQuotedStyle
