@@ -81,7 +81,7 @@ func (s *shell) apply(ctx context.Context, api client.ClientWithResponsesInterfa
 			outcome = resultWould
 		}
 		if step.Create && !dry {
-			if err = create1(ctx, api, step); err != nil {
+			if err = createLabel(ctx, api, step); err != nil {
 				break
 			}
 			outcome = resultCreated
@@ -94,8 +94,8 @@ func (s *shell) apply(ctx context.Context, api client.ClientWithResponsesInterfa
 	return err
 }
 
-// create1 creates one label.
-func create1(ctx context.Context, api client.ClientWithResponsesInterface, step labelfile.Step) error {
+// createLabel creates one label.
+func createLabel(ctx context.Context, api client.ClientWithResponsesInterface, step labelfile.Step) error {
 	request, err := step.Label.Request(step.Version)
 	if err != nil {
 		return err
