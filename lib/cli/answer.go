@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -109,12 +110,16 @@ func unreachable(err error) error {
 	var plain tls.RecordHeaderError
 	var dial *net.OpError
 	var request *url.Error
+	var syntax *json.SyntaxError
+	var shape *json.UnmarshalTypeError
 	if errors.As(err, &request) {
 		err = request.Err // the path tells a user nothing
 	}
 	switch {
 	case errors.As(err, &failed), errors.Is(err, context.Canceled):
 		return err
+	case errors.As(err, &syntax), errors.As(err, &shape):
+		return fmt.Errorf("unexpected answer: %w: is this the address of a node, and of this version?", err)
 	case errors.As(err, &unknown):
 		return &unreachableError{err: err, unsent: true,
 			advice: "give the ca.crt of the node's folder (fish_data) by --ca or " + envCA + ", or pin it with 'aquarium-fish context add'"}

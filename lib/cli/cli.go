@@ -100,6 +100,12 @@ func (s *shell) wrap(c *cobra.Command) {
 			return nil
 		}
 	}
+	c.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := cmd.ValidateFlagGroups(); err != nil { // before cobra does, which knows no exit codes
+			return &Failure{CodeUsage, err}
+		}
+		return nil
+	}
 	if run := c.RunE; run != nil {
 		c.RunE = func(cmd *cobra.Command, args []string) error {
 			ctx, stop := s.Interruptible(contextOf(cmd))

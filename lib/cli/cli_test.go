@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/pem"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -35,7 +36,7 @@ func testNow() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 func newFarm(t *testing.T) *farmTest {
 	t.Helper()
 	f := &farmTest{t: t, env: map[string]string{}, routes: map[string]func(*http.Request) (int, string){}}
-	f.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	f.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
 		body, _ := io.ReadAll(r.Body)
 		line := r.Method + " " + strings.TrimPrefix(r.URL.RequestURI(), "/api/v1")
@@ -48,6 +49,8 @@ func newFarm(t *testing.T) *farmTest {
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, text)
 	}))
+	f.server.Config.ErrorLog = log.New(io.Discard, "", 0) // tests make clients that do not trust it
+	f.server.StartTLS()
 	t.Cleanup(f.server.Close)
 	dir := t.TempDir()
 	f.options = Options{

@@ -100,7 +100,7 @@ func writeTable(b *bytes.Buffer, header []string, rows [][]string) {
 	for i, row := range rows {
 		for column, cell := range row {
 			cell = printable(cell)
-			if cell == "" && (header != nil || column > 0) {
+			if cell == "" && (header == nil || i > 0) {
 				cell = "-"
 			}
 			clean[i] = append(clean[i], cell)

@@ -32,7 +32,7 @@ func taskCreate(s *shell) *cobra.Command {
 	c := &cobra.Command{
 		Use: "create APPLICATION TASK", Short: "Order a task on the environment of an application", Args: cobra.ExactArgs(2),
 		Long: `Order a task. With --when ALLOCATED it runs as soon as the environment is there, with DEALLOCATE just before it is released.
-With --wait the command returns when the task has a result; exit code 4: not in time.`,
+With --wait the command returns when the task has a result; exit code 4: not in time, 5: the result is an error.`,
 		Example:           `  aquarium-fish task create UID snapshot --when DEALLOCATE --options '{"full": true}'`,
 		ValidArgsFunction: s.completeApps,
 		RunE:              func(cmd *cobra.Command, args []string) error { return s.createTask(cmd.Context(), args[0], args[1], f) },
@@ -70,7 +70,24 @@ func (s *shell) createTask(ctx context.Context, app, name string, f *taskFlags) 
 			return err
 		}
 	}
-	return s.print(s.tasksView(task, []apiv1.ApplicationTask{*task}))
+	if err := s.print(s.tasksView(task, []apiv1.ApplicationTask{*task})); err != nil {
+		return err
+	}
+	if reason := taskError(*task); f.wait && reason != "" {
+		return &Failure{CodeEnded, fmt.Errorf("task %s did not succeed: %s", task.UID, printable(reason))}
+	}
+	return nil
+}
+
+// taskError is why a task that ended did not succeed; empty if it did.
+func taskError(t apiv1.ApplicationTask) string {
+	var r struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(t.Result, &r) != nil {
+		return "" // a result of another shape is the driver's
+	}
+	return r.Error
 }
 
 // taskOptions reads the object of options.
