@@ -6,10 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-)
 
-// errLocked says that another process holds the lock.
-var errLocked = errors.New("locked by another process")
+	"github.com/aquarium-fish/aquarium-fish/lib/filelock"
+)
 
 // lockNode makes sure that one process alone is this node: two would share a
 // database that each believes to be its own. The lock is the system's and ends
@@ -20,7 +19,7 @@ func lockNode(directory, nodeName string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lock file: %w", err)
 	}
-	if err := lockFile(f); err != nil {
+	if err := filelock.Lock(f); err != nil {
 		holder, _ := os.ReadFile(path) // only for the message
 		err = fmt.Errorf("node %q is running already in %s (process %s): stop it, or set another directory or node_name: %w",
 			nodeName, directory, strings.TrimSpace(string(holder)), err)

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/filelock"
 )
 
 func TestOneProcessPerNode(t *testing.T) {
@@ -15,8 +17,8 @@ func TestOneProcessPerNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = lockNode(dir, "fish")
-	if !errors.Is(err, errLocked) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
-		t.Errorf("second lockNode() = %v, want errLocked with the holder's process", err)
+	if !errors.Is(err, filelock.ErrLocked) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+		t.Errorf("second lockNode() = %v, want ErrLocked with the holder's process", err)
 	}
 	other, err := lockNode(dir, "other")
 	if err != nil {

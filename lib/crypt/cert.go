@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 const (
@@ -67,7 +69,7 @@ func loadAuthority(certPath string, now time.Time) (authority, bool, error) {
 	if a.cert, err = issueAuthority(a.key, now); err != nil {
 		return a, false, err
 	}
-	return a, true, writeFile(certPath, encodeCert(blockCert, a.cert.Raw), modeCert)
+	return a, true, durable.WriteFile(certPath, encodeCert(blockCert, a.cert.Raw), modeCert)
 }
 
 func issueAuthority(key crypto.Signer, now time.Time) (*x509.Certificate, error) {

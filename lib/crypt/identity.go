@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -163,7 +164,7 @@ func signNode(o Options, ca authority, key crypto.Signer, now time.Time) ([]*x50
 	if err != nil {
 		return nil, err
 	}
-	if err := writeFile(o.TLSCert, nodeFile(cert, ca.cert), modeCert); err != nil {
+	if err := durable.WriteFile(o.TLSCert, nodeFile(cert, ca.cert), modeCert); err != nil {
 		return nil, err
 	}
 	o.Log.Info("node certificate signed", "path", o.TLSCert, "not_after", cert.NotAfter)

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 const day = 24 * time.Hour
@@ -204,7 +206,7 @@ func TestPreplacedCA(t *testing.T) {
 	first := mustLoad(t, one)
 	files := contents(t, one.Directory)
 	for _, name := range []string{"ca.crt", "ca.key"} {
-		if err := writeFile(filepath.Join(two.Directory, name), []byte(files[name]), modeKey); err != nil {
+		if err := durable.WriteFile(filepath.Join(two.Directory, name), []byte(files[name]), modeKey); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -329,10 +331,10 @@ func TestEmptyName(t *testing.T) {
 
 func TestWriteNewFileNeverReplaces(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ca.key")
-	if err := writeNewFile(path, []byte("one"), modeKey); err != nil {
+	if err := durable.WriteNewFile(path, []byte("one"), modeKey); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeNewFile(path, []byte("two"), modeKey); !errors.Is(err, fs.ErrExist) {
+	if err := durable.WriteNewFile(path, []byte("two"), modeKey); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("second write: %v, want fs.ErrExist", err)
 	}
 	if got := contents(t, filepath.Dir(path)); len(got) != 1 || got["ca.key"] != "one" {

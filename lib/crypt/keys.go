@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -61,7 +62,7 @@ func createKey(path string) (crypto.Signer, error) {
 }
 
 func storeKey(path, block string, der []byte) error {
-	err := writeNewFile(path, pem.EncodeToMemory(&pem.Block{Type: block, Bytes: der}), modeKey)
+	err := durable.WriteNewFile(path, pem.EncodeToMemory(&pem.Block{Type: block, Bytes: der}), modeKey)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("key %s appeared meanwhile, does another node start in the same folder? %w", path, err)
 	}
