@@ -98,7 +98,9 @@ type Drivers interface {
 
 // Maintenance drains and stops the node (contract 18).
 type Maintenance interface {
-	Apply(r maintenance.Request)
+	Apply(ctx context.Context, r maintenance.Request) error
+	Drain() maintenance.Drain
+	SetDrain(ctx context.Context, on, persist bool, by string) (maintenance.Drain, error)
 }
 
 // query is what a list asks of the store: the client's filter, and the caller

@@ -160,13 +160,33 @@ func (n *node) InUse(instance string) capacity.Usage {
 type recordedMaintenance struct {
 	mu       sync.Mutex
 	requests []maintenance.Request
+	drain    maintenance.Drain
+	err      error // of SetDrain
 }
 
 // Apply notes the request.
-func (m *recordedMaintenance) Apply(r maintenance.Request) {
+func (m *recordedMaintenance) Apply(_ context.Context, r maintenance.Request) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.requests = append(m.requests, r)
+	return nil
+}
+
+// Drain is what SetDrain was given last.
+func (m *recordedMaintenance) Drain() maintenance.Drain {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.drain
+}
+
+// SetDrain notes what it is given, unless it is to fail.
+func (m *recordedMaintenance) SetDrain(_ context.Context, on, persist bool, by string) (maintenance.Drain, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err == nil {
+		m.drain = maintenance.Drain{On: on, Since: lastSeen, By: by, Persistent: persist, Running: 2}
+	}
+	return m.drain, m.err
 }
 
 func (m *recordedMaintenance) taken() []maintenance.Request {

@@ -15,7 +15,7 @@ func (h *handlers) NodeThisMaintenance(
 	if err := needAdmin(ctx, "drain or stop the node"); err != nil {
 		return nil, err
 	}
-	request := maintenance.Request{Enable: r.Params.Enable, Shutdown: r.Params.Shutdown}
+	request := maintenance.Request{Enable: r.Params.Enable, Shutdown: r.Params.Shutdown, By: callerOf(ctx).Name}
 	if text := r.Params.ShutdownDelay; text != nil {
 		delay, err := maintenance.ParseDelay(*text)
 		if err != nil {
@@ -23,6 +23,8 @@ func (h *handlers) NodeThisMaintenance(
 		}
 		request.Delay = &delay
 	}
-	h.Maintenance.Apply(request)
+	if err := h.Maintenance.Apply(ctx, request); err != nil {
+		return nil, err
+	}
 	return apiv1.NodeThisMaintenance200JSONResponse(r.Params), nil
 }

@@ -228,6 +228,7 @@ func TestMaintenance(t *testing.T) {
 		if r.status != 200 || r.body != tt.body {
 			t.Errorf("%s = %d %s, want %s", tt.query, r.status, r.body, tt.body)
 		}
+		tt.want.By = "admin"
 		if diff := cmp.Diff([]maintenance.Request{tt.want}, n.maintenance.taken()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.query, diff)
 		}

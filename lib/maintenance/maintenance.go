@@ -3,6 +3,7 @@ package maintenance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -15,7 +16,10 @@ type Options struct {
 	Running func() int
 	// Stop starts the orderly stop of the node. It is called once at most, and
 	// must not wait for Run to return.
-	Stop   func()
+	Stop func()
+	// File keeps a drain that is to outlive a restart: it is there while one is
+	// on. Empty: none can be kept.
+	File   string
 	Logger *slog.Logger
 }
 
@@ -26,10 +30,18 @@ func (o Options) validate() error {
 	return nil
 }
 
+// ErrNotKept says that a drain can not persist, as there is no file for it.
+var ErrNotKept = errors.New("this node can not keep a drain over a restart")
+
+// ErrShutdownOrdered says that a drain can not end now: the node would stop
+// without waiting for what runs (contract 18).
+var ErrShutdownOrdered = errors.New("a shutdown is ordered")
+
 // Keeper holds the maintenance state of the node. It starts out of
-// maintenance: the state is not kept across restarts.
+// maintenance, unless it was to outlive the restart.
 type Keeper struct {
 	options Options
+	turn    chan struct{} // cap 1: held while a request is carried out, its file included
 	changed chan struct{} // cap 1: for who acts on On
 	wake    chan struct{} // cap 1: for Run
 
@@ -37,12 +49,23 @@ type Keeper struct {
 	state state // guarded by mu
 }
 
-// New checks the options.
+// New checks the options, and takes up a drain that was to outlive a restart.
 func New(o Options) (*Keeper, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Keeper{options: o, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1)}, nil
+	s, doubt := recall(o.File)
+	if s.on {
+		o.Logger.Warn("node is drained since an earlier run and takes nothing new; `node undrain` ends it",
+			"since", s.since, "by", s.by)
+	}
+	if doubt != nil {
+		o.Logger.Warn("drain file needs attention", "reason", doubt.Error())
+	}
+	return &Keeper{
+		options: o, state: s,
+		turn: make(chan struct{}, 1), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+	}, nil
 }
 
 // On reports whether the node takes no new applications.
@@ -55,17 +78,88 @@ func (k *Keeper) On() bool {
 // Changed signals, to one receiver, that On may have changed.
 func (k *Keeper) Changed() <-chan struct{} { return k.changed }
 
-// Apply carries out a request at once, and all of it.
-func (k *Keeper) Apply(r Request) {
-	old, next := k.update(func(s state) state { return s.apply(r) })
-	if old.on != next.on {
-		k.options.Logger.Info("maintenance changed", "enabled", next.on)
+// Drain is the maintenance state as its route shows it.
+type Drain struct {
+	On         bool
+	Since      time.Time // UTC; zero while it is off
+	By         string    // the user who switched it on; empty if that is not known
+	Persistent bool      // it outlives a restart
+	Running    int       // applications whose environments this node still runs
+	Shutdown   bool      // a shutdown is ordered
+}
+
+// Drain returns the state.
+func (k *Keeper) Drain() Drain {
+	running := k.options.Running() // asked without the lock
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.state
+	return Drain{s.on, s.since, s.by, s.persistent, running, s.shutdown}
+}
+
+// Apply carries out a request, and all of it or nothing. When it returns nil,
+// what is to outlive a restart is on the disk.
+func (k *Keeper) Apply(ctx context.Context, r Request) error {
+	if err := k.take(ctx); err != nil {
+		return err
+	}
+	defer k.release()
+	return k.carryOut(r)
+}
+
+// SetDrain switches the drain on or off, persistent or not. ErrShutdownOrdered
+// if it would make the node stop at once.
+func (k *Keeper) SetDrain(ctx context.Context, on, persist bool, by string) (Drain, error) {
+	if err := k.take(ctx); err != nil {
+		return Drain{}, err
+	}
+	defer k.release()
+	if !on && k.Drain().Shutdown {
+		return Drain{}, ErrShutdownOrdered
+	}
+	if err := k.carryOut(Request{Enable: &on, Persist: &persist, By: by}); err != nil {
+		return Drain{}, err
+	}
+	return k.Drain(), nil
+}
+
+// take waits for the requests before this one: the file and the state have to
+// change in the same order.
+func (k *Keeper) take(ctx context.Context) error {
+	select {
+	case k.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (k *Keeper) release() { <-k.turn }
+
+// carryOut is Apply in its turn.
+func (k *Keeper) carryOut(r Request) error {
+	now := time.Now()
+	k.mu.Lock()
+	was := k.state
+	k.mu.Unlock()
+	if will := was.apply(r, now); will.persistent != was.persistent { // the file first, and no lock meanwhile
+		if k.options.File == "" {
+			return ErrNotKept
+		}
+		if err := remember(k.options.File, will); err != nil {
+			return fmt.Errorf("keep drain: %w", err)
+		}
+	}
+	old, next := k.update(func(s state) state { return s.apply(r, now) })
+	if old.on != next.on || old.persistent != next.persistent {
+		k.options.Logger.Info("maintenance changed", "enabled", next.on, "persistent", next.persistent, "by", r.By)
 		signal(k.changed)
 	}
 	if old.shutdown != next.shutdown {
-		k.options.Logger.Info("shutdown changed", "requested", next.shutdown, "delay", next.delay.String())
+		k.options.Logger.Info("shutdown changed", "requested", next.shutdown, "delay", next.delay.String(), "by", r.By)
 	}
 	signal(k.wake)
+	return nil
 }
 
 // RunningChanged says that an application may have ended here, so that a

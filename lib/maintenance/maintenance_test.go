@@ -16,6 +16,7 @@ import (
 // node is a Keeper at work, in a bubble, and what it did.
 type node struct {
 	*Keeper
+	t         *testing.T
 	running   atomic.Int64
 	stoppedAt atomic.Int64 // nanoseconds since start plus one; 0: not
 	stops     atomic.Int64
@@ -26,7 +27,7 @@ type node struct {
 
 func newNode(t *testing.T, running int64) *node {
 	t.Helper()
-	n := &node{start: time.Now()}
+	n := &node{t: t, start: time.Now()}
 	n.running.Store(running)
 	k, err := New(Options{
 		Running: func() int { return int(n.running.Load()) },
@@ -50,6 +51,13 @@ func newNode(t *testing.T, running int64) *node {
 		}
 	}
 	return n
+}
+
+func (n *node) apply(r Request) {
+	n.t.Helper()
+	if err := n.Apply(n.t.Context(), r); err != nil {
+		n.t.Errorf("Apply(%+v): %v", r, err)
+	}
 }
 
 func (n *node) finish(left int64) {
@@ -76,7 +84,7 @@ type step struct {
 	do func(*node)
 }
 
-func ask(r Request) func(*node)    { return func(n *node) { n.Apply(r) } }
+func ask(r Request) func(*node)    { return func(n *node) { n.apply(r) } }
 func left(count int64) func(*node) { return func(n *node) { n.finish(count) } }
 
 func TestShutdown(t *testing.T) {
@@ -170,7 +178,7 @@ func TestOnAndChanged(t *testing.T) {
 			{Request{Enable: no()}, false, true},
 			{Request{Enable: yes()}, true, true},
 		} {
-			n.Apply(c.request)
+			n.apply(c.request)
 			changed := false
 			select {
 			case <-n.Changed():
@@ -187,7 +195,7 @@ func TestOnAndChanged(t *testing.T) {
 func TestCountdownIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, 0)
-		n.Apply(Request{Shutdown: yes(), Delay: after(100 * time.Second)})
+		n.apply(Request{Shutdown: yes(), Delay: after(100 * time.Second)})
 		time.Sleep(time.Hour)
 		n.end()
 		var lefts []string
@@ -217,7 +225,7 @@ func TestLastRequestRules(t *testing.T) {
 					r.Delay = after(time.Duration(rapid.IntRange(0, 200).Draw(t, "delay")) * time.Second)
 				}
 				before := s
-				s = s.apply(r)
+				s = s.apply(r, now)
 				if r.Shutdown != nil && s.shutdown != *r.Shutdown || r.Shutdown == nil && s.shutdown != before.shutdown {
 					t.Fatalf("shutdown is %v after %+v", s.shutdown, r)
 				}
@@ -262,7 +270,7 @@ func TestStaleCount(t *testing.T) {
 		k, err := New(Options{
 			Running: func() int {
 				if calls++; calls == 1 {
-					k.Apply(Request{Shutdown: yes()}) // and an application has just started
+					_ = k.Apply(t.Context(), Request{Shutdown: yes()}) // and an application has just started
 					return 0
 				}
 				return 1

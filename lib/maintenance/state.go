@@ -1,5 +1,11 @@
 // Package maintenance keeps whether this node takes new applications, and
-// stops it in order when asked to (contract 18).
+// stops it in order when asked to (contract 18). There is one switch for it,
+// called maintenance by contract 18 and drain by newer routes.
+//
+// What is to outlive a restart is a small file beside the database, written
+// before the request is answered, and not a row in it: it concerns this machine
+// and no other node, a database put back from a backup must not drain a node or
+// end a drain, and an older version finds no schema that it does not know.
 //
 // There is one state, one lock and one goroutine that acts on it: what is
 // decided at the moment of the stop is the last request, however many came
@@ -16,6 +22,8 @@ type Request struct {
 	Enable   *bool          // nil: true
 	Shutdown *bool          // nil: as it was
 	Delay    *time.Duration // of the shutdown; nil: as it was
+	Persist  *bool          // maintenance outlives a restart; nil: as it was
+	By       string         // the user who asks
 }
 
 // ParseDelay reads a shutdown delay; the error is for the client.
@@ -29,7 +37,11 @@ func ParseDelay(text string) (time.Duration, error) {
 
 // state is all that is known; a value, changed by pure functions.
 type state struct {
-	on       bool // no new applications
+	on         bool      // no new applications
+	since      time.Time // of on, UTC; zero while it is off
+	by         string    // who switched it on
+	persistent bool      // on outlives a restart
+
 	shutdown bool // asked for
 	delay    time.Duration
 	stopAt   time.Time // zero until the countdown runs
@@ -42,16 +54,32 @@ const noteEvery = 30 * time.Second
 
 // apply returns the state after a request, in the order of effect of contract
 // 18: delay, enable, shutdown. A running countdown keeps its end.
-func (s state) apply(r Request) state {
+func (s state) apply(r Request, now time.Time) state {
 	if r.Delay != nil {
 		s.delay = *r.Delay
 	}
-	s.on = r.Enable == nil || *r.Enable
+	s = s.turn(r, now)
 	if r.Shutdown != nil {
 		s.shutdown = *r.Shutdown
 	}
 	if !s.shutdown {
 		s.stopAt = time.Time{}
+	}
+	return s
+}
+
+// turn switches maintenance. Whoever asks for what is already so changes nothing but whether it persists; what is off
+// does not persist.
+func (s state) turn(r Request, now time.Time) state {
+	if r.Enable != nil && !*r.Enable {
+		s.on, s.since, s.by, s.persistent = false, time.Time{}, "", false
+		return s
+	}
+	if !s.on {
+		s.on, s.since, s.by = true, now.UTC().Round(0), r.By // no monotonic reading: it is compared with what a file said
+	}
+	if r.Persist != nil {
+		s.persistent = *r.Persist
 	}
 	return s
 }

@@ -402,6 +402,36 @@ type NodeDefinition struct {
 	Nets json.RawMessage `json:"nets"`
 }
 
+// NodeDrain Whether a node takes new applications.
+type NodeDrain struct {
+	// By The user who drained it, or empty.
+	By string `json:"by"`
+
+	// Enabled No new applications.
+	Enabled bool `json:"enabled"`
+
+	// Persistent A restart leaves it on.
+	Persistent bool `json:"persistent"`
+
+	// Running Applications that still run here.
+	Running int `json:"running"`
+
+	// Shutdown A shutdown is ordered; see `maintenance`.
+	Shutdown bool `json:"shutdown"`
+
+	// Since Since when; absent while it is off.
+	Since *time.Time `json:"since,omitempty"`
+}
+
+// NodeDrainRequest Drains a node, or puts it back to work.
+type NodeDrainRequest struct {
+	// Enable True drains, false ends it.
+	Enable *bool `json:"enable"`
+
+	// Persist Whether a restart leaves it on; absent is false.
+	Persist bool `json:"persist,omitempty"`
+}
+
 // NodeList Nodes in the order of creation.
 type NodeList []Node
 
@@ -736,6 +766,9 @@ type LabelCheckJSONRequestBody = LabelRequest
 // LocationCreateJSONRequestBody defines body for LocationCreate for application/json ContentType.
 type LocationCreateJSONRequestBody = LocationRequest
 
+// NodeThisDrainSetJSONRequestBody defines body for NodeThisDrainSet for application/json ContentType.
+type NodeThisDrainSetJSONRequestBody = NodeDrainRequest
+
 // ServiceMappingCreateJSONRequestBody defines body for ServiceMappingCreate for application/json ContentType.
 type ServiceMappingCreateJSONRequestBody = ServiceMappingRequest
 
@@ -798,6 +831,12 @@ type ServerInterface interface {
 	// NodeThisGet Show the answering node
 	// (GET /api/v1/node/this/)
 	NodeThisGet(w http.ResponseWriter, r *http.Request)
+	// NodeThisDrainGet Show whether the answering node is drained
+	// (GET /api/v1/node/this/drain)
+	NodeThisDrainGet(w http.ResponseWriter, r *http.Request)
+	// NodeThisDrainSet Drain the answering node, or put it back to work
+	// (POST /api/v1/node/this/drain)
+	NodeThisDrainSet(w http.ResponseWriter, r *http.Request)
 	// NodeThisDrivers List the driver instances of the answering node
 	// (GET /api/v1/node/this/drivers)
 	NodeThisDrivers(w http.ResponseWriter, r *http.Request)
@@ -969,6 +1008,18 @@ func (_ Unimplemented) NodeList(w http.ResponseWriter, r *http.Request, params N
 // NodeThisGet Show the answering node
 // (GET /api/v1/node/this/)
 func (_ Unimplemented) NodeThisGet(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// NodeThisDrainGet Show whether the answering node is drained
+// (GET /api/v1/node/this/drain)
+func (_ Unimplemented) NodeThisDrainGet(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// NodeThisDrainSet Drain the answering node, or put it back to work
+// (POST /api/v1/node/this/drain)
+func (_ Unimplemented) NodeThisDrainSet(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1544,6 +1595,34 @@ func (siw *ServerInterfaceWrapper) NodeThisGet(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.NodeThisGet(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// NodeThisDrainGet operation middleware
+func (siw *ServerInterfaceWrapper) NodeThisDrainGet(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.NodeThisDrainGet(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// NodeThisDrainSet operation middleware
+func (siw *ServerInterfaceWrapper) NodeThisDrainSet(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.NodeThisDrainSet(w, r)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -2289,6 +2368,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/node/this/", wrapper.NodeThisGet)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/this/drain", wrapper.NodeThisDrainGet)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/api/v1/node/this/drain", wrapper.NodeThisDrainSet)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/node/this/drivers", wrapper.NodeThisDrivers)
@@ -3048,6 +3133,83 @@ type NodeThisGetdefaultJSONResponse struct {
 }
 
 func (response NodeThisGetdefaultJSONResponse) VisitNodeThisGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisDrainGetRequestObject struct {
+}
+
+type NodeThisDrainGetResponseObject interface {
+	VisitNodeThisDrainGetResponse(w http.ResponseWriter) error
+}
+
+type NodeThisDrainGet200JSONResponse NodeDrain
+
+func (response NodeThisDrainGet200JSONResponse) VisitNodeThisDrainGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisDrainGetdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response NodeThisDrainGetdefaultJSONResponse) VisitNodeThisDrainGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisDrainSetRequestObject struct {
+	Body *NodeThisDrainSetJSONRequestBody
+}
+
+type NodeThisDrainSetResponseObject interface {
+	VisitNodeThisDrainSetResponse(w http.ResponseWriter) error
+}
+
+type NodeThisDrainSet200JSONResponse NodeDrain
+
+func (response NodeThisDrainSet200JSONResponse) VisitNodeThisDrainSetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisDrainSetdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response NodeThisDrainSetdefaultJSONResponse) VisitNodeThisDrainSetResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3912,6 +4074,12 @@ type StrictServerInterface interface {
 	// NodeThisGet Show the answering node
 	// (GET /api/v1/node/this/)
 	NodeThisGet(ctx context.Context, request NodeThisGetRequestObject) (NodeThisGetResponseObject, error)
+	// NodeThisDrainGet Show whether the answering node is drained
+	// (GET /api/v1/node/this/drain)
+	NodeThisDrainGet(ctx context.Context, request NodeThisDrainGetRequestObject) (NodeThisDrainGetResponseObject, error)
+	// NodeThisDrainSet Drain the answering node, or put it back to work
+	// (POST /api/v1/node/this/drain)
+	NodeThisDrainSet(ctx context.Context, request NodeThisDrainSetRequestObject) (NodeThisDrainSetResponseObject, error)
 	// NodeThisDrivers List the driver instances of the answering node
 	// (GET /api/v1/node/this/drivers)
 	NodeThisDrivers(ctx context.Context, request NodeThisDriversRequestObject) (NodeThisDriversResponseObject, error)
@@ -4500,6 +4668,61 @@ func (sh *strictHandler) NodeThisGet(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(NodeThisGetResponseObject); ok {
 		if err := validResponse.VisitNodeThisGetResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// NodeThisDrainGet operation middleware
+func (sh *strictHandler) NodeThisDrainGet(w http.ResponseWriter, r *http.Request) {
+	var request NodeThisDrainGetRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.NodeThisDrainGet(ctx, request.(NodeThisDrainGetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NodeThisDrainGet")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(NodeThisDrainGetResponseObject); ok {
+		if err := validResponse.VisitNodeThisDrainGetResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// NodeThisDrainSet operation middleware
+func (sh *strictHandler) NodeThisDrainSet(w http.ResponseWriter, r *http.Request) {
+	var request NodeThisDrainSetRequestObject
+
+	var body NodeThisDrainSetJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.NodeThisDrainSet(ctx, request.(NodeThisDrainSetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NodeThisDrainSet")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(NodeThisDrainSetResponseObject); ok {
+		if err := validResponse.VisitNodeThisDrainSetResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

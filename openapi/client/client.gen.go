@@ -283,6 +283,35 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/node/this/ (the `NodeThisGet` operationId).
 	NodeThisGet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// NodeThisDrainGet Show whether the answering node is drained
+	//
+	// For the admin. A drained node takes no new applications. It is empty, and can be worked on, when `running` is 0.
+	//
+	// Corresponds with GET /api/v1/node/this/drain (the `NodeThisDrainGet` operationId).
+	NodeThisDrainGet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// NodeThisDrainSetWithBody Drain the answering node, or put it back to work
+	//
+	// For the admin. It is the switch of `maintenance`: either route shows and ends what the other began. Drained, the node takes no new applications and goes on with the running ones.
+	//
+	// With `persist` a restart does not end it; that is on the disk before the answer. Asking again with another `persist` changes only that. While a shutdown is ordered the drain can not be ended, as the node would stop at once.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/node/this/drain (the `NodeThisDrainSet` operationId).
+	NodeThisDrainSetWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// NodeThisDrainSet Drain the answering node, or put it back to work
+	//
+	// For the admin. It is the switch of `maintenance`: either route shows and ends what the other began. Drained, the node takes no new applications and goes on with the running ones.
+	//
+	// With `persist` a restart does not end it; that is on the disk before the answer. Asking again with another `persist` changes only that. While a shutdown is ordered the drain can not be ended, as the node would stop at once.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/node/this/drain (the `NodeThisDrainSet` operationId).
+	NodeThisDrainSet(ctx context.Context, body NodeThisDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// NodeThisDrivers List the driver instances of the answering node
 	//
 	// For the admin. Every configured instance, sorted by name, also those that are not ready, with the error of their last attempt.
@@ -869,6 +898,65 @@ func (c *Client) NodeList(ctx context.Context, params *NodeListParams, reqEditor
 // Corresponds with GET /api/v1/node/this/ (the `NodeThisGet` operationId).
 func (c *Client) NodeThisGet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewNodeThisGetRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NodeThisDrainGet Show whether the answering node is drained
+//
+// For the admin. A drained node takes no new applications. It is empty, and can be worked on, when `running` is 0.
+//
+// Corresponds with GET /api/v1/node/this/drain (the `NodeThisDrainGet` operationId).
+func (c *Client) NodeThisDrainGet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNodeThisDrainGetRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NodeThisDrainSetWithBody Drain the answering node, or put it back to work
+//
+// For the admin. It is the switch of `maintenance`: either route shows and ends what the other began. Drained, the node takes no new applications and goes on with the running ones.
+//
+// With `persist` a restart does not end it; that is on the disk before the answer. Asking again with another `persist` changes only that. While a shutdown is ordered the drain can not be ended, as the node would stop at once.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/node/this/drain (the `NodeThisDrainSet` operationId).
+func (c *Client) NodeThisDrainSetWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNodeThisDrainSetRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NodeThisDrainSet Drain the answering node, or put it back to work
+//
+// For the admin. It is the switch of `maintenance`: either route shows and ends what the other began. Drained, the node takes no new applications and goes on with the running ones.
+//
+// With `persist` a restart does not end it; that is on the disk before the answer. Asking again with another `persist` changes only that. While a shutdown is ordered the drain can not be ended, as the node would stop at once.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/node/this/drain (the `NodeThisDrainSet` operationId).
+func (c *Client) NodeThisDrainSet(ctx context.Context, body NodeThisDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNodeThisDrainSetRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2022,6 +2110,73 @@ func NewNodeThisGetRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewNodeThisDrainGetRequest constructs an http.Request for the NodeThisDrainGet method
+func NewNodeThisDrainGetRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/this/drain")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewNodeThisDrainSetRequest calls the generic NodeThisDrainSet builder with application/json body
+func NewNodeThisDrainSetRequest(server string, body NodeThisDrainSetJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewNodeThisDrainSetRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewNodeThisDrainSetRequestWithBody constructs an http.Request for the NodeThisDrainSet method, with any body, and a specified content type
+func NewNodeThisDrainSetRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/this/drain")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewNodeThisDriversRequest constructs an http.Request for the NodeThisDrivers method
 func NewNodeThisDriversRequest(server string) (*http.Request, error) {
 	var err error
@@ -3133,6 +3288,37 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/node/this/ (the `NodeThisGet` operationId).
 	NodeThisGetWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisGetResponse, error)
 
+	// NodeThisDrainGetWithResponse Show whether the answering node is drained
+	//
+	// For the admin. A drained node takes no new applications. It is empty, and can be worked on, when `running` is 0.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/this/drain (the `NodeThisDrainGet` operationId).
+	NodeThisDrainGetWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisDrainGetResponse, error)
+
+	// NodeThisDrainSetWithBodyWithResponse Drain the answering node, or put it back to work
+	//
+	// For the admin. It is the switch of `maintenance`: either route shows and ends what the other began. Drained, the node takes no new applications and goes on with the running ones.
+	//
+	// With `persist` a restart does not end it; that is on the disk before the answer. Asking again with another `persist` changes only that. While a shutdown is ordered the drain can not be ended, as the node would stop at once.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/node/this/drain (the `NodeThisDrainSet` operationId).
+	NodeThisDrainSetWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NodeThisDrainSetResponse, error)
+
+	// NodeThisDrainSetWithResponse Drain the answering node, or put it back to work
+	//
+	// For the admin. It is the switch of `maintenance`: either route shows and ends what the other began. Drained, the node takes no new applications and goes on with the running ones.
+	//
+	// With `persist` a restart does not end it; that is on the disk before the answer. Asking again with another `persist` changes only that. While a shutdown is ordered the drain can not be ended, as the node would stop at once.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/node/this/drain (the `NodeThisDrainSet` operationId).
+	NodeThisDrainSetWithResponse(ctx context.Context, body NodeThisDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*NodeThisDrainSetResponse, error)
+
 	// NodeThisDriversWithResponse List the driver instances of the answering node
 	//
 	// For the admin. Every configured instance, sorted by name, also those that are not ready, with the error of their last attempt.
@@ -4202,6 +4388,102 @@ func (r NodeThisGetResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r NodeThisGetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type NodeThisDrainGetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeDrain
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r NodeThisDrainGetResponse) GetJSON200() *NodeDrain {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r NodeThisDrainGetResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r NodeThisDrainGetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r NodeThisDrainGetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r NodeThisDrainGetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r NodeThisDrainGetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type NodeThisDrainSetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeDrain
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r NodeThisDrainSetResponse) GetJSON200() *NodeDrain {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r NodeThisDrainSetResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r NodeThisDrainSetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r NodeThisDrainSetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r NodeThisDrainSetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r NodeThisDrainSetResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5502,6 +5784,55 @@ func (c *ClientWithResponses) NodeThisGetWithResponse(ctx context.Context, reqEd
 	return ParseNodeThisGetResponse(rsp)
 }
 
+// NodeThisDrainGetWithResponse Show whether the answering node is drained
+//
+// For the admin. A drained node takes no new applications. It is empty, and can be worked on, when `running` is 0.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/this/drain (the `NodeThisDrainGet` operationId).
+func (c *ClientWithResponses) NodeThisDrainGetWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisDrainGetResponse, error) {
+	rsp, err := c.NodeThisDrainGet(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNodeThisDrainGetResponse(rsp)
+}
+
+// NodeThisDrainSetWithBodyWithResponse Drain the answering node, or put it back to work
+//
+// For the admin. It is the switch of `maintenance`: either route shows and ends what the other began. Drained, the node takes no new applications and goes on with the running ones.
+//
+// With `persist` a restart does not end it; that is on the disk before the answer. Asking again with another `persist` changes only that. While a shutdown is ordered the drain can not be ended, as the node would stop at once.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/node/this/drain (the `NodeThisDrainSet` operationId).
+func (c *ClientWithResponses) NodeThisDrainSetWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NodeThisDrainSetResponse, error) {
+	rsp, err := c.NodeThisDrainSetWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNodeThisDrainSetResponse(rsp)
+}
+
+// NodeThisDrainSetWithResponse Drain the answering node, or put it back to work
+//
+// For the admin. It is the switch of `maintenance`: either route shows and ends what the other began. Drained, the node takes no new applications and goes on with the running ones.
+//
+// With `persist` a restart does not end it; that is on the disk before the answer. Asking again with another `persist` changes only that. While a shutdown is ordered the drain can not be ended, as the node would stop at once.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/node/this/drain (the `NodeThisDrainSet` operationId).
+func (c *ClientWithResponses) NodeThisDrainSetWithResponse(ctx context.Context, body NodeThisDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*NodeThisDrainSetResponse, error) {
+	rsp, err := c.NodeThisDrainSet(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNodeThisDrainSetResponse(rsp)
+}
+
 // NodeThisDriversWithResponse List the driver instances of the answering node
 //
 // For the admin. Every configured instance, sorted by name, also those that are not ready, with the error of their last attempt.
@@ -6421,6 +6752,72 @@ func ParseNodeThisGetResponse(rsp *http.Response) (*NodeThisGetResponse, error) 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Node
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseNodeThisDrainGetResponse parses an HTTP response from a NodeThisDrainGetWithResponse call
+func ParseNodeThisDrainGetResponse(rsp *http.Response) (*NodeThisDrainGetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &NodeThisDrainGetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeDrain
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseNodeThisDrainSetResponse parses an HTTP response from a NodeThisDrainSetWithResponse call
+func ParseNodeThisDrainSetResponse(rsp *http.Response) (*NodeThisDrainSetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &NodeThisDrainSetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeDrain
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
