@@ -14,6 +14,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -84,6 +85,8 @@ type Election struct {
 	wake chan struct{}
 	told told // Run's goroutine's
 
+	lastPass atomic.Pointer[time.Time]
+
 	mu    sync.Mutex
 	queue queue                // guarded by mu; changed by Run's goroutine and those that it waits for
 	heads map[string]model.UID // guarded by mu: those of the last pass; never changed, only replaced
@@ -103,6 +106,15 @@ func (e *Election) Wake() {
 	}
 }
 
+// LastPass is when the loop last came round; zero before its first time. It
+// comes round every tick, whatever happens.
+func (e *Election) LastPass() time.Time {
+	if at := e.lastPass.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
+
 // Run votes and decides until ctx is cancelled, then returns nil.
 func (e *Election) Run(ctx context.Context) error {
 	sub := e.opts.Store.Subscribe(store.KindApplication, store.KindLabel)
@@ -114,6 +126,8 @@ func (e *Election) Run(ctx context.Context) error {
 	defer holdOff.Stop()
 	for {
 		took, more := e.pass(ctx)
+		now := time.Now()
+		e.lastPass.Store(&now)
 		if more {
 			e.Wake()
 		}
