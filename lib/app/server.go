@@ -70,10 +70,10 @@ func newServer(ctx context.Context, o serverOptions) (*server, error) {
 
 // handle says who answers, and what to call when the server begins to shut down: whoever keeps requests waiting has to
 // let them go then.
-func (s *server) handle(h http.Handler, stopping func()) {
+func (s *server) handle(h http.Handler, stopping ...func()) {
 	s.http.Handler = h
-	if stopping != nil {
-		s.http.RegisterOnShutdown(stopping)
+	for _, f := range stopping {
+		s.http.RegisterOnShutdown(f)
 	}
 }
 

@@ -36,7 +36,7 @@ func testServer(t *testing.T, h http.HandlerFunc, change func(*serverOptions)) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.handle(h, nil)
+	s.handle(h)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx) }()

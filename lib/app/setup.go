@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
@@ -118,7 +119,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	life.Restore()
 	a.addPart("lifecycle", life.Run)
 	keeper, err := maintenance.New(maintenance.Options{
-		Running: life.Running, Stop: a.RequestStop, Logger: log.With("component", "maintenance"),
+		Running: life.Running, Stop: a.RequestStop, File: filepath.Join(folder, drainFile), Logger: log.With("component", "maintenance"),
 	})
 	if err != nil {
 		return fmt.Errorf("make maintenance: %w", err)
@@ -175,7 +176,11 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		metaServer.handle(logged(opts, metadata), metadata.Stop)
 		a.addPart("meta server", metaServer.run)
 	}
-	a.api.handle(logged(opts, rest), metadata.Stop)
+	probes, err := newProbes(db, keeper, elect, log)
+	if err != nil {
+		return err
+	}
+	a.api.handle(probes.Wrap(logged(opts, rest)), metadata.Stop, probes.Stop)
 	a.addPart("api", a.api.run)
 	return nil
 }
