@@ -85,8 +85,9 @@ func issueAuthority(key crypto.Signer, now time.Time) (*x509.Certificate, error)
 	return sign(template, template, key, key)
 }
 
-// issueNode signs a certificate for the node's key.
-func (a authority) issueNode(name, address string, key crypto.Signer, now time.Time) (*x509.Certificate, error) {
+// issueNode signs a certificate for the node's key, named after the node. names are all that it is to stand for, DNS
+// names and IP addresses.
+func (a authority) issueNode(name string, names []string, key crypto.Signer, now time.Time) (*x509.Certificate, error) {
 	if err := a.canSign(now); err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func (a authority) issueNode(name, address string, key crypto.Signer, now time.T
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	for _, host := range []string{name, hostOf(address)} {
+	for _, host := range names {
 		addName(template, host)
 	}
 	return sign(template, a.cert, key, a.key)
@@ -133,7 +134,7 @@ func (a authority) canSign(now time.Time) error {
 
 // addName adds a SAN: an IP if it parses as one, else a DNS name.
 func addName(c *x509.Certificate, host string) {
-	if host == "" || slices.Contains(c.DNSNames, host) {
+	if host == "" || slices.ContainsFunc(c.DNSNames, func(s string) bool { return strings.EqualFold(s, host) }) {
 		return
 	}
 	ip, err := netip.ParseAddr(host)

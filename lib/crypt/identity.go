@@ -18,11 +18,12 @@ import (
 // are below Directory; empty ones have the names of contract 3.
 type Options struct {
 	Directory   string
-	NodeName    string // required
-	NodeAddress string // host:port that others reach the node by
-	TLSKey      string // <NodeName>.key
-	TLSCert     string // <NodeName>.crt
-	CACert      string // ca.crt; the CA key is beside it, with the extension .key
+	NodeName    string   // required
+	NodeAddress string   // host:port that others reach the node by
+	Names       []string // DNS names and IP addresses that the certificate has to name besides
+	TLSKey      string   // <NodeName>.key
+	TLSCert     string   // <NodeName>.crt
+	CACert      string   // ca.crt; the CA key is beside it, with the extension .key
 	Log         *slog.Logger
 }
 
@@ -60,8 +61,9 @@ type Identity struct {
 }
 
 // LoadOrCreate returns the node's identity from its files. What is missing is
-// made, what is there is kept (contract 3); a certificate with less than 30
-// days left is signed again for the same key, where the CA key is at hand.
+// made, what is there is kept (contract 3). A certificate with less than 30
+// days left, or without one of the Names, is signed again for the same key,
+// where the CA key is at hand; it keeps the names that it had.
 func LoadOrCreate(o Options) (*Identity, error) {
 	o, err := o.withPaths()
 	if err != nil {
@@ -140,7 +142,8 @@ func loadNode(o Options, ca authority, now time.Time) (crypto.Signer, []*x509.Ce
 		return nil, nil, fmt.Errorf("%s is not the key of certificate %s: "+
 			"restore the pair, or remove the certificate to have it issued again", o.TLSKey, o.TLSCert)
 	}
-	return renewNode(o, ca, key, chain, now)
+	chain, err = renewNode(o, ca, key, chain, now)
+	return key, chain, err
 }
 
 // createNode makes what is missing of the pair; key is nil if that is.
@@ -155,12 +158,18 @@ func createNode(o Options, ca authority, key crypto.Signer, now time.Time) (cryp
 		}
 		o.Log.Info("node key created", "path", o.TLSKey)
 	}
-	chain, err := signNode(o, ca, key, now)
+	chain, err := signNode(o, ca, key, nil, now)
 	return key, chain, err
 }
 
-func signNode(o Options, ca authority, key crypto.Signer, now time.Time) ([]*x509.Certificate, error) {
-	cert, err := ca.issueNode(o.NodeName, o.NodeAddress, key, now)
+// signNode signs and stores a certificate. old is the one that it replaces, if
+// any: what clients know the node by must go on to work.
+func signNode(o Options, ca authority, key crypto.Signer, old *x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
+	names := append([]string{o.NodeName, hostOf(o.NodeAddress)}, o.Names...)
+	if old != nil {
+		names = append(names, namesOf(old)...)
+	}
+	cert, err := ca.issueNode(o.NodeName, names, key, now)
 	if err != nil {
 		return nil, err
 	}
@@ -169,29 +178,4 @@ func signNode(o Options, ca authority, key crypto.Signer, now time.Time) ([]*x50
 	}
 	o.Log.Info("node certificate signed", "path", o.TLSCert, "not_after", cert.NotAfter)
 	return []*x509.Certificate{cert, ca.cert}, nil
-}
-
-// renewNode signs an ending certificate again, if it is one of ours.
-func renewNode(o Options, ca authority, key crypto.Signer, chain []*x509.Certificate, now time.Time) (
-	crypto.Signer, []*x509.Certificate, error,
-) {
-	left := chain[0].NotAfter.Sub(now)
-	if left > renewBefore {
-		return key, chain, nil
-	}
-	reason := ca.canSign(now)
-	if reason == nil && chain[0].CheckSignatureFrom(ca.cert) != nil {
-		reason = fmt.Errorf("%s was not signed by the CA %s", o.TLSCert, o.CACert)
-	}
-	if reason == nil {
-		fresh, err := signNode(o, ca, key, now)
-		return key, fresh, err
-	}
-	if left <= 0 {
-		return nil, nil, fmt.Errorf("node certificate %s expired on %s: %w",
-			o.TLSCert, chain[0].NotAfter.Format(time.DateOnly), reason)
-	}
-	o.Log.Warn("node certificate ends soon and cannot be renewed", "path", o.TLSCert,
-		"not_after", chain[0].NotAfter, "reason", reason.Error())
-	return key, chain, nil
 }
