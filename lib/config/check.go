@@ -43,11 +43,15 @@ func (l *loader) check() {
 		{"api_write_timeout", c.APIWriteTimeout, checkDuration(c.APIWriteTimeout, time.Second, time.Hour)},
 		{"api_idle_timeout", c.APIIdleTimeout, checkDuration(c.APIIdleTimeout, time.Second, 24*time.Hour)},
 		{"api_max_header_size", c.APIMaxHeaderSize, checkSize(c.APIMaxHeaderSize, 4<<10, 1<<20)},
+		{"log_file", c.LogFile, checkLogFile(c.LogFile)},
+		{"log_file_size", c.LogFileSize, checkSize(c.LogFileSize, 1<<20, 1<<40)},
+		{"log_file_keep", c.LogFileKeep, checkKeep(c.LogFileKeep)},
 	} {
 		if k.err != nil {
 			l.fail(k.key, "got %q: %v", fmt.Sprint(k.value), k.err)
 		}
 	}
+	l.checkTLSNames()
 	l.checkDrivers()
 	l.doubt()
 }
@@ -158,6 +162,32 @@ func checkDuration(d, least, most time.Duration) error {
 		return fmt.Errorf("want a duration of at least %v", least)
 	default:
 		return fmt.Errorf("want a duration from %v to %v", least, most)
+	}
+}
+
+func checkLogFile(s string) error {
+	if strings.ContainsRune(s, 0) || strings.HasSuffix(s, "/") {
+		return errors.New("want the path of a file, such as fish.log, or nothing")
+	}
+	return nil
+}
+
+func checkKeep(n uint16) error {
+	if n < 1 || n > 1000 {
+		return errors.New("want an integer from 1 to 1000")
+	}
+	return nil
+}
+
+// checkTLSNames takes what can stand in a certificate.
+func (l *loader) checkTLSNames() {
+	for i, name := range l.cfg.TLSNames {
+		if ip, err := netip.ParseAddr(name); err == nil && ip.Zone() == "" {
+			continue
+		}
+		if host := strings.TrimPrefix(name, "*."); strings.HasSuffix(host, ".") || checkHost(host) != nil || strings.Contains(host, "%") {
+			l.fail(fmt.Sprintf("tls_names[%d]", i), "got %q: want an IP address or a DNS name, such as ci.example.com or *.example.com", name)
+		}
 	}
 }
 

@@ -95,6 +95,17 @@ type Config struct {
 	APIIdleTimeout time.Duration `yaml:"api_idle_timeout"`
 	// APIMaxHeaderSize bounds the headers of a request in bytes. Default 64KB, like its body.
 	APIMaxHeaderSize yamlconf.Size `yaml:"api_max_header_size"`
+
+	// TLSNames are DNS names and IP addresses that the node's certificate names besides NodeName and the host of
+	// NodeAddress. Default: none.
+	TLSNames []string `yaml:"tls_names"`
+	// LogFile is where the log and the access log go, relative to Directory; standard output then has the log alone.
+	// Default: none, both go to standard output.
+	LogFile string `yaml:"log_file"`
+	// LogFileSize is the size past which LogFile is rotated, in bytes. Default 100MB: a day of 300 polling agents.
+	LogFileSize yamlconf.Size `yaml:"log_file_size"`
+	// LogFileKeep is how many rotated files stay beside LogFile. Default 5: with it the log takes 600 MB at most.
+	LogFileKeep uint16 `yaml:"log_file_keep"`
 }
 
 // DriverEntry is one configured driver instance.
@@ -141,5 +152,7 @@ func Default() Config {
 		APIWriteTimeout:   time.Minute,
 		APIIdleTimeout:    3 * time.Minute,
 		APIMaxHeaderSize:  64 << 10,
+		LogFileSize:       100 << 20,
+		LogFileKeep:       5,
 	}
 }

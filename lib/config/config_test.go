@@ -93,6 +93,10 @@ api_read_timeout: 2s
 api_write_timeout: 3s
 api_idle_timeout: 4s
 api_max_header_size: 16KB
+tls_names: ["*.example.com", 10.0.0.7]
+log_file: logs/fish.log
+log_file_size: 10MB
+log_file_keep: 3
 `)
 	if err != nil || len(warnings) > 0 {
 		t.Fatalf("Load = %v, warnings %q", err, warnings)
@@ -108,6 +112,8 @@ api_max_header_size: 16KB
 		AllocateTimeout: time.Hour, TaskTimeout: 2 * time.Hour, VoteTimeout: 5 * time.Second,
 		APIMaxConnections: 100, APIHeaderTimeout: time.Second, APIReadTimeout: 2 * time.Second,
 		APIWriteTimeout: 3 * time.Second, APIIdleTimeout: 4 * time.Second, APIMaxHeaderSize: 16 << 10,
+		TLSNames: []string{"*.example.com", "10.0.0.7"},
+		LogFile:  filepath.FromSlash("data/logs/fish.log"), LogFileSize: 10 << 20, LogFileKeep: 3,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
@@ -169,6 +175,14 @@ func TestErrors(t *testing.T) {
 		{"header size", "api_max_header_size: 1MB\napi_idle_timeout: 0", "api_idle_timeout: got \"0s\": want a duration from 1s to 24h0m0s"},
 		{"header size range", "api_max_header_size: 1GB", "want a size from 4KB to 1MB"},
 		{"meta address", "meta_address: x", "meta_address: got"},
+		{"name with a port", "tls_names:\n- fish\n- fish:8001", `line 3: tls_names[1]: got "fish:8001": want an IP address or a DNS name`},
+		{"name of nothing", `tls_names: [""]`, "tls_names[0]: got"},
+		{"name with a dot at the end", "tls_names: [fish.]", "tls_names[0]: got"},
+		{"name with a zone", `tls_names: ["fe80::1%eth0"]`, "tls_names[0]: got"},
+		{"two wildcards", `tls_names: ["*.*.example"]`, "tls_names[0]: got"},
+		{"log file that is a folder", "log_file: logs/", "want the path of a file"},
+		{"log file size", "log_file_size: 1KB", "want a size from 1MB to 1TB"},
+		{"log files kept", "log_file_keep: 0", "want an integer from 1 to 1000"},
 		{"driver name", "drivers:\n- name: a b", `line 2: drivers[0].name: got the name "a b": want <driver> or <driver>/<instance>`},
 		{"driver without name", "drivers:\n- name: a\n- cfg: {}", `line 3: drivers[1]: got the name ""`},
 		{"driver path", "drivers: [{name: a/..}]", "want <driver> or <driver>/<instance>"},

@@ -187,10 +187,18 @@ func (l *loader) joinPaths() {
 		if *p.path == "" {
 			*p.path = p.fallback
 		}
-		if !filepath.IsAbs(*p.path) {
-			*p.path = filepath.Join(c.Directory, *p.path)
-		}
+		*p.path = below(c.Directory, *p.path)
 	}
+	if c.LogFile != "" {
+		c.LogFile = below(c.Directory, c.LogFile)
+	}
+}
+
+func below(directory, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(directory, path)
 }
 
 // fail notes an error about a key, and where its value came from.

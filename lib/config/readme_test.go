@@ -1,79 +1,54 @@
 package config_test
 
 import (
-	"fmt"
+	"flag"
 	"os"
-	"reflect"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/config"
-	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
 
-// The README's table is what people configure by: it lists every key, in the order of the struct, with its default.
-func TestReadmeListsEveryKeyWithItsDefault(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// update writes the table into the README: go test ./lib/config -run Readme -update
+var update = flag.Bool("update", false, "write the table of keys into README.md")
+
+const readmePath = "../../README.md"
+
+// The README's table is what people configure by: it is made from the code.
+func TestReadmeHasTheTableOfKeys(t *testing.T) {
+	text, err := os.ReadFile(readmePath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, found := strings.Cut(string(readme), "## Configuration\n")
+	before, rest, found := strings.Cut(string(text), "## Configuration\n")
 	if !found {
 		t.Fatal("README has no section Configuration")
 	}
-	section, _, _ = strings.Cut(section, "\n## ")
-	var got []string
-	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| ([^|]+) \\| [^|]{10,} \\|$").FindAllStringSubmatch(section, -1) {
-		got = append(got, row[1]+" = "+row[2])
+	table := regexp.MustCompile(`(?m)^\| key \| default \| meaning \|\n(\|.*\n)*`)
+	at := table.FindStringIndex(rest)
+	if at == nil {
+		t.Fatal("the section Configuration has no table of keys")
 	}
-	var want []string
-	defaults := reflect.ValueOf(config.Default())
-	for i := range defaults.NumField() {
-		key := defaults.Type().Field(i).Tag.Get("yaml")
-		want = append(want, key+" = "+defaultText(key, defaults.Field(i).Interface()))
+	got := rest[at[0]:at[1]]
+	if *update {
+		text := before + "## Configuration\n" + rest[:at[0]] + config.Table() + rest[at[1]:]
+		if err := os.WriteFile(readmePath, []byte(text), 0o644); err != nil { //nolint:gosec // everybody may read it
+			t.Fatal(err)
+		}
+		return
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("README table (-want +got):\n%s", diff)
+	if diff := cmp.Diff(config.Table(), got); diff != "" {
+		t.Errorf("README table (-want +got), `go test ./lib/config -run Readme -update` mends it:\n%s", diff)
 	}
 }
 
-// defaultText renders a default as the README does. Those that Load derives are words.
-func defaultText(key string, value any) string {
-	derived := map[string]string{
-		"tls_key": "`<node_name>.key`", "tls_crt": "`<node_name>.crt`", "tls_ca_crt": "`ca.crt`", "ssh_key": "`<node_name>_id_ecdsa`",
-		"node_name": "host name", "node_identifiers": "facts of the host", "drivers": "every driver",
-	}
-	if text := derived[key]; text != "" {
-		return text
-	}
-	text := fmt.Sprint(value)
-	switch v := value.(type) {
-	case time.Duration:
-		text = durationText(v)
-	case yamlconf.Size:
-		text = v.String()
-	case []string:
-		text = strings.Join(v, ",")
-	}
-	if text == "" {
-		return "none"
-	}
-	return "`" + text + "`"
-}
-
-// durationText writes a duration with its largest whole unit.
-func durationText(d time.Duration) string {
-	for _, unit := range []struct {
-		length time.Duration
-		name   string
-	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
-		if d > 0 && d%unit.length == 0 {
-			return fmt.Sprintf("%d%s", d/unit.length, unit.name)
+func TestEveryKeyIsExplained(t *testing.T) {
+	for _, k := range config.Keys() {
+		if len(k.Meaning) < 10 || (k.Default == "") == (k.Words == "") || strings.ContainsAny(k.Meaning, "|\n") {
+			t.Errorf("%+v: want a meaning in one line, and either a default or words for it", k)
 		}
 	}
-	return fmt.Sprint(int64(d))
 }

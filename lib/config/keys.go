@@ -1,0 +1,130 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
+)
+
+// Key is what a user is told about one key of the file.
+type Key struct {
+	Name    string
+	Default string // as it is written in the file; empty where Words says it
+	Words   string // what the default is, where the machine or another key decides
+	Meaning string
+}
+
+// Keys lists every key in the order of [Config]. The README's table is made from it.
+func Keys() []Key {
+	defaults := reflect.ValueOf(Default())
+	var keys []Key
+	for i := range defaults.NumField() {
+		name := defaults.Type().Field(i).Tag.Get("yaml")
+		k := Key{Name: name, Words: derived(name), Meaning: meanings()[name]}
+		if k.Words == "" {
+			k.Default = defaultText(defaults.Field(i).Interface())
+		}
+		if k.Words == "" && k.Default == "" {
+			k.Words = "none"
+		}
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// Table renders Keys as a table of Markdown.
+func Table() string {
+	var b strings.Builder
+	b.WriteString("| key | default | meaning |\n|---|---|---|\n")
+	for _, k := range Keys() {
+		text := k.Words
+		if text == "" {
+			text = "`" + k.Default + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.Name, text, k.Meaning)
+	}
+	return b.String()
+}
+
+// derived says what Load makes of a key that is not given; empty if Default says it.
+func derived(name string) string {
+	return map[string]string{
+		"tls_key":          "`<node_name>.key`",
+		"tls_crt":          "`<node_name>.crt`",
+		"tls_ca_crt":       "`ca.crt`",
+		"node_name":        "host name",
+		"node_identifiers": "facts of the host",
+		"ssh_key":          "`<node_name>_id_ecdsa`",
+		"drivers":          "every driver",
+	}[name]
+}
+
+func defaultText(value any) string {
+	switch v := value.(type) {
+	case time.Duration:
+		return durationText(v)
+	case yamlconf.Size:
+		return v.String()
+	case []string:
+		return strings.Join(v, ", ")
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+// durationText writes a duration with its largest whole unit.
+func durationText(d time.Duration) string {
+	for _, unit := range []struct {
+		length time.Duration
+		name   string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+		if d > 0 && d%unit.length == 0 {
+			return fmt.Sprintf("%d%s", d/unit.length, unit.name)
+		}
+	}
+	return fmt.Sprint(int64(d)) // 0
+}
+
+// meanings are for users: what a key does, in a line. The fields of Config say more to those who read the code.
+func meanings() map[string]string {
+	return map[string]string{
+		"directory":                 "folder of keys, certificates and the database",
+		"api_address":               "where the REST API listens; port 0 picks a free one",
+		"proxy_socks_address":       "where the SOCKS5 proxy listens",
+		"proxy_ssh_address":         "where the SSH proxy listens; port 0 picks a free one",
+		"node_address":              "how others reach this node; names the database folder, stands in the certificate",
+		"cpu_limit":                 "most threads that run Go code at once; 0 = no limit",
+		"mem_target":                "soft memory limit of the Go runtime; 0 = none",
+		"cluster_join":              "addresses of other nodes; read, not used by a single node",
+		"tls_key":                   "the node's private key, relative to `directory`",
+		"tls_crt":                   "the node's certificate, relative to `directory`",
+		"tls_ca_crt":                "the cluster CA, relative to `directory`; its key lies beside it as `.key`",
+		"node_name":                 "name of the node, unique in its cluster",
+		"node_location":             "the Location that the node is at",
+		"node_identifiers":          "what node filters match; a list replaces `FishName:`, `HostName:`, `OS:`, `OSVersion:`, `OSPlatform:`, `OSFamily:`, `Arch:`",
+		"ssh_key":                   "host key of the SSH proxy, relative to `directory`",
+		"default_resource_lifetime": "how long a Resource lives whose label says nothing; 0 = until it is deallocated",
+		"drivers":                   "list of `name` (`<driver>` or `<driver>/<instance>`) and `cfg` (the driver's own keys)",
+		"meta_address":              "an address for the metadata API alone; none = on `api_address`",
+		"auth_hash_memory":          "memory that password hashes may take at once; one takes 64 MB and runs in any case",
+		"retention":                 "how long a finished Application stays in the database; 0 = for ever",
+		"max_db_size":               "size past which the oldest finished Applications go before their time; 0 = no limit",
+		"allocate_timeout":          "how long a driver may take to allocate before it is undone and ends in ERROR",
+		"task_timeout":              "how long the tasks of one deallocation may take together",
+		"starvation_after":          "how long an Application waits before capacity is kept free for it; 0 = never",
+		"vote_timeout":              "how long an election waits for the votes of other nodes; at most 30s",
+		"api_max_connections":       "most open connections; past it the longest idle one is closed, or the new one refused",
+		"api_header_timeout":        "how long a client may take for the handshake and for the headers of a request",
+		"api_read_timeout":          "how long a client may take to send a whole request",
+		"api_write_timeout":         "how long a request may take until its answer is sent, and a client for each 32 KB of a list",
+		"api_idle_timeout":          "how long a connection stays open without a request",
+		"api_max_header_size":       "most bytes of headers of a request",
+		"tls_names":                 "DNS names and IP addresses that the certificate names besides; added ones are signed with the same key, where the CA key is",
+		"log_file":                  "file of the log and the access log, relative to `directory`; standard output then has the log alone",
+		"log_file_size":             "size past which `log_file` is rotated to `.1`, `.2` and so on",
+		"log_file_keep":             "how many rotated files stay",
+	}
+}
