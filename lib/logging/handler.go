@@ -20,6 +20,8 @@ type Options struct {
 	Level slog.Level
 	// Timestamp puts date and time before each line.
 	Timestamp bool
+	// Copy gets every line too; nil: nobody does.
+	Copy *Console
 }
 
 // ParseLevel reads the name of a verbosity (contract 1).
@@ -52,6 +54,9 @@ var _ slog.Handler = (*Handler)(nil)
 func NewHandler(console *Console, opts Options) *Handler {
 	h := &Handler{console: console, opts: opts}
 	console.setRender(h.render)
+	if opts.Copy != nil {
+		opts.Copy.setRender(h.render)
+	}
 	return h
 }
 
@@ -60,7 +65,11 @@ func (h *Handler) Enabled(_ context.Context, level slog.Level) bool { return lev
 
 // Handle prints one record.
 func (h *Handler) Handle(_ context.Context, r slog.Record) error {
-	h.console.WriteLine(h.render(r))
+	line := h.render(r)
+	h.console.WriteLine(line)
+	if h.opts.Copy != nil {
+		h.opts.Copy.WriteLine(line)
+	}
 	return nil
 }
 
