@@ -114,14 +114,14 @@ func (f *File) prepare(coming int64) error {
 	return nil
 }
 
-// moved reports whether the path is no longer the open file.
+// moved reports whether the path is no longer the open file, or nobody can say.
 func (f *File) moved() bool {
 	at, err := os.Stat(f.opts.Path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return true
 	}
-	mine, mineErr := f.file.Stat()
-	return err == nil && mineErr == nil && !os.SameFile(at, mine)
+	mine, err := f.file.Stat()
+	return err != nil || !os.SameFile(at, mine)
 }
 
 // append writes behind what is there; after a write that broke off on a line of its own.
