@@ -3,15 +3,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/keeper"
 	"github.com/aquarium-fish/aquarium-fish/lib/app"
@@ -19,9 +18,6 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/config"
 	"github.com/aquarium-fish/aquarium-fish/lib/logging"
 )
-
-// flushTimeout is how long the end of the process waits for a reader of its output that has stopped reading.
-const flushTimeout = 2 * time.Second
 
 func main() {
 	// Each native environment has a process of this binary beside it, which has to be small and there at once: it is
@@ -69,20 +65,20 @@ func serve(f *flags, stdout, stderr io.Writer) error {
 	context.AfterFunc(ctx, stop) // a second signal ends a stop that takes too long
 	keepRunningOnClosedOutput()
 
-	console := logging.NewConsole(stdout)
-	defer console.RunDetached()(flushTimeout)
-	log := slog.New(logging.NewHandler(console, logging.Options{Level: level, Timestamp: f.timestamp.value}))
-
+	look := logging.Options{Level: level, Timestamp: f.timestamp.value}
 	cfg, warnings, err := config.Load(ctx, f.config, config.SystemHost())
+	out, openErr := openOutput(stdout, cfg, look)
+	defer out.close()
+	log := out.log
 	for _, w := range warnings {
 		log.Warn("config needs attention", "reason", w)
 	}
-	if err != nil {
+	if err := cmp.Or(err, openErr); err != nil {
 		return err
 	}
 	limitRuntime(cfg)
 	log.Info("starting node", "version", version(), "node", cfg.NodeName)
-	node, err := app.New(ctx, app.Options{Config: cfg, Drivers: factories(), Logger: log, Console: console, Stderr: stderr})
+	node, err := app.New(ctx, app.Options{Config: cfg, Drivers: factories(), Logger: log, Console: out.access, Stderr: stderr})
 	if err != nil {
 		return err
 	}
