@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
 
 // Factory makes the instances of one driver.
@@ -21,6 +22,10 @@ type Factory struct {
 	// serve here. It is called again after an error, also when the same thing
 	// failed before. ctx bounds this call only and must not be kept.
 	New func(ctx context.Context, cfg Config) (Driver, error)
+	// Check reads a configuration as New does, and makes nothing. It returns
+	// unknown keys, and what is wrong as New would; nil means that nothing can
+	// be said before New.
+	Check func(cfg Config) (unknown []yamlconf.Problem, err error)
 }
 
 // Config is what an instance is made from.

@@ -75,7 +75,7 @@ func (r testRegistry) run(t *testing.T) {
 }
 
 func TestNewRegistryRefuses(t *testing.T) {
-	factories := []Factory{{"native", always}, {"docker", always}}
+	factories := []Factory{{Name: "native", New: always}, {Name: "docker", New: always}}
 	for _, tt := range []struct {
 		name    string
 		entries []Entry
@@ -104,7 +104,7 @@ func TestNewRegistryRefuses(t *testing.T) {
 }
 
 func TestNewRegistryReportsAllAtOnce(t *testing.T) {
-	_, err := NewRegistry(Options{Factories: []Factory{{"test", always}}, Logger: slog.Default(),
+	_, err := NewRegistry(Options{Factories: []Factory{{Name: "test", New: always}}, Logger: slog.Default(),
 		Entries: []Entry{{Name: "a"}, {Name: "test"}, {Name: "b"}}})
 	if err == nil || strings.Count(err.Error(), "is not known") != 2 {
 		t.Errorf("NewRegistry() error = %v, want both unknown drivers", err)
@@ -119,7 +119,7 @@ func TestInstancesAreMadeFromTheirEntries(t *testing.T) {
 			return always(ctx, cfg)
 		}
 		r := newTestRegistry(t, Options{
-			Factories: []Factory{{"test", note}}, Directory: "dir",
+			Factories: []Factory{{Name: "test", New: note}}, Directory: "dir",
 			Entries: []Entry{{"test/prod", []byte("a: 1"), 3}, {"test/dev", nil, 5}},
 		})
 		r.Start(t.Context())
@@ -151,7 +151,7 @@ func TestInstancesAreMadeFromTheirEntries(t *testing.T) {
 
 func TestDefaultListDropsQuietly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newTestRegistry(t, Options{Factories: []Factory{{"native", always}, {"docker", failing(3)}}})
+		r := newTestRegistry(t, Options{Factories: []Factory{{Name: "native", New: always}, {Name: "docker", New: failing(3)}}})
 		r.Start(t.Context())
 		if strings.Count(r.log.String(), "level=INFO msg=\"driver is not available") != 1 {
 			t.Errorf("log = %s, want one info line about docker", r.log)
@@ -174,7 +174,7 @@ func TestRetryBacksOff(t *testing.T) {
 		var at []time.Duration
 		r := newTestRegistry(t, Options{
 			Entries: []Entry{{Name: "docker"}},
-			Factories: []Factory{{"docker", func(ctx context.Context, cfg Config) (Driver, error) {
+			Factories: []Factory{{Name: "docker", New: func(ctx context.Context, cfg Config) (Driver, error) {
 				at = append(at, time.Since(start))
 				if len(at) <= 9 {
 					return nil, errors.New("engine is not running")
@@ -255,7 +255,7 @@ func TestStartIsBounded(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				r := newTestRegistry(t, Options{Factories: []Factory{{"bad", tt.make}, {"good", always}},
+				r := newTestRegistry(t, Options{Factories: []Factory{{Name: "bad", New: tt.make}, {Name: "good", New: always}},
 					Entries: []Entry{{Name: "bad"}, {Name: "good"}}})
 				r.Start(t.Context())
 				if took := time.Since(start); took > tt.within {
@@ -278,7 +278,7 @@ func TestHangingAttemptIsNotRepeatedAndMayEndLate(t *testing.T) {
 		var calls atomic.Int32
 		r := newTestRegistry(t, Options{
 			Entries: []Entry{{Name: "slow"}},
-			Factories: []Factory{{"slow", func(ctx context.Context, cfg Config) (Driver, error) {
+			Factories: []Factory{{Name: "slow", New: func(ctx context.Context, cfg Config) (Driver, error) {
 				calls.Add(1)
 				time.Sleep(3 * time.Minute)
 				return always(ctx, cfg)
@@ -300,7 +300,7 @@ func TestHangingAttemptIsNotRepeatedAndMayEndLate(t *testing.T) {
 
 func TestSubscribersGetOneEventEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newTestRegistry(t, Options{Factories: []Factory{{"a", always}, {"b", always}, {"c", failing(1)}}})
+		r := newTestRegistry(t, Options{Factories: []Factory{{Name: "a", New: always}, {Name: "b", New: always}, {Name: "c", New: failing(1)}}})
 		first, stopFirst := r.Subscribe()
 		second, stopSecond := r.Subscribe()
 		defer stopSecond()
@@ -332,10 +332,10 @@ func TestCloseIsBoundedAndNamesWhoHangs(t *testing.T) {
 			}
 		}
 		r := newTestRegistry(t, Options{Factories: []Factory{
-			{"good", always},
-			{"error", closing(func() error { return errors.New("socket is gone") })},
-			{"panic", closing(func() error { panic("nil map") })},
-			{"hangs", closing(func() error { time.Sleep(time.Hour); return nil })},
+			{Name: "good", New: always},
+			{Name: "error", New: closing(func() error { return errors.New("socket is gone") })},
+			{Name: "panic", New: closing(func() error { panic("nil map") })},
+			{Name: "hangs", New: closing(func() error { time.Sleep(time.Hour); return nil })},
 		}})
 		r.Start(t.Context())
 		start := time.Now()
@@ -361,7 +361,7 @@ func TestCloseIsBoundedAndNamesWhoHangs(t *testing.T) {
 func TestCloseClosesWhatArrivesLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var closed atomic.Bool
-		r := newTestRegistry(t, Options{Factories: []Factory{{"slow", func(context.Context, Config) (Driver, error) {
+		r := newTestRegistry(t, Options{Factories: []Factory{{Name: "slow", New: func(context.Context, Config) (Driver, error) {
 			time.Sleep(time.Minute)
 			return &fakeDriver{close: func() error { closed.Store(true); return nil }}, nil
 		}}}})
@@ -380,7 +380,7 @@ func TestCloseClosesWhatArrivesLate(t *testing.T) {
 func TestStoppingIsNoFaultOfADriver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		r := newTestRegistry(t, Options{Factories: []Factory{{"slow", func(context.Context, Config) (Driver, error) {
+		r := newTestRegistry(t, Options{Factories: []Factory{{Name: "slow", New: func(context.Context, Config) (Driver, error) {
 			time.Sleep(time.Minute)
 			return nil, errors.New("no engine")
 		}}}})

@@ -24,13 +24,20 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/limits"
 	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
 
 // Name is the driver's name in the config file and in labels.
 const Name = "native"
 
 // Factory makes instances of the driver.
-func Factory() drivers.Factory { return drivers.Factory{Name: Name, New: New} }
+func Factory() drivers.Factory { return drivers.Factory{Name: Name, New: New, Check: check} }
+
+// check reads a cfg and makes nothing.
+func check(cfg drivers.Config) ([]yamlconf.Problem, error) {
+	_, unknown, err := readSettings(cfg.Cfg, cfg.Directory)
+	return unknown, err
+}
 
 // identity is who an environment runs as.
 type identity struct {

@@ -19,13 +19,20 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
 
 // Name is the driver's name in the config file and in labels.
 const Name = "test"
 
 // Factory makes instances of the driver.
-func Factory() drivers.Factory { return drivers.Factory{Name: Name, New: New} }
+func Factory() drivers.Factory { return drivers.Factory{Name: Name, New: New, Check: check} }
+
+// check reads a cfg and makes nothing.
+func check(cfg drivers.Config) ([]yamlconf.Problem, error) {
+	_, unknown, err := readSettings(cfg.Cfg)
+	return unknown, err
+}
 
 // New makes an instance: it reads the configuration and makes the workspace.
 func New(_ context.Context, cfg drivers.Config) (drivers.Driver, error) {

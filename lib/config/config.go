@@ -115,6 +115,8 @@ type DriverEntry struct {
 	// Cfg is the driver's own part as a JSON object, empty if not given. It keeps the line numbers of the file:
 	// a driver that reads it with yamlconf.Parse names the right lines in its errors.
 	Cfg yamlconf.Raw `yaml:"cfg"`
+	// Line is where the entry stands in the file.
+	Line int `yaml:"-"`
 }
 
 // Driver is the name of the provider: what stands before the slash.

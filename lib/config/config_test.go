@@ -107,7 +107,7 @@ log_file_keep: 3
 		TLSKey: filepath.FromSlash("data/my.key"), TLSCrt: "/etc/fish/my.crt", TLSCACrt: filepath.FromSlash("data/cluster/ca.crt"),
 		NodeName: "fish-1", NodeLocation: "lab", NodeIdentifiers: []string{"GPU:yes"}, SSHKey: filepath.FromSlash("data/id"),
 		DefaultResourceLifetime: 30 * time.Minute,
-		Drivers:                 []config.DriverEntry{{Name: "test/dev", Cfg: yamlconf.Raw("\n\n\n\n{\"cpu_limit\":4}")}, {Name: "test"}},
+		Drivers:                 []config.DriverEntry{{Name: "test/dev", Cfg: yamlconf.Raw("\n\n\n\n{\"cpu_limit\":4}"), Line: 3}, {Name: "test", Line: 6}},
 		MetaAddress:             "10.0.0.1:8001", AuthHashMemory: 1 << 30, Retention: 48 * time.Hour, MaxDBSize: 2 << 30,
 		AllocateTimeout: time.Hour, TaskTimeout: 2 * time.Hour, VoteTimeout: 5 * time.Second,
 		APIMaxConnections: 100, APIHeaderTimeout: time.Second, APIReadTimeout: 2 * time.Second,

@@ -53,6 +53,9 @@ func Load(ctx context.Context, flags Flags, host Host) (*Config, []string, error
 	if err != nil {
 		return nil, l.warnings, withFile(flags.File, err)
 	}
+	for i := range cfg.Drivers {
+		cfg.Drivers[i].Line = doc.Line(fmt.Sprintf("drivers[%d]", i))
+	}
 	l.applyFlags(flags)
 	l.fillFromHost(ctx, host)
 	if len(l.errs) == 0 { // a value that could not be read is no value to check
