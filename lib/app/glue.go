@@ -25,7 +25,7 @@ import (
 func entries(cfg *config.Config) []drivers.Entry {
 	list := make([]drivers.Entry, len(cfg.Drivers))
 	for i, e := range cfg.Drivers {
-		list[i] = drivers.Entry{Name: e.Name, Cfg: []byte(e.Cfg)}
+		list[i] = drivers.Entry{Name: e.Name, Cfg: []byte(e.Cfg), Line: e.Line}
 	}
 	return list
 }

@@ -42,7 +42,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	}
 	a.cleanups.add("lock", func(context.Context) error { return lock.Close() })
 	identity, err := crypt.LoadOrCreate(crypt.Options{
-		NodeName: cfg.NodeName, NodeAddress: cfg.NodeAddress,
+		NodeName: cfg.NodeName, NodeAddress: cfg.NodeAddress, Names: cfg.TLSNames,
 		TLSKey: cfg.TLSKey, TLSCert: cfg.TLSCrt, CACert: cfg.TLSCACrt, // joined with the directory already
 		Log: log.With("component", "crypt"),
 	})
