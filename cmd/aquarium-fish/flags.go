@@ -60,6 +60,7 @@ func newRootCommand(stdout, stderr io.Writer) *cobra.Command {
 		},
 	})
 	cli.Add(root, clientOptions(stdout, stderr))
+	root.AddCommand(configCommand())
 	return root
 }
 

@@ -48,7 +48,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
-// runError is the failure of a node that had started: no other command line would have helped.
+// runError is a failure that no other command line would have helped: of a node that had started, say.
 type runError struct{ error }
 
 // Unwrap returns the reason.

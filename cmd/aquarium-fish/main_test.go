@@ -237,3 +237,35 @@ func TestHelpAndVersion(t *testing.T) {
 		}
 	}
 }
+
+func TestConfigCheck(t *testing.T) {
+	for _, tt := range []struct {
+		name, text, stdout, stderr string
+		code                       int
+	}{
+		{"good", "node_name: fish\n", " is good, 0 warnings\n", "", 0},
+		{"doubtful", "node_nam: fish\n", ":1: warning: node_nam: unknown key", "", 0},
+		{"wrong", "retention: -1d\ndrivers:\n- name: native\n", ":1: error: retention: got", " has 1 error\n", 1},
+		{"wrong cfg of a driver", "drivers:\n- name: native\n  cfg:\n    isolation: none\n",
+			`:4: error: drivers[0].cfg.isolation: got "none", want user or process`, " has 1 error\n", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "fish.yml")
+			if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var stdout, stderr bytes.Buffer
+			code := execute([]string{"config", "check", file}, &stdout, &stderr)
+			if code != tt.code || !strings.Contains(stdout.String(), tt.stdout) || !strings.HasSuffix(stderr.String(), tt.stderr) {
+				t.Errorf("exit code %d, stdout %q, stderr %q; want %d, %q, %q", code, stdout.String(), stderr.String(), tt.code, tt.stdout, tt.stderr)
+			}
+			if strings.Contains(stderr.String(), "Usage") {
+				t.Error("the usage is printed, and helps nobody")
+			}
+		})
+	}
+	var out bytes.Buffer
+	if code := execute([]string{"config", "check", "../../examples/config.yml"}, &out, &out); code != 0 || strings.Contains(out.String(), "warning:") {
+		t.Errorf("the example: exit code %d, %s", code, out.String())
+	}
+}
