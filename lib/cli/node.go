@@ -18,6 +18,8 @@ func nodeCommand(s *shell) *cobra.Command {
 		nodeGet(s),
 		nodeMaintenance(s),
 		nodeDrivers(s),
+		nodeDrain(s),
+		nodeUndrain(s),
 	)
 	c.Aliases = []string{"nodes"}
 	return c
