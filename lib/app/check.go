@@ -102,7 +102,7 @@ func flatten(err error) []error {
 	if err == nil {
 		return nil
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only errors.Join itself is taken apart
+	joined, ok := err.(interface{ Unwrap() []error }) // only errors.Join itself is taken apart
 	if !ok {
 		return []error{err}
 	}
