@@ -211,7 +211,7 @@ func TestStatusOfAFailedInstance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		r := newTestRegistry(t, Options{
-			Entries: []Entry{{Name: "docker/dev"}}, Factories: []Factory{{"docker", failing(99)}},
+			Entries: []Entry{{Name: "docker/dev"}}, Factories: []Factory{{Name: "docker", New: failing(99)}},
 		})
 		want := InstanceStatus{Name: "docker/dev", Driver: "docker", State: InstanceStarting, Reason: "is not started yet", Since: start}
 		if diff := cmp.Diff([]InstanceStatus{want}, r.Status()); diff != "" {
