@@ -25,7 +25,7 @@ func TestFiles(t *testing.T) {
 	n := fish.Start(t, fish.Options{})
 	for path, want := range map[string]fs.FileMode{
 		"ca.key": 0o600, "ca.crt": 0o644, fish.NodeName + ".key": 0o600, fish.NodeName + ".crt": 0o644,
-		fish.NodeName + "_id_ecdsa": 0o600, "127.0.0.1:8001": 0o750 | fs.ModeDir,
+		fish.NodeName + "_id_ecdsa": 0o600, "127.0.0.1:8001": 0o700 | fs.ModeDir,
 	} {
 		info, err := os.Stat(filepath.Join(n.Dir, "fish_data", path))
 		if err != nil {

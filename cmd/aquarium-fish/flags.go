@@ -61,6 +61,7 @@ func newRootCommand(stdout, stderr io.Writer) *cobra.Command {
 	})
 	cli.Add(root, clientOptions(stdout, stderr))
 	root.AddCommand(configCommand())
+	addOffline(root, stdout, stderr)
 	return root
 }
 

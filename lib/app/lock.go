@@ -10,6 +10,16 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/filelock"
 )
 
+// LockNode takes the lock of a node that does not run, for work on its folder;
+// a running one is an error that says so.
+func LockNode(directory, nodeName string) (unlock func() error, err error) {
+	f, err := lockNode(directory, nodeName)
+	if err != nil {
+		return nil, err
+	}
+	return f.Close, nil
+}
+
 // lockNode makes sure that one process alone is this node: two would share a
 // database that each believes to be its own. The lock is the system's and ends
 // with the process, however it ends; the file only tells who holds it.

@@ -33,7 +33,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	cfg, log := opts.Config, opts.Logger
 
 	// Files: the folder, the keys and certificates in it (contract 3).
-	if err := os.MkdirAll(cfg.Directory, 0o750); err != nil {
+	if err := os.MkdirAll(cfg.Directory, 0o700); err != nil {
 		return fmt.Errorf("create directory: %w", err)
 	}
 	lock, err := lockNode(cfg.Directory, cfg.NodeName)
@@ -85,6 +85,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	if err != nil {
 		return fmt.Errorf("locate database: %w", err)
 	}
+	tightenFiles(cfg, folder, log)
 	db, err := store.Open(ctx, store.Options{
 		Folder: folder, Node: identity.UID, Logger: log.With("component", "store"),
 		Retention: cfg.Retention, MaxSize: int64(cfg.MaxDBSize), //nolint:gosec // checked to fit
@@ -115,6 +116,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		MetadataURL:     metadataURL(metaServer.listener.Addr(), cfg.NodeAddress, identity.Answers, log),
 		DefaultLifetime: cfg.DefaultResourceLifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
 		Boot: lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
+		ReportOnly: reportOnly(ctx, db, log),
 	})
 	life.Restore()
 	a.addPart("lifecycle", life.Run)

@@ -37,7 +37,7 @@ type database interface {
 	Writable() error
 }
 
-// Options configures a Manager. All fields are required.
+// Options configures a Manager. All fields are required, but for ReportOnly.
 type Options struct {
 	Node   model.UID
 	Store  database
@@ -57,6 +57,9 @@ type Options struct {
 	// Boot reads the boot clock; BootClock outside of tests.
 	Boot   func() time.Duration
 	Logger *slog.Logger
+	// ReportOnly tells whether what nobody asked for stays, because the database
+	// may know less than what runs; it is asked in each round. Nil is never.
+	ReportOnly func(ctx context.Context) bool
 }
 
 // Manager owns the runners of one node.

@@ -14,16 +14,20 @@ const reapPeriod = time.Minute
 
 // reaper is the safety net beside the life of an application: it compares what
 // the drivers really run with what the store says, and removes what is
-// provably ours and known to nobody, once it was seen twice.
+// provably ours and known to nobody, once it was seen twice. On a restored
+// database, which knows less than what runs, it only reports.
 type reaper struct {
 	opts Options
 	seen map[stray]bool // at the last round
+	kept map[stray]bool // told of, and left because of ReportOnly
 }
 
 // stray names an environment of an instance.
 type stray struct{ instance, token, identifier string }
 
-func newReaper(opts Options) *reaper { return &reaper{opts: opts, seen: map[stray]bool{}} }
+func newReaper(opts Options) *reaper {
+	return &reaper{opts: opts, seen: map[stray]bool{}, kept: map[stray]bool{}}
+}
 
 // reap makes one round. A driver that can not list is left for the next round,
 // and what was seen there once stays seen once.
@@ -33,6 +37,22 @@ func (r *reaper) reap(ctx context.Context) {
 		r.reapInstance(ctx, instance, now)
 	}
 	r.seen = now
+}
+
+// spare tells whether a stray has to stay, and says so once. It is asked right
+// before the removal: a node that can not tell whether its database was
+// restored removes nothing either.
+func (r *reaper) spare(ctx context.Context, s stray) bool {
+	if r.opts.ReportOnly == nil || !r.opts.ReportOnly(ctx) {
+		delete(r.kept, s)
+		return false
+	}
+	if !r.kept[s] {
+		r.kept[s] = true
+		r.opts.Logger.Warn("an environment that the restored database does not know is left alone; "+
+			"release it by hand, or let the node do it: aquarium-fish db confirm", "instance", s.instance, "identifier", s.identifier)
+	}
+	return true
 }
 
 func (r *reaper) reapInstance(ctx context.Context, instance string, now map[stray]bool) {
@@ -62,8 +82,10 @@ func (r *reaper) reapInstance(ctx context.Context, instance string, now map[stra
 			now[s] = true
 			continue
 		}
-		r.remove(ctx, driver, instance, ref)
-		now[s] = true // if it failed it is tried again in the next round
+		now[s] = true // if it stays or its removal fails, the next round is on it
+		if !r.spare(ctx, s) {
+			r.remove(ctx, driver, instance, ref)
+		}
 	}
 }
 

@@ -47,7 +47,7 @@ func shapeOf(tables []string) shape {
 }
 
 func (s *Store) shape(ctx context.Context) (shape, error) {
-	tables, err := column[string](ctx, s.writers, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite@_%' ESCAPE '@'")
+	tables, err := tablesOf(ctx, s.writers)
 	if err != nil {
 		return 0, err
 	}
@@ -60,6 +60,9 @@ func (s *Store) copyOld(ctx context.Context) error {
 	half := s.path + ".v0.7-copying"
 	if err := os.Remove(half); err != nil && !errors.Is(err, os.ErrNotExist) { // of an attempt that was cut short
 		return fmt.Errorf("remove half a copy: %w", err)
+	}
+	if err := os.WriteFile(half, nil, modeFile); err != nil { // SQLite fills an empty file, and keeps its mode
+		return fmt.Errorf("make the copy: %w", err)
 	}
 	if _, err := s.writers.ExecContext(ctx, "VACUUM INTO ?", half); err != nil {
 		return errors.Join(fmt.Errorf("copy the v0.7 database to %s: %w", half, err), os.RemoveAll(half))

@@ -38,7 +38,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	case shapeForeign:
 		return errForeign
 	case shapeOurs:
-		err = s.refuseNewer(ctx)
+		err = refuseNewer(ctx, s.writers)
 	case shapeOld:
 		err = s.copyOld(ctx)
 	}
@@ -82,12 +82,12 @@ func (s *Store) migrateStart(tx *gorm.DB) error {
 
 // refuseNewer fails with ErrNewer if the database has a migration that this
 // program does not know.
-func (s *Store) refuseNewer(ctx context.Context) error {
-	done, err := column[string](ctx, s.writers, "SELECT id FROM "+migrationTable)
+func refuseNewer(ctx context.Context, db querier) error {
+	done, err := column[string](ctx, db, "SELECT id FROM "+migrationTable)
 	if err != nil {
 		return err
 	}
-	known := s.migrations()
+	known := (&Store{}).migrations() // by their names
 	for _, id := range done {
 		if !slices.ContainsFunc(known, func(m *gormigrate.Migration) bool { return m.ID == id }) {
 			return fmt.Errorf("%w: it has the step %q; start the version that wrote it, "+

@@ -136,7 +136,7 @@ func TestOneProcessAtATime(t *testing.T) {
 
 func TestFolderAndFileModes(t *testing.T) {
 	s := openStore(t, testOptions(t))
-	for path, want := range map[string]os.FileMode{s.opts.Folder: 0o750, s.path: 0o640} {
+	for path, want := range map[string]os.FileMode{s.opts.Folder: 0o700, s.path: 0o600, s.path + "-wal": 0o600, s.path + "-shm": 0o600} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&^want != 0 {
 			t.Errorf("mode of %s = %v, %v, want at most %o", path, info.Mode(), err, want)
 		}

@@ -157,13 +157,13 @@ func openGorm(pool *sql.DB) (*gorm.DB, error) {
 // are ours (contract 3) and their names are durable before a row is.
 func createFile(path string) error {
 	folder := filepath.Dir(path)
-	if err := os.MkdirAll(folder, 0o750); err != nil {
+	if err := os.MkdirAll(folder, modeFolder); err != nil {
 		return fmt.Errorf("create database folder: %w", err)
 	}
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o640)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, modeFile)
 	if err != nil {
 		return fmt.Errorf("create database: %w", err)
 	}
