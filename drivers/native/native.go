@@ -136,7 +136,7 @@ func (d *driver) openAccounts(ctx context.Context, node model.UID) error {
 func (d *driver) openImages() (err error) {
 	s := d.settings
 	d.images, err = images.New(images.Options{
-		Path: s.ImagesPath, User: s.DownloadUser, Password: s.DownloadPassword, FileRoots: s.ImagesFileRoots,
+		Path: s.ImagesPath, User: s.DownloadUser, Password: string(s.DownloadPassword), FileRoots: s.ImagesFileRoots,
 		Mirrors: s.ImagesMirrors, RequireSum: s.ImagesRequireSum, Logger: d.log,
 	})
 	return err

@@ -58,7 +58,7 @@ type settings struct {
 	RAMOverbook uint `yaml:"ram_overbook"`
 
 	DownloadUser     string          `yaml:"download_user"`
-	DownloadPassword string          `yaml:"download_password"`
+	DownloadPassword yamlconf.Secret `yaml:"download_password"`
 	ImagesFileRoots  []string        `yaml:"images_file_roots"`
 	ImagesMirrors    []images.Mirror `yaml:"images_mirrors"`
 	ImagesRequireSum string          `yaml:"images_require_sum"`

@@ -61,6 +61,7 @@ func Load(ctx context.Context, flags Flags, host Host) (*Config, []string, error
 	if len(l.errs) == 0 { // a value that could not be read is no value to check
 		l.check()
 		l.joinPaths()
+		l.warnOfSecrets()
 	}
 	if len(l.errs) > 0 {
 		return nil, l.warnings, errors.Join(l.errs...)

@@ -71,6 +71,10 @@ func (d *decoder) value(n *yaml.Node, path string, v reflect.Value, depth int) {
 		d.raw(n, path, v)
 		return
 	}
+	if v.Type() == secretType {
+		d.secret(resolve(n), path, v)
+		return
+	}
 	if _, isText := v.Addr().Interface().(encoding.TextUnmarshaler); isText || v.Type() == durationType {
 		d.scalar(resolve(n), path, v)
 		return
@@ -91,6 +95,7 @@ func (d *decoder) value(n *yaml.Node, path string, v reflect.Value, depth int) {
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	sizeType     = reflect.TypeFor[Size]()
+	secretType   = reflect.TypeFor[Secret]()
 )
 
 func (d *decoder) raw(n *yaml.Node, path string, v reflect.Value) {

@@ -1,0 +1,96 @@
+package yamlconf_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
+)
+
+type withSecret struct {
+	Password yamlconf.Secret `yaml:"password"`
+}
+
+func TestSecret(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	t.Setenv("KEEP_SECRET", "from the environment")
+	t.Setenv("KEEP_EMPTY", "")
+	huge := write("huge", strings.Repeat("x", 65<<10))
+	for _, tt := range []struct{ name, text, want, problem string }{
+		{"inline", `password: "hunter2"`, "hunter2", ""},
+		{"none", `password:`, "", ""},
+		{"file", "password: {file: " + write("file", "line\n") + "}", "line", ""},
+		{"inner newline", "password: {file: " + write("two", "a\nb\r\n") + "}", "a\nb", ""},
+		{"env", "password: {env: KEEP_SECRET}", "from the environment", ""},
+		{"JSON", `{"password":{"ENV":"KEEP_SECRET"}}`, "from the environment", ""},
+		{"no file", "\npassword: {file: " + dir + "/none}", "", "line 2: password: the file of the secret can not be read, make it"},
+		{"a folder", "password: {file: " + dir + "}", "", "no regular file"},
+		{"empty file", "password: {file: " + write("empty", "\n") + "}", "", "write the secret into it"},
+		{"huge file", "password: {file: " + huge + "}", "", "is it the right one?"},
+		{"no variable", "password: {env: KEEP_NONE}", "", `"KEEP_NONE" is not set`},
+		{"empty variable", "password: {env: KEEP_EMPTY}", "", "not set, or empty"},
+		{"both", "password: {env: A, file: b}", "", "want one key"},
+		{"other key", "password: {vault: a}", "", "want one key"},
+		{"deep", "password: {file: [a]}", "", "want one key"},
+		{"number", "password: 4711", "", "password: want a string (put it in quotes)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			doc, err := yamlconf.Parse([]byte(tt.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got withSecret
+			err = doc.Decode(&got)
+			if tt.problem == "" && (err != nil || string(got.Password) != tt.want) {
+				t.Errorf("Decode = %v with %q, want %q", err, string(got.Password), tt.want)
+			}
+			if tt.problem != "" && (err == nil || !strings.Contains(err.Error(), tt.problem)) {
+				t.Errorf("Decode = %v, want %q", err, tt.problem)
+			}
+			if err != nil && strings.Contains(err.Error(), "4711") {
+				t.Errorf("the complaint repeats the secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestSecretHidesItself(t *testing.T) {
+	v := withSecret{Password: "hunter2"}
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range []string{string(text), fmt.Sprintf("%v %+v %#v %s %q", v, v, v, v.Password, v.Password), v.Password.LogValue().String()} {
+		if strings.Contains(got, "hunter2") || !strings.Contains(got, "(secret)") {
+			t.Errorf("printed as %s", got)
+		}
+	}
+	if got := yamlconf.Secret("").String(); got != "" {
+		t.Errorf("no secret is printed as %q", got)
+	}
+}
+
+func TestInlineSecrets(t *testing.T) {
+	got := yamlconf.InlineSecrets([]byte("download_password: a\nkey_id: b\nlist:\n- {AuthToken: c}\nother_password: {env: X}\nempty_secret: ''\nssh_key_path: d\n"), "cfg")
+	var keys []string
+	for _, p := range got {
+		keys = append(keys, fmt.Sprint(p.Line, " ", p.Key))
+	}
+	if want := "1 cfg.download_password, 4 cfg.list[0].AuthToken"; strings.Join(keys, ", ") != want {
+		t.Errorf("inline secrets %q, want %q", keys, want)
+	}
+	if got := yamlconf.InlineSecrets([]byte("a: ["), ""); got != nil {
+		t.Errorf("of no YAML: %v", got)
+	}
+}
