@@ -20,6 +20,7 @@ usage() {
 ./build.sh lint       vet, gofmt, golangci-lint
 ./build.sh fmt        format the code
 ./build.sh generate   generate the API's server and client from openapi/openapi.yaml
+./build.sh release    tar.gz, deb and rpm with checksums in build/release: linux and darwin on amd64 and arm64
 ./build.sh cross      build for every platform: linux and darwin on amd64 and arm64, windows on amd64
 EOF
 }
@@ -114,6 +115,23 @@ cross() {
 	done
 }
 
+# release builds and packs what people install: the same commit and Go give the same bytes. SOURCE_DATE_EPOCH sets the
+# time of the packed files, which is else that of the commit.
+release() {
+	local version epoch platform root packed=()
+	root=$PWD
+	version=$(git describe --tags --always --dirty)
+	epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+	rm -rf build/release build/bin
+	for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do
+		echo "$platform"
+		GOOS=${platform%/*} GOARCH=${platform#*/} go build -ldflags "-s -w -X main.release=$version" -o "build/bin/$platform" "$main"
+		packed+=("$platform=$root/build/bin/$platform")
+	done
+	(cd tools/release && go run . -root "$root" -out "$root/build/release" -version "$version" -epoch "$epoch" "${packed[@]}")
+	(cd build/release && cat SHA256SUMS)
+}
+
 # sources lists our Go files, committed or about to be.
 sources() {
 	git ls-files --cached --others --exclude-standard -- '*.go' | while read -r file; do
@@ -158,6 +176,7 @@ lint-version) echo "$lint_version" ;;
 fmt) sources | xargs gofmt -w ;;
 generate) go generate ./openapi/... ;;
 cross) cross ;;
+release) release ;;
 help | -h | --help) usage ;;
 *) usage >&2 && exit 2 ;;
 esac
