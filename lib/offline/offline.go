@@ -33,8 +33,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Commands returns the command `db`.
-func Commands(o Options) []*cobra.Command { return []*cobra.Command{dbCommand(o)} }
+// Commands returns the commands `db` and `debug`.
+func Commands(o Options) []*cobra.Command { return []*cobra.Command{dbCommand(o), debugCommand(o)} }
 
 // target are the flags that say which node is meant; they are those of the node
 // itself.

@@ -121,9 +121,14 @@ func InlineSecrets(data []byte, path string) []Problem {
 	if err != nil || doc.root == nil {
 		return nil // whoever decodes it says so
 	}
-	w := &secretWalk{name: regexp.MustCompile(`(?i)(passw(or)?d|passphrase|secret|token|credentials?|private_key|secret_key|api_key)$`)}
+	w := &secretWalk{name: secretName()}
 	w.visit(doc.root, path, 0)
 	return w.found
+}
+
+// secretName matches the names of keys whose values are secret.
+func secretName() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(passw(or)?d|passphrase|secret|token|credentials?|private_key|secret_key|api_key)$`)
 }
 
 type secretWalk struct {
