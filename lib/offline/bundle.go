@@ -82,8 +82,8 @@ func (b *bundle) write(path string) (err error) {
 func (b *bundle) fill(w io.Writer) error {
 	zip := gzip.NewWriter(w)
 	archive := tar.NewWriter(zip)
-	parts := append(b.parts, part{"missing.txt", []byte(strings.Join(b.lacking, "\n") + "\n")})
-	for _, p := range parts {
+	b.text("missing.txt", strings.Join(b.lacking, "\n")+"\n")
+	for _, p := range b.parts {
 		if !strings.HasSuffix(p.name, ".pprof") { // compressed, and of names of functions alone
 			p.data = b.scrub(p.data)
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/app"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
-	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
@@ -154,7 +153,7 @@ func whatToCheck(ctx context.Context, o Options, t *target, args []string) (co s
 		return co, "", err
 	}
 	if der, err := p.key(); err == nil { // without it there is less to check
-		co.Node = model.UID(crypt.NodeUID(der))
+		co.Node = crypt.NodeUID(der)
 	}
 	co.File = p.database()
 	return co, co.File, nil

@@ -81,7 +81,7 @@ func (o Options) bundle(ctx context.Context, r *request) error {
 	if err := b.write(r.file); err != nil {
 		return fmt.Errorf("write %s: %w", r.file, err)
 	}
-	_, err = fmt.Fprintf(o.Stdout, "%s: %d parts, %d not to be had (missing.txt)\n", r.file, len(b.parts), len(b.lacking))
+	_, err = fmt.Fprintf(o.Stdout, "%s: %d parts, %d not to be had (missing.txt)\n", r.file, len(b.parts)-1, len(b.lacking))
 	return err
 }
 
@@ -125,7 +125,7 @@ func (b *bundle) files(directory string) {
 	err := filepath.WalkDir(directory, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			_, _ = fmt.Fprintf(&list, "%v\n", err) // of a Builder
-			return nil                             //nolint:nilerr // it is told, the rest goes on
+			return nil                             // it is told, the rest goes on
 		}
 		if info, err := e.Info(); err == nil {
 			_, _ = fmt.Fprintf(&list, "%v %12d %s %s\n", info.Mode(), info.Size(), info.ModTime().UTC().Format(time.RFC3339), path)
