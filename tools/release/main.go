@@ -83,12 +83,12 @@ func (j job) pack(binaries []binary) error {
 	var names []string
 	for _, b := range binaries {
 		base := fmt.Sprintf("aquarium-fish_%s_%s_%s", j.version, b.os, b.arch)
-		make := map[string]func(io.Writer, binary) error{base + ".tar.gz": j.archive}
+		writers := map[string]func(io.Writer, binary) error{base + ".tar.gz": j.archive}
 		if b.os == "linux" {
-			make[base+".deb"] = j.packager("deb")
-			make[base+".rpm"] = j.packager("rpm")
+			writers[base+".deb"] = j.packager("deb")
+			writers[base+".rpm"] = j.packager("rpm")
 		}
-		for name, write := range make {
+		for name, write := range writers {
 			if err := j.write(name, func(w io.Writer) error { return write(w, b) }); err != nil {
 				return fmt.Errorf("make %s: %w", name, err)
 			}
