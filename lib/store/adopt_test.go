@@ -256,6 +256,9 @@ func TestAdoptLeavesACopy(t *testing.T) {
 	if err != nil || len(copies) != 1 {
 		t.Fatalf("copies = %v, %v, want one", copies, err)
 	}
+	if info, err := os.Stat(copies[0]); err != nil || info.Mode().Perm() != modeFile {
+		t.Errorf("mode of the copy: %v, %v, want %v", info.Mode(), err, modeFile)
+	}
 	db, err := sql.Open(sqlite.DriverName, uri(copies[0]))
 	if err != nil {
 		t.Fatal(err)
