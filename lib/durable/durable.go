@@ -12,7 +12,7 @@ import (
 )
 
 // modeDir is for folders that are made on the way to a file.
-const modeDir fs.FileMode = 0o750
+const modeDir fs.FileMode = 0o700
 
 // WriteFile replaces path whole or not at all, and makes its folder if that is absent: a reader, or the next start
 // after a power loss, sees the old content or the new one.
