@@ -1,0 +1,417 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// running is a log whose writer runs until stop.
+type running struct {
+	*Log
+	t    *testing.T
+	told *bytes.Buffer // only read after stop
+	stop func()
+}
+
+func start(t *testing.T, o Options) running {
+	t.Helper()
+	r := running{t: t, told: new(bytes.Buffer)}
+	o.Logger = slog.New(slog.NewTextHandler(r.told, nil))
+	var err error
+	if r.Log, err = Open(o); err != nil {
+		t.Fatalf("Open() error: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run() = %v, want nil on cancel", err)
+		}
+	})
+	t.Cleanup(r.stop)
+	return r
+}
+
+// events reads all, oldest first, page by page.
+func events(t *testing.T, path string, limit int) []Event {
+	t.Helper()
+	var all []Event
+	for q := (Query{Limit: limit}); ; {
+		page, err := read(t.Context(), path, q)
+		if err != nil {
+			t.Fatalf("read(%+v) error: %v", q, err)
+		}
+		all = append(all, page.Events...)
+		if q.Cursor = page.Next; q.Cursor == "" {
+			break
+		}
+	}
+	for i, j := 0, len(all)-1; i < j; i, j = i+1, j-1 {
+		all[i], all[j] = all[j], all[i]
+	}
+	return all
+}
+
+var ignoreTime = cmpopts.IgnoreFields(Event{}, "Time")
+
+func TestEventsAreNumberedAcrossRuns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "deep", "audit.log")
+	first := start(t, Options{Path: path})
+	if !first.EndedInOrder() {
+		t.Error("EndedInOrder() = false before the first run")
+	}
+	before := time.Now()
+	want := Event{
+		Seq: 1, Action: "label.create", User: "admin", Address: "10.0.0.1", RequestID: "r-1", ObjectUID: "u", ObjectName: "n",
+		Result: ResultOK, Count: 1, Detail: "d",
+	}
+	first.Note(want)
+	first.stop()
+	second := start(t, Options{Path: path})
+	if !second.EndedInOrder() {
+		t.Error("EndedInOrder() = false after a stop")
+	}
+	second.Note(Event{Action: "user.remove", Result: ResultRefused})
+	second.stop()
+	got := events(t, path, 0)
+	stop := Event{Action: ActionStop, Result: ResultOK, Count: 1}
+	second1 := Event{Seq: 3, Action: "user.remove", Result: ResultRefused, Count: 1}
+	stop2 := stop
+	stop.Seq, stop2.Seq = 2, 4
+	if diff := cmp.Diff([]Event{want, stop, second1, stop2}, got, ignoreTime); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if at := got[0].Time; at.Before(before.Add(-time.Second)) || at.After(time.Now()) || at.Location() != time.UTC {
+		t.Errorf("time = %v, want now in UTC", at)
+	}
+	if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("file: %v, %v, want mode 0600", info.Mode(), err)
+	}
+}
+
+func TestALooseFileIsTightened(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("windows has no such modes")
+	}
+	path := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	start(t, Options{Path: path}).stop()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode = %v, %v, want 0600", info.Mode(), err)
+	}
+}
+
+// TestCrashTearsALine: what kill -9 or a power loss leaves does no harm, and the next start tells.
+func TestCrashTearsALine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	whole := Event{Seq: 7, Action: "label.create", Result: ResultOK, Count: 1}.line()
+	for name, torn := range map[string]string{
+		"half a line": `{"seq":8,"time":"2026-11-`, "zeros": "\x00\x00\x00\x00", "nothing": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(path, append(bytes.Clone(whole), torn...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			l := start(t, Options{Path: path})
+			if l.EndedInOrder() {
+				t.Error("EndedInOrder() = true without a stop")
+			}
+			l.Note(Event{Action: "after", Result: ResultOK})
+			l.stop()
+			var got []string
+			for _, e := range events(t, path, 1) {
+				got = append(got, fmt.Sprint(e.Seq, " ", e.Action))
+			}
+			if diff := cmp.Diff([]string{"7 label.create", "8 after", "9 node.stop"}, got); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	l := start(t, Options{Path: path, Size: 2000, Keep: 3})
+	const count = 100
+	for i := range count {
+		l.Note(Event{Action: "a", ObjectName: fmt.Sprint(i), Result: ResultOK})
+		waitWritten(t, l.Log, path, int64(i+1))
+	}
+	l.stop()
+	full, err := fullFiles(path)
+	if err != nil || len(full) != 3 {
+		t.Fatalf("full files = %v, %v, want 3", full, err)
+	}
+	for _, f := range full {
+		info, err := os.Stat(f.path)
+		if err != nil || info.Size() > 2000 || info.Size() < 1000 {
+			t.Errorf("%s: %v, %v, want it full", f.path, info.Size(), err)
+		}
+	}
+	for _, limit := range []int{1, 3, 1000} { // pages end inside of files and between them
+		got := events(t, path, limit)
+		if got[len(got)-1].Seq != count+1 {
+			t.Errorf("the newest is %d, want %d", got[len(got)-1].Seq, count+1)
+		}
+		for i, e := range got {
+			if e.Seq != got[0].Seq+int64(i) {
+				t.Fatalf("limit %d: number %d after %d", limit, e.Seq, got[i-1].Seq)
+			}
+		}
+		if len(got) < 20 || got[0].Seq != full[2].first {
+			t.Errorf("limit %d: %d events from %d, want all from %d", limit, len(got), got[0].Seq, full[2].first)
+		}
+	}
+}
+
+// waitWritten waits until the event with the number can be read.
+func waitWritten(t *testing.T, l *Log, path string, seq int64) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		page, err := l.Read(t.Context(), Query{Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page.Events) > 0 && page.Events[0].Seq >= seq {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("event %d is not in %s", seq, path)
+		}
+		runtime.Gosched()
+	}
+}
+
+// TestCursorsOutliveRotation: a page asked for before a rotation goes on after it.
+func TestCursorsOutliveRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	l := start(t, Options{Path: path, Size: 1000, Keep: 50})
+	note := func(n int) {
+		for range n {
+			l.Note(Event{Action: "a", Result: ResultOK})
+		}
+	}
+	note(4)
+	waitWritten(t, l.Log, path, 4)
+	page, err := l.Read(t.Context(), Query{Limit: 2})
+	if err != nil || len(page.Events) != 2 || page.Next == "" {
+		t.Fatalf("Read() = %+v, %v", page, err)
+	}
+	note(40)
+	waitWritten(t, l.Log, path, 44)
+	page, err = l.Read(t.Context(), Query{Cursor: page.Next})
+	if err != nil || len(page.Events) != 2 || page.Events[0].Seq != 2 || page.Events[1].Seq != 1 || page.Next != "" {
+		t.Errorf("the page after = %+v, %v, want 2 and 1", page, err)
+	}
+}
+
+// TestTheWriterBehindALongQueue: what finds no place is counted, and the count is told.
+func TestTheWriterBehindALongQueue(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	l, err := Open(Options{Path: path, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range queueLength + 5 { // nobody writes: the disk hangs
+		l.Note(Event{Action: "a", Result: ResultOK})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	got := events(t, path, MaxLimit)
+	if len(got) != queueLength+2 {
+		t.Fatalf("%d events, want %d, a count and the stop", len(got), queueLength)
+	}
+	if e := got[queueLength]; e.Action != ActionDropped || e.Count != 5 || e.Result != ResultFailed {
+		t.Errorf("after them %+v, want 5 dropped", e)
+	}
+}
+
+// TestADiskThatRefuses: a folder in the way of the file stands for a disk that takes nothing. What is lost meanwhile is
+// counted, told once to the operator, and it goes on when there is room.
+func TestADiskThatRefuses(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "audit.log")
+	told := new(bytes.Buffer)
+	l, err := Open(Options{Path: path, Logger: slog.New(slog.NewTextHandler(told, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Note(Event{Action: "before", Result: ResultOK})
+	l.flush()
+	_ = l.file.out.Close() // writes fail from here on
+	for range 3 {
+		l.Note(Event{Action: "lost", Result: ResultOK})
+		l.flush()
+	}
+	if n := strings.Count(told.String(), "takes no events"); n != 1 {
+		t.Errorf("told %d times, want once:\n%s", n, told)
+	}
+	l.file.out = nil // as after a close that failed: it is opened again
+	l.Note(Event{Action: "after", Result: ResultOK})
+	l.flush()
+	if err := l.file.close(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range events(t, path, 0) {
+		got = append(got, fmt.Sprint(e.Seq, " ", e.Action, " ", e.Count))
+	}
+	if diff := cmp.Diff([]string{"1 before 1", "2 after 1", "3 audit.dropped 3"}, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(told.String(), "takes events again") {
+		t.Errorf("the end of it is not told:\n%s", told)
+	}
+}
+
+// TestAFileThatIsMovedAway is what a foreign rotation does: by rename, by removal, by cutting.
+func TestAFileThatIsMovedAway(t *testing.T) {
+	for name, move := range map[string]func(path string) error{
+		"renamed": func(path string) error { return os.Rename(path, path+".old") },
+		"removed": os.Remove,
+		"cut":     func(path string) error { return os.Truncate(path, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "audit.log")
+			l, err := Open(Options{Path: path, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Note(Event{Action: "before", Result: ResultOK})
+			l.flush()
+			if err := move(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.file.settle(); err != nil {
+				t.Fatal(err)
+			}
+			l.Note(Event{Action: "after", Result: ResultOK})
+			l.flush()
+			got := events(t, path, 0)
+			if len(got) != 1 || got[0].Seq != 2 || got[0].Action != "after" {
+				t.Errorf("events = %+v, want the second alone", got)
+			}
+			if err := l.file.close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestAFullFileThatCanNotBePutAside grows, and the operator is told once.
+func TestAFullFileThatCanNotBePutAside(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	told := new(bytes.Buffer)
+	l, err := Open(Options{Path: path, Size: 300, Logger: slog.New(slog.NewTextHandler(told, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(fullName(path, 1), "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		l.Note(Event{Action: "a", Result: ResultOK})
+		l.flush()
+	}
+	if err := l.file.close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := events(t, path, 0); len(got) != 5 {
+		t.Errorf("%d events, want all 5", len(got))
+	}
+	if n := strings.Count(told.String(), "it grows"); n != 1 {
+		t.Errorf("told %d times, want once:\n%s", n, told)
+	}
+}
+
+func TestLongTextsAreCut(t *testing.T) {
+	long := strings.Repeat("\x01", 100_000)
+	line := Event{
+		Seq: 1, Action: long, User: long, Address: long, RequestID: long, ObjectUID: long, ObjectName: long, Result: ResultOK, Detail: long,
+	}.line()
+	if len(line) > maxLine {
+		t.Errorf("a line has %d bytes, want at most %d", len(line), maxLine)
+	}
+	if _, ok := parse(line); !ok {
+		t.Errorf("the line can not be read: %s", line)
+	}
+	if got := cut(strings.Repeat("ä", maxText), maxText); !strings.HasSuffix(got, "ä…") {
+		t.Errorf("cut inside of a character: %q", got)
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	folder := t.TempDir()
+	for name, o := range map[string]Options{
+		"no path": {Logger: log}, "no logger": {Path: "x"}, "negative size": {Path: "x", Size: -1, Logger: log},
+		"negative keep": {Path: "x", Keep: -1, Logger: log}, "a folder": {Path: folder, Logger: log},
+	} {
+		if l, err := Open(o); err == nil {
+			t.Errorf("%s: Open() = %v, want an error", name, l)
+		}
+	}
+}
+
+// TestAHangingDisk: the stop does not wait for it for long.
+func TestAHangingDisk(t *testing.T) {
+	t.Parallel()
+	l, err := Open(Options{Path: filepath.Join(t.TempDir(), "audit.log"), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.logins.mu.Lock() // the writer waits for it as for a system call that does not return
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Run(ctx); err == nil || !strings.Contains(err.Error(), "hangs") {
+		t.Errorf("Run() = %v, want an error about the disk", err)
+	}
+	l.logins.mu.Unlock()
+}
+
+// TestNoteWhileRotating lets readers run beside the writer: no event is seen twice, none is missed between two pages.
+func TestNoteWhileRotating(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	l := start(t, Options{Path: path, Size: 3000, Keep: 1000})
+	const count = 2000
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for range count {
+			l.Note(Event{Action: "a", Result: ResultOK})
+			runtime.Gosched()
+		}
+	})
+	for range 20 {
+		got := events(t, path, 7)
+		for i, e := range got {
+			if e.Seq != int64(i+1) {
+				t.Fatalf("event %d has number %d of %d", i, e.Seq, len(got))
+			}
+		}
+	}
+	wg.Wait()
+	l.stop()
+	if got := events(t, path, MaxLimit); len(got) != count+1 {
+		t.Errorf("%d events, want %d", len(got), count+1)
+	}
+}
