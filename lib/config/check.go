@@ -37,6 +37,7 @@ func (l *loader) check() {
 		{"task_timeout", c.TaskTimeout, checkDuration(c.TaskTimeout, time.Second, math.MaxInt64)},
 		{"starvation_after", c.StarvationAfter, checkDuration(c.StarvationAfter, 0, math.MaxInt64)},
 		{"vote_timeout", c.VoteTimeout, checkDuration(c.VoteTimeout, 100*time.Millisecond, 30*time.Second)},
+		{"audit_file_size", c.AuditFileSize, checkSize(c.AuditFileSize, 64<<10, 1<<40)},
 		{"api_max_connections", c.APIMaxConnections, checkConnections(c.APIMaxConnections)},
 		{"api_header_timeout", c.APIHeaderTimeout, checkDuration(c.APIHeaderTimeout, time.Second, time.Hour)},
 		{"api_read_timeout", c.APIReadTimeout, checkDuration(c.APIReadTimeout, time.Second, time.Hour)},

@@ -79,6 +79,14 @@ type Config struct {
 	// Default 3s: many times a round trip to the other side of the world.
 	VoteTimeout time.Duration `yaml:"vote_timeout"`
 
+	// AuditFile takes who did what: one JSON object per line, a file of its own for each node. Default
+	// `<node_name>_audit.log`, relative to Directory.
+	AuditFile string `yaml:"audit_file"`
+	// AuditFileSize is where the audit file is full and another one begins, in bytes. Default 10MB: some 40,000 events.
+	AuditFileSize yamlconf.Size `yaml:"audit_file_size"`
+	// AuditFileKeep is how many full audit files stay; the oldest go. Default 9: with the open one 100 MB.
+	AuditFileKeep uint16 `yaml:"audit_file_keep"`
+
 	// APIMaxConnections bounds the open connections to the API. Past it the connection that has been idle for longest is
 	// closed, and if none is idle the new one. Default 4096: at about 20 KB each they stay below 100 MB.
 	APIMaxConnections uint32 `yaml:"api_max_connections"`
@@ -148,6 +156,8 @@ func Default() Config {
 		TaskTimeout:       time.Hour,
 		StarvationAfter:   10 * time.Minute,
 		VoteTimeout:       3 * time.Second,
+		AuditFileSize:     10 << 20,
+		AuditFileKeep:     9,
 		APIMaxConnections: 4096,
 		APIHeaderTimeout:  10 * time.Second,
 		APIReadTimeout:    30 * time.Second,

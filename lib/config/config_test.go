@@ -51,6 +51,7 @@ func TestDefaultsOnly(t *testing.T) {
 	want.TLSCrt = filepath.FromSlash("fish_data/builder.crt")
 	want.TLSCACrt = filepath.FromSlash("fish_data/ca.crt")
 	want.SSHKey = filepath.FromSlash("fish_data/builder_id_ecdsa")
+	want.AuditFile = filepath.FromSlash("fish_data/builder_audit.log")
 	if diff := cmp.Diff(&want, got); diff != "" {
 		t.Errorf("config without a file (-want +got):\n%s", diff)
 	}
@@ -87,6 +88,9 @@ allocate_timeout: 1h
 task_timeout: 2h
 starvation_after: 0
 vote_timeout: 5s
+audit_file: /var/log/fish.audit
+audit_file_size: 1MB
+audit_file_keep: 3
 api_max_connections: 100
 api_header_timeout: 1s
 api_read_timeout: 2s
@@ -110,6 +114,7 @@ log_file_keep: 3
 		Drivers:                 []config.DriverEntry{{Name: "test/dev", Cfg: yamlconf.Raw("\n\n\n\n{\"cpu_limit\":4}"), Line: 3}, {Name: "test", Line: 6}},
 		MetaAddress:             "10.0.0.1:8001", AuthHashMemory: 1 << 30, Retention: 48 * time.Hour, MaxDBSize: 2 << 30,
 		AllocateTimeout: time.Hour, TaskTimeout: 2 * time.Hour, VoteTimeout: 5 * time.Second,
+		AuditFile: "/var/log/fish.audit", AuditFileSize: 1 << 20, AuditFileKeep: 3,
 		APIMaxConnections: 100, APIHeaderTimeout: time.Second, APIReadTimeout: 2 * time.Second,
 		APIWriteTimeout: 3 * time.Second, APIIdleTimeout: 4 * time.Second, APIMaxHeaderSize: 16 << 10,
 		TLSNames: []string{"*.example.com", "10.0.0.7"},

@@ -178,7 +178,7 @@ func (l *loader) fillFromHost(ctx context.Context, host Host) {
 	}
 }
 
-// joinPaths names the key files after the node and puts relative ones below the directory.
+// joinPaths names the key files and the audit after the node and puts relative ones below the directory.
 func (l *loader) joinPaths() {
 	c := l.cfg
 	for _, p := range []struct {
@@ -187,6 +187,7 @@ func (l *loader) joinPaths() {
 	}{
 		{&c.TLSKey, c.NodeName + ".key"}, {&c.TLSCrt, c.NodeName + ".crt"},
 		{&c.TLSCACrt, "ca.crt"}, {&c.SSHKey, c.NodeName + "_id_ecdsa"},
+		{&c.AuditFile, c.NodeName + "_audit.log"},
 	} {
 		if *p.path == "" {
 			*p.path = p.fallback
