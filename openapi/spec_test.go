@@ -43,6 +43,7 @@ var routes = map[string][]string{
 	"/api/v1/node/this/drain":               {"GET", "POST"},
 	"/healthz":                              {"GET"},
 	"/readyz":                               {"GET"},
+	"/api/v1/audit/":                        {"GET"},
 	"/meta/v1/data/":                        {"GET"},
 	"/meta/v1/data/{key_path}":              {"GET"},
 	"/api/v1/application/{uid}/explain":     {"GET"},

@@ -54,6 +54,7 @@ type Options struct {
 	Drivers     Drivers
 	Ledger      Ledger
 	Maintenance Maintenance
+	Audit       Audit
 	// Meta answers everything below /meta/v1/. nil: that is served elsewhere,
 	// and 404 here.
 	Meta   http.Handler
@@ -73,6 +74,8 @@ func (o *Options) validate() error {
 		return errors.New("node UID is not set")
 	case o.LastSeen == nil, o.Auth == nil, o.Store == nil, o.Election == nil, o.Lifecycle == nil,
 		o.Drivers == nil, o.Ledger == nil, o.Maintenance == nil, o.Logger == nil, o.AllocateTimeout <= 0:
+	case o.LastSeen == nil, o.Auth == nil, o.Store == nil, o.Election == nil, o.Drivers == nil, o.Maintenance == nil,
+		o.Audit == nil, o.Logger == nil:
 		return errors.New("a required option is not set")
 	case o.BodyTimeout < 0, o.ChunkTimeout < 0:
 		return errors.New("a timeout is negative")
@@ -92,6 +95,8 @@ func (o *Options) validate() error {
 // deadlines of their own.
 type API struct {
 	auth   Authenticator
+	audit  Audit
+	known  func(user string) bool
 	meta   http.Handler
 	router http.Handler
 	log    *slog.Logger
@@ -123,7 +128,8 @@ func New(o Options) (*API, error) {
 	var seed [4]byte
 	_, _ = rand.Read(seed[:]) // never fails (crypto/rand documents a crash instead)
 	a := &API{
-		auth: o.Auth, meta: o.Meta, log: o.Logger.With("component", "api"), page: page, spec: spec,
+		auth: o.Auth, audit: o.Audit, known: func(name string) bool { _, ok := o.Store.UserByName(name); return ok },
+		meta: o.Meta, log: o.Logger.With("component", "api"), page: page, spec: spec,
 		idPrefix: hex.EncodeToString(seed[:]) + "-",
 	}
 	a.router = a.newRouter(&handlers{Options: o, uids: model.NewUIDSource(o.Node)})
@@ -131,7 +137,7 @@ func New(o Options) (*API, error) {
 }
 
 func (a *API) newRouter(h *handlers) http.Handler {
-	strict := apiv1.NewStrictHandlerWithOptions(h, nil, apiv1.StrictHTTPServerOptions{
+	strict := apiv1.NewStrictHandlerWithOptions(h, []apiv1.StrictMiddlewareFunc{h.audited}, apiv1.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  a.answerBadBody,
 		ResponseErrorHandlerFunc: a.answerError,
 	})

@@ -41,6 +41,7 @@ func (a *API) authenticate(e *exchange, r *http.Request) (auth.Principal, error)
 		return auth.Principal{}, err
 	}
 	caller, err := a.auth.Check(r.Context(), name, password, r.RemoteAddr)
+	a.noteLogin(e, r, name, err)
 	if err != nil {
 		return auth.Principal{}, err
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/api/body"
+	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/auth"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
@@ -283,6 +284,7 @@ func TestStoreFailures(t *testing.T) {
 			a, err := New(Options{
 				Node: testNode, LastSeen: time.Now, Auth: allowAll{}, Store: brokenStore{n.store, tt.err}, Election: n,
 				Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour, Drivers: testDrivers{}, Maintenance: &n.maintenance, Logger: slog.New(slog.NewTextHandler(log, nil)),
+				Drivers: testDrivers{}, Maintenance: &n.maintenance, Audit: n.audit, Logger: slog.New(slog.NewTextHandler(log, nil)),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -291,6 +293,9 @@ func TestStoreFailures(t *testing.T) {
 			id := w.Header().Get("X-Request-Id")
 			if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.want) {
 				t.Errorf("got %d %s, want %d with %s", w.Code, w.Body, tt.status, tt.want)
+			}
+			if last := n.lastDeed(t, id); last.Action != "label.create" || last.Result != "failed" {
+				t.Errorf("the audit has %+v, want a label.create that failed", last)
 			}
 			if strings.Contains(w.Body.String(), "secret detail") {
 				t.Error("the answer shows the detail")
@@ -341,10 +346,17 @@ func (l listStore) ListUsers(context.Context, store.Query) iter.Seq2[model.User,
 	}
 }
 
+// noAudit takes down nothing.
+type noAudit struct{ Audit }
+
+// Login implements the only method that a list needs.
+func (noAudit) Login(string, string, string, audit.Result) {}
+
 func listServer(t *testing.T, l listStore) *httptest.Server {
 	a, err := New(Options{
 		Node: testNode, LastSeen: time.Now, Auth: allowAll{}, Store: l, Election: &node{}, Drivers: testDrivers{},
 		Lifecycle: &node{}, Ledger: &node{}, AllocateTimeout: time.Hour, Maintenance: &recordedMaintenance{}, Logger: slog.New(slog.DiscardHandler),
+		Maintenance: &recordedMaintenance{}, Audit: noAudit{}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -404,6 +416,7 @@ func FuzzBody(f *testing.F) {
 	a, err := New(Options{
 		Node: testNode, LastSeen: time.Now, Auth: cheapAuth{}, Store: n.store, Election: n, Drivers: testDrivers{},
 		Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour, Maintenance: &n.maintenance, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Maintenance: &n.maintenance, Audit: n.audit, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		f.Fatal(err)

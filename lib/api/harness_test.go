@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/crypto/argon2"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/auth"
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
@@ -35,6 +37,7 @@ var (
 	_ Drivers       = (*drivers.Registry)(nil)
 	_ Ledger        = (*capacity.Ledger)(nil)
 	_ Maintenance   = (*maintenance.Keeper)(nil)
+	_ Audit         = (*audit.Log)(nil)
 )
 
 var testNode = model.UID{1, 2, 3, 4, 5, 6, 7, 8}
@@ -48,6 +51,8 @@ type node struct {
 	store       *store.Store
 	server      *httptest.Server
 	maintenance recordedMaintenance
+	audit       *audit.Log
+	auditPath   string
 	votes       []model.Vote
 	standing    election.Standing // of whatever waits
 	misfits     [][]election.Refusal
@@ -99,6 +104,11 @@ func newNode(t testing.TB) *node {
 		t.Fatalf("auth.New() error: %v", err)
 	}
 	run(t, authenticator.Run)
+	n.auditPath = filepath.Join(t.TempDir(), "audit.log")
+	if n.audit, err = audit.Open(audit.Options{Path: n.auditPath, Logger: log}); err != nil {
+		t.Fatalf("audit.Open() error: %v", err)
+	}
+	run(t, n.audit.Run)
 	n.server = httptest.NewServer(n.handler(t, log, authenticator))
 	t.Cleanup(n.server.Close)
 	return n
@@ -121,6 +131,7 @@ func (n *node) handler(t testing.TB, log *slog.Logger, authenticator Authenticat
 	a, err := New(Options{
 		Node: testNode, LastSeen: func() time.Time { return lastSeen }, Auth: authenticator, Store: n.store,
 		Election: n, Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour, Drivers: testDrivers{}, Maintenance: &n.maintenance, Logger: log,
+		Election: n, Drivers: testDrivers{}, Maintenance: &n.maintenance, Audit: n.audit, Logger: log,
 		Meta: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "meta "+r.URL.Path)
 		}),

@@ -41,6 +41,10 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return err
 	}
 	a.cleanups.add("lock", func(context.Context) error { return lock.Close() })
+	trail, err := a.startAudit(cfg, log) //nolint:contextcheck // it outlives ctx: it stops last
+	if err != nil {
+		return err
+	}
 	identity, err := crypt.LoadOrCreate(crypt.Options{
 		NodeName: cfg.NodeName, NodeAddress: cfg.NodeAddress, Names: cfg.TLSNames,
 		TLSKey: cfg.TLSKey, TLSCert: cfg.TLSCrt, CACert: cfg.TLSCACrt, // joined with the directory already
@@ -107,6 +111,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	a.cleanups.add("driver instances", func(context.Context) error { return registry.Close() }) //nolint:contextcheck // it has a bound of its own
 	registry.Start(ctx)
 	a.addPart("drivers", registry.Run)
+	a.addPart("audit of drivers", auditDrivers(registry, trail))
 
 	// What the node has promised, restored before anything new is promised.
 	ledger := capacity.NewLedger()
@@ -163,6 +168,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		Node: node.UID, LastSeen: pulse.last, Auth: authenticator, Store: db, Election: elect, Drivers: registry,
 		Lifecycle: life, Ledger: ledger, AllocateTimeout: cfg.AllocateTimeout,
 		Maintenance: keeper, Logger: log,
+		Maintenance: keeper, Audit: trail, Logger: log,
 		BodyTimeout: cfg.APIReadTimeout, ChunkTimeout: cfg.APIWriteTimeout,
 	}
 	if metaServer == a.api {

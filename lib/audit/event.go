@@ -50,7 +50,7 @@ type Event struct {
 	Action string `json:"action"`
 	// User is who did it; empty: the node itself, or nobody known.
 	User string `json:"user"`
-	// Address is where the request came from, without port; empty: the node itself.
+	// Address is where the request came from; Note drops the port. Empty: the node itself.
 	Address string `json:"address"`
 	// RequestID is the X-Request-Id of the answer, by which the access log knows the request.
 	RequestID string `json:"request_id"`

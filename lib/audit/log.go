@@ -85,7 +85,7 @@ func (l *Log) EndedInOrder() bool { return l.clean }
 
 // Note takes down an event at once and never waits. What finds no place is counted, and the count becomes an event.
 func (l *Log) Note(e Event) {
-	e.Time, e.Count = time.Now().UTC(), max(1, e.Count)
+	e.Time, e.Count, e.Address = time.Now().UTC(), max(1, e.Count), host(e.Address)
 	l.mu.Lock()
 	if len(l.queue) < queueLength {
 		l.queue = append(l.queue, e)

@@ -51,6 +51,30 @@ func (e ApplicationStatus) Valid() bool {
 	}
 }
 
+// Defines values for AuditListParamsResult.
+const (
+	AuditListParamsResultFailed  AuditListParamsResult = "failed"
+	AuditListParamsResultLimited AuditListParamsResult = "limited"
+	AuditListParamsResultOk      AuditListParamsResult = "ok"
+	AuditListParamsResultRefused AuditListParamsResult = "refused"
+)
+
+// Valid indicates whether the value is a known member of the AuditListParamsResult enum.
+func (e AuditListParamsResult) Valid() bool {
+	switch e {
+	case AuditListParamsResultFailed:
+		return true
+	case AuditListParamsResultLimited:
+		return true
+	case AuditListParamsResultOk:
+		return true
+	case AuditListParamsResultRefused:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MetaDataGetParamsFormat.
 const (
 	MetaDataGetParamsFormatEnv    MetaDataGetParamsFormat = "env"
@@ -182,6 +206,48 @@ type ApplicationTaskRequest struct {
 
 	// When The status in which to run it: `ALLOCATED` or `DEALLOCATE`.
 	When string `json:"when,omitempty"`
+}
+
+// AuditEvent Something that was done, or tried.
+type AuditEvent struct {
+	// Action What was done, such as `label.create`.
+	Action string `json:"action"`
+
+	// Address Where the request came from; empty: the node itself.
+	Address string `json:"address"`
+
+	// Count How many times it happened.
+	Count int64 `json:"count"`
+
+	// Detail More in words.
+	Detail string `json:"detail"`
+
+	// ObjectUID UID of what it was done to, or empty.
+	ObjectUID string `json:"object_UID"`
+
+	// ObjectName Its name, or empty.
+	ObjectName string `json:"object_name"`
+
+	// RequestID The `X-Request-Id` of the answer, `id` in the access log.
+	RequestID string `json:"request_id"`
+
+	// Result `ok`, `refused` (not allowed or not possible), `failed` (by the fault of the node), `limited` (too many failed logins).
+	Result string `json:"result"`
+
+	// Seq Numbers the events of the node.
+	Seq  int64     `json:"seq"`
+	Time time.Time `json:"time"`
+
+	// User Who did it; empty: the node itself, or nobody that is known.
+	User string `json:"user"`
+}
+
+// AuditPage Events, the newest first.
+type AuditPage struct {
+	Events []AuditEvent `json:"events"`
+
+	// Next What to give as `cursor` for older events; empty: there are none.
+	Next string `json:"next"`
 }
 
 // Authentication How the SSH proxy logs in to the environment, every key present. The whole is absent if there is no login, and in labels for everybody but the admin.
@@ -676,6 +742,36 @@ type ApplicationTaskListParams struct {
 	Filter *Filter `form:"filter,omitempty" json:"filter,omitempty"`
 }
 
+// AuditListParams defines parameters for AuditList.
+type AuditListParams struct {
+	// Since Only events from this time on.
+	Since time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// Until Only events before this time.
+	Until time.Time `form:"until,omitempty" json:"until,omitempty"`
+
+	// User Only what this user did.
+	User string `form:"user,omitempty" json:"user,omitempty"`
+
+	// Action Only this action, such as `label.create`, or all of a noun, such as `label`.
+	Action string `form:"action,omitempty" json:"action,omitempty"`
+
+	// Object Only what was done to the object with this UID.
+	Object openapi_types.UUID `form:"object,omitempty" json:"object,omitempty"`
+
+	// Result Only what ended so.
+	Result AuditListParamsResult `form:"result,omitempty" json:"result,omitempty"`
+
+	// Limit The most events of the page, 1 to 1000.
+	Limit int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next` of the page before, with the same other parameters.
+	Cursor string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// AuditListParamsResult defines parameters for AuditList.
+type AuditListParamsResult string
+
 // LabelListParams defines parameters for LabelList.
 type LabelListParams struct {
 	// Filter Selects rows with an SQL-like expression over the columns of the operation: `=`, `!=`, `<`, `<=`, `>`, `>=`, `AND`, `OR`, parentheses, `[NOT] IN`, `[NOT] LIKE`, `GLOB`, `[NOT] BETWEEN`, `IS [NOT] NULL`, numbers, `'text'` with `''` for a quote. Column names are case-insensitive; a double-quoted word that is no column is a text. An expression that is not accepted, also an empty one, selects nothing: 200 and `[]`.
@@ -804,6 +900,9 @@ type ServerInterface interface {
 	// ApplicationTaskCreate Order a task
 	// (POST /api/v1/application/{uid}/task/)
 	ApplicationTaskCreate(w http.ResponseWriter, r *http.Request, uid UID)
+	// AuditList List who did what
+	// (GET /api/v1/audit/)
+	AuditList(w http.ResponseWriter, r *http.Request, params AuditListParams)
 	// LabelList List labels
 	// (GET /api/v1/label/)
 	LabelList(w http.ResponseWriter, r *http.Request, params LabelListParams)
@@ -954,6 +1053,12 @@ func (_ Unimplemented) ApplicationTaskList(w http.ResponseWriter, r *http.Reques
 // ApplicationTaskCreate Order a task
 // (POST /api/v1/application/{uid}/task/)
 func (_ Unimplemented) ApplicationTaskCreate(w http.ResponseWriter, r *http.Request, uid UID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// AuditList List who did what
+// (GET /api/v1/audit/)
+func (_ Unimplemented) AuditList(w http.ResponseWriter, r *http.Request, params AuditListParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1388,6 +1493,130 @@ func (siw *ServerInterfaceWrapper) ApplicationTaskCreate(w http.ResponseWriter, 
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ApplicationTaskCreate(w, r, uid)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AuditList operation middleware
+func (siw *ServerInterfaceWrapper) AuditList(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AuditListParams
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", r.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "user" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "user", r.URL.Query(), &params.User, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "user"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", r.URL.Query(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "action"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "action", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "object" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "object", r.URL.Query(), &params.Object, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "object"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "object", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "result" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "result", r.URL.Query(), &params.Result, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "result"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "result", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AuditList(w, r, params)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -2343,6 +2572,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/api/v1/application/{uid}/task/", wrapper.ApplicationTaskCreate)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/audit/", wrapper.AuditList)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/label/", wrapper.LabelList)
 	})
 	r.Group(func(r chi.Router) {
@@ -2783,6 +3015,45 @@ type ApplicationTaskCreatedefaultJSONResponse struct {
 }
 
 func (response ApplicationTaskCreatedefaultJSONResponse) VisitApplicationTaskCreateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AuditListRequestObject struct {
+	Params AuditListParams
+}
+
+type AuditListResponseObject interface {
+	VisitAuditListResponse(w http.ResponseWriter) error
+}
+
+type AuditList200JSONResponse AuditPage
+
+func (response AuditList200JSONResponse) VisitAuditListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AuditListdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AuditListdefaultJSONResponse) VisitAuditListResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4047,6 +4318,9 @@ type StrictServerInterface interface {
 	// ApplicationTaskCreate Order a task
 	// (POST /api/v1/application/{uid}/task/)
 	ApplicationTaskCreate(ctx context.Context, request ApplicationTaskCreateRequestObject) (ApplicationTaskCreateResponseObject, error)
+	// AuditList List who did what
+	// (GET /api/v1/audit/)
+	AuditList(ctx context.Context, request AuditListRequestObject) (AuditListResponseObject, error)
 	// LabelList List labels
 	// (GET /api/v1/label/)
 	LabelList(ctx context.Context, request LabelListRequestObject) (LabelListResponseObject, error)
@@ -4421,6 +4695,32 @@ func (sh *strictHandler) ApplicationTaskCreate(w http.ResponseWriter, r *http.Re
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ApplicationTaskCreateResponseObject); ok {
 		if err := validResponse.VisitApplicationTaskCreateResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AuditList operation middleware
+func (sh *strictHandler) AuditList(w http.ResponseWriter, r *http.Request, params AuditListParams) {
+	var request AuditListRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AuditList(ctx, request.(AuditListRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AuditList")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AuditListResponseObject); ok {
+		if err := validResponse.VisitAuditListResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -1,0 +1,206 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/audit"
+	"github.com/aquarium-fish/aquarium-fish/lib/auth"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
+)
+
+// Audit takes down who did what. None of its methods but Read waits for a disk.
+type Audit interface {
+	Note(e audit.Event)
+	Login(user, remote, requestID string, result audit.Result)
+	Read(ctx context.Context, q audit.Query) (audit.Page, error)
+}
+
+// deed is what the audit says of a request that changes something.
+type deed struct {
+	action, uid, name, detail string
+}
+
+// deedOf says what a request asks for; response is nil where it was not done.
+// Requests that only read are no deeds. What it takes from them are names and
+// UIDs: no password, no metadata, no options.
+func deedOf(request, response any) (deed, bool) {
+	switch r := request.(type) {
+	case apiv1.UserCreateRequestObject:
+		return userDeed(r, response), true
+	case apiv1.UserDeleteRequestObject:
+		return deed{action: "user.remove", name: r.Name}, true
+	case apiv1.LabelCreateRequestObject:
+		d := deed{action: "label.create", name: fmt.Sprintf("%s:%d", r.Body.Name, r.Body.Version)}
+		if made, ok := response.(apiv1.LabelCreate200JSONResponse); ok {
+			d.uid = made.UID.String()
+		}
+		return d, true
+	case apiv1.LabelDeleteRequestObject:
+		return deed{action: "label.remove", uid: r.UID.String()}, true
+	case apiv1.LocationCreateRequestObject:
+		return deed{action: "location.create", name: r.Body.Name}, true
+	case apiv1.ServiceMappingCreateRequestObject:
+		d := deed{action: "servicemapping.create", name: r.Body.Service}
+		if made, ok := response.(apiv1.ServiceMappingCreate200JSONResponse); ok {
+			d.uid = made.UID.String()
+		}
+		return d, true
+	case apiv1.ServiceMappingDeleteRequestObject:
+		return deed{action: "servicemapping.remove", uid: r.UID.String()}, true
+	case apiv1.NodeThisMaintenanceRequestObject:
+		return deed{action: "maintenance.change", detail: maintenanceText(r.Params)}, true
+	case apiv1.NodeThisProfilingGetRequestObject:
+		return deed{action: "node.profile", name: r.Profile}, true
+	}
+	return applicationDeed(request, response)
+}
+
+// applicationDeed is deedOf for what concerns applications.
+func applicationDeed(request, response any) (deed, bool) {
+	switch r := request.(type) {
+	case apiv1.ApplicationCreateRequestObject:
+		d := deed{action: "application.create", detail: "of label " + r.Body.LabelUID.String()}
+		if made, ok := response.(apiv1.ApplicationCreate200JSONResponse); ok {
+			d.uid = made.UID.String()
+		}
+		return d, true
+	case apiv1.ApplicationDeallocateRequestObject:
+		return deed{action: "application.deallocate", uid: r.UID.String()}, true
+	case apiv1.ApplicationTaskCreateRequestObject:
+		d := deed{action: "task.create", name: r.Body.Task, detail: "for application " + r.UID.String()}
+		if made, ok := response.(apiv1.ApplicationTaskCreate200JSONResponse); ok {
+			d.uid = made.UID.String()
+		}
+		return d, true
+	case apiv1.ResourceAccessGetRequestObject:
+		return deed{action: "access.create", uid: r.UID.String()}, true
+	}
+	return deed{}, false
+}
+
+func userDeed(r apiv1.UserCreateRequestObject, response any) deed {
+	d := deed{action: "user.set", name: r.Body.Name}
+	if made, ok := response.(apiv1.UserCreate200JSONResponse); ok {
+		d.detail = "password changed"
+		if made.CreatedAt.Equal(made.UpdatedAt) {
+			d.detail = "created"
+		}
+	}
+	return d
+}
+
+func maintenanceText(p apiv1.NodeThisMaintenanceParams) string {
+	parts := []string{"enable=true"}
+	if p.Enable != nil {
+		parts[0] = fmt.Sprintf("enable=%v", *p.Enable)
+	}
+	if p.Shutdown != nil {
+		parts = append(parts, fmt.Sprintf("shutdown=%v", *p.Shutdown))
+	}
+	if p.ShutdownDelay != nil {
+		parts = append(parts, "shutdown_delay="+short(*p.ShutdownDelay))
+	}
+	return strings.Join(parts, " ")
+}
+
+// audited stands around every handler, where caller, request and outcome are
+// known and nothing has to be parsed again.
+func (h *handlers) audited(next apiv1.StrictHandlerFunc, _ string) apiv1.StrictHandlerFunc {
+	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (response any, err error) {
+		err = errPanicked // until the handler returns
+		defer func() { h.noteDeed(exchangeOf(ctx), request, response, err) }()
+		response, err = next(ctx, w, r, request)
+		return response, err
+	}
+}
+
+var errPanicked = errors.New("handler panicked")
+
+func (h *handlers) noteDeed(e *exchange, request, response any, err error) {
+	if err != nil {
+		response = nil
+	}
+	d, ok := deedOf(request, response)
+	if !ok {
+		return
+	}
+	h.Audit.Note(audit.Event{
+		Action: d.action, User: e.caller.Name, Address: e.request.RemoteAddr, RequestID: e.id,
+		ObjectUID: d.uid, ObjectName: d.name, Result: resultOf(err), Detail: d.detail,
+	})
+}
+
+// resultOf tells the caller's fault from the node's.
+func resultOf(err error) audit.Result {
+	if err == nil {
+		return audit.ResultOK
+	}
+	if f, ok := errors.AsType[*failure](err); ok && f.status < http.StatusInternalServerError || errors.Is(err, auth.ErrUnauthorized) {
+		return audit.ResultRefused
+	}
+	return audit.ResultFailed
+}
+
+// noteLogin tells the audit what came of credentials. A name that is nobody's
+// is left out: it may be a password that was typed into the wrong field.
+func (a *API) noteLogin(e *exchange, r *http.Request, name string, err error) {
+	result := audit.ResultOK
+	switch {
+	case err == nil:
+	case errors.Is(err, auth.ErrUnauthorized):
+		result = audit.ResultRefused
+	default:
+		if _, limited := errors.AsType[*auth.LimitedError](err); !limited {
+			return // busy, or the client left: says nothing about the credentials
+		}
+		result = audit.ResultLimited
+	}
+	if err != nil && !a.known(name) {
+		name = ""
+	}
+	a.audit.Login(name, r.RemoteAddr, e.id, result)
+}
+
+// AuditList shows who did what, for the admin.
+func (h *handlers) AuditList(ctx context.Context, r apiv1.AuditListRequestObject) (apiv1.AuditListResponseObject, error) {
+	if err := needAdmin(ctx, "see the audit"); err != nil {
+		return nil, err
+	}
+	p := r.Params
+	if p.Limit < 0 || p.Limit > audit.MaxLimit {
+		return nil, badRequest("Invalid format for parameter limit: it must be from 1 to %d", audit.MaxLimit)
+	}
+	if p.Result != "" && !audit.Result(p.Result).Valid() {
+		return nil, badRequest("Invalid format for parameter result: it must be ok, refused, failed or limited")
+	}
+	q := audit.Query{
+		Since: p.Since, Until: p.Until, User: p.User, Action: p.Action, Result: audit.Result(p.Result), Limit: p.Limit, Cursor: p.Cursor,
+	}
+	if p.Object != model.NilUID {
+		q.ObjectUID = p.Object.String()
+	}
+	page, err := h.Audit.Read(ctx, q)
+	if errors.Is(err, audit.ErrBadCursor) {
+		return nil, badRequest("Invalid format for parameter cursor: take the next of a page as it is, or leave it out to begin with the newest")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return apiv1.AuditList200JSONResponse(toAuditPage(page)), nil
+}
+
+func toAuditPage(page audit.Page) apiv1.AuditPage {
+	events := make([]apiv1.AuditEvent, len(page.Events))
+	for i, e := range page.Events {
+		events[i] = apiv1.AuditEvent{
+			Seq: e.Seq, Time: e.Time, Action: e.Action, User: e.User, Address: e.Address, RequestID: e.RequestID,
+			ObjectUID: e.ObjectUID, ObjectName: e.ObjectName, Result: string(e.Result), Count: e.Count, Detail: e.Detail,
+		}
+	}
+	return apiv1.AuditPage{Events: events, Next: page.Next}
+}
