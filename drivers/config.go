@@ -26,6 +26,11 @@ type Factory struct {
 	// unknown keys, and what is wrong as New would; nil means that nothing can
 	// be said before New.
 	Check func(cfg Config) (unknown []yamlconf.Problem, err error)
+	// Absent says why the binary knows the driver's name and nothing more, in
+	// words that follow the instance's name. An entry of it is accepted, so that a config
+	// may name it before it is there, and absent for good; it is never part
+	// of the default list. Empty: New makes instances.
+	Absent string
 }
 
 // Config is what an instance is made from.

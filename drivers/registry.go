@@ -93,7 +93,9 @@ func NewRegistry(opts Options) (*Registry, error) {
 	entries := slices.Clone(opts.Entries)
 	if !r.listed {
 		for _, f := range opts.Factories {
-			entries = append(entries, Entry{Name: f.Name})
+			if f.Absent == "" {
+				entries = append(entries, Entry{Name: f.Name})
+			}
 		}
 	}
 	factories, err := resolve(entries, opts.Factories)
@@ -133,7 +135,13 @@ func (r *Registry) add(e Entry, f Factory) {
 // when each has an answer or its time is up. A failed instance is no failure
 // of the node.
 func (r *Registry) Start(ctx context.Context) {
-	r.each(func(inst *instance) { r.try(ctx, inst) })
+	r.each(func(inst *instance) {
+		if inst.factory.Absent != "" {
+			r.failed(inst, errors.New(inst.factory.Absent))
+			return
+		}
+		r.try(ctx, inst)
+	})
 }
 
 // Run tries the failed instances again, each after a pause that doubles from
@@ -178,7 +186,7 @@ func (r *Registry) schedule(inst *instance, at time.Time) {
 func (r *Registry) settled(inst *instance) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return inst.driver != nil || r.closed
+	return inst.driver != nil || inst.factory.Absent != "" || r.closed
 }
 
 // try waits for an attempt at the instance, its own or the one that an earlier
@@ -293,6 +301,10 @@ func (r *Registry) failed(inst *instance, err error) {
 		log = inst.log.Debug
 	case !r.listed:
 		log = inst.log.Info
+	}
+	if inst.factory.Absent != "" {
+		log("driver is not available, what it made stays untouched", "reason", reason)
+		return
 	}
 	log("driver is not available and will be tried again", "reason", reason)
 }

@@ -396,3 +396,32 @@ func TestStoppingIsNoFaultOfADriver(t *testing.T) {
 		time.Sleep(time.Hour)
 	})
 }
+
+// TestDriversThatTheBinaryLacks: a config may list them, their instances are
+// absent for good and say so, and nobody gets them without asking.
+func TestDriversThatTheBinaryLacks(t *testing.T) {
+	factories := []Factory{{Name: "native", New: always}, {Name: "docker", Absent: "this build has no docker driver yet"}}
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRegistry(t, Options{Factories: factories, Entries: []Entry{{Name: "docker/a"}, {Name: "docker"}, {Name: "native"}}})
+		r.Start(t.Context())
+		r.run(t)
+		time.Sleep(time.Hour)
+		var got []InstanceStatus
+		for _, s := range r.Status() {
+			s.Since = time.Time{}
+			got = append(got, s)
+		}
+		const reason = "this build has no docker driver yet"
+		want := []InstanceStatus{{Name: "docker", Reason: reason}, {Name: "docker/a", Reason: reason}, {Name: "native", Ready: true}}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("status (-want +got):\n%s", diff)
+		}
+		if _, ok := r.Get("docker"); ok || r.Reason("docker") != reason {
+			t.Errorf("Get found it, or the reason is %q", r.Reason("docker"))
+		}
+	})
+	r := newTestRegistry(t, Options{Factories: factories})
+	if got := r.Status(); len(got) != 1 || got[0].Name != "native" {
+		t.Errorf("the default list is %+v, want native alone", got)
+	}
+}
