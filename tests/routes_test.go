@@ -80,6 +80,9 @@ func testRoutes(t *testing.T, w *world) {
 		{"GET", "node/this/profiling/cmdline", "", "200 400 400", `--cfg`},
 		{"GET", "node/this/profiling/nothing", "", "404 400 400", ""},
 		{"GET", "vote/", "", "200 400 400", `[`},
+		{"GET", "audit/", "", "200 400 400", `{"events":[{"action":"`},
+		{"GET", "audit/?limit=1&action=login", "", "200 400 400", `"action":"login"`},
+		{"GET", "audit/?cursor=x", "", "400 400 400", ""},
 
 		{"GET", "location/", "", "200 400 400", `"name":"lab"`},
 		{"POST", "location/", `{"name":"{new}","description":"d"}`, "200 400 400", `"description":"d","name":"new-`},
