@@ -17,8 +17,10 @@ import (
 
 // Bounds of a page.
 const (
-	// DefaultLimit and MaxLimit are how many events a page has.
-	DefaultLimit, MaxLimit = 100, 1000
+	// DefaultLimit is how many events a page has unless the query says it.
+	DefaultLimit = 100
+	// MaxLimit is how many it has at most.
+	MaxLimit = 1000
 
 	// readBudget is how much of the files one page looks at, in bytes: a tenth of a second. A page may so be short, or
 	// empty, although there is more.
