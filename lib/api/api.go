@@ -73,9 +73,7 @@ func (o *Options) validate() error {
 	case o.Node == model.NilUID:
 		return errors.New("node UID is not set")
 	case o.LastSeen == nil, o.Auth == nil, o.Store == nil, o.Election == nil, o.Lifecycle == nil,
-		o.Drivers == nil, o.Ledger == nil, o.Maintenance == nil, o.Logger == nil, o.AllocateTimeout <= 0:
-	case o.LastSeen == nil, o.Auth == nil, o.Store == nil, o.Election == nil, o.Drivers == nil, o.Maintenance == nil,
-		o.Audit == nil, o.Logger == nil:
+		o.Drivers == nil, o.Ledger == nil, o.Maintenance == nil, o.Audit == nil, o.Logger == nil, o.AllocateTimeout <= 0:
 		return errors.New("a required option is not set")
 	case o.BodyTimeout < 0, o.ChunkTimeout < 0:
 		return errors.New("a timeout is negative")

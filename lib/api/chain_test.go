@@ -283,8 +283,8 @@ func TestStoreFailures(t *testing.T) {
 			log := &logBuffer{}
 			a, err := New(Options{
 				Node: testNode, LastSeen: time.Now, Auth: allowAll{}, Store: brokenStore{n.store, tt.err}, Election: n,
-				Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour, Drivers: testDrivers{}, Maintenance: &n.maintenance, Logger: slog.New(slog.NewTextHandler(log, nil)),
-				Drivers: testDrivers{}, Maintenance: &n.maintenance, Audit: n.audit, Logger: slog.New(slog.NewTextHandler(log, nil)),
+				Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour, Drivers: testDrivers{},
+				Maintenance: &n.maintenance, Audit: n.audit, Logger: slog.New(slog.NewTextHandler(log, nil)),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -355,7 +355,7 @@ func (noAudit) Login(string, string, string, audit.Result) {}
 func listServer(t *testing.T, l listStore) *httptest.Server {
 	a, err := New(Options{
 		Node: testNode, LastSeen: time.Now, Auth: allowAll{}, Store: l, Election: &node{}, Drivers: testDrivers{},
-		Lifecycle: &node{}, Ledger: &node{}, AllocateTimeout: time.Hour, Maintenance: &recordedMaintenance{}, Logger: slog.New(slog.DiscardHandler),
+		Lifecycle: &node{}, Ledger: &node{}, AllocateTimeout: time.Hour,
 		Maintenance: &recordedMaintenance{}, Audit: noAudit{}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -415,7 +415,7 @@ func FuzzBody(f *testing.F) {
 	log := &logBuffer{}
 	a, err := New(Options{
 		Node: testNode, LastSeen: time.Now, Auth: cheapAuth{}, Store: n.store, Election: n, Drivers: testDrivers{},
-		Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour, Maintenance: &n.maintenance, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour,
 		Maintenance: &n.maintenance, Audit: n.audit, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

@@ -130,8 +130,8 @@ func (n *node) handler(t testing.TB, log *slog.Logger, authenticator Authenticat
 	t.Helper()
 	a, err := New(Options{
 		Node: testNode, LastSeen: func() time.Time { return lastSeen }, Auth: authenticator, Store: n.store,
-		Election: n, Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour, Drivers: testDrivers{}, Maintenance: &n.maintenance, Logger: log,
-		Election: n, Drivers: testDrivers{}, Maintenance: &n.maintenance, Audit: n.audit, Logger: log,
+		Election: n, Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour,
+		Drivers: testDrivers{}, Maintenance: &n.maintenance, Audit: n.audit, Logger: log,
 		Meta: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "meta "+r.URL.Path)
 		}),

@@ -167,7 +167,6 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	apiOptions := api.Options{
 		Node: node.UID, LastSeen: pulse.last, Auth: authenticator, Store: db, Election: elect, Drivers: registry,
 		Lifecycle: life, Ledger: ledger, AllocateTimeout: cfg.AllocateTimeout,
-		Maintenance: keeper, Logger: log,
 		Maintenance: keeper, Audit: trail, Logger: log,
 		BodyTimeout: cfg.APIReadTimeout, ChunkTimeout: cfg.APIWriteTimeout,
 	}

@@ -58,6 +58,7 @@ func derived(name string) string {
 		"node_name":        "host name",
 		"node_identifiers": "facts of the host",
 		"ssh_key":          "`<node_name>_id_ecdsa`",
+		"audit_file":       "`<node_name>_audit.log`",
 		"drivers":          "every driver",
 	}[name]
 }
@@ -123,6 +124,9 @@ func meanings() map[string]string {
 		"api_idle_timeout":          "how long a connection stays open without a request",
 		"api_max_header_size":       "most bytes of headers of a request",
 		"tls_names":                 "DNS names and IP addresses that the certificate names besides; added ones are signed with the same key, where the CA key is",
+		"audit_file":                "who did what, as one JSON object per line, relative to `directory`; a file of its own for each node",
+		"audit_file_size":           "where that file is full: it is put aside, and another one begins",
+		"audit_file_keep":           "how many full audit files stay",
 		"log_file":                  "file of the log and the access log, relative to `directory`; standard output then has the log alone",
 		"log_file_size":             "size past which `log_file` is rotated to `.1`, `.2` and so on",
 		"log_file_keep":             "how many rotated files stay",

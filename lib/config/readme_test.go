@@ -49,38 +49,6 @@ func TestEveryKeyIsExplained(t *testing.T) {
 	for _, k := range config.Keys() {
 		if len(k.Meaning) < 10 || (k.Default == "") == (k.Words == "") || strings.ContainsAny(k.Meaning, "|\n") {
 			t.Errorf("%+v: want a meaning in one line, and either a default or words for it", k)
-// defaultText renders a default as the README does. Those that Load derives are words.
-func defaultText(key string, value any) string {
-	derived := map[string]string{
-		"tls_key": "`<node_name>.key`", "tls_crt": "`<node_name>.crt`", "tls_ca_crt": "`ca.crt`", "ssh_key": "`<node_name>_id_ecdsa`",
-		"node_name": "host name", "node_identifiers": "facts of the host", "drivers": "every driver", "audit_file": "`<node_name>_audit.log`",
-	}
-	if text := derived[key]; text != "" {
-		return text
-	}
-	text := fmt.Sprint(value)
-	switch v := value.(type) {
-	case time.Duration:
-		text = durationText(v)
-	case yamlconf.Size:
-		text = v.String()
-	case []string:
-		text = strings.Join(v, ",")
-	}
-	if text == "" {
-		return "none"
-	}
-	return "`" + text + "`"
-}
-
-// durationText writes a duration with its largest whole unit.
-func durationText(d time.Duration) string {
-	for _, unit := range []struct {
-		length time.Duration
-		name   string
-	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
-		if d > 0 && d%unit.length == 0 {
-			return fmt.Sprintf("%d%s", d/unit.length, unit.name)
 		}
 	}
 }
