@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ type farmTest struct {
 	env     map[string]string
 	server  *httptest.Server
 	routes  map[string]func(*http.Request) (int, string)
+	serving sync.Mutex
 	// asked notes the requests with user, password and body.
 	asked []string
 	out   bytes.Buffer
@@ -37,6 +39,8 @@ func newFarm(t *testing.T) *farmTest {
 	t.Helper()
 	f := &farmTest{t: t, env: map[string]string{}, routes: map[string]func(*http.Request) (int, string){}}
 	f.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.serving.Lock() // a list asks for many states at once
+		defer f.serving.Unlock()
 		user, password, _ := r.BasicAuth()
 		body, _ := io.ReadAll(r.Body)
 		line := r.Method + " " + strings.TrimPrefix(r.URL.RequestURI(), "/api/v1")
