@@ -22,9 +22,9 @@ const (
 	// MaxLimit is how many it has at most.
 	MaxLimit = 1000
 
-	// readBudget is how much of the files one page looks at, in bytes: a tenth of a second. A page may so be short, or
-	// empty, although there is more.
-	readBudget = 16 << 20
+	// readBudget is how much of the files one page looks at, in bytes: some 150 ms. A page may so be short, or empty,
+	// although there is more.
+	readBudget = 4 << 20
 	// clockSlack is by how much a clock that was set back may disorder the times of events before a range of time misses
 	// some of them.
 	clockSlack = time.Hour
