@@ -54,6 +54,8 @@ func deedOf(request, response any) (deed, bool) {
 		return deed{action: "servicemapping.remove", uid: r.UID.String()}, true
 	case apiv1.NodeThisMaintenanceRequestObject:
 		return deed{action: "maintenance.change", detail: maintenanceText(r.Params)}, true
+	case apiv1.NodeThisDrainSetRequestObject:
+		return deed{action: "drain.change", detail: drainText(*r.Body)}, true
 	case apiv1.NodeThisProfilingGetRequestObject:
 		return deed{action: "node.profile", name: r.Profile}, true
 	}
@@ -106,6 +108,14 @@ func maintenanceText(p apiv1.NodeThisMaintenanceParams) string {
 		parts = append(parts, "shutdown_delay="+short(*p.ShutdownDelay))
 	}
 	return strings.Join(parts, " ")
+}
+
+func drainText(r apiv1.NodeDrainRequest) string {
+	enable := "?" // not said, which is refused
+	if r.Enable != nil {
+		enable = fmt.Sprint(*r.Enable)
+	}
+	return fmt.Sprintf("enable=%s persist=%v", enable, r.Persist)
 }
 
 // audited stands around every handler, where caller, request and outcome are

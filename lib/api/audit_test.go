@@ -80,6 +80,7 @@ func TestDeedsAreNoted(t *testing.T) {
 		{call{"admin", "POST", "/api/v1/servicemapping/", `{"service":"dns","redirect":"r"}`, "", nil}, noted{"servicemapping.create", "admin", "*", "dns", "ok", ""}},
 		{call{"admin", "DELETE", "/api/v1/servicemapping/" + none, "", "", nil}, noted{"servicemapping.remove", "admin", none, "", "ok", ""}},
 		{call{"admin", "GET", "/api/v1/node/this/maintenance?shutdown=false&shutdown_delay=1h", "", "", nil}, noted{"maintenance.change", "admin", "", "", "ok", "enable=true shutdown=false shutdown_delay=1h"}},
+		{call{"admin", "POST", "/api/v1/node/this/drain", `{"enable":true,"persist":true}`, "", nil}, noted{"drain.change", "admin", "", "", "ok", "enable=true persist=true"}},
 		{call{"admin", "GET", "/api/v1/node/this/profiling/cmdline", "", "", nil}, noted{"node.profile", "admin", "", "cmdline", "ok", ""}},
 	} {
 		n.do(t, call{user: tt.user, path: "/api/v1/label/"}) // logs the user in; is no deed
