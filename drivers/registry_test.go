@@ -418,6 +418,9 @@ func TestDriversThatTheBinaryLacks(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("status (-want +got):\n%s", diff)
 		}
+		if r.Configured("docker") || !r.Configured("native") {
+			t.Error("Configured() does not tell a driver that will never be ready")
+		}
 		if _, ok := r.Get("docker"); ok || r.Reason("docker") != reason {
 			t.Errorf("Get found it, or the reason is %q", r.Reason("docker"))
 		}

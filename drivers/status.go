@@ -95,11 +95,11 @@ func (i *instance) state() InstanceState {
 	return InstanceStarting
 }
 
-// Configured reports whether there is an instance of that full name, ready or
-// not.
+// Configured reports whether there is an instance of that full name that is
+// ready or may be later, which one of a driver that this binary lacks is not.
 func (r *Registry) Configured(name string) bool {
-	_, ok := r.byName[name] // never changed after NewRegistry
-	return ok
+	inst, ok := r.byName[name] // never changed after NewRegistry
+	return ok && inst.factory.Absent == ""
 }
 
 // Subscribe returns a channel that receives after instances became ready; what

@@ -25,6 +25,8 @@ const (
 	uidTries = 20
 	// busyTries and busyPause are for a tool that finds the user database locked by another: up to 12 s in all.
 	busyTries = 60
+	// lateTries times busyPause, 5 s, is how long a tool of the last process may still be at work.
+	lateTries = 25
 	busyPause = 200 * time.Millisecond
 )
 
@@ -91,28 +93,21 @@ func (a *Accounts) person(name, home string, groups []string) (person, error) {
 // ensure makes the user; the caller has the turn.
 func (a *Accounts) ensure(ctx context.Context, want person) error {
 	var last error
-	for try := range uidTries {
-		done, err := a.settled(ctx, want)
-		if done || err != nil {
-			return err
-		}
-		if err := a.clearGroup(ctx, want.name); err != nil {
-			return err
-		}
-		free, err := a.pick(&want, try)
-		if err != nil {
-			return err
-		}
-		if !free {
-			continue
-		}
-		last = a.steps(ctx, a.system.tools.create(want))
-		if last != nil && !errors.Is(last, errUIDTaken) {
-			// A tool that the last process started may have won in the meantime.
-			if done, err := a.settled(ctx, want); done && err == nil {
-				return nil
+	for try, late := 0, 0; try < uidTries; {
+		done, err := a.attempt(ctx, &want, try)
+		switch {
+		case done:
+			return nil
+		case errors.Is(err, errLate) && late < lateTries:
+			late++
+			if waitErr := wait(ctx, busyPause); waitErr != nil {
+				return errors.Join(waitErr, err)
 			}
-			return last
+		case err == nil, errors.Is(err, errUIDTaken):
+			try++
+			last = err
+		default:
+			return err
 		}
 	}
 	done, err := a.settled(ctx, want)
@@ -122,16 +117,47 @@ func (a *Accounts) ensure(ctx context.Context, want person) error {
 	return fmt.Errorf("find a free uid between %d and %d: %w", firstUID, lastUID, last)
 }
 
-// clearGroup removes the group of a user that was never made.
+// attempt makes the user with the uid of this try, where that is free. done
+// says that the user was found as wanted, which the attempt after one that made
+// it tells.
+func (a *Accounts) attempt(ctx context.Context, want *person, try int) (done bool, err error) {
+	if done, err := a.settled(ctx, *want); done || err != nil {
+		return done, err
+	}
+	if err := a.clearGroup(ctx, want.name); err != nil {
+		return false, err
+	}
+	if free, err := a.pick(want, try); err != nil || !free {
+		return false, err
+	}
+	err = a.steps(ctx, a.system.tools.create(*want))
+	if err != nil && !errors.Is(err, errUIDTaken) {
+		// A tool that the last process started may have won in the meantime.
+		if done, settledErr := a.settled(ctx, *want); done && settledErr == nil {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// errLate says that user or group came while we looked: a tool which the last
+// process started is still at work.
+var errLate = errors.New("somebody else makes it")
+
+// clearGroup removes the group of a user that was never made. With errLate it
+// is one of ours, and a look at the user will tell more.
 func (a *Accounts) clearGroup(ctx context.Context, name string) error {
-	if err := a.removeGroup(ctx, name); err != nil {
-		return err
-	}
+	removeErr := a.removeGroup(ctx, name)
 	gid, found, err := a.system.group(name)
-	if err == nil && found {
-		err = fmt.Errorf("%w: by a group with id %d", ErrTaken, gid)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return nil
+	case madeHere(gid): // also where it can not be removed, as its user has come
+		return errors.Join(fmt.Errorf("%w: %w, with id %d", ErrTaken, errLate, gid), removeErr)
 	}
-	return err
+	return fmt.Errorf("%w: by a group with id %d", ErrTaken, gid)
 }
 
 // settled tells whether the user is there as wanted. A half-made one is removed.
@@ -213,6 +239,8 @@ func (a *Accounts) step(ctx context.Context, s step) error {
 			return fmt.Errorf("%w: %w", errUIDTaken, err)
 		case result.Code == s.alive:
 			return fmt.Errorf("%w: %w", errAlive, err)
+		case strings.Contains(result.Output, "already exists"), strings.Contains(result.Output, "in use"):
+			return fmt.Errorf("%w: %w", errLate, err)
 		case !strings.Contains(result.Output, "lock") || try == busyTries: // "cannot lock /etc/passwd; try again later."
 			return err
 		}

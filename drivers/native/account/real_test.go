@@ -282,7 +282,8 @@ func TestRealKilled(t *testing.T) {
 	a := realAccounts(t)
 	ctx := within(t, time.Minute)
 	removed(t, a, name)
-	for _, after := range []time.Duration{20 * time.Millisecond, 70 * time.Millisecond, 150 * time.Millisecond} {
+	for _, ms := range []int{10, 15, 20, 25, 30, 40, 70, 150} {
+		after := time.Duration(ms) * time.Millisecond
 		cmd := exec.Command(os.Args[0], "-test.run", "^TestRealKilled$")
 		cmd.Env = []string{role + "=killed"}
 		if err := cmd.Start(); err != nil {

@@ -86,12 +86,14 @@ func (a *Accounts) removeOnce(ctx context.Context, e entry, force bool) error {
 // removeGroup removes the user's own group, where an interrupted change left it.
 func (a *Accounts) removeGroup(ctx context.Context, name string) error {
 	gid, found, err := a.system.group(name)
-	made := !uidsMapped() || (gid >= firstUID && gid <= lastUID) // else it was not made by us
-	if err != nil || !found || !made {
+	if err != nil || !found || !madeHere(gid) {
 		return err
 	}
 	return a.steps(ctx, a.system.tools.removeGroup(name))
 }
+
+// madeHere tells whether a group may be one that was made for a user of ours.
+func madeHere(gid int) bool { return !uidsMapped() || gid >= firstUID && gid <= lastUID }
 
 // KillAll kills every process of the user until there is none. It succeeds at
 // once for a user that does not exist or is not ours. The error names those
