@@ -109,11 +109,11 @@ func TestAppRunRefusals(t *testing.T) {
 	f.fails(CodeUsage, "no such file", "app", "run", "it's", "--metadata-file", "absent")
 	f.options.Stdin = strings.NewReader("[1]")
 	f.fails(CodeUsage, "want an object", "app", "run", "it's", "--metadata-file", "-")
-	f.routes["POST /application/"] = func(*http.Request) (int, string) { return 400, `{"error":"label is gone"}` }
+	f.answer("POST /application/", func(*http.Request) (int, string) { return 400, `{"error":"label is gone"}` })
 	f.fails(CodeError, "Error: label is gone", "app", "run", "it's")
-	f.routes["POST /application/"] = func(*http.Request) (int, string) { panic(http.ErrAbortHandler) }
+	f.answer("POST /application/", func(*http.Request) (int, string) { panic(http.ErrAbortHandler) })
 	f.fails(CodeError, "may have been created all the same", "app", "run", "it's")
-	f.routes["POST /application/"] = func(*http.Request) (int, string) { return 500, `{"message":"internal, request 17"}` }
+	f.answer("POST /application/", func(*http.Request) (int, string) { return 500, `{"message":"internal, request 17"}` })
 	f.fails(CodeError, "its log has the reason", "app", "run", "it's")
 }
 
@@ -160,7 +160,7 @@ func TestAppDeallocate(t *testing.T) {
 	if got := f.ok("app", "deallocate", someUID, "--wait"); !strings.Contains(got, "DEALLOCATED  60s    Gone") {
 		t.Errorf("output = %q", got)
 	}
-	f.routes[deallocate] = func(*http.Request) (int, string) { return 400, `{"message":"Unable to deallocate"}` }
+	f.answer(deallocate, func(*http.Request) (int, string) { return 400, `{"message":"Unable to deallocate"}` })
 	f.ok("app", "release", someUID) // a second time is no error
 	f.on(route, stateJSON("ALLOCATED", ""))
 	f.fails(CodeError, "Unable to deallocate", "app", "recall", someUID)

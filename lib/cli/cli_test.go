@@ -70,6 +70,13 @@ func newFarm(t *testing.T) *farmTest {
 	return f
 }
 
+// answer sets what a route answers from now on. A request that a command gave up may still be served.
+func (f *farmTest) answer(route string, answer func(*http.Request) (int, string)) {
+	f.serving.Lock()
+	defer f.serving.Unlock()
+	f.routes[route] = answer
+}
+
 func (f *farmTest) ca() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.server.Certificate().Raw})
 }
@@ -78,7 +85,7 @@ func (f *farmTest) address() string { return strings.TrimPrefix(f.server.URL, "h
 
 // on answers a route with status 200.
 func (f *farmTest) on(route, text string) {
-	f.routes[route] = func(*http.Request) (int, string) { return http.StatusOK, text }
+	f.answer(route, func(*http.Request) (int, string) { return http.StatusOK, text })
 }
 
 // run runs a command line and returns the exit code and what was printed in this run.

@@ -49,7 +49,7 @@ func TestNodeDrain(t *testing.T) {
 func TestNodeDrainWaits(t *testing.T) {
 	f := newFarm(t)
 	f.on("POST /node/this/drain", drainJSON(true, "2"))
-	f.routes["GET /node/this/drain"] = answers(drainJSON(true, "2"), drainJSON(true, "2"), drainJSON(true, "1"), drainJSON(true, "0"))
+	f.answer("GET /node/this/drain", answers(drainJSON(true, "2"), drainJSON(true, "2"), drainJSON(true, "1"), drainJSON(true, "0")))
 	code, stdout, stderr := f.run("node", "drain", "--wait")
 	if code != 0 || !strings.Contains(stdout, "Running") || !strings.Contains(stdout, "0") {
 		t.Errorf("exit code %d, %q, %q; want the empty node", code, stdout, stderr)
@@ -58,10 +58,12 @@ func TestNodeDrainWaits(t *testing.T) {
 		t.Errorf("told %q, want %q", stderr, want)
 	}
 
-	f.routes["GET /node/this/drain"] = answers(drainJSON(true, "2"))
+	f.answer("GET /node/this/drain", answers(drainJSON(true, "2")))
 	f.fails(CodeTimeout, "still run on the node", "node", "drain", "--wait", "--timeout", "1ms")
-	f.routes["GET /node/this/drain"] = answers(drainJSON(true, "2"), drainJSON(false, "2"))
+	f.answer("GET /node/this/drain", answers(drainJSON(true, "2"), drainJSON(false, "2")))
 	f.fails(CodeEnded, "somebody ended the drain", "node", "drain", "--wait")
+	f.serving.Lock()
+	defer f.serving.Unlock()
 	if n := len(slices.DeleteFunc(f.asked, func(s string) bool { return !strings.HasPrefix(s, "POST") })); n != 3 {
 		t.Errorf("%d drains were sent, want one for each command", n)
 	}

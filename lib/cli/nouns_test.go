@@ -186,7 +186,7 @@ func TestResources(t *testing.T) {
 	if got := f.ok("app", "access", someUID); got != "Address   h:2022\nUsername  admin\nPassword  once\n" {
 		t.Errorf("access = %q", got)
 	}
-	f.routes["GET /application/"+someUID+"/resource"] = func(*http.Request) (int, string) { return 404, `{"message":"none"}` }
+	f.answer("GET /application/"+someUID+"/resource", func(*http.Request) (int, string) { return 404, `{"message":"none"}` })
 	f.on("GET /application/"+someUID+"/state", stateJSON("NEW", "waits"))
 	f.fails(CodeNotFound, "has no environment, it is NEW: waits", "app", "resource", someUID)
 }

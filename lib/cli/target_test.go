@@ -61,7 +61,7 @@ func TestLoginStoresThePassword(t *testing.T) {
 
 func TestLoginRefusesAWrongPassword(t *testing.T) {
 	f := loggedIn(t)
-	f.routes["GET /user/me/"] = func(*http.Request) (int, string) { return 401, `{"message":"Unauthorized"}` }
+	f.answer("GET /user/me/", func(*http.Request) (int, string) { return 401, `{"message":"Unauthorized"}` })
 	f.options.Stdin = strings.NewReader("wrong\n")
 	f.fails(CodeError, "nothing was stored", "login", "--password-stdin")
 	f.fails(CodeError, "run 'aquarium-fish login'", "user", "get")
