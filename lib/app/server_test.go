@@ -249,6 +249,7 @@ func TestConnectionLimit(t *testing.T) {
 		t.Error("the connection that was idle for longest is still open")
 	}
 	mustAsk(t, conns[0])
+	waitFor(t, s, "three idle connections again", func() bool { return s.conns.idle() == 3 }) // which give way to the next
 
 	busy := make([]*tls.Conn, 3)
 	for i := range busy {
