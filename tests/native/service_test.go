@@ -101,4 +101,5 @@ func TestServiceRestart(t *testing.T) {
 	if lost.alive() {
 		t.Error("the environment outlives a manager that kills all of a unit: this test proves nothing")
 	}
+	m.WaitStatus(lost.app, "DEALLOCATED") // with its user
 }
