@@ -33,11 +33,7 @@ func appState(s *shell) *cobra.Command {
 		Use: "state UID", Short: "Show the current state of an application", Args: cobra.ExactArgs(1),
 		ValidArgsFunction: s.completeApps,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			uid, err := parseUID("an application", args[0])
-			if err != nil {
-				return err
-			}
-			api, err := s.api(cmd.Context())
+			api, uid, err := s.apiFor(cmd.Context(), "an application", args[0])
 			if err != nil {
 				return err
 			}

@@ -14,11 +14,7 @@ func appExplain(s *shell) *cobra.Command {
 		Use: "explain UID", Aliases: []string{"why"}, Short: "Say why an application waits, or what it is doing", Args: cobra.ExactArgs(1),
 		ValidArgsFunction: s.completeApps,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			uid, err := parseUID("an application", args[0])
-			if err != nil {
-				return err
-			}
-			api, err := s.api(cmd.Context())
+			api, uid, err := s.apiFor(cmd.Context(), "an application", args[0])
 			if err != nil {
 				return err
 			}

@@ -90,11 +90,7 @@ func appGet(s *shell) *cobra.Command {
 		Use: "get UID", Short: "Show an application, its state and its environment", Args: cobra.ExactArgs(1),
 		ValidArgsFunction: s.completeApps,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			uid, err := parseUID("an application", args[0])
-			if err != nil {
-				return err
-			}
-			api, err := s.api(cmd.Context())
+			api, uid, err := s.apiFor(cmd.Context(), "an application", args[0])
 			if err != nil {
 				return err
 			}

@@ -21,11 +21,7 @@ func appWatch(s *shell) *cobra.Command {
 			if len(args) == 0 {
 				return s.watchAll(cmd.Context())
 			}
-			uid, err := parseUID("an application", args[0])
-			if err != nil {
-				return err
-			}
-			api, err := s.api(cmd.Context())
+			api, uid, err := s.apiFor(cmd.Context(), "an application", args[0])
 			if err != nil {
 				return err
 			}

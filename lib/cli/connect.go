@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 
+	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
 	"github.com/aquarium-fish/aquarium-fish/openapi/client"
 )
 
@@ -21,6 +22,16 @@ func (s *shell) api(ctx context.Context) (client.ClientWithResponsesInterface, e
 		return nil, err
 	}
 	return s.connect(t, p)
+}
+
+// apiFor is api for a verb about one object, whose UID is the given text; what names the kind of object for who mistypes it.
+func (s *shell) apiFor(ctx context.Context, what, text string) (client.ClientWithResponsesInterface, apiv1.UID, error) {
+	uid, err := parseUID(what, text)
+	if err != nil {
+		return nil, uid, err
+	}
+	api, err := s.api(ctx)
+	return api, uid, err
 }
 
 // connect makes the client for one target and password.

@@ -39,11 +39,7 @@ func resourceGet(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "get UID", Short: "Show a resource", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			uid, err := parseUID("a resource", args[0])
-			if err != nil {
-				return err
-			}
-			api, err := s.api(cmd.Context())
+			api, uid, err := s.apiFor(cmd.Context(), "a resource", args[0])
 			if err != nil {
 				return err
 			}

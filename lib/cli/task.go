@@ -136,11 +136,7 @@ func taskList(s *shell) *cobra.Command {
 		Use: "list APPLICATION", Aliases: []string{"ls"}, Short: "List the tasks of an application", Args: cobra.ExactArgs(1),
 		ValidArgsFunction: s.completeApps,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			uid, err := parseUID("an application", args[0])
-			if err != nil {
-				return err
-			}
-			api, err := s.api(cmd.Context())
+			api, uid, err := s.apiFor(cmd.Context(), "an application", args[0])
 			if err != nil {
 				return err
 			}
@@ -157,11 +153,7 @@ func taskGet(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "get UID", Short: "Show a task and its result", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			uid, err := parseUID("a task", args[0])
-			if err != nil {
-				return err
-			}
-			api, err := s.api(cmd.Context())
+			api, uid, err := s.apiFor(cmd.Context(), "a task", args[0])
 			if err != nil {
 				return err
 			}
