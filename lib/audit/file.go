@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 const (
@@ -162,7 +164,7 @@ func (f *file) rotate() error {
 	if err := f.open(); err != nil {
 		return err
 	}
-	if err := syncFolder(filepath.Dir(f.path)); err != nil {
+	if err := durable.SyncFolder(filepath.Dir(f.path)); err != nil {
 		return err
 	}
 	return f.prune()
@@ -216,19 +218,4 @@ func fullFiles(path string) ([]full, error) {
 	}
 	slices.SortFunc(list, func(a, b full) int { return int(min(1, max(-1, b.first-a.first))) })
 	return list, nil
-}
-
-// syncFolder makes names durable. Windows has no such call and needs none.
-func syncFolder(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("open folder: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	return nil
 }

@@ -41,7 +41,7 @@ func Remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove file: %w", err)
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
 }
 
 func publish(path string, data []byte, mode fs.FileMode, move func(temp, path string) error) (err error) {
@@ -62,11 +62,11 @@ func publish(path string, data []byte, mode fs.FileMode, move func(temp, path st
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return syncDir(dir)
+	return SyncFolder(dir)
 }
 
-// syncDir makes the name itself durable. Windows has no such call and needs none.
-func syncDir(dir string) error {
+// SyncFolder makes the names in a folder durable. Windows has no such call and needs none.
+func SyncFolder(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -73,7 +74,7 @@ func (s *Store) copyOld(ctx context.Context) error {
 	if err := os.Rename(half, final); err != nil {
 		return fmt.Errorf("name the copy: %w", err)
 	}
-	if err := syncFolder(filepath.Dir(final)); err != nil {
+	if err := durable.SyncFolder(filepath.Dir(final)); err != nil {
 		return err
 	}
 	s.log.Info("adopting a v0.7 database", "copy", final)

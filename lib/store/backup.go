@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/glebarez/sqlite"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 // modeFile and modeFolder are those of the database, its copies and their
@@ -148,5 +150,5 @@ func publish(half, file string) error {
 			return err
 		}
 	}
-	return syncFolder(filepath.Dir(file))
+	return durable.SyncFolder(filepath.Dir(file))
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/glebarez/sqlite"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 // LocateOptions say whose database to find.
@@ -109,7 +111,7 @@ func (o LocateOptions) move(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return fmt.Errorf("move database to the node's address: %w", err)
 	}
-	if err := syncFolder(o.Directory); err != nil {
+	if err := durable.SyncFolder(o.Directory); err != nil {
 		return err
 	}
 	o.Logger.Info("database moved to the node's address", "from", from, "to", to)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/glebarez/sqlite"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 // RestoreOptions say which copy to put in place of which database.
@@ -99,7 +101,7 @@ func keepPresent(ctx context.Context, path string, now time.Time) (kept string, 
 			return "", fmt.Errorf("keep the present database: %w", err)
 		}
 	}
-	if err := syncFolder(filepath.Dir(path)); err != nil {
+	if err := durable.SyncFolder(filepath.Dir(path)); err != nil {
 		return "", err
 	}
 	return kept, removeLog(path)
@@ -151,7 +153,7 @@ func removeLog(path string) error {
 			return fmt.Errorf("remove the log of the old database: %w", err)
 		}
 	}
-	return syncFolder(filepath.Dir(path))
+	return durable.SyncFolder(filepath.Dir(path))
 }
 
 // replace puts the new file in the place of the old one, durably.
@@ -159,5 +161,5 @@ func replace(half, path string) error {
 	if err := os.Rename(half, path); err != nil {
 		return fmt.Errorf("put the copy in place: %w", err)
 	}
-	return syncFolder(filepath.Dir(path))
+	return durable.SyncFolder(filepath.Dir(path))
 }

@@ -17,6 +17,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -167,7 +168,7 @@ func createFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("create database: %w", err)
 	}
-	return errors.Join(f.Close(), syncFolder(folder), syncFolder(filepath.Dir(folder)))
+	return errors.Join(f.Close(), durable.SyncFolder(folder), durable.SyncFolder(filepath.Dir(folder)))
 }
 
 // stamp is the time of day of what is being written, as it will read back.
