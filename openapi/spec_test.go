@@ -25,6 +25,7 @@ var routes = map[string][]string{
 	"/api/v1/resource/{uid}":                {"GET"},
 	"/api/v1/resource/{uid}/access":         {"GET"},
 	"/api/v1/application/":                  {"GET", "POST"},
+	"/api/v1/application/active/":           {"GET"},
 	"/api/v1/application/{uid}":             {"GET"},
 	"/api/v1/application/{uid}/state":       {"GET"},
 	"/api/v1/application/{uid}/resource":    {"GET"},

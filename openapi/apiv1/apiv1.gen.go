@@ -107,6 +107,24 @@ type HashProp struct {
 	Threads    uint8  `json:"threads"`
 }
 
+// ActiveApplication An application with where it stands.
+type ActiveApplication struct {
+	// Application A request for one environment. Never changes; its states do.
+	Application Application `json:"application"`
+
+	// LabelName Name of its label; empty if that was deleted.
+	LabelName string `json:"label_name"`
+
+	// LabelVersion Version of its label; 0 if that was deleted.
+	LabelVersion int `json:"label_version"`
+
+	// State A step in the life of an application.
+	State ApplicationState `json:"state"`
+}
+
+// ActiveApplicationList Applications in the order of their creation.
+type ActiveApplicationList []ActiveApplication
+
 // Application A request for one environment. Never changes; its states do.
 type Application struct {
 	UID       openapi_types.UUID `json:"UID"`
@@ -736,6 +754,12 @@ type ApplicationListParams struct {
 	Filter *Filter `form:"filter,omitempty" json:"filter,omitempty"`
 }
 
+// ApplicationActiveListParams defines parameters for ApplicationActiveList.
+type ApplicationActiveListParams struct {
+	// EndedWithin Also what ended in this many seconds before now, 1 to 3600; of it the last 4096 applications.
+	EndedWithin *int `form:"ended_within,omitempty" json:"ended_within,omitempty"`
+}
+
 // ApplicationTaskListParams defines parameters for ApplicationTaskList.
 type ApplicationTaskListParams struct {
 	// Filter Selects rows with an SQL-like expression over the columns of the operation: `=`, `!=`, `<`, `<=`, `>`, `>=`, `AND`, `OR`, parentheses, `[NOT] IN`, `[NOT] LIKE`, `GLOB`, `[NOT] BETWEEN`, `IS [NOT] NULL`, numbers, `'text'` with `''` for a quote. Column names are case-insensitive; a double-quoted word that is no column is a text. An expression that is not accepted, also an empty one, selects nothing: 200 and `[]`.
@@ -879,6 +903,9 @@ type ServerInterface interface {
 	// ApplicationCreate Ask for an environment
 	// (POST /api/v1/application/)
 	ApplicationCreate(w http.ResponseWriter, r *http.Request)
+	// ApplicationActiveList List the applications that are not over, with their states
+	// (GET /api/v1/application/active/)
+	ApplicationActiveList(w http.ResponseWriter, r *http.Request, params ApplicationActiveListParams)
 	// ApplicationGet Show an application
 	// (GET /api/v1/application/{uid})
 	ApplicationGet(w http.ResponseWriter, r *http.Request, uid UID)
@@ -1011,6 +1038,12 @@ func (_ Unimplemented) ApplicationList(w http.ResponseWriter, r *http.Request, p
 // ApplicationCreate Ask for an environment
 // (POST /api/v1/application/)
 func (_ Unimplemented) ApplicationCreate(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ApplicationActiveList List the applications that are not over, with their states
+// (GET /api/v1/application/active/)
+func (_ Unimplemented) ApplicationActiveList(w http.ResponseWriter, r *http.Request, params ApplicationActiveListParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1295,6 +1328,39 @@ func (siw *ServerInterfaceWrapper) ApplicationCreate(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ApplicationCreate(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ApplicationActiveList operation middleware
+func (siw *ServerInterfaceWrapper) ApplicationActiveList(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ApplicationActiveListParams
+
+	// ------------- Optional query parameter "ended_within" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ended_within", r.URL.Query(), &params.EndedWithin, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "ended_within"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "ended_within", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ApplicationActiveList(w, r, params)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -2572,6 +2638,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/api/v1/application/{uid}/task/", wrapper.ApplicationTaskCreate)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/application/active/", wrapper.ApplicationActiveList)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/audit/", wrapper.AuditList)
 	})
 	r.Group(func(r chi.Router) {
@@ -2740,6 +2809,45 @@ type ApplicationCreatedefaultJSONResponse struct {
 }
 
 func (response ApplicationCreatedefaultJSONResponse) VisitApplicationCreateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplicationActiveListRequestObject struct {
+	Params ApplicationActiveListParams
+}
+
+type ApplicationActiveListResponseObject interface {
+	VisitApplicationActiveListResponse(w http.ResponseWriter) error
+}
+
+type ApplicationActiveList200JSONResponse ActiveApplicationList
+
+func (response ApplicationActiveList200JSONResponse) VisitApplicationActiveListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplicationActiveListdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ApplicationActiveListdefaultJSONResponse) VisitApplicationActiveListResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4297,6 +4405,9 @@ type StrictServerInterface interface {
 	// ApplicationCreate Ask for an environment
 	// (POST /api/v1/application/)
 	ApplicationCreate(ctx context.Context, request ApplicationCreateRequestObject) (ApplicationCreateResponseObject, error)
+	// ApplicationActiveList List the applications that are not over, with their states
+	// (GET /api/v1/application/active/)
+	ApplicationActiveList(ctx context.Context, request ApplicationActiveListRequestObject) (ApplicationActiveListResponseObject, error)
 	// ApplicationGet Show an application
 	// (GET /api/v1/application/{uid})
 	ApplicationGet(ctx context.Context, request ApplicationGetRequestObject) (ApplicationGetResponseObject, error)
@@ -4505,6 +4616,32 @@ func (sh *strictHandler) ApplicationCreate(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ApplicationCreateResponseObject); ok {
 		if err := validResponse.VisitApplicationCreateResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ApplicationActiveList operation middleware
+func (sh *strictHandler) ApplicationActiveList(w http.ResponseWriter, r *http.Request, params ApplicationActiveListParams) {
+	var request ApplicationActiveListRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ApplicationActiveList(ctx, request.(ApplicationActiveListRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ApplicationActiveList")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ApplicationActiveListResponseObject); ok {
+		if err := validResponse.VisitApplicationActiveListResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

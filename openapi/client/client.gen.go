@@ -119,6 +119,13 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/application/ (the `ApplicationCreate` operationId).
 	ApplicationCreate(ctx context.Context, body ApplicationCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ApplicationActiveList List the applications that are not over, with their states
+	//
+	// For any user: the own ones; for the admin: all; in the order of their creation. Those that wait, have an environment, or of which something is still to be released; with `ended_within` also those that ended not long ago, so that a client that asks again and again misses none. How many applications are finished makes no difference to what it costs.
+	//
+	// Corresponds with GET /api/v1/application/active/ (the `ApplicationActiveList` operationId).
+	ApplicationActiveList(ctx context.Context, params *ApplicationActiveListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ApplicationGet Show an application
 	//
 	// For the owner and the admin.
@@ -543,6 +550,23 @@ func (c *Client) ApplicationCreateWithBody(ctx context.Context, contentType stri
 // Corresponds with POST /api/v1/application/ (the `ApplicationCreate` operationId).
 func (c *Client) ApplicationCreate(ctx context.Context, body ApplicationCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewApplicationCreateRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApplicationActiveList List the applications that are not over, with their states
+//
+// For any user: the own ones; for the admin: all; in the order of their creation. Those that wait, have an environment, or of which something is still to be released; with `ended_within` also those that ended not long ago, so that a client that asks again and again misses none. How many applications are finished makes no difference to what it costs.
+//
+// Corresponds with GET /api/v1/application/active/ (the `ApplicationActiveList` operationId).
+func (c *Client) ApplicationActiveList(ctx context.Context, params *ApplicationActiveListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplicationActiveListRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1479,6 +1503,60 @@ func NewApplicationCreateRequestWithBody(server string, contentType string, body
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewApplicationActiveListRequest constructs an http.Request for the ApplicationActiveList method
+func NewApplicationActiveListRequest(server string, params *ApplicationActiveListParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/application/active/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.EndedWithin != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ended_within", *params.EndedWithin, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -3234,6 +3312,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/v1/application/ (the `ApplicationCreate` operationId).
 	ApplicationCreateWithResponse(ctx context.Context, body ApplicationCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplicationCreateResponse, error)
 
+	// ApplicationActiveListWithResponse List the applications that are not over, with their states
+	//
+	// For any user: the own ones; for the admin: all; in the order of their creation. Those that wait, have an environment, or of which something is still to be released; with `ended_within` also those that ended not long ago, so that a client that asks again and again misses none. How many applications are finished makes no difference to what it costs.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/application/active/ (the `ApplicationActiveList` operationId).
+	ApplicationActiveListWithResponse(ctx context.Context, params *ApplicationActiveListParams, reqEditors ...RequestEditorFn) (*ApplicationActiveListResponse, error)
+
 	// ApplicationGetWithResponse Show an application
 	//
 	// For the owner and the admin.
@@ -3765,6 +3852,54 @@ func (r ApplicationCreateResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ApplicationCreateResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ApplicationActiveListResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ActiveApplicationList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ApplicationActiveListResponse) GetJSON200() *ActiveApplicationList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ApplicationActiveListResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ApplicationActiveListResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApplicationActiveListResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApplicationActiveListResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApplicationActiveListResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5669,6 +5804,21 @@ func (c *ClientWithResponses) ApplicationCreateWithResponse(ctx context.Context,
 	return ParseApplicationCreateResponse(rsp)
 }
 
+// ApplicationActiveListWithResponse List the applications that are not over, with their states
+//
+// For any user: the own ones; for the admin: all; in the order of their creation. Those that wait, have an environment, or of which something is still to be released; with `ended_within` also those that ended not long ago, so that a client that asks again and again misses none. How many applications are finished makes no difference to what it costs.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/application/active/ (the `ApplicationActiveList` operationId).
+func (c *ClientWithResponses) ApplicationActiveListWithResponse(ctx context.Context, params *ApplicationActiveListParams, reqEditors ...RequestEditorFn) (*ApplicationActiveListResponse, error) {
+	rsp, err := c.ApplicationActiveList(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApplicationActiveListResponse(rsp)
+}
+
 // ApplicationGetWithResponse Show an application
 //
 // For the owner and the admin.
@@ -6434,6 +6584,39 @@ func ParseApplicationCreateResponse(rsp *http.Response) (*ApplicationCreateRespo
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Application
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseApplicationActiveListResponse parses an HTTP response from a ApplicationActiveListWithResponse call
+func ParseApplicationActiveListResponse(rsp *http.Response) (*ApplicationActiveListResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApplicationActiveListResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ActiveApplicationList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
