@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
@@ -46,6 +47,7 @@ type labelStore interface {
 
 type applicationStore interface {
 	Application(ctx context.Context, uid model.UID) (*model.Entry, error)
+	Live(ctx context.Context, caller store.Caller, endedSince time.Time) ([]*model.Entry, error)
 	CreateApplication(ctx context.Context, a model.Application) (*model.Entry, error)
 	Update(ctx context.Context, app model.UID, decide func(*model.Entry) (model.Change, error)) (*model.Entry, error)
 	Task(ctx context.Context, uid model.UID) (model.ApplicationTask, *model.Entry, error)
