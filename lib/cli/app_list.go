@@ -53,32 +53,72 @@ func (s *shell) listApps(ctx context.Context, f *listFlags) error {
 	if err != nil {
 		return err
 	}
-	apps, err := findApps(ctx, api, f)
+	rows, total, err := f.find(ctx, api)
 	if err != nil {
 		return err
-	}
-	total := len(apps)
-	if f.limit > 0 && !f.active && total > f.limit {
-		apps = apps[total-f.limit:]
-	}
-	rows, err := withStates(ctx, api, apps)
-	if err != nil {
-		return err
-	}
-	if f.active {
-		rows = slices.DeleteFunc(rows, func(r appRow) bool { return over(r.State.Status) })
-		total = len(rows)
-		if f.limit > 0 && total > f.limit {
-			rows = rows[total-f.limit:]
-		}
 	}
 	if len(rows) < total {
 		s.note("the newest %d of %d; --limit 0 lists all", len(rows), total)
 	}
-	if err := nameLabels(ctx, api, rows); err != nil {
-		return err
-	}
 	return s.print(s.appsView(rows))
+}
+
+// find gets what the flags select, oldest first, and how many there are without the limit.
+func (f *listFlags) find(ctx context.Context, api client.ClientWithResponsesInterface) (rows []appRow, total int, err error) {
+	if f.active {
+		rows, err = findActive(ctx, api, f)
+		return newestOf(rows, f.limit), len(rows), err
+	}
+	apps, err := findApps(ctx, api, f)
+	if err != nil {
+		return nil, 0, err
+	}
+	if rows, err = withStates(ctx, api, newestOf(apps, f.limit)); err != nil {
+		return nil, 0, err
+	}
+	return rows, len(apps), nameLabels(ctx, api, rows)
+}
+
+// newestOf keeps the last ones of a list; a limit of 0 keeps all.
+func newestOf[T any](list []T, limit int) []T {
+	if limit == 0 || len(list) <= limit {
+		return list
+	}
+	return list[len(list)-limit:]
+}
+
+// findActive lists what is not over of the Applications that the flags select, with their states, in one request, or two
+// for a label.
+func findActive(ctx context.Context, api client.ClientWithResponsesInterface, f *listFlags) ([]appRow, error) {
+	var labels []string
+	if f.label != "" {
+		var err error
+		if labels, err = labelUIDs(ctx, api, f.label); err != nil {
+			return nil, err
+		}
+	}
+	list, err := result(api.ApplicationActiveListWithResponse(ctx, nil))
+	if err != nil {
+		return nil, err
+	}
+	rows := []appRow{}
+	for _, a := range *list {
+		ofOwner := f.owner == "" || a.Application.OwnerName == f.owner
+		if ofOwner && (labels == nil || slices.Contains(labels, quoted(a.Application.LabelUID.String()))) {
+			rows = append(rows, activeRow(a))
+		}
+	}
+	return rows, nil
+}
+
+// activeRow is an Application as the node tells of those that are not over; a label that was removed keeps its UID as its
+// name.
+func activeRow(a apiv1.ActiveApplication) appRow {
+	label := a.Application.LabelUID.String()
+	if a.LabelName != "" {
+		label = labelName(apiv1.Label{Name: a.LabelName, Version: a.LabelVersion})
+	}
+	return appRow{Application: a.Application, Label: label, State: a.State}
 }
 
 // findApps lists the Applications that the flags select, oldest first.

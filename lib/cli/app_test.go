@@ -127,9 +127,6 @@ func TestAppList(t *testing.T) {
 	if diff := cmp.Diff(want, f.ok("app", "list")); diff != "" {
 		t.Errorf("list (-want +got):\n%s", diff)
 	}
-	if got := f.ok("app", "list", "--active", "-o", "name"); got != otherUID+"\n" {
-		t.Errorf("active = %q", got)
-	}
 	code, stdout, stderr := f.run("app", "list", "--limit", "1", "-o", "name")
 	if code != 0 || stdout != otherUID+"\n" || stderr != "the newest 1 of 2; --limit 0 lists all\n" {
 		t.Errorf("limited: %d, %q, %q", code, stdout, stderr)
@@ -182,29 +179,103 @@ func TestAppWatch(t *testing.T) {
 	}
 }
 
+// activeJSON is an Application of the label with its state, as the list of the active ones shows it.
+func activeJSON(app, label, state string) string {
+	return `{"application":` + appJSON(app) + `,"label_name":"` + label + `","label_version":3,"state":` + state + `}`
+}
+
+// TestAppListActive checks that the states of any number of applications are had by one request, one more for a label.
+func TestAppListActive(t *testing.T) {
+	f := newFarm(t).withLabel()
+	f.on("GET /application/active/", "["+activeJSON(someUID, "", stateJSON("RECALLED", "Is removed"))+","+activeJSON(otherUID, "it's", stateJSON("NEW", "Waits"))+"]")
+	want := "UID                                   LABEL                                 OWNER  STATUS    AGE  DESCRIPTION\n" +
+		someUID + "  " + labelUID + "  alice  RECALLED  60m  Is removed\n" +
+		otherUID + "  it's:3                                alice  NEW       60m  Waits\n"
+	if diff := cmp.Diff(want, f.ok("app", "list", "--active", "--owner", "alice")); diff != "" || len(f.asked) != 1 {
+		t.Errorf("%d requests, list (-want +got):\n%s", len(f.asked), diff)
+	}
+	if _, stdout, stderr := f.run("app", "list", "--active", "--limit", "1", "-o", "name"); stdout != otherUID+"\n" || stderr != "the newest 1 of 2; --limit 0 lists all\n" {
+		t.Errorf("limited: %q, %q", stdout, stderr)
+	}
+	if _, stdout, stderr := f.run("app", "list", "--active", "--owner", "bob"); stdout != "" || stderr != "no applications\n" {
+		t.Errorf("of bob: %q, %q", stdout, stderr)
+	}
+	if got := f.ok("app", "list", "--active", "--label", someUID, "-o", "json"); got != "[]\n" {
+		t.Errorf("of a label that none has: %q", got)
+	}
+	if got := f.ok("app", "list", "--active", "--label", "it's", "-o", "name"); got != someUID+"\n"+otherUID+"\n" {
+		t.Errorf("of the label: %q", got)
+	}
+	f.on("GET /label/", "[]")
+	f.fails(CodeNotFound, "there is no label", "app", "list", "--active", "--label", "it's:2")
+}
+
 func TestWatchedTellsEachChangeOnce(t *testing.T) {
-	w := &watched{states: map[apiv1.UID]apiv1.ApplicationState{}}
-	row := func(app, state byte, status apiv1.ApplicationStatus) appRow {
-		return appRow{Application: apiv1.Application{UID: apiv1.UID{app}}, State: apiv1.ApplicationState{UID: apiv1.UID{state}, Status: status}}
+	w := &watched{}
+	row := func(app, state byte, status apiv1.ApplicationStatus) apiv1.ActiveApplication {
+		return apiv1.ActiveApplication{
+			Application: apiv1.Application{UID: apiv1.UID{app}}, State: apiv1.ApplicationState{UID: apiv1.UID{state}, Status: status},
+		}
 	}
 	var got []string
-	for _, rows := range [][]appRow{{row(1, 1, "NEW"), row(2, 2, "NEW")}, {row(1, 1, "NEW"), row(2, 3, "ALLOCATED")}, {row(2, 3, "ALLOCATED")}} {
+	for _, list := range [][]apiv1.ActiveApplication{
+		{row(1, 1, "NEW"), row(2, 2, "NEW")},
+		{row(1, 1, "NEW"), row(2, 3, "ALLOCATED"), row(4, 4, "ERROR")},
+		{row(2, 3, "ALLOCATED"), row(4, 4, "ERROR")},
+		{row(2, 3, "ALLOCATED")},
+	} {
 		changes := ""
-		for _, s := range w.note(rows) {
+		for _, s := range w.note(list) {
 			changes += string(s.Status) + " "
 		}
 		got = append(got, changes)
 	}
-	if diff := cmp.Diff([]string{"NEW NEW ", "ALLOCATED ", ""}, got); diff != "" {
+	if diff := cmp.Diff([]string{"NEW NEW ", "ALLOCATED ERROR ", "", ""}, got); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+// TestWatchedLooksBackToTheLastAnswer checks that what ends while the node does not answer is asked for afterwards.
+func TestWatchedLooksBackToTheLastAnswer(t *testing.T) {
+	f := newFarm(t)
+	route := "GET /application/active/"
+	f.on(route, "[]")
+	api, err := (&shell{Options: f.options}).api(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &watched{last: time.Now()}
+	look := func() string {
+		_, err := w.look(t.Context(), api)
+		if (err != nil) != (len(f.asked) == 3) {
+			t.Errorf("look() error %v", err)
+		}
+		return strings.TrimSuffix(f.lastAsked(), " admin secret")
+	}
+	var got []string
+	got = append(got, look())
+	w.last = w.last.Add(-time.Minute)
+	got = append(got, look())
+	f.answer(route, func(*http.Request) (int, string) { return 503, "{}" })
+	w.last = w.last.Add(-time.Minute)
+	got = append(got, look())
+	f.on(route, "[]")
+	got = append(got, look())
+	w.last = w.last.Add(-2 * time.Hour)
+	got = append(got, look())
+	var want []string
+	for _, seconds := range []string{"6", "66", "66", "66", "3600"} {
+		want = append(want, route+"?ended_within="+seconds)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
 	}
 }
 
 func TestAppWatchAll(t *testing.T) {
 	f := newFarm(t)
-	f.on("GET /application/", "["+appJSON(someUID)+","+appJSON(otherUID)+"]")
-	f.on("GET /application/"+otherUID+"/state", stateJSON("DEALLOCATED", "long over"))
-	f.on("GET /application/"+someUID+"/state", stateJSON("NEW", "waits"))
+	f.on("GET /application/active/", "["+activeJSON(otherUID, "it's", strings.ReplaceAll(stateJSON("DEALLOCATED", "just over"), someUID, otherUID))+","+
+		activeJSON(someUID, "it's", stateJSON("NEW", "waits"))+"]")
 	f.options.Interruptible = func(ctx context.Context) (context.Context, context.CancelFunc) {
 		return context.WithTimeout(ctx, 200*time.Millisecond)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,13 +67,17 @@ func (s *shell) printChange(state apiv1.ApplicationState) error {
 // watchEvery is how often all Applications are looked at.
 const watchEvery = time.Second
 
+// watchSlack is how much further back a look asks for what ended than to the one before: it may have become visible
+// later than it ended, and clocks are set.
+const watchSlack = 5 * time.Second
+
 // watchAll shows the changes of all Applications that the user may see, beginning with those that are active.
 func (s *shell) watchAll(ctx context.Context) error {
 	api, err := s.api(ctx)
 	if err != nil {
 		return err
 	}
-	w := &watched{states: map[apiv1.UID]apiv1.ApplicationState{}}
+	w := &watched{last: time.Now()}
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for first := true; ; first = false {
@@ -99,47 +104,35 @@ func (s *shell) watchAll(ctx context.Context) error {
 // watched is what is known of the Applications under watch.
 type watched struct {
 	states map[apiv1.UID]apiv1.ApplicationState
+	last   time.Time // of the last look that was answered
 }
 
-// look asks for the states of those that may have changed, and returns the new ones.
+// maxEndedWithin is the most that a node takes.
+const maxEndedWithin = time.Hour
+
+// look asks for the states of all that is active or ended since the last look, and returns the new ones. Each look
+// reaches less far back than the one before saw, so that nothing is told twice.
 func (w *watched) look(ctx context.Context, api client.ClientWithResponsesInterface) ([]apiv1.ApplicationState, error) {
-	apps, err := findApps(ctx, api, &listFlags{})
+	now := time.Now()
+	within := int(math.Ceil(min(now.Sub(w.last)+watchSlack, maxEndedWithin).Seconds()))
+	list, err := result(api.ApplicationActiveListWithResponse(ctx, &apiv1.ApplicationActiveListParams{EndedWithin: &within}))
 	if err != nil {
 		return nil, err
 	}
-	present := map[apiv1.UID]bool{}
-	var ask []apiv1.Application
-	for _, app := range apps {
-		present[app.UID] = true
-		if state, known := w.states[app.UID]; !known || !final(state.Status) {
-			ask = append(ask, app)
-		}
-	}
-	rows, err := withStates(ctx, api, ask)
-	if err != nil {
-		return nil, err
-	}
-	for uid := range w.states {
-		if !present[uid] {
-			delete(w.states, uid)
-		}
-	}
-	return w.note(rows), nil
+	w.last = now
+	return w.note(*list), nil
 }
 
-// note keeps the states and returns those that changed.
-func (w *watched) note(rows []appRow) []apiv1.ApplicationState {
+// note keeps the states in the place of those before, and returns what changed.
+func (w *watched) note(list []apiv1.ActiveApplication) []apiv1.ApplicationState {
 	var changes []apiv1.ApplicationState
-	for _, r := range rows {
-		if known := w.states[r.UID]; known.UID != r.State.UID {
-			w.states[r.UID] = r.State
-			changes = append(changes, r.State)
+	states := make(map[apiv1.UID]apiv1.ApplicationState, len(list))
+	for _, a := range list {
+		states[a.Application.UID] = a.State
+		if w.states[a.Application.UID].UID != a.State.UID {
+			changes = append(changes, a.State)
 		}
 	}
+	w.states = states
 	return changes
-}
-
-// final reports whether no other state can follow.
-func final(status apiv1.ApplicationStatus) bool {
-	return status == apiv1.ApplicationStatusDEALLOCATED || status == apiv1.ApplicationStatusERROR
 }

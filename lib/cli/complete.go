@@ -72,27 +72,18 @@ func (s *shell) completeLabelVersions(cmd *cobra.Command, args []string, word st
 // completeApps completes the UIDs of the newest Applications that are not over, with what they are.
 func (s *shell) completeApps(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return s.complete(func(ctx context.Context, api client.ClientWithResponsesInterface) ([]cobra.Completion, error) {
-		apps, err := result(api.ApplicationListWithResponse(ctx, nil))
+		rows, err := findActive(ctx, api, &listFlags{})
 		if err != nil {
 			return nil, err
 		}
-		rows, err := withStates(ctx, api, (*apps)[max(0, len(*apps)-defaultLimit):])
-		if err != nil {
-			return nil, err
-		}
-		if err := nameLabels(ctx, api, rows); err != nil {
-			return nil, err
-		}
-		return appWords(rows), nil
+		return appWords(newestOf(rows, defaultLimit)), nil
 	})(cmd, args, word)
 }
 
 func appWords(rows []appRow) []cobra.Completion {
 	var words []cobra.Completion
 	for _, r := range rows {
-		if !over(r.State.Status) {
-			words = append(words, cobra.CompletionWithDesc(r.UID.String(), string(r.State.Status)+" "+printable(r.Label)))
-		}
+		words = append(words, cobra.CompletionWithDesc(r.UID.String(), string(r.State.Status)+" "+printable(r.Label)))
 	}
 	return words
 }

@@ -222,8 +222,7 @@ func TestCompletion(t *testing.T) {
 		t.Error("a TAB asks for a password")
 		return "", nil
 	}
-	f.on("GET /application/", "["+appJSON(someUID)+"]")
-	f.on("GET /application/"+someUID+"/state", stateJSON("ALLOCATED", ""))
+	f.on("GET /application/active/", "["+activeJSON(someUID, "it's", stateJSON("ALLOCATED", ""))+"]")
 	f.on("GET /node/", "["+nodeJSON+"]")
 	f.on("GET /user/", "["+userJSON+"]")
 	for _, tt := range []struct{ args, want string }{
