@@ -158,15 +158,11 @@ func contextCurrent(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "current", Short: "Show which node a command would ask, and as whom", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			chosen, err := s.chosenContext()
-			if err != nil {
-				return err
-			}
 			t, err := s.resolve()
 			if err != nil {
 				return err
 			}
-			row := farmRow{chosen.Name, chosen.Name != "", t.Address, t.User, t.PasswordFile, t.CA != nil}
+			row := farmRow{t.Context, t.Context != "", t.Address, t.User, t.PasswordFile, t.CA != nil}
 			return s.print(view{Data: row, Names: []string{row.Name}, Rows: [][]string{
 				{"Context", row.Name}, {"Address", row.Address}, {"User", row.User}, {"CA", caWord(row.CAPinned)},
 			}})

@@ -52,6 +52,8 @@ func (f *targetFlags) register(set *pflag.FlagSet) {
 
 // target is the node to ask and as whom.
 type target struct {
+	// Context is the name of the context that it is the node of; empty if no context has a part in it.
+	Context string
 	Address string
 	User    string
 	// CA holds the certificates to trust as PEM; nil for those of the system.
@@ -74,6 +76,7 @@ func (s *shell) resolve() (target, error) {
 	if t.Address != chosen.Address {
 		chosen = farm{}
 	}
+	t.Context = chosen.Name
 	t.User = cmp.Or(s.target.user, s.Env(envUser), chosen.User, defaultUser)
 	if t.User == cmp.Or(chosen.User, defaultUser) {
 		t.PasswordFile = chosen.PasswordFile
