@@ -1,10 +1,6 @@
 package tests
 
 import (
-	"bytes"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -101,36 +97,4 @@ func TestDrainSurvivesWhatARestartIs(t *testing.T) {
 	fish.Post[drain](n.Client, drainPath, `{"enable":true}`)
 	n.Restart()
 	waitProbe(t, n, "/readyz", "ok") // one that does not persist
-}
-
-// TestDrainFromTheCommandLine: it waits for what runs, and no longer.
-func TestDrainFromTheCommandLine(t *testing.T) {
-	t.Parallel()
-	n := fish.Start(t, fish.Options{})
-	running := n.CreateApplication(n.CreateLabel(fish.TestLabel("linux", `{}`)), `{}`)
-	n.WaitStatus(running, "ALLOCATED")
-	command := func(args ...string) *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), os.Getenv(fish.BinaryEnv), append([]string{"node"}, args...)...)
-		cmd.Env = append(os.Environ(), "AQUARIUM_FISH_ADDRESS="+n.Address(), "AQUARIUM_FISH_CA="+filepath.Join(n.Dir, "fish_data", "ca.crt"),
-			"AQUARIUM_FISH_PASSWORD="+n.AdminPassword)
-		return cmd
-	}
-	waiting := command("drain", "--wait", "--persist", "--timeout", "30s")
-	var out bytes.Buffer
-	waiting.Stdout, waiting.Stderr = &out, &out
-	if err := waiting.Start(); err != nil {
-		t.Fatal(err)
-	}
-	waitProbe(t, n, "/readyz", "draining")
-	n.Deallocate(running)
-	if err := waiting.Wait(); err != nil || !strings.Contains(out.String(), "applications that still run: 1") {
-		t.Errorf("node drain --wait: %v, %s", err, out.String())
-	}
-	if got := n.State(running); got.Status != "DEALLOCATED" {
-		t.Errorf("it returned while the application is %s", got.Status)
-	}
-	if text, err := command("undrain").CombinedOutput(); err != nil || !strings.Contains(string(text), "no") {
-		t.Errorf("node undrain: %v, %s", err, text)
-	}
-	waitProbe(t, n, "/readyz", "ok")
 }

@@ -106,6 +106,6 @@ func (s *shell) export(labels []labelfile.Label, folder string) error {
 			return fmt.Errorf("write label: %w", err)
 		}
 	}
-	s.note("%d labels written into %d files in %s", len(labels), len(texts), folder)
+	s.note("%s written into %s in %s", count(len(labels), "label"), count(len(texts), "file"), printable(folder))
 	return nil
 }

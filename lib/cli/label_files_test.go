@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -157,44 +156,6 @@ func TestLabelCheck(t *testing.T) {
 	if got := f.created(); len(got) != 0 {
 		t.Errorf("a check creates %v", got)
 	}
-}
-
-func TestLabelExport(t *testing.T) {
-	f := labelFarm(t)
-	newestYAML := strings.Replace(linuxYAML, "name: linux\n", "name: linux\nversion: 4\n", 1)
-	if got := f.ok("label", "export"); got != newestYAML {
-		t.Errorf("export = %s\nwant %s", got, newestYAML)
-	}
-	all := f.ok("label", "export", "linux", "--all-versions", "-d", "out")
-	text, err := os.ReadFile(filepath.Join(f.options.WorkDir, "out", "linux.yaml"))
-	if err != nil || all != "" || !strings.HasPrefix(string(text), "name: linux\nversion: 3\n") || !strings.HasSuffix(string(text), "---\n"+newestYAML) {
-		t.Errorf("file = %s, %v", text, err)
-	}
-	want := "LABEL    RESULT     SOURCE\nlinux:3  unchanged  out/linux.yaml, label 1\nlinux:4  unchanged  out/linux.yaml, label 2\n"
-	if got := f.ok("label", "apply", "-f", "out"); got != want {
-		t.Errorf("apply of the export = %s\nwant %s", got, want)
-	}
-	f.on("GET /label/", "[]")
-	f.fails(CodeNotFound, `no label "x"`, "label", "export", "x")
-}
-
-func TestLabelDiff(t *testing.T) {
-	f := labelFarm(t)
-	f.write("l.yaml", strings.Replace(linuxYAML, "cpu: 2", "cpu: 3", 1))
-	want := regexp.MustCompile(`^diff linux:3 linux:4\n--- linux:3\n\+\+\+ linux:4\n@@ [^\n]+\n(.*\n)*-      cpu: 1\n\+      cpu: 2\n(.*\n)*$`)
-	if got := f.ok("label", "diff", "linux", "3", "4"); !want.MatchString(got) {
-		t.Errorf("diff of versions = %s", got)
-	}
-	if got := f.ok("label", "diff", "l.yaml"); !strings.Contains(got, "-      cpu: 2\n+      cpu: 3\n") || !strings.Contains(got, "--- linux:4\n+++ l.yaml\n") {
-		t.Errorf("diff of a file = %s", got)
-	}
-	f.write("l.yaml", linuxYAML)
-	if got := f.ok("label", "diff", "l.yaml"); got != "" || f.errs.String() != "no differences\n" {
-		t.Errorf("diff of the same = %q, %q", got, f.errs.String())
-	}
-	f.fails(CodeNotFound, "there is no label linux:8", "label", "diff", "linux", "3", "8")
-	f.fails(CodeUsage, `"x" is no version`, "label", "diff", "linux", "3", "x")
-	f.fails(CodeUsage, "a name and two versions", "label", "diff", "linux", "3")
 }
 
 // TestExportReadsBackTheSame draws labels with nasty texts and numbers, writes

@@ -25,27 +25,6 @@ func answers(texts ...string) func(*http.Request) (int, string) {
 	}
 }
 
-func TestNodeDrain(t *testing.T) {
-	f := newFarm(t)
-	f.on("POST /node/this/drain", drainJSON(true, "2"))
-	got := f.ok("node", "drain", "--persist")
-	for _, want := range []string{"Drained", "yes", "By", "admin", "Since", "60s", "Running", "2"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("drain shows %q, want %q in it", got, want)
-		}
-	}
-	if want := `POST /node/this/drain admin secret {"enable":true,"persist":true}`; f.asked[0] != want {
-		t.Errorf("asked %q, want %q", f.asked[0], want)
-	}
-	f.on("POST /node/this/drain", drainJSON(false, "2"))
-	if got := f.ok("node", "undrain", "-o", "json"); !strings.Contains(got, `"enabled": false`) {
-		t.Errorf("undrain shows %q", got)
-	}
-	if want := `POST /node/this/drain admin secret {"enable":false}`; f.asked[1] != want {
-		t.Errorf("asked %q, want %q", f.asked[1], want)
-	}
-}
-
 func TestNodeDrainWaits(t *testing.T) {
 	f := newFarm(t)
 	f.on("POST /node/this/drain", drainJSON(true, "2"))

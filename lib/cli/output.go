@@ -77,6 +77,14 @@ func (s *shell) note(format string, args ...any) {
 	_, _ = io.WriteString(s.Stderr, fmt.Sprintf(format, args...)+"\n") // nobody is left to tell
 }
 
+// count is a number of things in words.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 func writeJSON(w io.Writer, data any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

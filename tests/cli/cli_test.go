@@ -4,8 +4,10 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -13,6 +15,9 @@ import (
 )
 
 func TestMain(m *testing.M) { fish.Main(m) }
+
+// scriptTimeout is far more than a script takes; what hangs is ended then and shown.
+const scriptTimeout = 2 * time.Minute
 
 // TestScripts gives each script a node of its own, with the label t1 in the versions 1 and 2, and a home that is empty.
 // $ADDRESS and $CA say where the node is; the file admin-password holds its password.
@@ -29,8 +34,12 @@ func TestScripts(t *testing.T) {
 			n.CreateLabel(fish.TestLabel("t1", `{}`))
 			n.CreateLabel(strings.Replace(fish.TestLabel("t1", `{}`), `"version":1`, `"version":2`, 1))
 			testscript.Run(t, testscript.Params{
-				Files: []string{script}, RequireExplicitExec: true, RequireUniqueNames: true,
+				Files: []string{script}, RequireExplicitExec: true, RequireUniqueNames: true, Deadline: time.Now().Add(scriptTimeout),
 				Setup: func(env *testscript.Env) error { return setup(env, n) },
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"start":      func(ts *testscript.TestScript, neg bool, args []string) { start(t, ts, neg, args) },
+					"eventually": func(ts *testscript.TestScript, neg bool, args []string) { eventually(t, ts, neg, args) },
+				},
 			})
 		})
 	}
@@ -50,6 +59,42 @@ func setup(env *testscript.Env, n *fish.Node) error {
 	env.Setenv("XDG_CONFIG_HOME", filepath.Join(home, ".config"))
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	env.Setenv("ADDRESS", n.Address())
-	env.Setenv("CA", filepath.Join(n.Dir, "fish_data", "ca.crt"))
-	return os.WriteFile(filepath.Join(env.WorkDir, "admin-password"), []byte(n.AdminPassword+"\n"), 0o600)
+	env.Setenv("CA", authority(n))
+	return writePassword(env.WorkDir, "admin", n)
+}
+
+// authority is the file of the CA that signed the node's certificate.
+func authority(n *fish.Node) string { return filepath.Join(n.Dir, "fish_data", "ca.crt") }
+
+func writePassword(dir, who string, n *fish.Node) error {
+	return os.WriteFile(filepath.Join(dir, who+"-password"), []byte(n.AdminPassword+"\n"), 0o600)
+}
+
+// start is the command `start NAME [CONFIG]`: one node more, of the config in that file. $NAME_ADDRESS and $NAME_CA say
+// where it is, the file NAME-password holds its admin's password.
+func start(t *testing.T, ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: start NAME [CONFIG]")
+	}
+	config := ""
+	if len(args) > 1 {
+		config = ts.ReadFile(args[1])
+	}
+	n := fish.Start(t, fish.Options{Config: config})
+	ts.Setenv(args[0]+"_ADDRESS", n.Address())
+	ts.Setenv(args[0]+"_CA", authority(n))
+	ts.Check(writePassword(ts.MkAbs("."), args[0], n))
+}
+
+// eventually is the command `eventually PATTERN FILE`: it waits until a line of a file that grows matches.
+func eventually(t *testing.T, ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: eventually PATTERN FILE")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	fish.Eventually(t, args[1]+" has "+args[0], func() bool {
+		text, err := os.ReadFile(ts.MkAbs(args[1]))
+		return err == nil && pattern.Match(text)
+	})
 }
