@@ -43,11 +43,14 @@ func result[T any](r answer[T], err error) (*T, error) {
 	} else {
 		refused.message = firstLine(string(r.GetBody()))
 	}
-	if refused.status == http.StatusNotFound {
+	if refused.status == http.StatusNotFound || refused.status == http.StatusBadRequest && strings.HasPrefix(refused.message, absent) {
 		return nil, &Failure{CodeNotFound, refused}
 	}
 	return nil, refused
 }
+
+// absent begins the message about what is not there, on the routes too that answer 400 to it (contract 6).
+const absent = "Unable to find "
 
 // statusError is an answer other than success.
 type statusError struct {

@@ -31,7 +31,7 @@ func appCommand(s *shell) *cobra.Command {
 func appState(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "state UID", Short: "Show the current state of an application", Args: cobra.ExactArgs(1),
-		ValidArgsFunction: s.completeApps,
+		ValidArgsFunction: s.completeApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, uid, err := s.apiFor(cmd.Context(), "an application", args[0])
 			if err != nil {

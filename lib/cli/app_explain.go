@@ -12,7 +12,7 @@ import (
 func appExplain(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "explain UID", Aliases: []string{"why"}, Short: "Say why an application waits, or what it is doing", Args: cobra.ExactArgs(1),
-		ValidArgsFunction: s.completeApps,
+		ValidArgsFunction: s.completeApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, uid, err := s.apiFor(cmd.Context(), "an application", args[0])
 			if err != nil {

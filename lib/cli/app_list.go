@@ -35,6 +35,8 @@ func appList(s *shell) *cobra.Command {
 	c.Flags().StringVar(&f.owner, "owner", "", "only those of this user")
 	c.Flags().StringVar(&f.label, "label", "", "only those of this label: NAME:VERSION, NAME for all its versions, or UID")
 	c.Flags().IntVar(&f.limit, "limit", defaultLimit, "how many of the newest; 0 for all")
+	completeFlag(c, "label", s.completeLabelFlag)
+	completeFlag(c, "owner", s.completeUsers)
 	return c
 }
 

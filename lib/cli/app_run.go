@@ -88,7 +88,7 @@ func lostApp(err error) error {
 func appGet(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "get UID", Short: "Show an application, its state and its environment", Args: cobra.ExactArgs(1),
-		ValidArgsFunction: s.completeApps,
+		ValidArgsFunction: s.completeApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, uid, err := s.apiFor(cmd.Context(), "an application", args[0])
 			if err != nil {

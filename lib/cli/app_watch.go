@@ -16,7 +16,7 @@ import (
 // appWatch shows changes as they come.
 func appWatch(s *shell) *cobra.Command {
 	return &cobra.Command{
-		Use: "watch [UID]", Args: cobra.MaximumNArgs(1), ValidArgsFunction: s.completeApps,
+		Use: "watch [UID]", Args: cobra.MaximumNArgs(1), ValidArgsFunction: s.completeApp,
 		Short: "Show each change of an application until it ends, or of all until you interrupt",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

@@ -68,6 +68,8 @@ func auditList(s *shell) *cobra.Command {
 	set.StringVar(&f.result, "result", "", "only what ended so: ok, refused, failed or limited")
 	set.IntVar(&f.limit, "limit", 100, "the most events to list, the newest; 0 is all")
 	set.BoolVarP(&f.follow, "follow", "f", false, "go on with what comes, until you interrupt")
+	completeFlag(c, "result", cobra.FixedCompletions([]cobra.Completion{"ok", "refused", "failed", "limited"}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(c, "by", s.completeUsers)
 	return c
 }
 

@@ -80,6 +80,7 @@ func (s *shell) noun(use, short string, verbs ...*cobra.Command) *cobra.Command 
 		},
 	}
 	s.register(c.PersistentFlags())
+	s.completeFlags(c)
 	c.AddCommand(verbs...)
 	return c
 }

@@ -69,6 +69,35 @@ func (s *shell) completeLabelVersions(cmd *cobra.Command, args []string, word st
 	})(cmd, args, word)
 }
 
+// completeFlags completes the values of the flags that every command has which asks a node.
+func (s *shell) completeFlags(c *cobra.Command) {
+	completeFlag(c, "output", cobra.FixedCompletions([]cobra.Completion{outputTable, outputJSON, outputYAML, outputName}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(c, "context", s.completeContexts)
+	for _, name := range []string{"address", "user"} {
+		completeFlag(c, name, cobra.NoFileCompletions)
+	}
+}
+
+// completeFlag completes the value of a flag, if the command has that.
+func completeFlag(c *cobra.Command, name string, words completion) {
+	if c.Flags().Lookup(name) != nil || c.PersistentFlags().Lookup(name) != nil {
+		_ = c.RegisterFlagCompletionFunc(name, words) // of two for one flag the first stays
+	}
+}
+
+// completeApp completes the UID of an Application as the first argument.
+func (s *shell) completeApp(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return s.completeApps(cmd, args, word)
+}
+
+// completeLabelFlag completes the label that a flag names, whatever the arguments are.
+func (s *shell) completeLabelFlag(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return s.completeLabels(cmd, nil, word)
+}
+
 // completeApps completes the UIDs of the newest Applications that are not over, with what they are.
 func (s *shell) completeApps(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return s.complete(func(ctx context.Context, api client.ClientWithResponsesInterface) ([]cobra.Completion, error) {

@@ -31,6 +31,7 @@ func labelList(s *shell) *cobra.Command {
 	var all bool
 	c := &cobra.Command{
 		Use: "list [NAME]", Aliases: []string{"ls"}, Short: "List labels, of each the newest version", Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: s.completeLabels,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := s.api(cmd.Context())
 			if err != nil {

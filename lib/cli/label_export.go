@@ -21,6 +21,7 @@ func labelExport(s *shell) *cobra.Command {
 		Use: "export [NAME]", Short: "Write labels as YAML that 'label apply' takes (admin)", Args: cobra.MaximumNArgs(1),
 		Long: `Write labels as YAML that 'label apply' takes, to stdout or as one file for each name into a folder. Applying what was
 exported changes nothing. The files are for their owner alone: labels may hold passwords.`,
+		ValidArgsFunction: s.completeLabels,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := s.api(cmd.Context())
 			if err != nil {

@@ -22,6 +22,7 @@ folder. 'aquarium-fish logout' removes it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.login(cmd.Context(), stdin) },
 	}
 	s.target.register(c.Flags())
+	s.completeFlags(c)
 	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from stdin")
 	return c
 }
@@ -88,6 +89,7 @@ func logoutCommand(s *shell) *cobra.Command {
 		},
 	}
 	s.target.register(c.Flags())
+	s.completeFlags(c)
 	return c
 }
 

@@ -13,7 +13,7 @@ import (
 
 // nodeCommand is the noun of Nodes.
 func nodeCommand(s *shell) *cobra.Command {
-	c := s.noun("node", "Look at nodes and put the one that answers into maintenance",
+	c := s.noun("node", "Look at nodes and their drivers, drain the one that answers",
 		nodeList(s),
 		nodeGet(s),
 		nodeMaintenance(s),

@@ -141,6 +141,8 @@ func TestTasks(t *testing.T) {
 	if got := f.ok("task", "list", someUID, "-o", "name"); got != otherUID+"\n" {
 		t.Errorf("list = %q", got)
 	}
+	f.answer("GET /application/"+otherUID+"/task/", func(*http.Request) (int, string) { return 400, `{"message":"Unable to find the Application: x"}` })
+	f.fails(CodeNotFound, "Unable to find the Application", "task", "list", otherUID)
 	f.fails(CodeUsage, "bad --when", "task", "create", someUID, "snapshot", "--when", "NEW")
 	f.fails(CodeUsage, "bad --options", "task", "create", someUID, "snapshot", "--options", "full")
 }
@@ -225,7 +227,10 @@ func TestCompletion(t *testing.T) {
 	f.on("GET /application/active/", "["+activeJSON(someUID, "it's", stateJSON("ALLOCATED", ""))+"]")
 	f.on("GET /node/", "["+nodeJSON+"]")
 	f.on("GET /user/", "["+userJSON+"]")
+	f.ok("context", "add", "lab", "--address", f.address())
 	for _, tt := range []struct{ args, want string }{
+		{"app list -o", "table\njson\nyaml\nname"}, {"app list --label", "it's"}, {"app list --owner", "bob"}, {"task create --when", "ALLOCATED\nDEALLOCATE"},
+		{"task create " + someUID, ":4\n"}, {"app deallocate x", someUID + "\tALLOCATED it's:3"}, {"label list", "it's"}, {"login --context", "lab"},
 		{"app run", "it's"}, {"app get", someUID + "\tALLOCATED it's:3"}, {"label rm", "it's:3\nit's:1"}, {"node get", "mac-1"}, {"user rm", "bob"},
 	} {
 		got := f.ok(append(append([]string{"__complete"}, strings.Fields(tt.args)...), "")...)

@@ -7,7 +7,9 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
+	"unicode"
+
+	"golang.org/x/text/width"
 )
 
 // The forms of output.
@@ -115,18 +117,34 @@ func writeTable(b *bytes.Buffer, header []string, rows [][]string) {
 			if column == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[column] = max(widths[column], utf8.RuneCountInString(cell))
+			widths[column] = max(widths[column], cellWidth(cell))
 		}
 	}
 	for _, row := range clean {
 		for column, cell := range row {
 			b.WriteString(cell)
 			if column < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", widths[column]-utf8.RuneCountInString(cell)) + gap)
+				b.WriteString(strings.Repeat(" ", widths[column]-cellWidth(cell)) + gap)
 			}
 		}
 		b.WriteByte('\n')
 	}
+}
+
+// cellWidth is how many columns of a terminal a printable text takes: two for each wide character, as of Chinese, none for
+// a mark that is set on the one before it.
+func cellWidth(text string) int {
+	columns := 0
+	for _, r := range text {
+		switch kind := width.LookupRune(r).Kind(); {
+		case unicode.Is(unicode.Mn, r):
+		case kind == width.EastAsianWide, kind == width.EastAsianFullwidth:
+			columns += 2
+		default:
+			columns++
+		}
+	}
+	return columns
 }
 
 // age is a time as a table shows it: how long ago, in the largest units that still tell something. A time ahead, of a

@@ -38,6 +38,14 @@ func TestWriteTable(t *testing.T) {
 	}
 }
 
+func TestCellWidth(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "linux": 5, "żółć": 4, "日本語": 6, "ｗｉｄｅ": 8, "e\u0301": 1, "…": 1} {
+		if got := cellWidth(text); got != want {
+			t.Errorf("cellWidth(%q) = %d, want %d", text, got, want)
+		}
+	}
+}
+
 // What -o yaml shows is what -o json does, key by key, whatever strings and numbers are in it.
 func TestYAMLIsTheSameAsJSON(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

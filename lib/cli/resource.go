@@ -57,7 +57,7 @@ func appResource(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "resource UID", Short: "Show the environment that an application has", Args: cobra.ExactArgs(1),
 		Long:              "Show the environment that an application has. Its credentials are in the forms json and yaml only.",
-		ValidArgsFunction: s.completeApps,
+		ValidArgsFunction: s.completeApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := s.resourceOf(cmd, args[0])
 			if err != nil {
@@ -95,7 +95,7 @@ func appAccess(s *shell) *cobra.Command {
 		Use: "access UID", Short: "Get credentials for one SSH login to the environment of an application", Args: cobra.ExactArgs(1),
 		Long: `Get credentials for the SSH proxy: the first login uses them up, and each call makes new ones. The private key is in the
 forms json and yaml.`,
-		ValidArgsFunction: s.completeApps,
+		ValidArgsFunction: s.completeApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := s.resourceOf(cmd, args[0])
 			if err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -126,7 +127,7 @@ func (s *shell) path(file string) string {
 // normalAddress is host:port, from that, a bare host, or a URL.
 func normalAddress(address string) (string, error) {
 	a := strings.TrimSuffix(strings.TrimPrefix(address, "https://"), "/")
-	if host, port, err := net.SplitHostPort(a); err == nil && host != "" && port != "" && !strings.ContainsAny(a, "/ ") {
+	if host, port, err := net.SplitHostPort(a); err == nil && host != "" && isPort(port) && !strings.ContainsAny(a, "/ ") {
 		return a, nil
 	}
 	bare := strings.Trim(a, "[]")
@@ -134,6 +135,12 @@ func normalAddress(address string) (string, error) {
 		return "", usagef("bad address %q: want host:port of a node's API", address)
 	}
 	return net.JoinHostPort(bare, defaultPort), nil
+}
+
+// isPort reports whether a node can listen there.
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
 }
 
 // isLoopback reports whether only this machine answers at the address.

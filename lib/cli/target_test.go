@@ -15,7 +15,7 @@ import (
 func TestNormalAddress(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"fish:1234", "fish:1234"}, {"fish", "fish:8001"}, {"https://fish:1/", "fish:1"}, {"::1", "[::1]:8001"}, {"[::1]:9", "[::1]:9"},
-		{"", ""}, {"http://fish", ""}, {"fish:1/path", ""}, {"a b", ""}, {"fish:", ""}, {"me@fish", ""},
+		{"", ""}, {"http://fish", ""}, {"fish:1/path", ""}, {"a b", ""}, {"fish:", ""}, {"me@fish", ""}, {"fish:https", ""}, {"fish:443x", ""}, {"fish:70000", ""}, {"fish:0", ""},
 	} {
 		got, err := normalAddress(tt.in)
 		if got != tt.want || (err != nil) != (tt.want == "") {

@@ -34,10 +34,11 @@ func taskCreate(s *shell) *cobra.Command {
 		Long: `Order a task. With --when ALLOCATED it runs as soon as the environment is there, with DEALLOCATE just before it is released.
 With --wait the command returns when the task has a result; exit code 4: not in time, 5: the result is an error.`,
 		Example:           `  aquarium-fish task create UID snapshot --when DEALLOCATE --options '{"full": true}'`,
-		ValidArgsFunction: s.completeApps,
+		ValidArgsFunction: s.completeApp,
 		RunE:              func(cmd *cobra.Command, args []string) error { return s.createTask(cmd.Context(), args[0], args[1], f) },
 	}
 	c.Flags().StringVar(&f.when, "when", string(apiv1.ApplicationStatusALLOCATED), "ALLOCATED or DEALLOCATE")
+	completeFlag(c, "when", cobra.FixedCompletions([]cobra.Completion{"ALLOCATED", "DEALLOCATE"}, cobra.ShellCompDirectiveNoFileComp))
 	c.Flags().StringVar(&f.options, "options", "", "options of the task: a JSON object, or @FILE of JSON or YAML, @- for stdin")
 	c.Flags().BoolVarP(&f.wait, "wait", "w", false, "wait for the result")
 	c.Flags().DurationVar(&f.timeout, "timeout", defaultWait, "how long to wait; 0 for as long as it takes")
@@ -134,7 +135,7 @@ func taskDone(t apiv1.ApplicationTask) bool { return len(t.Result) > 0 && string
 func taskList(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "list APPLICATION", Aliases: []string{"ls"}, Short: "List the tasks of an application", Args: cobra.ExactArgs(1),
-		ValidArgsFunction: s.completeApps,
+		ValidArgsFunction: s.completeApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, uid, err := s.apiFor(cmd.Context(), "an application", args[0])
 			if err != nil {

@@ -16,7 +16,7 @@ func voteCommand(s *shell) *cobra.Command {
 func voteList(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "list [APPLICATION]", Aliases: []string{"ls"}, Short: "List how nodes voted on applications", Args: cobra.MaximumNArgs(1),
-		ValidArgsFunction: s.completeApps,
+		ValidArgsFunction: s.completeApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			params := &apiv1.VoteListParams{}
 			if len(args) > 0 {
