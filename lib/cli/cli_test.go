@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 // farmTest is one user's machine and a node for it to ask, all within the test.
@@ -63,7 +65,7 @@ func newFarm(t *testing.T) *farmTest {
 		ConfigDir: filepath.Join(dir, "config"), WorkDir: dir,
 		Interruptible: context.WithCancel,
 	}
-	if err := writePrivate(filepath.Join(dir, "ca.crt"), f.ca()); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, "ca.crt"), f.ca(), modeOwn); err != nil {
 		t.Fatal(err)
 	}
 	f.env[envAddress], f.env[envCA], f.env[envPassword] = f.address(), "ca.crt", "secret"

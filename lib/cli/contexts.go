@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 // contexts is the file of farms that the user works with.
@@ -62,6 +63,9 @@ func (s *shell) chosenContext() (farm, error) {
 	return f, nil
 }
 
+// modeOwn is for files of the user alone.
+const modeOwn fs.FileMode = 0o600
+
 func (s *shell) contextsFile() string { return filepath.Join(s.ConfigDir, "contexts.yaml") }
 
 // loadContexts reads the file; without one there are no contexts.
@@ -91,32 +95,8 @@ func (s *shell) saveContexts(c *contexts) error {
 	if err != nil {
 		return fmt.Errorf("write contexts: %w", err)
 	}
-	if err := writePrivate(s.contextsFile(), text); err != nil {
+	if err := durable.WriteFile(s.contextsFile(), text, modeOwn); err != nil {
 		return fmt.Errorf("write contexts: %w", err)
 	}
 	return nil
-}
-
-// writePrivate replaces a file that only the user may read, and makes its folder. A crash leaves the old file or the
-// new one.
-func writePrivate(file string, text []byte) (err error) {
-	dir := filepath.Dir(file)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".new-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // the first error tells more
-		}
-	}()
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
 }

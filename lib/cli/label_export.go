@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/labelfile"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
 )
@@ -103,7 +104,7 @@ func (s *shell) export(labels []labelfile.Label, folder string) error {
 		return err
 	}
 	for file, text := range texts {
-		if err := writePrivate(filepath.Join(s.path(folder), file), text.Bytes()); err != nil {
+		if err := durable.WriteFile(filepath.Join(s.path(folder), file), text.Bytes(), modeOwn); err != nil {
 			return fmt.Errorf("write label: %w", err)
 		}
 	}

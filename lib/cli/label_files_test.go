@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/labelfile"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
 )
@@ -19,7 +20,7 @@ import (
 // write puts a file into the user's work folder.
 func (f *farmTest) write(name, text string) {
 	f.t.Helper()
-	if err := writePrivate(filepath.Join(f.options.WorkDir, name), []byte(text)); err != nil {
+	if err := durable.WriteFile(filepath.Join(f.options.WorkDir, name), []byte(text), modeOwn); err != nil {
 		f.t.Fatal(err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 // loginCommand checks a password and stores it.
@@ -49,7 +51,7 @@ func (s *shell) login(ctx context.Context, stdin bool) error {
 		}
 		return err
 	}
-	if err := writePrivate(s.storedPassword(t), []byte(password+"\n")); err != nil {
+	if err := durable.WriteFile(s.storedPassword(t), []byte(password+"\n"), modeOwn); err != nil {
 		return fmt.Errorf("store password: %w", err)
 	}
 	s.note("logged in as %s at %s", printable(t.User), t.Address)

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 func TestNormalAddress(t *testing.T) {
@@ -123,7 +123,7 @@ func TestTrust(t *testing.T) {
 	if _, _, stderr := f.run("node", "list", "--insecure-skip-verify"); !strings.Contains(stderr, "Warning: the certificate of") {
 		t.Errorf("stderr of --insecure-skip-verify = %q, want a warning", stderr)
 	}
-	if err := writePrivate(filepath.Join(f.options.WorkDir, "fish_data", "ca.crt"), f.ca()); err != nil {
+	if err := durable.WriteFile(filepath.Join(f.options.WorkDir, "fish_data", "ca.crt"), f.ca(), modeOwn); err != nil {
 		t.Fatal(err)
 	}
 	f.ok("node", "list") // a node on this machine
@@ -174,7 +174,7 @@ func TestBrokenContexts(t *testing.T) {
 	f := newFarm(t)
 	s := &shell{Options: f.options}
 	for _, text := range []string{"contexts: 1", "bogus: 1", "{"} {
-		if err := writePrivate(s.contextsFile(), []byte(text)); err != nil {
+		if err := durable.WriteFile(s.contextsFile(), []byte(text), modeOwn); err != nil {
 			t.Fatal(err)
 		}
 		f.fails(CodeUsage, "mend or remove the file", "context", "list")
@@ -184,29 +184,6 @@ func TestBrokenContexts(t *testing.T) {
 	f.ok("node", "list") // needs no folder
 	f.fails(CodeUsage, "set HOME", "context", "list")
 	f.fails(CodeUsage, "set HOME", "login", "--password-stdin")
-}
-
-// A crash or a full disk while the file is written leaves the old one, and nothing beside it.
-func TestWritePrivateIsWholeOrNot(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "sub", "file")
-	if err := writePrivate(file, []byte("old")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "sub", "folder", "x"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := writePrivate(filepath.Join(dir, "sub", "folder"), []byte("new")); err == nil {
-		t.Error("a folder was replaced")
-	}
-	names, err := filepath.Glob(filepath.Join(dir, "sub", "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	hidden, _ := filepath.Glob(filepath.Join(dir, "sub", ".*"))
-	if diff := cmp.Diff([]string{file, filepath.Join(dir, "sub", "folder")}, append(names, hidden...)); diff != "" {
-		t.Errorf("files (-want +got):\n%s", diff)
-	}
 }
 
 func TestUnreachable(t *testing.T) {
