@@ -17,8 +17,8 @@ import (
 // labelDiff shows what differs between labels.
 func labelDiff(s *shell) *cobra.Command {
 	return &cobra.Command{
-		Use: "diff FILE | NAME VERSION VERSION", Args: cobra.RangeArgs(1, 3),
-		Short: "Show what 'label apply' of a file would change, or what differs between two versions",
+		Use: "diff FILE|FOLDER | NAME VERSION VERSION", Args: cobra.RangeArgs(1, 3),
+		Short: "Show what 'label apply' of a file or folder would change, or what differs between two versions",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 2 {
 				return usagef("want a file, or a name and two versions; want: %s", cmd.UseLine())
@@ -28,30 +28,34 @@ func labelDiff(s *shell) *cobra.Command {
 				return err
 			}
 			if len(args) == 1 {
-				return s.diffFile(cmd.Context(), api, args[0])
+				return s.diffFiles(cmd.Context(), api, args[0])
 			}
 			return s.diffVersions(cmd.Context(), api, args)
 		},
 	}
 }
 
-// diffFile compares each label of a file with the newest one, up to the version
-// that the file names.
-func (s *shell) diffFile(ctx context.Context, api client.ClientWithResponsesInterface, file string) error {
-	wanted, err := s.readLabels([]string{file})
+// diffFiles compares each label of a file or folder with the newest one of its name, up to the version that the file
+// names.
+func (s *shell) diffFiles(ctx context.Context, api client.ClientWithResponsesInterface, name string) error {
+	files, err := s.labelFiles([]string{name}, false)
 	if err != nil {
 		return err
 	}
+	wanted, err := s.readLabels(files)
+	if err != nil {
+		return err
+	}
+	existing, err := nodeLabels(ctx, api, nil)
+	if err != nil {
+		return err
+	}
+	existing = exported(existing, true)
 	same := true
 	for _, l := range wanted {
-		filter := "name=" + quoted(l.Name)
-		existing, err := nodeLabels(ctx, api, &apiv1.LabelListParams{Filter: &filter})
-		if err != nil {
-			return err
-		}
 		old, oldName := labelfile.Label{}, "nothing"
-		for _, e := range exported(existing, true) {
-			if l.Version == nil || *e.Version <= *l.Version {
+		for _, e := range existing {
+			if e.Name == l.Name && (l.Version == nil || *e.Version <= *l.Version) {
 				old, oldName = e, e.Ref()
 			}
 		}
