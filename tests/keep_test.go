@@ -70,6 +70,39 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 }
 
+// TestRestoredQueue: what waited in the copy is not run until somebody says so.
+func TestRestoredQueue(t *testing.T) {
+	t.Parallel()
+	for _, choice := range []string{"run", "end"} {
+		t.Run(choice, func(t *testing.T) {
+			t.Parallel()
+			n := fish.Start(t, fish.Options{})
+			label := n.CreateLabel(fish.TestLabel("linux", `{}`))
+			n.Request("GET", maintenancePath, nil)
+			app := n.CreateApplication(label, `{}`)
+			file := filepath.Join(n.Dir, "copy.db")
+			onFolder(t, n, 0, "db", "backup", file)
+			n.Stop()
+			onFolder(t, n, 0, "db", "restore", file)
+			n.Start()
+			n.WaitLine("waiting=1")
+			n.WaitStatus(n.CreateApplication(label, `{}`), "ALLOCATED") // who asks now is served
+			if s := n.State(app); s.Status != "NEW" {
+				t.Errorf("what waited in the copy is %+v", s)
+			}
+			if r := n.Request("GET", applicationsPath+app+"/explain", nil); !strings.Contains(string(r.Body), "restored_copy") {
+				t.Errorf("explained by %s", r.Body)
+			}
+			if got := onFolder(t, n, 1, "db", "confirm"); !strings.Contains(got.Stderr, "1 applications waited") || !strings.Contains(got.Stderr, "--waiting=run") {
+				t.Errorf("confirm without a choice says %q", got.Stderr)
+			}
+			onFolder(t, n, 1, "db", "confirm", "--waiting=maybe")
+			onFolder(t, n, 0, "db", "confirm", "--waiting="+choice)
+			n.WaitStatus(app, map[string]string{"run": "ALLOCATED", "end": "ERROR"}[choice])
+		})
+	}
+}
+
 // TestCheckOfARottenFile ends with an exit code that a script sees.
 func TestCheckOfARottenFile(t *testing.T) {
 	t.Parallel()

@@ -48,6 +48,7 @@ type labelStore interface {
 type applicationStore interface {
 	Application(ctx context.Context, uid model.UID) (*model.Entry, error)
 	Live(ctx context.Context, caller store.Caller, endedSince time.Time) ([]*model.Entry, error)
+	Doubt(app model.Application) store.Doubt
 	CreateApplication(ctx context.Context, a model.Application) (*model.Entry, error)
 	Update(ctx context.Context, app model.UID, decide func(*model.Entry) (model.Change, error)) (*model.Entry, error)
 	Task(ctx context.Context, uid model.UID) (model.ApplicationTask, *model.Entry, error)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
 )
 
@@ -96,11 +97,16 @@ func (h *handlers) explainLife(e *model.Entry, x *apiv1.ApplicationExplanation) 
 	if t, ok := h.Lifecycle.Trouble(e.Application.UID); ok {
 		x.Trouble = &apiv1.Trouble{What: t.What, Error: t.Err.Error(), At: t.At.UTC(), AgainAt: t.Again.UTC()}
 	}
-	if e.Fold.Status() == model.StatusElected {
+	doubtful := h.Store.Doubt(e.Application) == store.Doubtful
+	if e.Fold.Status() == model.StatusElected && !doubtful {
 		until := allocateUntil(e, h.AllocateTimeout)
 		x.Until = &until
 	}
 	x.Text = lifeText(e, h.AllocateTimeout)
+	if e.Fold.Status() == model.StatusElected && doubtful {
+		x.Text = "It was being made in a copy of the database that was put back, and may have been run since: " +
+			"aquarium-fish db confirm says whether it is run or ended"
+	}
 	if x.Trouble != nil {
 		x.Text += fmt.Sprintf("; %s: %s", x.Trouble.What, x.Trouble.Error)
 	}

@@ -99,6 +99,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	}
 	a.cleanups.add("store", func(context.Context) error { return db.Close() })
 	a.addPart("store maintenance", db.RunMaintenance)
+	tellRestored(db, log)
 	node, err := a.registerNode(ctx, opts, db, identity)
 	if err != nil {
 		return err
@@ -121,7 +122,6 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		MetadataURL:     metadataURL(metaServer.listener.Addr(), cfg.NodeAddress, identity.Answers, log),
 		DefaultLifetime: cfg.DefaultResourceLifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
 		Boot: lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
-		ReportOnly: reportOnly(ctx, db, log),
 	})
 	life.Restore()
 	a.addPart("lifecycle", life.Run)

@@ -51,6 +51,7 @@ type database interface {
 	Label(uid model.UID) (model.Label, bool)
 	Update(ctx context.Context, uid model.UID, decide func(*model.Entry) (model.Change, error)) (*model.Entry, error)
 	Writable() error
+	Doubt(app model.Application) store.Doubt
 }
 
 // Options configures an Election. All fields are required unless noted.
@@ -163,7 +164,7 @@ func (e *Election) absorb(ctx context.Context, sub *store.Subscription) {
 		e.resync(ctx)
 		return
 	}
-	var recalled []model.Application
+	var over []model.Application
 	for _, k := range keys {
 		if k.Kind != store.KindApplication {
 			continue // a label came or went: the pass reads labels anew
@@ -173,30 +174,31 @@ func (e *Election) absorb(ctx context.Context, sub *store.Subscription) {
 			continue // gone, or unreadable now: the tick looks again
 		}
 		if e.consider(entry) {
-			recalled = append(recalled, entry.Application)
+			over = append(over, entry.Application)
 		}
 	}
-	e.end(ctx, recalled, closeRecalled)
+	e.end(ctx, over, e.ending)
 }
 
 // resync reads everything that is open.
 func (e *Election) resync(ctx context.Context) {
-	var recalled []model.Application
+	var over []model.Application
 	for _, entry := range e.opts.Store.Open() {
 		if e.consider(entry) {
-			recalled = append(recalled, entry.Application)
+			over = append(over, entry.Application)
 		}
 	}
-	e.end(ctx, recalled, closeRecalled)
+	e.end(ctx, over, e.ending)
 }
 
 // consider puts an application into the queue or takes it out, and reports
-// whether it was recalled before anything was granted and has to be closed.
+// whether it has to be ended: it was recalled before anything was granted, or
+// dropped. One in doubt stays out until it is certain, which comes as a resync.
 func (e *Election) consider(entry *model.Entry) bool {
 	if entry.Application.Arbiter != e.opts.Node {
 		return false
 	}
-	if entry.Fold.Waiting() {
+	if entry.Fold.Waiting() && e.opts.Store.Doubt(entry.Application) == store.Certain {
 		now := time.Now()
 		w := Waiting{Application: entry.Application, Since: now, Declined: entry.Fold.Declined}
 		if pause := declineBackoff(w.Declined); pause > 0 {
@@ -206,7 +208,7 @@ func (e *Election) consider(entry *model.Entry) bool {
 		return false
 	}
 	e.edit(func(q *queue) { q.remove(entry.Application) })
-	return unanswered(entry)
+	return unanswered(entry) || e.dropped(entry)
 }
 
 // end writes the end of applications that will never be granted, many at once
@@ -233,13 +235,24 @@ func unanswered(entry *model.Entry) bool {
 	return f.Request != nil && f.Grant == nil && !f.Final && !f.Closed
 }
 
-func closeRecalled(entry *model.Entry) (model.Change, error) {
-	if !unanswered(entry) {
-		return model.Change{}, nil
+// dropped reports whether an operator wants the application ended that waits.
+func (e *Election) dropped(entry *model.Entry) bool {
+	return entry.Fold.Waiting() && e.opts.Store.Doubt(entry.Application) == store.Dropped
+}
+
+// ending is how an application ends that will not be granted.
+func (e *Election) ending(entry *model.Entry) (model.Change, error) {
+	switch {
+	case unanswered(entry):
+		return model.Change{States: []model.ApplicationState{{
+			Status: model.StatusClosed, Description: "Recalled before it was granted",
+		}}}, nil
+	case e.dropped(entry):
+		return model.Change{States: []model.ApplicationState{{
+			Status: model.StatusError, Description: "Waited in a copy of the database that was put back, and may have been run since",
+		}}}, nil
 	}
-	return model.Change{States: []model.ApplicationState{{
-		Status: model.StatusClosed, Description: "Recalled before it was granted",
-	}}}, nil
+	return model.Change{}, nil
 }
 
 // pass votes on everything that is due and decides. It returns how long the

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
 // Cause names why a definition does not run here now. Clients see it: a value
@@ -44,6 +45,9 @@ const (
 	// CauseHeldOff: grants were declined, or could not be written, and a pause
 	// is made.
 	CauseHeldOff Cause = "held_off"
+	// CauseRestored: it waited in a copy of the database that was put back, and
+	// nobody has confirmed that.
+	CauseRestored Cause = "restored_copy"
 	// CauseFits: nothing is in the way, it is about to be granted.
 	CauseFits Cause = "fits"
 )
@@ -77,6 +81,8 @@ type Situation struct {
 	Heads   map[string]model.UID
 	// Fits returns nil if the option fits now, or what is lacking.
 	Fits func(app model.UID, o Option) error
+	// Doubtful says that the database is a restored copy in which it waits.
+	Doubtful bool
 	// Unwritable is why nothing can be stored; nil if it can.
 	Unwritable error
 }
@@ -114,6 +120,10 @@ func anyLasting(refusals []Refusal) bool {
 func (s Situation) hindrance(o Option, now time.Time) (Obstacle, bool) {
 	if s.Unwritable != nil {
 		return Obstacle{Cause: CauseDatabase, Reason: fmt.Sprintf("the node grants nothing while it can not store anything: %v", s.Unwritable)}, true
+	}
+	if s.Doubtful {
+		return Obstacle{Cause: CauseRestored, Reason: "the database is a restored copy in which it waits, and it may have been run since: " +
+			"aquarium-fish db confirm says whether it is run or ended"}, true
 	}
 	err := attempt(s.Waiting.Application.UID, o, s.Heads, s.Fits)
 	if behind, ok := errors.AsType[Behind](err); ok {
@@ -165,6 +175,7 @@ func (e *Election) Explain(app model.Application, label model.Label) Standing {
 	now := time.Now()
 	s := Situation{
 		Waiting: Waiting{Application: app, Since: now}, Label: label, Host: e.host(), Unwritable: e.opts.Store.Writable(),
+		Doubtful: e.opts.Store.Doubt(app) == store.Doubtful,
 		Fits: func(uid model.UID, o Option) error {
 			if e.opts.Ledger.Held(uid, now) {
 				return nil // its own yes: the grant is being written

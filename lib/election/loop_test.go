@@ -21,6 +21,7 @@ type shelf struct {
 func (shelf) Subscribe(...store.Kind) *store.Subscription { return nil }
 func (shelf) Open() []*model.Entry                        { return nil }
 func (shelf) Writable() error                             { return nil }
+func (shelf) Doubt(model.Application) store.Doubt         { return store.Certain }
 
 func (shelf) Application(context.Context, model.UID) (*model.Entry, error) {
 	return nil, store.ErrNotFound

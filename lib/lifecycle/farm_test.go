@@ -92,6 +92,7 @@ func (f *farm) start() {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = f.election.Run(ctx) })
 	wg.Go(func() { _ = f.manager.Run(ctx) })
+	wg.Go(func() { _ = f.store.RunMaintenance(ctx) })
 	f.stop = func() {
 		cancel()
 		wg.Wait()

@@ -35,9 +35,11 @@ type database interface {
 	Label(uid model.UID) (model.Label, bool)
 	Update(ctx context.Context, uid model.UID, decide func(*model.Entry) (model.Change, error)) (*model.Entry, error)
 	Writable() error
+	Restored() (taken time.Time, restored bool)
+	Doubt(app model.Application) store.Doubt
 }
 
-// Options configures a Manager. All fields are required, but for ReportOnly.
+// Options configures a Manager. All fields are required.
 type Options struct {
 	Node   model.UID
 	Store  database
@@ -57,9 +59,6 @@ type Options struct {
 	// Boot reads the boot clock; BootClock outside of tests.
 	Boot   func() time.Duration
 	Logger *slog.Logger
-	// ReportOnly tells whether what nobody asked for stays, because the database
-	// may know less than what runs; it is asked in each round. Nil is never.
-	ReportOnly func(ctx context.Context) bool
 }
 
 // Manager owns the runners of one node.

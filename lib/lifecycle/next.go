@@ -6,6 +6,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
 // Action is what a runner has to do next.
@@ -56,6 +57,9 @@ type Facts struct {
 	Held bool
 	// Writable says that the store takes writes; nothing is started else.
 	Writable bool
+	// Doubt says whether it may have been run since, by a node whose database
+	// was then put back.
+	Doubt store.Doubt
 	// Known says that Presence and Ending are: this process made the
 	// environment or looked at it.
 	Known    bool
@@ -159,6 +163,12 @@ func nextWithoutIntent(e *model.Entry, f Facts, epoch uint32) Step {
 
 func nextOfAllocation(f Facts, step Step) Step {
 	switch {
+	case f.Doubt == store.Dropped:
+		step.Action, step.Reason = Fail, "Was being made in a copy of the database that was put back, and may have been run since"
+	case f.Doubt == store.Doubtful && !f.Known:
+		step.Action = Inspect
+	case f.Doubt == store.Doubtful && f.Presence != drivers.Running:
+		step.Action, step.Wait = Wait, recheck // it would be made again: an operator has to confirm
 	case f.Allocating >= f.AllocateTimeout:
 		step.Action = Fail
 		step.Reason = fmt.Sprintf("Driver allocate resource error:not done within allocate_timeout %v", f.AllocateTimeout)

@@ -19,7 +19,7 @@ const reapPeriod = time.Minute
 type reaper struct {
 	opts Options
 	seen map[stray]bool // at the last round
-	kept map[stray]bool // told of, and left because of ReportOnly
+	kept map[stray]bool // told of, and left because the database was restored
 }
 
 // stray names an environment of an instance.
@@ -39,11 +39,9 @@ func (r *reaper) reap(ctx context.Context) {
 	r.seen = now
 }
 
-// spare tells whether a stray has to stay, and says so once. It is asked right
-// before the removal: a node that can not tell whether its database was
-// restored removes nothing either.
-func (r *reaper) spare(ctx context.Context, s stray) bool {
-	if r.opts.ReportOnly == nil || !r.opts.ReportOnly(ctx) {
+// spare tells whether a stray has to stay, and says so once.
+func (r *reaper) spare(s stray) bool {
+	if _, restored := r.opts.Store.Restored(); !restored {
 		delete(r.kept, s)
 		return false
 	}
@@ -83,7 +81,7 @@ func (r *reaper) reapInstance(ctx context.Context, instance string, now map[stra
 			continue
 		}
 		now[s] = true // if it stays or its removal fails, the next round is on it
-		if !r.spare(ctx, s) {
+		if !r.spare(s) {
 			r.remove(ctx, driver, instance, ref)
 		}
 	}

@@ -3,14 +3,11 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
-	"github.com/aquarium-fish/aquarium-fish/lib/election"
-	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -288,33 +285,6 @@ func TestStrayIsRemovedAfterTwoSightings(t *testing.T) {
 		f.want(app, model.StatusAllocated)
 		f.recall(app)
 		f.want(app, model.StatusDeallocated)
-		f.wantNothingLeft()
-	})
-}
-
-// TestRestoredDatabaseRemovesNothing: what a restored database does not know
-// may be what somebody works on. It stays until an operator says otherwise.
-func TestRestoredDatabaseRemovesNothing(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
-		var restored atomic.Bool
-		restored.Store(true)
-		f.options = func(mo *lifecycle.Options, _ *election.Options) {
-			mo.ReportOnly = func(context.Context) bool { return restored.Load() }
-		}
-		f.start()
-		app := f.apply(f.label())
-		f.want(app, model.StatusAllocated)
-		f.script(func() { f.world.envs["0123456789abcdef0123456789abcdef"] = "" })
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		if f.world.count() != 2 {
-			t.Fatal("a stray was removed on a restored database")
-		}
-		f.recall(app) // what is known is released as ever
-		f.want(app, model.StatusDeallocated)
-		restored.Store(false)
-		time.Sleep(time.Minute + time.Second)
-		synctest.Wait()
 		f.wantNothingLeft()
 	})
 }

@@ -245,8 +245,12 @@ func (r *runner) facts(e *model.Entry) Facts {
 		Node:     r.m.opts.Node,
 		Held:     r.m.opts.Ledger.Held(r.uid, now),
 		Writable: r.m.opts.Store.Writable() == nil,
+		Doubt:    r.m.opts.Store.Doubt(e.Application),
 		Known:    r.known, Presence: r.presence, Ending: r.ending,
 		AllocateTimeout: r.m.opts.AllocateTimeout, TaskTimeout: r.m.opts.TaskTimeout,
+	}
+	if f.Doubt == store.Doubtful {
+		r.intent = newAge(now, now, boot) // what an operator has to decide is not late
 	}
 	r.measure(e, now, boot)
 	f.Allocating, f.Releasing = r.intent.at(now, boot), r.request.at(now, boot)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -64,8 +65,8 @@ func restoreCommand(o Options, t *target) *cobra.Command {
 		Use: "restore FILE", Args: cobra.ExactArgs(1),
 		Short: "Put a copy in place of the database of a stopped node",
 		Long: "Checks FILE, keeps the present database beside as a dated copy, and puts FILE in its place. The node must\n" +
-			"be stopped. A restored node knows nothing of what it made after the copy: it reports such environments and\n" +
-			"leaves them alone until `aquarium-fish db confirm`.",
+			"be stopped. A restored node knows nothing of what happened after the copy: until `aquarium-fish db confirm` it\n" +
+			"reports environments that it does not know and leaves them alone, and runs nothing that waited in the copy.",
 		RunE: run(o, func(ctx context.Context, args []string) error { return restore(ctx, o, t, args[0]) }),
 	}
 }
@@ -94,32 +95,53 @@ func restore(ctx context.Context, o Options, t *target, file string) (err error)
 		kept = "\nkept: " + kept
 	}
 	_, err = fmt.Fprintf(o.Stdout, "restored: %d applications (%d not over), %d users, %d labels%s\n"+
-		"The node reports environments that this database does not know, and leaves them alone. Once none of them is\n"+
-		"needed, let it remove them: aquarium-fish db confirm\n", stats.Applications, stats.Open, stats.Users, stats.Labels, kept)
+		"Until you say `aquarium-fish db confirm` the node leaves environments alone that this database does not know, and\n"+
+		"does not run what waited in it: it may have been run since.\n", stats.Applications, stats.Open, stats.Users, stats.Labels, kept)
 	return err
 }
 
 func confirmCommand(o Options, t *target) *cobra.Command {
-	return &cobra.Command{
+	var waiting string
+	cmd := &cobra.Command{
 		Use: "confirm", Args: cobra.NoArgs,
-		Short: "Let the node remove what its restored database does not know; it may run",
+		Short: "Let the node go on with a restored database; it may run",
+		Long: "Lets the node remove the environments that its restored database does not know, and decides about the applications\n" +
+			"that waited, or were being made, when the copy was made. They may have been run since, which nobody can tell but\n" +
+			"those who asked for them: --waiting=run runs them (again), --waiting=end ends them as ERROR. To decide one by one,\n" +
+			"look with `app list --active` and deallocate those that nobody needs before.",
 		RunE: run(o, func(ctx context.Context, _ []string) error {
+			choice := store.Choice(waiting)
+			if choice != store.ChoiceNone && choice != store.ChoiceRun && choice != store.ChoiceEnd {
+				return fmt.Errorf("--waiting: got %q, want %s or %s", waiting, store.ChoiceRun, store.ChoiceEnd)
+			}
 			p, err := t.existing(ctx, o.Host)
 			if err != nil {
 				return err
 			}
-			taken, was, err := store.Confirm(ctx, p.folder)
+			c, err := store.Confirm(ctx, p.folder, choice)
+			if errors.Is(err, store.ErrChoose) {
+				return fmt.Errorf("%d %w: say --waiting=run to run them, or --waiting=end to end them as ERROR", c.Waiting, err)
+			}
 			if err != nil {
 				return err
 			}
-			text := "nothing to confirm: the database is no restored copy"
-			if was {
-				text = fmt.Sprintf("confirmed the copy of %s: what it does not know is removed within some minutes", taken.Local().Format("2006-01-02 15:04:05"))
-			}
-			_, err = fmt.Fprintln(o.Stdout, text)
+			_, err = fmt.Fprintln(o.Stdout, confirmed(c, choice))
 			return err
 		}),
 	}
+	cmd.Flags().StringVar(&waiting, "waiting", "", "what becomes of applications that waited: run or end; needed if there are any")
+	return cmd
+}
+
+func confirmed(c store.Confirmation, choice store.Choice) string {
+	if c.Taken.IsZero() {
+		return "nothing to confirm: the database is no restored copy"
+	}
+	text := fmt.Sprintf("confirmed the copy of %s: what it does not know is removed within some minutes", c.Taken.Local().Format(time.DateTime))
+	if c.Waiting == 0 {
+		return text
+	}
+	return fmt.Sprintf("%s, %d applications that waited will %s", text, c.Waiting, choice)
 }
 
 func checkCommand(o Options, t *target) *cobra.Command {

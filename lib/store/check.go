@@ -244,9 +244,9 @@ func statsOf(ctx context.Context, db querier) (s Stats, err error) {
 		return s, fmt.Errorf("measure database: %w", err)
 	}
 	s.Size, s.Free = pages[0], pages[1]
-	taken, restored, err := restoredMark(ctx, db)
-	if restored {
-		s.Restored = &taken
+	m, err := readMark(ctx, db)
+	if err == nil && m != nil && !m.taken.IsZero() {
+		s.Restored = &m.taken
 	}
 	return s, err
 }

@@ -110,18 +110,29 @@ func TestRestoreReplacesAndKeeps(t *testing.T) {
 	if err != nil || len(r.Findings) > 0 || r.Stats.Labels != 2 {
 		t.Errorf("what was kept: %+v, %v, want both labels", r, err)
 	}
-	if _, restored, err := again.Restored(t.Context()); !restored || err != nil {
-		t.Errorf("Restored = %v, %v", restored, err)
+	if _, restored := again.Restored(); !restored {
+		t.Error("Restored = false after a restore")
 	}
-	if _, was, err := Confirm(t.Context(), again.opts.Folder); !was || err != nil {
-		t.Errorf("Confirm = %v, %v", was, err)
+	confirm := func() Confirmation {
+		t.Helper()
+		c, err := Confirm(t.Context(), again.opts.Folder, ChoiceNone)
+		if err != nil {
+			t.Fatalf("Confirm: %v", err)
+		}
+		return c
+	}
+	if c := confirm(); c.Taken.IsZero() {
+		t.Errorf("Confirm = %+v, want the time of the copy", c)
 	}
 	newLabel(t, again) // the writer does not mind that another process wrote
-	if _, restored, err := again.Restored(t.Context()); restored || err != nil {
-		t.Errorf("Restored after Confirm = %v, %v", restored, err)
+	if err := again.maintain(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	if _, was, err := Confirm(t.Context(), again.opts.Folder); was || err != nil {
-		t.Errorf("second Confirm = %v, %v", was, err)
+	if _, restored := again.Restored(); restored {
+		t.Error("Restored = true after Confirm")
+	}
+	if c := confirm(); !c.Taken.IsZero() {
+		t.Errorf("second Confirm = %+v, want nothing", c)
 	}
 }
 

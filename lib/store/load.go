@@ -19,6 +19,11 @@ func (s *Store) load(ctx context.Context) error {
 		return fmt.Errorf("read clock: %w", err)
 	}
 	s.clock = model.NewClock(model.HLC(last[0]))
+	m, err := readMark(ctx, s.writer)
+	if err != nil {
+		return err
+	}
+	s.mark.Store(m)
 	if err := s.loadTables(ctx); err != nil {
 		return err
 	}

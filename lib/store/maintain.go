@@ -31,9 +31,9 @@ const (
 	vacuumPages = 500
 )
 
-// RunMaintenance removes what is past its retention, empties the -wal and
-// returns free space to the file system, in small steps between the writes of
-// others, until ctx is done.
+// RunMaintenance removes what is past its retention, empties the -wal, returns
+// free space to the file system, in small steps between the writes of others,
+// and notices that a restored copy was confirmed, until ctx is done.
 func (s *Store) RunMaintenance(ctx context.Context) error {
 	loop.Every(ctx, maintainEvery, func(ctx context.Context) {
 		if err := s.maintain(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
@@ -49,7 +49,7 @@ func (s *Store) maintain(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, maintainEvery)
 	defer cancel()
-	err := s.expire(ctx)
+	err := errors.Join(s.refreshMark(ctx), s.expire(ctx))
 	commits := s.commits.Load()
 	idle := commits == s.maintained.Swap(commits)
 	return errors.Join(err, s.emptyLog(ctx, idle), s.vacuum(ctx, idle))

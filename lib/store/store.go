@@ -90,6 +90,7 @@ type Store struct {
 	maintained atomic.Uint64 // commits at the last maintenance
 
 	health    atomic.Pointer[error] // nil while the database takes writes
+	mark      atomic.Pointer[mark]  // nil unless the database is a copy
 	closing   chan struct{}
 	stopped   chan struct{} // closed when the writer has ended
 	closeOnce sync.Once

@@ -538,7 +538,7 @@ type NodeStanding struct {
 
 // Obstacle The first reason why a definition does not run on a node.
 type Obstacle struct {
-	// Cause `maintenance`, `driver_absent` (configured, not ready), `driver_unknown` (not configured), `node_filter`, `options` (refused by the driver), `too_large` (for an empty node), `driver_capacity_unknown`, `behind_older` (a starving application is served first), `cpu`, `ram`, `exclusive` (in use by another environment), `driver_capacity`, `database` (takes no writes), `held_off` (after declined grants), or `fits`: about to be granted. More may come.
+	// Cause `maintenance`, `driver_absent` (configured, not ready), `driver_unknown` (not configured), `node_filter`, `options` (refused by the driver), `too_large` (for an empty node), `driver_capacity_unknown`, `behind_older` (a starving application is served first), `cpu`, `ram`, `exclusive` (in use by another environment), `driver_capacity`, `database` (takes no writes), `held_off` (after declined grants), `restored_copy` (it waits in a database that was put back, until `db confirm`), or `fits`: about to be granted. More may come.
 	Cause string `json:"cause"`
 
 	// DefinitionIndex Which definition of the label, from 0.
