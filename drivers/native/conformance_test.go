@@ -58,7 +58,7 @@ func (s site) open(t testing.TB, instance string, uid model.UID) *driver {
 	d, err := New(context.Background(), drivers.Config{
 		Instance: instance,
 		Cfg:      fmt.Appendf(nil, "workspace_path: %q\nimages_path: %q\n%s", s.workspace(), filepath.Join(s.dir, "images"), s.cfg),
-		NodeUID:  uid, Directory: s.dir, Logger: slog.New(slog.DiscardHandler),
+		NodeUID:  uid, Directory: filepath.Join(s.dir, "node"), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

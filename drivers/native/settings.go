@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -95,7 +96,27 @@ func readSettings(cfg []byte, directory string) (settings, []yamlconf.Problem, e
 			return settings{}, nil, err
 		}
 	}
+	if s.Isolation == isolationUser && closed(directory, s.WorkspacePath) {
+		return settings{}, nil, doc.Problem("workspace_path", "%s is inside of the node's directory %s, which the node keeps closed to other users, "+
+			"so no environment could enter its home: set a folder outside of it, or isolation: %s", s.WorkspacePath, directory, isolationProcess)
+	}
 	return s, doc.Warnings(), nil
+}
+
+// closed reports whether other users can not enter path because it is in the
+// node's directory. That has the mode 0700; others may pass only where the
+// working directory is in it too.
+func closed(directory, path string) bool {
+	top, err1 := filepath.Abs(directory)
+	work, err2 := os.Getwd()
+	if err1 != nil || err2 != nil {
+		return false // whether it can be entered is tried before anything is made
+	}
+	inside := func(path string) bool {
+		rel, err := filepath.Rel(top, path)
+		return err == nil && filepath.IsLocal(rel)
+	}
+	return inside(path) && !inside(work)
 }
 
 // check is about what types can not say.

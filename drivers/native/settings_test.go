@@ -56,6 +56,29 @@ func TestWrongSettings(t *testing.T) {
 	}
 }
 
+// TestWorkspaceInTheNodesDirectory: that is 0700, and the users of environments
+// are others.
+func TestWorkspaceInTheNodesDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, tt := range []struct {
+		name, cfg, directory string
+		want                 string
+	}{
+		{"inside", "\nworkspace_path: data/w", "data", "line 2: workspace_path: "},
+		{"the directory itself", "workspace_path: data", "data", "outside of it, or isolation: process"},
+		{"own user", "{workspace_path: data/w, isolation: process}", "data", ""},
+		{"beside", "workspace_path: data2", "data", ""},
+		{"working directory in it too", "workspace_path: w", ".", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, _, err := readSettings([]byte(tt.cfg), tt.directory)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("readSettings = %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestLimitsOfTheHost(t *testing.T) {
 	const gb = 1 << 30
 	for _, tt := range []struct {
