@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 // writeDurably writes a file whole or not at all: it is there with its text
@@ -25,19 +27,7 @@ func writeDurably(path string, text []byte, mode fs.FileMode) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-// syncFolder makes the names in a folder durable.
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Rename(f.Name(), path)
 }
 
 func exists(path string) (bool, error) {

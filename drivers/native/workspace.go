@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -187,7 +188,7 @@ func (w *workspace) place(c claim) (err error) {
 	if err := os.Chmod(making, folderMode); err != nil {
 		return err
 	}
-	if err := syncFolder(making); err != nil {
+	if err := durable.SyncFolder(making); err != nil {
 		return err
 	}
 	if err := os.Rename(making, w.folder(c.Identifier)); err != nil {
@@ -196,7 +197,7 @@ func (w *workspace) place(c claim) (err error) {
 		}
 		return err
 	}
-	return syncFolder(w.path)
+	return durable.SyncFolder(w.path)
 }
 
 // find looks an environment of the owner up, by token where there is one. Only

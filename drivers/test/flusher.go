@@ -1,10 +1,9 @@
 package test
 
 import (
-	"errors"
-	"os"
-	"runtime"
 	"sync"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 // flusher makes what was made in or removed from a folder survive a power
@@ -25,7 +24,7 @@ type flushRound struct {
 }
 
 func newFlusher(path string) *flusher {
-	return &flusher{path: path, sync: syncDir, next: new(flushRound)}
+	return &flusher{path: path, sync: durable.SyncFolder, next: new(flushRound)}
 }
 
 // flush returns when all that the caller did in the folder is durable.
@@ -42,15 +41,4 @@ func (f *flusher) flush() error {
 		round.err = f.sync(f.path)
 	})
 	return round.err
-}
-
-func syncDir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil // folders can not be flushed there
-	}
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

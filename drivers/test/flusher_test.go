@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 // TestFlushIsDurable checks what callers rely on: the flush that served them
@@ -16,7 +18,7 @@ func TestFlushIsDurable(t *testing.T) {
 	f := newFlusher(t.TempDir())
 	f.sync = func(path string) error {
 		begun.Add(1)
-		return syncDir(path)
+		return durable.SyncFolder(path)
 	}
 	var wg sync.WaitGroup
 	for range callers {

@@ -17,23 +17,42 @@ const modeDir fs.FileMode = 0o700
 // WriteFile replaces path whole or not at all, and makes its folder if that is absent: a reader, or the next start
 // after a power loss, sees the old content or the new one.
 func WriteFile(path string, data []byte, mode fs.FileMode) error {
-	return publish(path, data, mode, os.Rename)
+	return write(path, data, mode, Rename)
 }
 
 // WriteNewFile is WriteFile that fails with fs.ErrExist rather than replace a file: two processes that start in one
 // folder cannot destroy each other's.
 func WriteNewFile(path string, data []byte, mode fs.FileMode) error {
-	return publish(path, data, mode, func(temp, path string) error {
-		err := os.Link(temp, path) // unlike rename, atomic and never replacing
-		if err == nil || errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		// File systems without hard links: a check is the best there is.
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(fs.ErrExist, err)
-		}
-		return os.Rename(temp, path)
-	})
+	return write(path, data, mode, Publish)
+}
+
+// Rename gives a file another name in its folder for good, replacing what has that name.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return SyncFolder(filepath.Dir(to))
+}
+
+// Publish gives a finished file its name in its folder for good. It fails with fs.ErrExist rather than replace a file.
+// The old name may stay: the caller removes it.
+func Publish(temp, path string) error {
+	if err := link(temp, path); err != nil {
+		return err
+	}
+	return SyncFolder(filepath.Dir(path))
+}
+
+func link(temp, path string) error {
+	err := os.Link(temp, path) // unlike rename, atomic and never replacing
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// File systems without hard links: a check is the best there is.
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(fs.ErrExist, err)
+	}
+	return os.Rename(temp, path)
 }
 
 // Remove removes a file for good. One that is not there is no error.
@@ -44,7 +63,7 @@ func Remove(path string) error {
 	return SyncFolder(filepath.Dir(path))
 }
 
-func publish(path string, data []byte, mode fs.FileMode, move func(temp, path string) error) (err error) {
+func write(path string, data []byte, mode fs.FileMode, move func(temp, path string) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, modeDir); err != nil {
 		return fmt.Errorf("create folder: %w", err)
@@ -62,7 +81,7 @@ func publish(path string, data []byte, mode fs.FileMode, move func(temp, path st
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return SyncFolder(dir)
+	return nil
 }
 
 // SyncFolder makes the names in a folder durable. Windows has no such call and needs none.

@@ -76,3 +76,32 @@ func TestRemove(t *testing.T) {
 		t.Error("Remove in a folder that is not there: no error, want one")
 	}
 }
+
+func TestRenameAndPublish(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	there, other := write("there"), filepath.Join(dir, "other")
+	if err := Publish(write("new"), there); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("Publish over a file: %v, want fs.ErrExist", err)
+	}
+	if err := Publish(write("new"), other); err != nil {
+		t.Errorf("Publish: %v", err)
+	}
+	if err := Rename(write("newer"), there); err != nil {
+		t.Errorf("Rename over a file: %v", err)
+	}
+	for path, want := range map[string]string{there: "newer", other: "new"} {
+		if got, err := os.ReadFile(path); string(got) != want {
+			t.Errorf("%s = %q, %v, want %q", path, got, err, want)
+		}
+	}
+	if err := Rename(filepath.Join(dir, "nothing"), there); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Rename of nothing: %v, want fs.ErrNotExist", err)
+	}
+}

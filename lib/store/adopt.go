@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -71,11 +70,8 @@ func (s *Store) copyOld(ctx context.Context) error {
 	if err := syncFile(half); err != nil {
 		return err
 	}
-	if err := os.Rename(half, final); err != nil {
+	if err := durable.Rename(half, final); err != nil {
 		return fmt.Errorf("name the copy: %w", err)
-	}
-	if err := durable.SyncFolder(filepath.Dir(final)); err != nil {
-		return err
 	}
 	s.log.Info("adopting a v0.7 database", "copy", final)
 	return nil

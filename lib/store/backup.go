@@ -53,7 +53,7 @@ func Backup(ctx context.Context, o BackupOptions) (Stats, error) {
 	if err != nil {
 		return Stats{}, fmt.Errorf("check the copy: %w", err)
 	}
-	if err := publish(half, o.File); err != nil {
+	if err := durable.Publish(half, o.File); err != nil {
 		return Stats{}, fmt.Errorf("name the copy: %w", err)
 	}
 	return stats, nil
@@ -135,20 +135,4 @@ func sealCopy(ctx context.Context, path string, now time.Time) (_ Stats, err err
 		return Stats{}, err
 	}
 	return stats, syncFile(path)
-}
-
-// publish gives a finished file its name, durably, and replaces nothing.
-func publish(half, file string) error {
-	if err := os.Link(half, file); err != nil { // unlike rename, never replacing
-		if errors.Is(err, os.ErrExist) {
-			return err
-		}
-		if _, err := os.Lstat(file); !errors.Is(err, os.ErrNotExist) { // a file system without hard links
-			return errors.Join(os.ErrExist, err)
-		}
-		if err := os.Rename(half, file); err != nil {
-			return err
-		}
-	}
-	return durable.SyncFolder(filepath.Dir(file))
 }

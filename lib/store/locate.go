@@ -108,11 +108,8 @@ func (o LocateOptions) move(from, to string) error {
 	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) { // only an empty folder goes
 		return fmt.Errorf("the database %s can not be moved: %s is in the way and not empty: %w", from, to, err)
 	}
-	if err := os.Rename(from, to); err != nil {
+	if err := durable.Rename(from, to); err != nil {
 		return fmt.Errorf("move database to the node's address: %w", err)
-	}
-	if err := durable.SyncFolder(o.Directory); err != nil {
-		return err
 	}
 	o.Logger.Info("database moved to the node's address", "from", from, "to", to)
 	return nil

@@ -60,7 +60,10 @@ func Restore(ctx context.Context, o RestoreOptions) (kept string, stats Stats, e
 	if kept, err = keepPresent(ctx, path, o.Now); err != nil {
 		return "", Stats{}, err
 	}
-	return kept, stats, replace(half, path)
+	if err := durable.Rename(half, path); err != nil {
+		return "", Stats{}, fmt.Errorf("put the copy in place: %w", err)
+	}
+	return kept, stats, nil
 }
 
 // checkOwner refuses what this program does not know and what is another
@@ -152,14 +155,6 @@ func removeLog(path string) error {
 		if err := os.Remove(path + end); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("remove the log of the old database: %w", err)
 		}
-	}
-	return durable.SyncFolder(filepath.Dir(path))
-}
-
-// replace puts the new file in the place of the old one, durably.
-func replace(half, path string) error {
-	if err := os.Rename(half, path); err != nil {
-		return fmt.Errorf("put the copy in place: %w", err)
 	}
 	return durable.SyncFolder(filepath.Dir(path))
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 // record is what a keeper writes down before it starts its entry (without
@@ -88,21 +90,12 @@ func replaceBy(file *os.File, data []byte, path string) error {
 	err = errors.Join(err, file.Truncate(int64(len(data))), file.Sync())
 	err = errors.Join(err, file.Close())
 	if err == nil {
-		err = os.Rename(file.Name(), path)
+		err = durable.Rename(file.Name(), path)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
 	}
-	return syncFolder(filepath.Dir(path))
-}
-
-// syncFolder makes the names in a folder durable.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return nil
 }
 
 // reserved is more than a record takes apart from its lists.
