@@ -66,23 +66,40 @@ func (r *redaction) visit(n *yaml.Node, depth int) error {
 	return nil
 }
 
-// hide replaces a secret, and keeps where one is that stands elsewhere.
+// hide replaces a secret, and keeps where one is that stands elsewhere. Of a
+// list or a mapping it replaces the whole.
 func (r *redaction) hide(n *yaml.Node) *yaml.Node {
-	switch n = resolve(n); {
-	case isNull(n) || n.Kind == yaml.ScalarNode && n.Value == "":
+	n = resolve(n)
+	if isNull(n) || n.Kind == yaml.ScalarNode && n.Value == "" {
 		return n
-	case n.Kind == yaml.ScalarNode:
-		r.secrets = append(r.secrets, n.Value)
-	case n.Kind == yaml.MappingNode:
-		d := &decoder{doc: &Document{lines: map[string]int{}}}
-		value, err := d.referred(n, "")
-		if value != "" {
-			r.secrets = append(r.secrets, value)
-		}
-		if err == nil || len(n.Content) == 2 && resolve(n.Content[1]).Kind == yaml.ScalarNode {
-			n.HeadComment, n.LineComment, n.FootComment = "", "", ""
-			return n // {file: PATH} or {env: NAME}
-		}
+	}
+	r.note(n, 0)
+	if isReference(n) {
+		n.HeadComment, n.LineComment, n.FootComment = "", "", ""
+		return n
 	}
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: removed}
+}
+
+// note keeps every value in a secret, to be looked for elsewhere.
+func (r *redaction) note(n *yaml.Node, depth int) {
+	n = resolve(n)
+	if r.spent.spend(n, "", depth) != nil {
+		return // it is removed all the same
+	}
+	switch {
+	case n.Kind == yaml.ScalarNode:
+		r.secrets = append(r.secrets, n.Value)
+	case isReference(n):
+		d := &decoder{doc: &Document{lines: map[string]int{}}}
+		if value, err := d.referred(n, ""); err == nil {
+			r.secrets = append(r.secrets, value)
+		}
+	default:
+		for i, item := range n.Content {
+			if n.Kind != yaml.MappingNode || i%2 == 1 {
+				r.note(item, depth+1)
+			}
+		}
+	}
 }

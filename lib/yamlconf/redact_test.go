@@ -22,6 +22,9 @@ drivers:
     other_secret: {env: KEEP_SECRET}
     api_key: [hunter6, {deep: hunter7}]
     empty_token:
+    registryPasswords: {hub: hunter8}
+    secret_key: {file: /no/such/file}
+    tokens: [{env: KEEP_SECRET}, {file: /no/such/file}]
 - name: again
   cfg: *shared
 `
@@ -32,12 +35,12 @@ drivers:
 	if strings.Contains(string(clean), "hunter") {
 		t.Errorf("a secret is left:\n%s", clean)
 	}
-	for _, want := range []string{"node_name: fish", "download_user: ci", "KEEP_SECRET", "https", "host/a"} {
+	for _, want := range []string{"node_name: fish", "download_user: ci", "KEEP_SECRET", "/no/such/file", "https", "host/a"} {
 		if !strings.Contains(string(clean), want) {
 			t.Errorf("%q is gone:\n%s", want, clean)
 		}
 	}
-	if diff := cmp.Diff([]string{"hunter3", "of the environment"}, secrets); diff != "" {
+	if diff := cmp.Diff([]string{"hunter3", "of the environment", "hunter6", "hunter7", "hunter8", "of the environment"}, secrets); diff != "" {
 		t.Errorf("secrets (-want +got):\n%s", diff)
 	}
 	if _, _, err := yamlconf.Redact([]byte("a: [")); err == nil {

@@ -63,15 +63,24 @@ func (d *decoder) referred(n *yaml.Node, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(pairs) == 1 && resolve(pairs[0].value).Kind == yaml.ScalarNode {
-		switch where := resolve(pairs[0].value).Value; strings.ToLower(pairs[0].name) {
-		case "file":
+	if len(pairs) == 1 && isReference(n) {
+		where := resolve(pairs[0].value).Value
+		if strings.EqualFold(pairs[0].name, "file") {
 			return secretFile(where)
-		case "env":
-			return secretEnv(where)
 		}
+		return secretEnv(where)
 	}
 	return "", errors.New("want one key: {file: PATH} or {env: NAME}")
+}
+
+// isReference reports whether the node says where a secret is, instead of
+// what it is.
+func isReference(n *yaml.Node) bool {
+	if n.Kind != yaml.MappingNode || len(n.Content) != 2 || resolve(n.Content[1]).Kind != yaml.ScalarNode {
+		return false
+	}
+	name := n.Content[0].Value
+	return strings.EqualFold(name, "file") || strings.EqualFold(name, "env")
 }
 
 func secretEnv(name string) (string, error) {
@@ -122,13 +131,14 @@ func InlineSecrets(data []byte, path string) []Problem {
 		return nil // whoever decodes it says so
 	}
 	w := &secretWalk{name: secretName()}
-	w.visit(doc.root, path, 0)
+	w.visit(doc.root, path, false, 0)
 	return w.found
 }
 
-// secretName matches the names of keys whose values are secret.
+// secretName matches the names of keys whose values are secret: each value
+// below one, for it may hold a list, or one for each registry.
 func secretName() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)(passw(or)?d|passphrase|secret|token|credentials?|private_key|secret_key|api_key)$`)
+	return regexp.MustCompile(`(?i)(passw(or)?ds?|passphrases?|secrets?|tokens?|credentials?|(private|secret|api|access)_?keys?)$`)
 }
 
 type secretWalk struct {
@@ -137,28 +147,30 @@ type secretWalk struct {
 	found []Problem
 }
 
-func (w *secretWalk) visit(n *yaml.Node, path string, depth int) {
+func (w *secretWalk) visit(n *yaml.Node, path string, secret bool, depth int) {
 	n = resolve(n)
 	if w.spent.spend(n, path, depth) != nil {
 		return
 	}
 	switch n.Kind {
+	case yaml.ScalarNode:
+		if secret && n.Value != "" && !isNull(n) {
+			w.found = append(w.found, Problem{Line: n.Line, Key: path, Text: "a secret stands here"})
+		}
 	case yaml.SequenceNode:
 		for i, item := range n.Content {
-			w.visit(item, fmt.Sprintf("%s[%d]", path, i), depth+1)
+			w.visit(item, fmt.Sprintf("%s[%d]", path, i), secret, depth+1)
 		}
 	case yaml.MappingNode:
+		if secret && isReference(n) {
+			return
+		}
 		pairs, err := w.spent.pairs(n, path, false, depth)
 		if err != nil {
 			return
 		}
 		for _, p := range pairs {
-			value, key := resolve(p.value), join(path, p.name)
-			if value.Kind == yaml.ScalarNode && value.Value != "" && !isNull(value) && w.name.MatchString(p.name) {
-				w.found = append(w.found, Problem{Line: p.key.Line, Key: key, Text: "a secret stands here"})
-				continue
-			}
-			w.visit(value, key, depth+1)
+			w.visit(p.value, join(path, p.name), secret || w.name.MatchString(p.name), depth+1)
 		}
 	}
 }

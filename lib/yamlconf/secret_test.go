@@ -81,6 +81,50 @@ func TestSecretHidesItself(t *testing.T) {
 	}
 }
 
+// TestSecretsOfLaterDrivers: a key of a cloud, and a list of registries with a
+// password each, need no more than the type and the name of their keys.
+func TestSecretsOfLaterDrivers(t *testing.T) {
+	t.Setenv("KEEP_SECRET", "hunter3")
+	const text = `secret_key: hunter1
+registries:
+- {host: a, password: hunter2}
+- {host: b, password: {env: KEEP_SECRET}}
+passwords: {hub: hunter4, own: {env: KEEP_SECRET}}
+tokens: [hunter5, {env: KEEP_SECRET}]
+`
+	doc, err := yamlconf.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		SecretKey  yamlconf.Secret `yaml:"secret_key"`
+		Registries []struct {
+			Host     string          `yaml:"host"`
+			Password yamlconf.Secret `yaml:"password"`
+		} `yaml:"registries"`
+		Passwords map[string]yamlconf.Secret `yaml:"passwords"`
+		Tokens    []yamlconf.Secret          `yaml:"tokens"`
+	}
+	if err := doc.Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	all := []yamlconf.Secret{got.SecretKey, got.Registries[0].Password, got.Registries[1].Password, got.Passwords["hub"], got.Passwords["own"], got.Tokens[0], got.Tokens[1]}
+	var plain []string
+	for _, s := range all {
+		plain = append(plain, string(s))
+	}
+	if got, want := strings.Join(plain, " "), "hunter1 hunter2 hunter3 hunter4 hunter3 hunter5 hunter3"; got != want {
+		t.Errorf("secrets %q, want %q", got, want)
+	}
+	var keys []string
+	for _, p := range yamlconf.InlineSecrets([]byte(text), "") {
+		keys = append(keys, fmt.Sprint(p.Line, " ", p.Key))
+	}
+	if got, want := strings.Join(keys, ", "), "1 secret_key, 3 registries[0].password, 5 passwords.hub, 6 tokens[0]"; got != want {
+		t.Errorf("inline %q, want %q", got, want)
+	}
+}
+
 func TestInlineSecrets(t *testing.T) {
 	got := yamlconf.InlineSecrets([]byte("download_password: a\nkey_id: b\nlist:\n- {AuthToken: c}\nother_password: {env: X}\nempty_secret: ''\nssh_key_path: d\n"), "cfg")
 	var keys []string
