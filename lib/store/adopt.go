@@ -2,9 +2,12 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -58,14 +61,17 @@ func (s *Store) shape(ctx context.Context) (shape, error) {
 func (s *Store) copyOld(ctx context.Context) error {
 	final := s.path + ".v0.7-" + s.stamp().Format("20060102T150405Z")
 	half := s.path + ".v0.7-copying"
-	if err := os.Remove(half); err != nil && !errors.Is(err, os.ErrNotExist) { // of an attempt that was cut short
-		return fmt.Errorf("remove half a copy: %w", err)
+	if err := removeCopy(half); err != nil { // of an attempt that was cut short
+		return err
 	}
 	if err := os.WriteFile(half, nil, modeFile); err != nil { // SQLite fills an empty file, and keeps its mode
 		return fmt.Errorf("make the copy: %w", err)
 	}
 	if _, err := s.writers.ExecContext(ctx, "VACUUM INTO ?", half); err != nil {
 		return errors.Join(fmt.Errorf("copy the v0.7 database to %s: %w", half, err), os.RemoveAll(half))
+	}
+	if same, err := s.copiedBefore(half); err != nil || same {
+		return errors.Join(err, os.Remove(half))
 	}
 	if err := syncFile(half); err != nil {
 		return err
@@ -75,6 +81,44 @@ func (s *Store) copyOld(ctx context.Context) error {
 	}
 	s.log.Info("adopting a v0.7 database", "copy", final)
 	return nil
+}
+
+// copiedBefore reports whether an earlier start left the same copy, and then
+// could not adopt: a service that is started again and again would fill the
+// disk with them.
+func (s *Store) copiedBefore(half string) (bool, error) {
+	entries, err := os.ReadDir(s.opts.Folder)
+	if err != nil {
+		return false, err
+	}
+	newest := "" // they are named by their time
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), fileName+".v0.7-") && strings.HasSuffix(e.Name(), "Z") {
+			newest = filepath.Join(s.opts.Folder, e.Name())
+		}
+	}
+	if newest == "" {
+		return false, nil
+	}
+	return sameContent(half, newest)
+}
+
+// sameContent compares two files.
+func sameContent(a, b string) (same bool, err error) {
+	var sums [2][sha256.Size]byte
+	for i, path := range []string{a, b} {
+		f, err := os.Open(path)
+		if err != nil {
+			return false, err
+		}
+		h := sha256.New()
+		_, err = io.Copy(h, f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return false, err
+		}
+		h.Sum(sums[i][:0])
+	}
+	return sums[0] == sums[1], nil
 }
 
 func syncFile(path string) error {

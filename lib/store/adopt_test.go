@@ -290,8 +290,15 @@ func TestAdoptIsAllOrNothing(t *testing.T) {
 		}
 	}
 	change("UPDATE resources SET authentication = '{broken' WHERE rowid = (SELECT max(rowid) FROM resources)")
-	if s, err := Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "resource of 01020304") {
-		t.Fatalf("Open = %v, %v, want an error that names the resource", s, err)
+	now := time.Now()
+	o.Now = func() time.Time { now = now.Add(time.Second); return now }
+	for range 3 { // a service is started again and again
+		if s, err := Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "resource of 01020304") {
+			t.Fatalf("Open = %v, %v, want an error that names the resource", s, err)
+		}
+	}
+	if copies, err := filepath.Glob(path + ".v0.7-*"); err != nil || len(copies) != 1 {
+		t.Errorf("copies after three tries: %v, %v, want one", copies, err)
 	}
 	change("UPDATE resources SET authentication = '{}'")
 	log := new(bytes.Buffer)

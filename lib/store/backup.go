@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/glebarez/sqlite"
@@ -59,10 +60,24 @@ func Backup(ctx context.Context, o BackupOptions) (Stats, error) {
 	return stats, nil
 }
 
+const (
+	halfPrefix = ".copying-"
+	// abandoned is how long nobody has written to a half copy whose process is
+	// dead: VACUUM INTO writes all the time, and the check takes minutes.
+	abandoned = time.Hour
+)
+
 // emptyBeside makes an empty file for its owner alone in the folder of another
-// one, so that it can be renamed to it.
+// one, so that it can be renamed to it. What killed processes left there goes.
 func emptyBeside(path string) (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".copying-*") // mode 0600
+	folder := filepath.Dir(path)
+	entries, _ := os.ReadDir(folder) // what can not be read is told next
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), halfPrefix) && time.Since(info.ModTime()) > abandoned {
+			_ = os.Remove(filepath.Join(folder, e.Name())) // else it is only in the way of others
+		}
+	}
+	f, err := os.CreateTemp(folder, halfPrefix+"*") // mode 0600
 	if err != nil {
 		return "", fmt.Errorf("create file beside %s: %w", path, err)
 	}

@@ -227,7 +227,7 @@ func TestRestoreRefuses(t *testing.T) {
 		t.Error("a refused restore changed the database")
 	}
 	files, err := os.ReadDir(s.opts.Folder)
-	if err != nil || slices.ContainsFunc(files, func(f os.DirEntry) bool { return strings.Contains(f.Name(), "copying") }) {
+	if err != nil || slices.ContainsFunc(files, func(f os.DirEntry) bool { return f.Name() == halfName }) {
 		t.Errorf("left: %v, %v", files, err)
 	}
 }

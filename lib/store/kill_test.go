@@ -21,7 +21,11 @@ const killFolder = "FISH_TEST_KILL_FOLDER"
 
 func TestMain(m *testing.M) {
 	if folder := os.Getenv(killFolder); folder != "" {
-		if err := writeForEver(folder); err != nil {
+		work := writeForEver
+		if action := killActions()[os.Getenv(killAction)]; action != nil {
+			work = action
+		}
+		if err := work(folder); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

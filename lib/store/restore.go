@@ -34,7 +34,7 @@ type RestoreOptions struct {
 // leaves the old database or the new one. The new one says of itself that it
 // was restored, see Restored.
 func Restore(ctx context.Context, o RestoreOptions) (kept string, stats Stats, err error) {
-	if err := os.MkdirAll(o.Folder, modeFolder); err != nil {
+	if err := makeFolder(o.Folder); err != nil {
 		return "", Stats{}, fmt.Errorf("create database folder: %w", err)
 	}
 	unlock, err := lockFolder(o.Folder)
@@ -43,7 +43,7 @@ func Restore(ctx context.Context, o RestoreOptions) (kept string, stats Stats, e
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	path := filepath.Join(o.Folder, fileName)
-	half, err := emptyBeside(path)
+	half, err := halfRestored(o.Folder)
 	if err != nil {
 		return "", Stats{}, err
 	}
@@ -64,6 +64,44 @@ func Restore(ctx context.Context, o RestoreOptions) (kept string, stats Stats, e
 		return "", Stats{}, fmt.Errorf("put the copy in place: %w", err)
 	}
 	return kept, stats, nil
+}
+
+// makeFolder makes the folder where it is absent, for whom its parent is.
+func makeFolder(folder string) error {
+	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return errors.Join(os.MkdirAll(folder, modeFolder), inherit(folder))
+}
+
+// halfRestored makes the empty file that a copy grows in, and belongs to whom
+// the folder does: an operator may be root, and the node is not.
+func halfRestored(folder string) (half string, err error) {
+	if err := removeHalf(folder); err != nil {
+		return "", err
+	}
+	half = filepath.Join(folder, halfName)
+	if err := os.WriteFile(half, nil, modeFile); err != nil { // SQLite fills an empty file, and keeps its mode
+		return "", fmt.Errorf("make the copy: %w", err)
+	}
+	return half, inherit(half)
+}
+
+// halfName is the copy that is not yet the database.
+const halfName = fileName + ".restoring"
+
+// removeHalf removes what a killed Restore left, whose journal SQLite would
+// play back into the next half. The folder is locked.
+func removeHalf(folder string) error { return removeCopy(filepath.Join(folder, halfName)) }
+
+// removeCopy removes an unfinished copy with its journal.
+func removeCopy(path string) error {
+	for _, end := range []string{"-journal", ""} {
+		if err := os.Remove(path + end); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove half a copy: %w", err)
+		}
+	}
+	return nil
 }
 
 // checkOwner refuses what this program does not know and what is another
@@ -98,7 +136,7 @@ func keepPresent(ctx context.Context, path string, now time.Time) (kept string, 
 		return "", removeLog(path) // of a database that is gone: it would be replayed into the new one
 	}
 	flushLog(ctx, path)
-	kept = path + ".before-restore-" + now.UTC().Format("20060102T150405Z")
+	kept = path + ".before-restore-" + now.UTC().Format("20060102T150405.000Z")
 	for _, end := range []string{"-wal", ""} { // the log first: with the name it is whole
 		if err := keepFile(path+end, kept+end); err != nil {
 			return "", fmt.Errorf("keep the present database: %w", err)
@@ -145,7 +183,7 @@ func copyFile(from, to string) (err error) {
 		return err
 	}
 	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Sync(), out.Close())
+	return errors.Join(err, out.Sync(), out.Close(), inherit(to))
 }
 
 // removeLog takes away a log that belongs to what was kept. Beside another

@@ -128,6 +128,9 @@ func (s *Store) open(ctx context.Context) error {
 	if s.unlock, err = lockFolder(s.opts.Folder); err != nil {
 		return err
 	}
+	if err := removeHalf(s.opts.Folder); err != nil {
+		return err
+	}
 	if s.writers, err = sql.Open(sqlite.DriverName, writerDSN(s.path)); err != nil {
 		return err
 	}
