@@ -52,7 +52,7 @@ func TestDebugBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("KEEP_SECRET", "planted-env-4711")
-	config := "# planted-comment-4711\ndrivers:\n- name: test\n- name: native\n  cfg:\n    isolation: process\n    download_user: ci\n    download_password: planted-inline-4711\n" +
+	config := "# planted-comment-4711\nlog_file: fish.log\ndrivers:\n- name: test\n- name: native\n  cfg:\n    isolation: process\n    download_user: ci\n    download_password: planted-inline-4711\n" +
 		"    images_mirrors: [{from: \"https://me:planted-url-4711@host/\", to: [\"https://host/?sig=planted-query-4711\"]}]\n" +
 		"- name: native/two\n  cfg: {isolation: process, workspace_path: two, download_password: {file: " + dir + "/secret}}\n" +
 		"- name: native/three\n  cfg: {isolation: process, workspace_path: three, download_password: {env: KEEP_SECRET}}\n"
@@ -100,6 +100,9 @@ func TestDebugBundle(t *testing.T) {
 	n.Stop() // of a node that does not run there is less
 	onFolder(t, n, 0, "debug", "bundle", "-o", file+"2", "--address", strings.TrimPrefix(n.URL, "https://"))
 	parts = unpack(t, file+"2")
+	if !strings.Contains(parts["log.txt"], "starting node") {
+		t.Errorf("the config's log_file is not taken: %.200q, missing %q", parts["log.txt"], parts["missing.txt"])
+	}
 	if !strings.Contains(parts["database.json"], `"applications": 1`) || !strings.Contains(parts["missing.txt"], "goroutines.txt: ") {
 		t.Errorf("without a node: %q, missing %q", parts["database.json"], parts["missing.txt"])
 	}

@@ -196,8 +196,12 @@ func (o Options) tell(path string, r store.CheckReport, asJSON bool) error {
 			}
 		}
 		s := r.Stats
-		if _, err := fmt.Fprintf(o.Stdout, "%s: %d bytes, %d applications (%d not over, %d environments), %d users, %d labels\n",
-			path, s.Size, s.Applications, s.Open, s.Allocations, s.Users, s.Labels); err != nil {
+		copied := ""
+		if s.Restored != nil {
+			copied = ", a copy of " + s.Restored.Local().Format(time.DateTime) + " that nobody confirmed"
+		}
+		if _, err := fmt.Fprintf(o.Stdout, "%s: %d bytes, %d applications (%d not over, %d environments), %d users, %d labels%s\n",
+			path, s.Size, s.Applications, s.Open, s.Allocations, s.Users, s.Labels, copied); err != nil {
 			return err
 		}
 	}

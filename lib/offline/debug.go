@@ -55,7 +55,7 @@ func bundleCommand(o Options) *cobra.Command {
 	}
 	r.target.register(cmd)
 	cmd.Flags().StringVarP(&r.file, "output", "o", "", "the file to write (default aquarium-fish-debug-TIME.tar.gz)")
-	cmd.Flags().StringVar(&r.log, "log", "", "a file with the node's log, of which the end is taken")
+	cmd.Flags().StringVar(&r.log, "log", "", "a file with the node's log, of which the end is taken (default the config's log_file)")
 	cmd.Flags().StringVar(&r.live.address, "address", "", "where the node listens, if not at api_address")
 	return cmd
 }
@@ -69,15 +69,17 @@ func (o Options) bundle(ctx context.Context, r *request) error {
 	b := &bundle{now: now}
 	b.text("version.txt", fmt.Sprintf("aquarium-fish %s\n%s %s/%s\n%s\n", o.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH, now.Format(time.RFC3339)))
 	b.config(r.target.flags.File)
+	log := r.log
 	p, err := r.target.find(ctx, o.Host)
 	if err != nil {
 		b.missing("node", err)
 	} else {
 		b.node(ctx, p, r)
+		log = cmp.Or(log, p.cfg.LogFile)
 	}
 	facts, err := hostfacts.Collect(ctx, hostfacts.DefaultTimeout, slog.New(slog.DiscardHandler)).JSON()
 	b.add("host.json", facts, err)
-	b.tail(r.log)
+	b.tail(log)
 	if err := b.write(r.file); err != nil {
 		return fmt.Errorf("write %s: %w", r.file, err)
 	}
@@ -138,7 +140,7 @@ func (b *bundle) files(directory string) {
 // tail is the end of a log.
 func (b *bundle) tail(path string) {
 	if path == "" {
-		b.missing("log.txt", errors.New("no log named by --log"))
+		b.missing("log.txt", errors.New("no log_file in the config, and no log named by --log"))
 		return
 	}
 	data, err := readEnd(path)

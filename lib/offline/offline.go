@@ -64,7 +64,10 @@ func (t *target) find(ctx context.Context, host config.Host) (place, error) {
 		return place{}, err
 	}
 	p := place{cfg: cfg, folder: filepath.Join(cfg.Directory, cfg.NodeAddress)}
-	if _, err := os.Stat(p.database()); !errors.Is(err, fs.ErrNotExist) {
+	switch _, err := os.Stat(p.database()); {
+	case errors.Is(err, fs.ErrPermission):
+		return place{}, fmt.Errorf("look for the database: %w; run this as the node's user, or as root", err)
+	case !errors.Is(err, fs.ErrNotExist):
 		p.found = err == nil
 		return p, err
 	}

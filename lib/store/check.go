@@ -37,7 +37,7 @@ type Stats struct {
 // CheckReport is what Check found.
 type CheckReport struct {
 	Stats Stats `json:"stats"`
-	// Findings say what is wrong, in words; none is a sound database.
+	// Findings say what is wrong, in words; none, but not nil, is a sound database.
 	Findings []string `json:"findings"`
 }
 
@@ -68,7 +68,7 @@ func Check(ctx context.Context, o CheckOptions) (report CheckReport, err error) 
 		return unreadable(path, err)
 	}
 	defer func() { _ = tx.Rollback() }() // it wrote nothing
-	c := &checker{db: tx, node: o.Node}
+	c := &checker{db: tx, node: o.Node, findings: []string{}}
 	if err := c.all(ctx); err != nil {
 		return unreadable(path, err)
 	}

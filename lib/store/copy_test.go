@@ -37,8 +37,8 @@ func backup(t *testing.T, s *Store, now time.Time) string {
 func findings(t *testing.T, file string) []string {
 	t.Helper()
 	r, err := Check(t.Context(), CheckOptions{File: file, Node: testNode})
-	if err != nil {
-		t.Fatalf("Check: %v", err)
+	if err != nil || r.Findings == nil { // nil would be null in JSON
+		t.Fatalf("Check = %v, %v", r.Findings, err)
 	}
 	return r.Findings
 }

@@ -33,8 +33,10 @@ var (
 // SQLite's primary result codes that are told apart here (sqlite.org/rescode.html).
 const (
 	codeReadOnly   = 8
+	codeIO         = 10
 	codeCorrupt    = 11
 	codeFull       = 13
+	codeCantOpen   = 14
 	codeTooBig     = 18
 	codeConstraint = 19
 	codeMismatch   = 20
@@ -69,10 +71,12 @@ func explain(path string, err error) error {
 	switch code(err) {
 	case codeCorrupt, codeNotADB:
 		return fmt.Errorf("database %s is corrupt or no database; move it away, or put a copy back: %w", path, err)
-	case codeReadOnly:
-		return fmt.Errorf("database %s can not be written; check owner and mode of the file and its folder: %w", path, err)
+	case codeReadOnly, codeCantOpen:
+		return fmt.Errorf("database %s can not be opened for writing; check owner and mode of the file and its folder: %w", path, err)
 	case codeFull:
 		return fmt.Errorf("no space left for database %s: %w", path, err)
+	case codeIO: // also where there is no room for its index
+		return fmt.Errorf("database %s can not be read or written; is there space left on its disk, and is the disk sound: %w", path, err)
 	}
 	return fmt.Errorf("open database %s: %w", path, err)
 }

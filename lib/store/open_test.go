@@ -54,7 +54,7 @@ func TestOpenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{name: "read-only", want: "can not be written", make: func(t *testing.T, path string) {
+		{name: "read-only", want: "check owner and mode", make: func(t *testing.T, path string) {
 			ours(t, path)
 			patch(t, path, 18, []byte{3, 2}) // a write version from the future: may be read, not written
 		}},
@@ -78,7 +78,7 @@ func TestOpenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{name: "a folder", want: "open database", make: func(t *testing.T, path string) {
+		{name: "a folder", want: "check owner and mode", make: func(t *testing.T, path string) {
 			if err := os.MkdirAll(path, 0o750); err != nil {
 				t.Fatal(err)
 			}
