@@ -72,13 +72,10 @@ func (b *batch) commit() error {
 	return nil
 }
 
-// rollback leaves the connection without a transaction. SQLite may have ended
-// it already, which is all that its error could say.
-func (b *batch) rollback() {
-	if b.begun {
-		_, _ = b.exec("ROLLBACK")
-	}
-}
+// rollback leaves the connection without a transaction, also after a BEGIN that
+// failed because an earlier ROLLBACK had. SQLite may have ended it already; if
+// it does not end, the next BEGIN fails, and the next batch tries again.
+func (b *batch) rollback() { _, _ = b.exec("ROLLBACK") }
 
 // tx is one request within a batch.
 type tx struct {

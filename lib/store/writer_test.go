@@ -258,6 +258,28 @@ func TestReadOnlyWhileRunning(t *testing.T) {
 	}
 }
 
+// TestTransactionThatWasLeftOpen, as by a ROLLBACK that failed: no later BEGIN
+// succeeds until it is ended.
+func TestTransactionThatWasLeftOpen(t *testing.T) {
+	s := openStore(t, testOptions(t))
+	app := newApplication(t, s, newLabel(t, s).UID, "u").Application.UID
+	err := s.alone(t.Context(), func() error {
+		_, err := s.writer.ExecContext(t.Context(), "BEGIN IMMEDIATE")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Update(t.Context(), app, func(*model.Entry) (model.Change, error) { return requested(), nil })
+	if !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Update = %v, want %v", err, ErrUnavailable)
+	}
+	update(t, s, app, requested())
+	if s.Writable() != nil {
+		t.Errorf("Writable() = %v after a write", s.Writable())
+	}
+}
+
 // TestCancelledRequestIsNotWritten gives up while the request waits for its turn.
 func TestCancelledRequestIsNotWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
