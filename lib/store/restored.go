@@ -32,12 +32,12 @@ const (
 type Doubt int
 
 const (
-	// Certain: nobody can have run it without this database knowing.
+	// Certain is one that nobody can have run without this database knowing.
 	Certain Doubt = iota
-	// Doubtful: it is as a restored copy has it, and may have been run, and
+	// Doubtful is one as a restored copy has it, which may have been run, and
 	// ended, since. It has to wait until an operator confirms.
 	Doubtful
-	// Dropped: an operator confirmed, and wants it ended.
+	// Dropped is one that an operator, who confirmed, wants ended.
 	Dropped
 )
 
