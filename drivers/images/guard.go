@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/space"
 )
 
 // errDiskFull ends a download or an unpacking whatever its source: no mirror
@@ -54,4 +56,10 @@ func (g *guard) room() error {
 		return fmt.Errorf("%w: %d bytes are free and %d stay free", errDiskFull, free, g.minFree)
 	}
 	return nil
+}
+
+// freeBytes is what this user may still write on the folder's disk.
+func freeBytes(dir string) (int64, error) {
+	_, free, err := space.Of(dir)
+	return free, err
 }

@@ -23,15 +23,6 @@ func lockFile(f *os.File) (taken bool, err error) {
 	return err == nil, err
 }
 
-// freeBytes is what this user may still write on the folder's disk.
-func freeBytes(dir string) (int64, error) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return 0, err
-	}
-	return int64(s.Bavail) * int64(s.Bsize), nil //nolint:unconvert,gosec // types differ between systems
-}
-
 // diskFull says whether the error is about room on the disk.
 func diskFull(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)

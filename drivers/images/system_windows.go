@@ -17,19 +17,6 @@ func lockFile(f *os.File) (taken bool, err error) {
 	return err == nil, err
 }
 
-// freeBytes is what this user may still write on the folder's disk.
-func freeBytes(dir string) (int64, error) {
-	name, err := windows.UTF16PtrFromString(dir)
-	if err != nil {
-		return 0, err
-	}
-	var free uint64
-	if err := windows.GetDiskFreeSpaceEx(name, &free, nil, nil); err != nil {
-		return 0, err
-	}
-	return int64(min(free, 1<<62)), nil
-}
-
 // diskFull says whether the error is about room on the disk.
 func diskFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL)

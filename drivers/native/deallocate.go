@@ -64,7 +64,7 @@ func (d *driver) removal(c claim) []step {
 		{"unmount disks", func(ctx context.Context) error { return d.unmount(ctx, folder) }},
 		{"remove home", remove(homeFolder)},
 		{"remove temporary files", remove(tempFolder)},
-		{"remove disks", remove("disks")},
+		{"remove disks", remove(disksFolder)},
 		{"release disks", func(context.Context) error { return d.releaseDisks(c) }},
 		{"remove user", func(ctx context.Context) error { return d.removeUser(ctx, c) }},
 		{"remove limits", func(ctx context.Context) error { return d.limiter.Remove(ctx, c.groupName()) }},

@@ -47,23 +47,30 @@ func (d disk) mounted() bool { return d.kind != diskDir && d.kind != diskRaw }
 // reusedFolder holds the disks that live longer than their environments.
 const reusedFolder = ".disks"
 
+// Names in the folders of environments and of disks.
+const (
+	disksFolder = "disks"
+	dataFolder  = "data"
+	mountFolder = "mount"
+)
+
 // plan says where the disks of an environment are, sorted by name.
 func plan(disks map[string]model.Disk, workspace, folder string) []disk {
 	list := make([]disk, 0, len(disks))
 	for _, name := range slices.Sorted(maps.Keys(disks)) {
 		d := disks[name]
 		p := disk{name: name, kind: kindOf(d), label: cmp.Or(d.Label, name), size: d.Size, reuse: d.Reuse}
-		p.store = filepath.Join(folder, "disks", name)
+		p.store = filepath.Join(folder, disksFolder, name)
 		if d.Reuse {
 			p.store = filepath.Join(workspace, reusedFolder, p.label)
 		}
 		switch p.kind {
 		case diskDir:
-			p.path = filepath.Join(p.store, "data")
+			p.path = filepath.Join(p.store, dataFolder)
 		case diskRaw:
 			p.path = p.image()
 		default: // every environment mounts at a place of its own
-			p.path = filepath.Join(folder, "disks", name, "mount")
+			p.path = filepath.Join(folder, disksFolder, name, mountFolder)
 		}
 		list = append(list, p)
 	}

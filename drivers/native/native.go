@@ -22,6 +22,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/account"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/limits"
+	"github.com/aquarium-fish/aquarium-fish/drivers/space"
 	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
@@ -71,6 +72,8 @@ type driver struct {
 	disker    disker
 	missing   abilities
 	turns     *turns.Turns
+	room      *space.Gauge
+	disksOn   string // the file system of the workspace
 }
 
 // New makes an instance, or says why it can not serve here: first of all
@@ -105,6 +108,10 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 			return nil, err
 		}
 	}
+	if d.disksOn, err = space.FileSystem(s.WorkspacePath); err != nil {
+		return nil, fmt.Errorf("find file system of workspace_path: %w", err)
+	}
+	d.room = newGauge(d)
 	d.limiter = limits.Detect(limits.Options{Logger: cfg.Logger})
 	if err := d.openImages(); err != nil {
 		return nil, err
@@ -168,7 +175,8 @@ func (d *driver) options(def model.LabelDefinition) (options, error) {
 	return o, checkDisks(def.Resources.Disks, d.missing)
 }
 
-// Capacity implements drivers.Driver: cpu and memory are all that it is short of.
+// Capacity implements drivers.Driver: cpu, memory and disk, which the node
+// counts, are all that it is short of.
 func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 	if _, err := d.options(def); err != nil {
 		return 0, err
@@ -182,7 +190,10 @@ func (d *driver) RunTask(context.Context, drivers.TaskRequest) (json.RawMessage,
 }
 
 // Close implements drivers.Driver: it ends downloads, which are resumed.
-func (d *driver) Close() error { return d.images.Close() }
+func (d *driver) Close() error {
+	d.room.Close()
+	return d.images.Close()
+}
 
 // selfIdentity is the node's own user.
 func (d *driver) selfIdentity() (identity, error) {

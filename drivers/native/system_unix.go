@@ -19,6 +19,14 @@ func ownership(info fs.FileInfo) (uid int, links uint64) {
 	return int(s.Uid), uint64(s.Nlink) //nolint:unconvert // other systems count in other types
 }
 
+// allocated is what a file takes of its file system, in bytes.
+func allocated(info fs.FileInfo) int64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int64(s.Blocks) * 512 //nolint:unconvert // other systems count in other types
+	}
+	return 0
+}
+
 // locked does something that no two processes may do at once. What it does
 // takes no more than a few file operations.
 func locked(path string, do func() error) error {

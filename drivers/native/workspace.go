@@ -57,6 +57,9 @@ type claim struct {
 	Application model.UID `json:"application"`
 	Isolation   string    `json:"isolation"`
 	Made        time.Time `json:"made"`
+	// DiskGB is the size of the disks that go with the environment; 0 also in a
+	// claim of an older version.
+	DiskGB uint `json:"disk_gb,omitempty"`
 }
 
 // workspace is the folder of environments, each in a folder of its own that is

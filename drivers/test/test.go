@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/space"
 	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
@@ -54,7 +55,14 @@ func New(_ context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &driver{settings: s, workspace: ws, dice: dice, crash: newCrasher(), turns: turns.New()}, nil
+	on, err := space.FileSystem(ws.path)
+	if err != nil {
+		return nil, fmt.Errorf("find file system of workspace_path: %w", err)
+	}
+	return &driver{
+		settings: s, workspace: ws, dice: dice, crash: newCrasher(), turns: turns.New(),
+		room: space.New(ws.path, func() (space.Reading, error) { return look(ws.path) }), disksOn: on,
+	}, nil
 }
 
 // driver is one instance. It remembers nothing about environments: the
@@ -65,6 +73,8 @@ type driver struct {
 	dice      *dice
 	crash     *crasher
 	turns     *turns.Turns
+	room      *space.Gauge
+	disksOn   string // the file system of the workspace
 }
 
 var (
@@ -108,6 +118,26 @@ func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 	}
 	return drivers.Unlimited, nil
 }
+
+// DiskNeed implements drivers.DiskHolder: no disks are made, and all are
+// counted.
+func (d *driver) DiskNeed(def model.LabelDefinition) (gb uint, fileSystem string) {
+	return drivers.SizeOf(def.Resources.Disks), d.disksOn
+}
+
+// DiskRoom implements drivers.DiskHolder.
+func (d *driver) DiskRoom() (drivers.DiskRoom, error) {
+	r, err := d.room.Read()
+	return r.Room, err
+}
+
+// look reads the room of the file system that a folder is on.
+func look(path string) (space.Reading, error) {
+	total, free, err := space.Of(path)
+	return space.Reading{Room: drivers.DiskRoom{Total: space.ToGB(total), Free: space.ToGB(free)}}, err
+}
+
+var _ drivers.DiskHolder = (*driver)(nil)
 
 // Allocate implements drivers.Driver: it claims a name, waits as long as it is
 // told to, and makes the file.
@@ -291,8 +321,11 @@ func validSnapshot(raw json.RawMessage) bool {
 	return len(raw) == 0 || json.Unmarshal(raw, &o) == nil
 }
 
-// Close implements drivers.Driver: the instance holds nothing.
-func (d *driver) Close() error { return nil }
+// Close implements drivers.Driver.
+func (d *driver) Close() error {
+	d.room.Close()
+	return nil
+}
 
 // pause waits; an error says that ctx ended first.
 func pause(ctx context.Context, d time.Duration) error {

@@ -1,0 +1,117 @@
+package native
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/google/uuid"
+)
+
+func disked(disks map[string]model.Disk) model.LabelDefinition {
+	def := definition(`{"entry":"sleep 100"}`)
+	def.Resources.Disks = disks
+	return def
+}
+
+// TestDiskNeed: a reused disk is counted until it is made.
+func TestDiskNeed(t *testing.T) {
+	d := newSite(t, process).start(t)
+	def := disked(map[string]model.Disk{
+		"ws": {Type: "dir", Size: 20}, "free": {Type: "dir"}, "cache": {Type: "raw", Size: 5, Reuse: true, Label: "shared"},
+	})
+	if gb, on := d.DiskNeed(def); gb != 25 || on == "" {
+		t.Errorf("DiskNeed() = %d GB on %q, want 25", gb, on)
+	}
+	kept := filepath.Join(d.workspace.path, reusedFolder, "shared")
+	if err := os.MkdirAll(kept, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := keptDisks(filepath.Dir(kept)); err != nil || len(got) != 0 {
+		t.Errorf("keptDisks() of one that is only taken = %v, %v, want none", got, err)
+	}
+	if err := os.WriteFile(filepath.Join(kept, "image"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := newSiteAt(t, d)
+	if gb, _ := other.DiskNeed(def); gb != 20 {
+		t.Errorf("DiskNeed() = %d GB, want 20 as the reused disk is there", gb)
+	}
+}
+
+// newSiteAt is another driver of the same workspace, which has looked at
+// nothing yet.
+func newSiteAt(t *testing.T, d *driver) *driver {
+	t.Helper()
+	again := *d
+	again.room = newGauge(&again)
+	t.Cleanup(again.room.Close)
+	return &again
+}
+
+// TestWrittenIsNotTakenTwice: what an environment writes to its disks is part
+// of what it was promised, and no more of it than that.
+func TestWrittenIsNotTakenTwice(t *testing.T) {
+	d := newSite(t, process).start(t)
+	place := func(o owner, token string, gb uint, bytes int) string {
+		c, err := d.workspace.claim(claim{owner: o, Token: token, DiskGB: gb}, func(string) (bool, error) { return false, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := filepath.Join(d.workspace.folder(c.Identifier), disksFolder, "mount", dataFolder) // a disk may have any name
+		inside := filepath.Join(d.workspace.folder(c.Identifier), disksFolder, "d", mountFolder)
+		for _, folder := range []string{data, inside} {
+			if err := os.MkdirAll(folder, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(folder, "f"), make([]byte, bytes), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return c.Identifier
+	}
+	token := func(last string) string { return strings.Repeat("ab", 15) + "c" + last }
+	const mb = 1 << 20
+	written := func() int64 {
+		t.Helper()
+		n, err := d.workspace.written()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := written(); n != 0 {
+		t.Errorf("written() of the empty workspace = %d", n)
+	}
+	place(d.workspace.owner, token("0"), 1, 8*mb)
+	place(owner{d.workspace.owner.Node, "native/other"}, token("1"), 1, 8*mb) // shares the file system and the ledger
+	place(owner{uuid.New(), "native"}, token("2"), 1, 8*mb)                   // another node's promises are not ours
+	place(d.workspace.owner, token("3"), 0, 8*mb)                             // promised nothing
+	if n := written(); n < 16*mb || n > 17*mb {
+		t.Errorf("written() = %d, want two times 8 MB and some folders", n)
+	}
+	if n := usedBelow(d.workspace.path, 3*mb); n != 3*mb {
+		t.Errorf("usedBelow() = %d, want the bound", n)
+	}
+	room, err := d.DiskRoom()
+	if err != nil || room.Total == 0 || room.Free > room.Total {
+		t.Errorf("DiskRoom() = %+v, %v", room, err)
+	}
+}
+
+// TestClaimKeepsTheSize: what counts as written is bounded by it, also for the
+// next process.
+func TestClaimKeepsTheSize(t *testing.T) {
+	d := newSite(t, process).start(t)
+	req, name := mustAllocate(t, d, disked(map[string]model.Disk{"a": {Type: "raw", Size: 3}, "b": {Type: "dir", Size: 2, Reuse: true}}))
+	c, ok, err := d.workspace.read(name)
+	if err != nil || !ok || c.DiskGB != 3 {
+		t.Errorf("claim is %+v, %v, %v, want 3 GB", c, ok, err)
+	}
+	if err := d.Deallocate(t.Context(), drivers.Ref{Token: req.Token}); err != nil {
+		t.Error(err)
+	}
+}
