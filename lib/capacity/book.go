@@ -24,6 +24,8 @@ type Claim struct {
 	Multitenancy bool
 	CPUOverbook  bool
 	RAMOverbook  bool
+	Disk         uint   // GB of disks that are made
+	FileSystem   string // that they are made on; instances may share it
 	// Exclusive are names that no two environments of one instance hold at
 	// once.
 	Exclusive []string
@@ -41,6 +43,9 @@ func ClaimOf(def model.LabelDefinition, driver drivers.Driver) Claim {
 		return c
 	}
 	c.Remote = driver.Limits().Remote
+	if h, ok := driver.(drivers.DiskHolder); ok {
+		c.Disk, c.FileSystem = h.DiskNeed(def)
+	}
 	if x, ok := driver.(drivers.Excluder); ok {
 		c.Exclusive = x.Exclusive(def)
 	}
@@ -56,10 +61,18 @@ func (c Claim) Scope() string {
 	return ""
 }
 
+// Offer is what an instance has to give for an environment, as of now.
+type Offer struct {
+	Limits drivers.Limits
+	Free   int              // how many more the driver itself would take
+	Disk   drivers.DiskRoom // for a claim with disks
+}
+
 // What a Shortage is of, apart from "exclusive use of NAME".
 const (
-	ShortCPU    = "cpu" // in cores
-	ShortRAM    = "ram" // in GB
+	ShortCPU    = "cpu"  // in cores
+	ShortRAM    = "ram"  // in GB
+	ShortDisk   = "disk" // in GB
 	ShortDriver = "capacity of the driver"
 )
 
@@ -72,6 +85,9 @@ type Shortage struct {
 
 // Error implements error in words for the user.
 func (s Shortage) Error() string {
+	if s.What == ShortDisk {
+		return fmt.Sprintf("disk short: needs %d GB, free and not promised %d of %d GB", s.Need, s.Free, s.Limit)
+	}
 	if s.Limit > 0 {
 		return fmt.Sprintf("%s short: needs %d, free %d of %d", s.What, s.Need, s.Free, s.Limit)
 	}
@@ -101,20 +117,23 @@ type book struct {
 	scopes  map[string]usage
 	pending map[string]int                 // instance -> entries that its driver does not count yet
 	taken   map[string]map[string]struct{} // instance -> exclusive names
+	disks   map[string]uint                // file system -> GB promised
 	unknown map[key]struct{}               // entries counted in pending
 }
 
 func newBook() *book {
 	return &book{
 		claims: map[key]Claim{}, scopes: map[string]usage{}, pending: map[string]int{},
-		taken: map[string]map[string]struct{}{}, unknown: map[key]struct{}{},
+		taken: map[string]map[string]struct{}{}, disks: map[string]uint{}, unknown: map[key]struct{}{},
 	}
 }
 
 // fits returns nil if one more such claim fits, or what is lacking.
-// driverFree is what the driver itself would still take.
-func (b *book) fits(c Claim, limits drivers.Limits, driverFree int) error {
-	if err := enough(c, limits, b.scopes[c.Scope()]); err != nil {
+func (b *book) fits(c Claim, o Offer) error {
+	if err := enough(c, o.Limits, b.scopes[c.Scope()]); err != nil {
+		return err
+	}
+	if err := enoughDisk(c, o.Disk, o.Disk.Free, b.disks[c.FileSystem]); err != nil {
 		return err
 	}
 	for _, name := range c.Exclusive {
@@ -122,7 +141,7 @@ func (b *book) fits(c Claim, limits drivers.Limits, driverFree int) error {
 			return Shortage{What: "exclusive use of " + name, Need: 1}
 		}
 	}
-	if free := driverFree - b.pending[c.Instance]; free < 1 {
+	if free := o.Free - b.pending[c.Instance]; free < 1 {
 		return Shortage{What: ShortDriver, Need: 1}
 	}
 	return nil
@@ -142,6 +161,17 @@ func enough(c Claim, limits drivers.Limits, u usage) error {
 	ram := withOverbook(limits.RAM, limits.RAMOverbook, shared && u.ramOverbook && c.RAMOverbook)
 	if free, ok := left(ram, u.ram); ok && c.RAM > free {
 		return Shortage{What: ShortRAM, Need: c.RAM, Free: free, Limit: ram}
+	}
+	return nil
+}
+
+// enoughDisk compares the disks with what is left of so many GB.
+func enoughDisk(c Claim, room drivers.DiskRoom, gb, promised uint) error {
+	if room.Total == 0 { // not counted
+		return nil
+	}
+	if free := gb - min(gb, promised); c.Disk > free {
+		return Shortage{What: ShortDisk, Need: c.Disk, Free: free, Limit: room.Total}
 	}
 	return nil
 }
@@ -172,6 +202,9 @@ func (b *book) add(k key, c Claim, pending bool) {
 	u.cpu += c.CPU
 	u.ram += c.RAM
 	b.scopes[c.Scope()] = u
+	if c.Disk > 0 {
+		b.disks[c.FileSystem] += c.Disk
+	}
 	for _, name := range c.Exclusive {
 		if b.taken[c.Instance] == nil {
 			b.taken[c.Instance] = map[string]struct{}{}
@@ -208,6 +241,9 @@ func (b *book) remove(k key) bool {
 		delete(b.scopes, c.Scope())
 	} else {
 		b.scopes[c.Scope()] = u
+	}
+	if b.disks[c.FileSystem] -= c.Disk; b.disks[c.FileSystem] == 0 {
+		delete(b.disks, c.FileSystem)
 	}
 	for _, name := range c.Exclusive {
 		delete(b.taken[c.Instance], name)

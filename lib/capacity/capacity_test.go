@@ -5,9 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
-	"pgregory.net/rapid"
 )
 
 func TestFits(t *testing.T) {
@@ -44,7 +46,7 @@ func TestFits(t *testing.T) {
 			for i, c := range tt.taken {
 				b.add(key{model.UID{byte(i)}, 1}, c, true)
 			}
-			err := b.fits(tt.claim, tt.limits, tt.free)
+			err := b.fits(tt.claim, Offer{Limits: tt.limits, Free: tt.free})
 			var short Shortage
 			if errors.As(err, &short) != (tt.want != "") || short.What != tt.want {
 				t.Errorf("fits() = %v, want %q short", err, tt.want)
@@ -66,6 +68,7 @@ func TestBookIsTheSumOfItsClaims(t *testing.T) {
 				b.add(k, Claim{
 					Instance: rapid.SampledFrom([]string{"a", "b", "r"}).Draw(t, "instance"),
 					CPU:      rapid.UintRange(0, 9).Draw(t, "cpu"), RAM: rapid.UintRange(0, 9).Draw(t, "ram"),
+					Disk: rapid.UintRange(0, 9).Draw(t, "disk"), FileSystem: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "file system"),
 				}, rapid.Bool().Draw(t, "pending"))
 			case 1:
 				b.remove(k)
@@ -80,7 +83,11 @@ func TestBookIsTheSumOfItsClaims(t *testing.T) {
 func checkSum(t *rapid.T, b *book) {
 	var cpu, ram uint
 	pending := map[string]int{}
+	disks := map[string]uint{}
 	for k, c := range b.claims {
+		if c.Disk > 0 {
+			disks[c.FileSystem] += c.Disk
+		}
 		cpu, ram = cpu+c.CPU, ram+c.RAM
 		if _, ok := b.unknown[k]; ok {
 			pending[c.Instance]++
@@ -89,6 +96,9 @@ func checkSum(t *rapid.T, b *book) {
 	u := b.scopes[""]
 	if u.cpu != cpu || u.ram != ram || u.entries != len(b.claims) {
 		t.Fatalf("sum is %+v, claims amount to cpu %d ram %d of %d", u, cpu, ram, len(b.claims))
+	}
+	if diff := cmp.Diff(disks, b.disks); diff != "" {
+		t.Fatalf("disks (-want +got):\n%s", diff)
 	}
 	for instance, n := range b.pending {
 		if n != pending[instance] {
@@ -107,7 +117,7 @@ func TestNothingFitsBeyondTheLimit(t *testing.T) {
 		for i := range 20 {
 			app := model.UID{byte(i)}
 			c := Claim{Instance: "a", CPU: rapid.UintRange(1, 8).Draw(t, "c"), RAM: rapid.UintRange(1, 8).Draw(t, "r")}
-			if l.Hold(app, c, limits, drivers.Unlimited, now, now.Add(time.Minute)) == nil && rapid.Bool().Draw(t, "reserve") {
+			if l.Hold(app, c, Offer{Limits: limits, Free: drivers.Unlimited}, now, now.Add(time.Minute)) == nil && rapid.Bool().Draw(t, "reserve") {
 				if !l.Reserve(app, 1, now) {
 					t.Fatal("Reserve() = false with a hold")
 				}
@@ -126,10 +136,10 @@ func TestHolds(t *testing.T) {
 	a, b := model.UID{1}, model.UID{2}
 	c := Claim{Instance: "x", CPU: 2}
 
-	if err := l.Hold(a, c, limits, 9, now, now.Add(5*time.Second)); err != nil {
+	if err := l.Hold(a, c, Offer{Limits: limits, Free: 9}, now, now.Add(5*time.Second)); err != nil {
 		t.Fatalf("Hold(a) = %v", err)
 	}
-	if err := l.Hold(b, c, limits, 9, now, now.Add(5*time.Second)); err == nil {
+	if err := l.Hold(b, c, Offer{Limits: limits, Free: 9}, now, now.Add(5*time.Second)); err == nil {
 		t.Fatal("Hold(b) fits beside a's hold")
 	}
 	if l.Reserve(b, 1, now) {
@@ -139,7 +149,7 @@ func TestHolds(t *testing.T) {
 	if l.Reserve(a, 1, later) {
 		t.Error("Reserve(a) = true after its hold ran out")
 	}
-	if err := l.Hold(b, c, limits, 9, later, later.Add(time.Second)); err != nil {
+	if err := l.Hold(b, c, Offer{Limits: limits, Free: 9}, later, later.Add(time.Second)); err != nil {
 		t.Errorf("Hold(b) = %v after a's ran out", err)
 	}
 	if !l.Reserve(b, 3, later) {
@@ -154,7 +164,7 @@ func TestHolds(t *testing.T) {
 	}
 	l.Return(b, 3)
 	<-l.Freed()
-	if err := l.Fits(c, limits, 1); err != nil {
+	if err := l.Fits(c, Offer{Limits: limits, Free: 1}); err != nil {
 		t.Errorf("Fits() = %v on the empty ledger", err)
 	}
 }
@@ -164,7 +174,7 @@ func TestInUse(t *testing.T) {
 	now := time.Unix(1000, 0)
 	l.Restore(model.UID{1}, 1, Claim{Instance: "a", CPU: 2, RAM: 3}, true)
 	l.Restore(model.UID{2}, 1, Claim{Instance: "b", CPU: 9}, true)
-	if err := l.Hold(model.UID{3}, Claim{Instance: "a", CPU: 1, RAM: 1}, drivers.Limits{}, 1, now, now.Add(time.Minute)); err != nil {
+	if err := l.Hold(model.UID{3}, Claim{Instance: "a", CPU: 1, RAM: 1}, Offer{Free: 1}, now, now.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := l.InUse("a"), (Usage{Environments: 2, CPU: 3, RAM: 4}); got != want {
@@ -181,10 +191,62 @@ func TestShortageText(t *testing.T) {
 		want  string
 	}{
 		{Shortage{What: ShortCPU, Need: 5, Free: 1, Limit: 4}, "cpu short: needs 5, free 1 of 4"},
+		{Shortage{What: ShortDisk, Need: 5, Free: 1, Limit: 40}, "disk short: needs 5 GB, free and not promised 1 of 40 GB"},
 		{Shortage{What: ShortDriver, Need: 1}, "capacity of the driver short: needs 1, free 0"},
 	} {
 		if got := tt.short.Error(); got != tt.want {
 			t.Errorf("Error() = %q, want %q", got, tt.want)
 		}
+	}
+}
+
+// TestDisks: what is promised on a file system counts for every instance
+// that has its disks there, until it is returned.
+func TestDisks(t *testing.T) {
+	l := NewLedger()
+	claim := func(instance string, gb uint, on string) Claim {
+		return Claim{Instance: instance, Disk: gb, FileSystem: on}
+	}
+	offer := Offer{Free: 9, Disk: drivers.DiskRoom{Total: 100, Free: 60}}
+	l.Restore(model.UID{1}, 1, claim("a", 20, "x"), true)
+	l.Restore(model.UID{2}, 1, claim("b", 15, "x"), false)
+	l.Restore(model.UID{3}, 1, claim("a", 99, "y"), true)
+	for _, tt := range []struct {
+		name  string
+		claim Claim
+		offer Offer
+		want  error
+	}{
+		{"what is left", claim("a", 25, "x"), offer, nil},
+		{"too much", claim("a", 26, "x"), offer, Shortage{What: ShortDisk, Need: 26, Free: 25, Limit: 100}},
+		{"no disks, and others took what was promised", claim("a", 0, "x"), Offer{Free: 9, Disk: drivers.DiskRoom{Total: 100, Free: 3}}, nil},
+		{"others took what was promised", claim("a", 1, "x"), Offer{Free: 9, Disk: drivers.DiskRoom{Total: 100, Free: 3}},
+			Shortage{What: ShortDisk, Need: 1, Free: 0, Limit: 100}},
+		{"not counted", claim("a", 1000, "x"), Offer{Free: 9}, nil},
+	} {
+		if err := l.Fits(tt.claim, tt.offer); err != tt.want { //nolint:errorlint // values that are compared as a whole
+			t.Errorf("%s: Fits() = %v, want %v", tt.name, err, tt.want)
+		}
+	}
+	if got := l.InUse("a").Disk; got != 119 {
+		t.Errorf("InUse(a) = %d GB, want 119", got)
+	}
+	l.Return(model.UID{2}, 1)
+	if err := l.Fits(claim("a", 40, "x"), offer); err != nil {
+		t.Errorf("Fits() = %v after something was returned", err)
+	}
+	if err := EverFits(claim("a", 100, "x"), offer); err != nil {
+		t.Errorf("EverFits() of the whole file system = %v", err)
+	}
+	if err := EverFits(claim("a", 101, "x"), offer); err == nil {
+		t.Error("EverFits() of more than the file system = nil")
+	}
+	for gb, want := range map[uint]bool{60: false, 61: true} {
+		if got := Crowded(claim("a", gb, "x"), offer); got != want {
+			t.Errorf("Crowded(%d GB of 60) = %v", gb, got)
+		}
+	}
+	if !Crowded(claim("a", 0, "x"), Offer{}) {
+		t.Error("Crowded() where the driver has no place = false")
 	}
 }

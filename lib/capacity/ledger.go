@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -28,15 +27,15 @@ func (l *Ledger) Freed() <-chan struct{} { return l.freed }
 
 // Hold takes the claim for an application that the node votes yes for, until
 // the given time: so that all its yeses can be kept together. It returns nil,
-// or the Shortage. driverFree is what the driver itself would still take.
-func (l *Ledger) Hold(app model.UID, c Claim, limits drivers.Limits, driverFree int, now, until time.Time) error {
+// or the Shortage.
+func (l *Ledger) Hold(app model.UID, c Claim, o Offer, now, until time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire(now)
 	if _, held := l.holds[app]; held {
 		return nil
 	}
-	if err := l.book.fits(c, limits, driverFree); err != nil {
+	if err := l.book.fits(c, o); err != nil {
 		return err
 	}
 	l.book.add(key{app, 0}, c, true)
@@ -119,15 +118,24 @@ func (l *Ledger) Return(app model.UID, epoch uint32) {
 
 // EverFits returns nil if the claim fits on an empty node, or what is lacking
 // even then.
-func EverFits(c Claim, limits drivers.Limits) error {
-	return enough(c, limits, usage{})
+func EverFits(c Claim, o Offer) error {
+	if err := enough(c, o.Limits, usage{}); err != nil {
+		return err
+	}
+	return enoughDisk(c, o.Disk, o.Disk.Total, 0)
+}
+
+// Crowded reports whether others than the node's environments have taken so
+// much that the claim would not fit if none of those ran.
+func Crowded(c Claim, o Offer) bool {
+	return o.Free < 1 || enoughDisk(c, o.Disk, o.Disk.Free, 0) != nil
 }
 
 // Fits returns nil if one more such claim would fit now, or what is lacking.
-func (l *Ledger) Fits(c Claim, limits drivers.Limits, driverFree int) error {
+func (l *Ledger) Fits(c Claim, o Offer) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.book.fits(c, limits, driverFree)
+	return l.book.fits(c, o)
 }
 
 // Usage is what one instance has given out.
@@ -135,6 +143,7 @@ type Usage struct {
 	Environments int
 	CPU          uint // cores
 	RAM          uint // GB
+	Disk         uint // GB
 }
 
 // InUse is what is promised or in use of an instance: holds, reservations and
@@ -148,6 +157,7 @@ func (l *Ledger) InUse(instance string) Usage {
 			u.Environments++
 			u.CPU += c.CPU
 			u.RAM += c.RAM
+			u.Disk += c.Disk
 		}
 	}
 	return u

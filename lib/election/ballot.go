@@ -17,8 +17,7 @@ import (
 type Option struct {
 	Definition int // index in the label
 	Claim      capacity.Claim
-	Limits     drivers.Limits
-	Free       int // what the driver itself would still take
+	capacity.Offer
 }
 
 // Refusal is why this node can not run one of a label's definitions, apart
@@ -94,15 +93,29 @@ func examine(def model.LabelDefinition, host Host) (Option, []Refusal) {
 		refuse(CauseOptions, true, "driver refuses the definition: %v", err)
 		return Option{}, refusals // what it would claim is not known
 	}
-	option := Option{Claim: capacity.ClaimOf(def, driver), Limits: driver.Limits()}
-	if err := capacity.EverFits(option.Claim, option.Limits); err != nil {
-		refuse(CauseTooLarge, true, "does not fit on an empty node: %v", err)
-	}
+	option := Option{Claim: capacity.ClaimOf(def, driver)}
 	var err error
-	if option.Free, err = driver.Capacity(def); err != nil {
+	option.Offer, err = offer(def, driver, option.Claim)
+	if short := capacity.EverFits(option.Claim, option.Offer); short != nil {
+		refuse(CauseTooLarge, true, "does not fit on an empty node: %v", short)
+	}
+	if err != nil {
 		refuse(CauseCapacityUnknown, false, "driver does not know its capacity: %v", err)
 	}
 	return option, refusals
+}
+
+// offer asks the driver for what it has; what came with an error is as much as
+// is known.
+func offer(def model.LabelDefinition, driver drivers.Driver, claim capacity.Claim) (o capacity.Offer, err error) {
+	o.Limits = driver.Limits()
+	if holder, ok := driver.(drivers.DiskHolder); ok && claim.Disk > 0 {
+		if o.Disk, err = holder.DiskRoom(); err != nil {
+			return o, err
+		}
+	}
+	o.Free, err = driver.Capacity(def)
+	return o, err
 }
 
 // Heads picks the applications that younger ones must stand back for: per
@@ -139,7 +152,7 @@ func headScope(w *Waiting, options []Option, heads map[string]model.UID) (string
 	var scopes []string
 	for _, o := range options {
 		_, headed := heads[o.Claim.Scope()]
-		if !headed && o.Free > 0 {
+		if !headed && !capacity.Crowded(o.Claim, o.Offer) {
 			scopes = append(scopes, o.Claim.Scope())
 		}
 	}

@@ -269,7 +269,7 @@ func (e *Election) pass(ctx context.Context) (took time.Duration, more bool) {
 	heads := Heads(due, sorted, e.opts.StarvationAfter, now)
 	e.publish(heads)
 	hold := func(app model.UID, o Option) error {
-		return e.opts.Ledger.Hold(app, o.Claim, o.Limits, o.Free, now, now.Add(e.opts.StartBy))
+		return e.opts.Ledger.Hold(app, o.Claim, o.Offer, now, now.Add(e.opts.StartBy))
 	}
 	yeses, more := Ballot(due, sorted, heads, hold, mostGrants)
 	took = time.Since(now)

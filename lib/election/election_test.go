@@ -133,6 +133,23 @@ func (p plain) Limits() drivers.Limits                            { return p.lim
 func (p plain) Validate(model.LabelDefinition) error              { return p.refuses }
 func (p plain) Capacity(model.LabelDefinition) (n int, err error) { return p.free, nil }
 
+// diskful is a plain one with disks: 100 GB, of which 40 are free.
+type diskful struct {
+	plain
+	hangs error
+}
+
+func (diskful) DiskNeed(d model.LabelDefinition) (uint, string) {
+	return drivers.SizeOf(d.Resources.Disks), "x"
+}
+
+func (d diskful) DiskRoom() (drivers.DiskRoom, error) {
+	if d.hangs != nil {
+		return drivers.DiskRoom{}, d.hangs
+	}
+	return drivers.DiskRoom{Total: 100, Free: 40}, nil
+}
+
 func def(driver string, filter ...string) model.LabelDefinition {
 	return model.LabelDefinition{
 		Driver: driver, Options: json.RawMessage(`{}`),
@@ -148,6 +165,10 @@ func hosted() Host {
 			switch name {
 			case "good":
 				return plain{free: 3, limits: drivers.Limits{CPU: 4, RAM: 8}}, ""
+			case "diskful":
+				return diskful{plain: plain{free: 3}}, ""
+			case "hung":
+				return diskful{plain: plain{free: 3}, hangs: errors.New("no answer")}, ""
 			case "full":
 				return plain{}, ""
 			case "picky":
@@ -208,9 +229,9 @@ func lines(waiting []*Waiting) []Line {
 
 func option(definition int, instance string, cpu uint, limit uint) Option {
 	return Option{
-		Definition: definition, Free: 9,
-		Claim:  capacity.Claim{Instance: instance, CPU: cpu},
-		Limits: drivers.Limits{CPU: limit},
+		Definition: definition,
+		Claim:      capacity.Claim{Instance: instance, CPU: cpu},
+		Offer:      capacity.Offer{Limits: drivers.Limits{CPU: limit}, Free: 9},
 	}
 }
 
@@ -218,8 +239,8 @@ func TestHeads(t *testing.T) {
 	sorted := map[model.UID]Candidates{
 		node(1): {Options: []Option{option(0, "a", 2, 4)}},
 		node(2): {}, // can not run here
-		node(3): {Options: []Option{{Claim: capacity.Claim{Instance: "r", Remote: true, CPU: 1}, Limits: drivers.Limits{CPU: 1}, Free: 1}}},
-		node(4): {Options: []Option{{Claim: capacity.Claim{Instance: "a", CPU: 1}, Limits: drivers.Limits{CPU: 4}, Free: 0}}},
+		node(3): {Options: []Option{{Claim: capacity.Claim{Instance: "r", Remote: true, CPU: 1}, Offer: capacity.Offer{Limits: drivers.Limits{CPU: 1}, Free: 1}}}},
+		node(4): {Options: []Option{{Claim: capacity.Claim{Instance: "a", CPU: 1}, Offer: capacity.Offer{Limits: drivers.Limits{CPU: 4}, Free: 0}}}},
 	}
 	queue := []*Waiting{waiting(1, 2), waiting(2, 4), waiting(3, 1), waiting(4, 1), waiting(5, 3)}
 	got := Heads(lines(queue), sorted, 10*time.Minute, t0.Add(11*time.Minute))
@@ -229,6 +250,12 @@ func TestHeads(t *testing.T) {
 	}
 	if got := Heads(lines(queue), sorted, 10*time.Minute, t0.Add(9*time.Minute)); len(got) != 0 {
 		t.Errorf("heads before anybody starves: %v", got)
+	}
+	crowded := option(0, "a", 1, 4)
+	crowded.Claim.Disk, crowded.Disk = 50, drivers.DiskRoom{Total: 100, Free: 40}
+	sorted[node(1)], sorted[node(4)] = Candidates{Options: []Option{crowded}}, Candidates{}
+	if got := Heads(lines(queue), sorted, 10*time.Minute, t0.Add(time.Hour)); got[""] != (model.UID{}) {
+		t.Errorf("who waits for a disk that others have filled holds everybody back: %v", got)
 	}
 	if got := Heads(lines(queue), sorted, 0, t0.Add(time.Hour)); len(got) != 0 {
 		t.Errorf("heads although switched off: %v", got)
@@ -255,7 +282,7 @@ func TestBallotIsFair(t *testing.T) {
 		}
 		ledger := capacity.NewLedger()
 		hold := func(app model.UID, o Option) error {
-			return ledger.Hold(app, o.Claim, o.Limits, o.Free, t0, t0.Add(time.Minute))
+			return ledger.Hold(app, o.Claim, o.Offer, t0, t0.Add(time.Minute))
 		}
 		yeses, more := Ballot(lines(queue), sorted, heads, hold, 100)
 		if more {

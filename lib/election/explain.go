@@ -36,6 +36,9 @@ const (
 	// CauseCPU and CauseRAM: too much is in use.
 	CauseCPU Cause = "cpu"
 	CauseRAM Cause = "ram"
+	// CauseDisk: too little of the file system of the disks is free, or what is
+	// free is promised.
+	CauseDisk Cause = "disk"
 	// CauseExclusive: another environment uses what it needs alone, as a disk.
 	CauseExclusive Cause = "exclusive"
 	// CauseDriverCapacity: the driver itself has no place.
@@ -59,7 +62,7 @@ type Obstacle struct {
 	Driver     string
 	Cause      Cause
 	Reason     string // in words for the user
-	// Shortage is what is lacking, for CauseCPU and CauseRAM.
+	// Shortage is what is lacking, for CauseCPU, CauseRAM and CauseDisk.
 	Shortage capacity.Shortage
 	// Head is who is served first, for CauseBehind.
 	Head model.UID
@@ -146,6 +149,8 @@ func shortObstacle(s capacity.Shortage) Obstacle {
 		o.Cause, o.Shortage = CauseCPU, s
 	case capacity.ShortRAM:
 		o.Cause, o.Shortage = CauseRAM, s
+	case capacity.ShortDisk:
+		o.Cause, o.Shortage = CauseDisk, s
 	case capacity.ShortDriver:
 		o.Cause, o.Reason = CauseDriverCapacity, "the driver has no place for one more"
 	default:
@@ -180,7 +185,7 @@ func (e *Election) Explain(app model.Application, label model.Label) Standing {
 			if e.opts.Ledger.Held(uid, now) {
 				return nil // its own yes: the grant is being written
 			}
-			return e.opts.Ledger.Fits(o.Claim, o.Limits, o.Free)
+			return e.opts.Ledger.Fits(o.Claim, o.Offer)
 		},
 	}
 	e.edit(func(q *queue) {

@@ -19,6 +19,12 @@ func sized(driver string, cpu, ram uint, filter ...string) model.LabelDefinition
 	return d
 }
 
+func onDisk(driver string, gb uint) model.LabelDefinition {
+	d := def(driver)
+	d.Resources.Disks = map[string]model.Disk{"d": {Size: gb}}
+	return d
+}
+
 func TestExplain(t *testing.T) {
 	other := node(99)
 	tests := []struct {
@@ -54,6 +60,17 @@ func TestExplain(t *testing.T) {
 		{"disk in use", def("good"), func(s *Situation) {
 			s.Fits = func(model.UID, Option) error { return capacity.Shortage{What: "exclusive use of disk d", Need: 1} }
 		}, Obstacle{Cause: CauseExclusive, Reason: "exclusive use of disk d is another environment's now"}, false},
+		{"disk promised", onDisk("diskful", 30), func(s *Situation) { s.Fits = used(capacity.Claim{Instance: "other", Disk: 15, FileSystem: "x"}) },
+			Obstacle{Cause: CauseDisk, Reason: "disk short: needs 30 GB, free and not promised 25 of 100 GB",
+				Shortage: capacity.Shortage{What: "disk", Need: 30, Free: 25, Limit: 100}}, false},
+		{"disk taken by others", onDisk("diskful", 41), nil,
+			Obstacle{Cause: CauseDisk, Reason: "disk short: needs 41 GB, free and not promised 40 of 100 GB",
+				Shortage: capacity.Shortage{What: "disk", Need: 41, Free: 40, Limit: 100}}, false},
+		{"larger than the file system", onDisk("diskful", 101), nil,
+			Obstacle{Cause: CauseTooLarge, Reason: "does not fit on an empty node: disk short: needs 101 GB, free and not promised 100 of 100 GB"}, true},
+		{"file system hangs", onDisk("hung", 1), nil,
+			Obstacle{Cause: CauseCapacityUnknown, Reason: "driver does not know its capacity: no answer"}, false},
+		{"file system hangs, no disks", def("hung"), nil, Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}, false},
 		{"driver full", def("full"), nil,
 			Obstacle{Cause: CauseDriverCapacity, Reason: "the driver has no place for one more"}, false},
 		{"behind a head", def("good"), func(s *Situation) { s.Heads = map[string]model.UID{"": other} },
@@ -88,7 +105,7 @@ func used(claims ...capacity.Claim) func(model.UID, Option) error {
 	for i, c := range claims {
 		ledger.Restore(node(byte(i)), 1, c, true)
 	}
-	return func(_ model.UID, o Option) error { return ledger.Fits(o.Claim, o.Limits, o.Free) }
+	return func(_ model.UID, o Option) error { return ledger.Fits(o.Claim, o.Offer) }
 }
 
 func TestExplainNeedsADefinition(t *testing.T) {
@@ -131,7 +148,7 @@ func TestExplainSaysWhatTheBallotDecides(t *testing.T) {
 		ledger := capacity.NewLedger()
 		ledger.Restore(node(50), 1, capacity.Claim{Instance: "good", CPU: rapid.UintRange(0, 4).Draw(t, "load")}, true)
 		st := Explain(Situation{Waiting: *w, Label: label, Host: host, Heads: heads, Fits: func(_ model.UID, o Option) error {
-			return ledger.Fits(o.Claim, o.Limits, o.Free)
+			return ledger.Fits(o.Claim, o.Offer)
 		}}, t0)
 		says := -1
 		for _, o := range st.Definitions {
@@ -155,7 +172,7 @@ func TestExplainSaysWhatTheBallotDecides(t *testing.T) {
 func voteAlone(w *Waiting, label model.Label, host Host, heads map[string]model.UID, ledger *capacity.Ledger) int {
 	sorted := map[model.UID]Candidates{w.Application.LabelUID: Sort(label, host)}
 	yeses, _ := Ballot([]Line{{w}}, sorted, heads, func(app model.UID, o Option) error {
-		return ledger.Hold(app, o.Claim, o.Limits, o.Free, t0, t0.Add(time.Minute))
+		return ledger.Hold(app, o.Claim, o.Offer, t0, t0.Add(time.Minute))
 	}, 1)
 	if len(yeses) == 0 {
 		return -1
@@ -196,7 +213,7 @@ func TestExplainOfALiveElection(t *testing.T) {
 	}
 	e.opts.Ledger.Return(node(90), 1)
 	now := time.Now()
-	if err := e.opts.Ledger.Hold(first.UID, capacity.Claim{Instance: "good", CPU: 1}, drivers.Limits{CPU: 1}, 1, now, now.Add(time.Hour)); err != nil {
+	if err := e.opts.Ledger.Hold(first.UID, capacity.Claim{Instance: "good", CPU: 1}, capacity.Offer{Limits: drivers.Limits{CPU: 1}, Free: 1}, now, now.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if got := e.Explain(first, label).Definitions[0]; got.Cause != CauseFits {

@@ -213,7 +213,7 @@ func (f *farm) wantNothingLeft() {
 		f.t.Errorf("%d runners are left", n)
 	}
 	c := capacity.Claim{Instance: "test", CPU: 4, RAM: 4}
-	if err := f.ledger.Fits(c, drivers.Limits{CPU: 4, RAM: 4}, 1); err != nil {
+	if err := f.ledger.Fits(c, capacity.Offer{Limits: drivers.Limits{CPU: 4, RAM: 4}, Free: 1}); err != nil {
 		f.t.Errorf("the ledger is not empty: %v", err)
 	}
 }

@@ -131,7 +131,7 @@ func TestDeallocationIsRetriedUntilItIsConfirmed(t *testing.T) {
 		f.recall(app)
 		time.Sleep(24 * time.Hour)
 		f.want(app, model.StatusDeallocate)
-		if err := f.ledger.Fits(f.claim(1), drivers.Limits{CPU: 1}, 1); err == nil {
+		if err := f.ledger.Fits(f.claim(1), capacity.Offer{Limits: drivers.Limits{CPU: 1}, Free: 1}); err == nil {
 			t.Error("room was given back before the driver confirmed")
 		}
 		f.script(func() { f.driver.before = nil })

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
+	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -24,7 +26,7 @@ func TestRestartWhileAllocated(t *testing.T) {
 		if got := f.entry(app).Fold.Status(); got != model.StatusAllocated {
 			t.Errorf("the first look shows %s", got)
 		}
-		if err := f.ledger.Fits(f.claim(2), drivers.Limits{CPU: 4}, 1); err == nil {
+		if err := f.ledger.Fits(f.claim(2), capacity.Offer{Limits: drivers.Limits{CPU: 4}, Free: 1}); err == nil {
 			t.Error("the ledger forgot what runs")
 		}
 		f.recall(app)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -265,7 +266,7 @@ func TestRestoredIntentCountsInTheDriver(t *testing.T) {
 		f.want(app, model.StatusElected)
 		f.restart()
 		f.want(app, model.StatusElected)
-		if err := f.ledger.Fits(f.claim(1), drivers.Limits{}, 1); err == nil {
+		if err := f.ledger.Fits(f.claim(1), capacity.Offer{Limits: drivers.Limits{}, Free: 1}); err == nil {
 			t.Error("the place is promised a second time")
 		}
 	})
