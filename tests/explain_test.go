@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/space"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
@@ -105,6 +106,40 @@ drivers:
 	n.WaitStatus(two, "ALLOCATED") // it was never hopeless
 }
 
+// TestExplainDisk: disks are counted against the file system that the
+// workspace is on, what is promised of it included.
+func TestExplainDisk(t *testing.T) {
+	t.Parallel()
+	n := fish.Start(t, fish.Options{Config: "drivers:\n- {name: test}\n"})
+	ask := func(gb uint) string {
+		return n.CreateApplication(n.CreateLabel(fmt.Sprintf(
+			`{"name":%q,"definitions":[{"driver":"test","resources":{"cpu":1,"ram":1,"disks":{"d":{"size":%d}}}}]}`, fresh("d"), gb)), `{}`)
+	}
+	x := waitCause(t, n.Client, ask(1<<20), "too_large")
+	if o := x.Nodes[0].Definitions[0]; !x.Never || !strings.Contains(o.Text, "disk short: needs 1048576 GB") {
+		t.Errorf("a disk larger than the file system is told %+v", x)
+	}
+	_, free, err := space.Of(n.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := space.ToGB(free)/2 + 1
+	if large < 20 {
+		t.Skipf("%d GB are free on this machine, others may fill it meanwhile", large)
+	}
+	first := ask(large)
+	n.WaitStatus(first, "ALLOCATED")
+	second := ask(large)
+	x = waitCause(t, n.Client, second, "disk")
+	if o := x.Nodes[0].Definitions[0]; x.Never || o.Shortage == nil || uint(o.Shortage.Need) != large || uint(o.Shortage.Free) >= large { //nolint:gosec // small
+		t.Errorf("the second is told %+v, want %d GB short", x, large)
+	}
+	n.Restart()
+	waitCause(t, n.Client, second, "disk")
+	n.Deallocate(first)
+	n.WaitStatus(second, "ALLOCATED")
+}
+
 // TestExplainRefusedOptions: what was fine when the label was created, and is
 // refused since the configuration changed.
 func TestExplainRefusedOptions(t *testing.T) {
@@ -195,9 +230,9 @@ func TestDriverInstances(t *testing.T) {
 	n.WaitStatus(app, "ALLOCATED")
 	n.WaitLine("driver is not available")
 	got := n.Request("GET", "/api/v1/node/this/drivers", nil)
-	wanted := `^\[\{"driver":"test","in_use":\{"cpu":1,"environments":1,"ram":1\},"last_error":"",` +
-		`"limits":\{"cpu":4,"cpu_overbook":0,"ram":8,"ram_overbook":0,"remote":true\},"name":"test/a","retries":0,"since":"[^"]+","state":"ready"\},` +
-		`\{"driver":"test","in_use":\{"cpu":0,"environments":0,"ram":0\},"last_error":"[^"]+","name":"test/broken","next_retry":"[^"]+","retries":[0-9]+,"since":"[^"]+","state":"failed"\}\]`
+	wanted := `^\[\{"driver":"test","in_use":\{"cpu":1,"disk":0,"environments":1,"ram":1\},"last_error":"",` +
+		`"limits":\{"cpu":4,"cpu_overbook":0,"disk":[1-9][0-9]*,"ram":8,"ram_overbook":0,"remote":true\},"name":"test/a","retries":0,"since":"[^"]+","state":"ready"\},` +
+		`\{"driver":"test","in_use":\{"cpu":0,"disk":0,"environments":0,"ram":0\},"last_error":"[^"]+","name":"test/broken","next_retry":"[^"]+","retries":[0-9]+,"since":"[^"]+","state":"failed"\}\]`
 	if got.Status != 200 || !regexp.MustCompile(wanted).Match(got.Body) {
 		t.Errorf("instances are %d %s", got.Status, got.Body)
 	}

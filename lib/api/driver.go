@@ -27,12 +27,17 @@ func (h *handlers) toInstance(s drivers.InstanceStatus) apiv1.DriverInstance {
 	instance := apiv1.DriverInstance{
 		Name: s.Name, Driver: s.Driver, State: string(s.State), Since: s.Since.UTC(), Retries: s.Retries,
 		LastError: s.LastError, NextRetry: orNever(s.NextRetry),
-		InUse: apiv1.DriverUsage{Environments: used.Environments, CPU: used.CPU, RAM: used.RAM},
+		InUse: apiv1.DriverUsage{Environments: used.Environments, CPU: used.CPU, RAM: used.RAM, Disk: used.Disk},
 	}
 	if d, ready := h.Drivers.Get(s.Name); ready {
 		l := d.Limits()
 		instance.Limits = &apiv1.DriverLimits{
 			CPU: l.CPU, RAM: l.RAM, CPUOverbook: l.CPUOverbook, RAMOverbook: l.RAMOverbook, Remote: l.Remote,
+		}
+		if holder, ok := d.(drivers.DiskHolder); ok {
+			if room, err := holder.DiskRoom(); err == nil { // else it is not counted, and votes tell why
+				instance.Limits.Disk = room.Free
+			}
 		}
 	}
 	return instance

@@ -127,10 +127,10 @@ func TestLifeText(t *testing.T) {
 func TestDriverInstances(t *testing.T) {
 	n := newNode(t)
 	got := n.do(t, call{user: "admin", path: "/api/v1/node/this/drivers"})
-	want := `[{"driver":"docker","in_use":{"cpu":0,"environments":0,"ram":0},"last_error":"no socket","name":"docker/dev",` +
+	want := `[{"driver":"docker","in_use":{"cpu":0,"disk":0,"environments":0,"ram":0},"last_error":"no socket","name":"docker/dev",` +
 		`"next_retry":"2026-05-01T12:01:00Z","retries":4,"since":"2026-05-01T12:00:00Z","state":"failed"},` +
-		`{"driver":"test","in_use":{"cpu":3,"environments":2,"ram":5},"last_error":"",` +
-		`"limits":{"cpu":8,"cpu_overbook":0,"ram":16,"ram_overbook":0,"remote":false},` +
+		`{"driver":"test","in_use":{"cpu":3,"disk":7,"environments":2,"ram":5},"last_error":"",` +
+		`"limits":{"cpu":8,"cpu_overbook":0,"disk":0,"ram":16,"ram_overbook":0,"remote":false},` +
 		`"name":"test","retries":0,"since":"2026-05-01T12:00:00Z","state":"ready"}]` + "\n"
 	if got.status != http.StatusOK || got.body != want {
 		t.Errorf("instances are %d %s\nwant %s", got.status, got.body, want)

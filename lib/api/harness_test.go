@@ -165,7 +165,7 @@ func (n *node) InUse(instance string) capacity.Usage {
 	if instance != "test" {
 		return capacity.Usage{}
 	}
-	return capacity.Usage{Environments: 2, CPU: 3, RAM: 5}
+	return capacity.Usage{Environments: 2, CPU: 3, RAM: 5, Disk: 7}
 }
 
 type recordedMaintenance struct {

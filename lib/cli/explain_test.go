@@ -33,13 +33,13 @@ Node n1, definition 1  docker: an older one is first: ` + otherUID + "\n"
 
 func TestNodeDrivers(t *testing.T) {
 	f := newFarm(t)
-	f.on("GET /node/this/drivers", `[{"driver":"docker","in_use":{"cpu":0,"environments":0,"ram":0},"last_error":"no socket","name":"docker/dev",`+
+	f.on("GET /node/this/drivers", `[{"driver":"docker","in_use":{"cpu":0,"disk":0,"environments":0,"ram":0},"last_error":"no socket","name":"docker/dev",`+
 		`"next_retry":"2026-11-22T12:01:10Z","retries":4,"since":"2026-11-22T11:55:00Z","state":"failed"},`+
-		`{"driver":"native","in_use":{"cpu":3,"environments":2,"ram":5},"last_error":"",`+
-		`"limits":{"cpu":8,"cpu_overbook":0,"ram":0,"ram_overbook":0,"remote":false},"name":"native","retries":0,"since":"2026-11-22T10:00:00Z","state":"ready"}]`)
-	want := `NAME        STATE   SINCE  RUNNING  CPU     RAM  RETRY   LAST ERROR
-docker/dev  failed  5m0s   0        0       0GB  in 70s  no socket
-native      ready   120m   2        3 of 8  5GB  -       -
+		`{"driver":"native","in_use":{"cpu":3,"disk":15,"environments":2,"ram":5},"last_error":"",`+
+		`"limits":{"cpu":8,"cpu_overbook":0,"disk":60,"ram":0,"ram_overbook":0,"remote":false},"name":"native","retries":0,"since":"2026-11-22T10:00:00Z","state":"ready"}]`)
+	want := `NAME        STATE   SINCE  RUNNING  CPU     RAM  DISK          RETRY   LAST ERROR
+docker/dev  failed  5m0s   0        0       0GB  0GB           in 70s  no socket
+native      ready   120m   2        3 of 8  5GB  15GB of 60GB  -       -
 `
 	if got := f.ok("node", "drivers"); got != want {
 		t.Errorf("drivers = %s\nwant %s", got, want)

@@ -29,19 +29,19 @@ func nodeDrivers(s *shell) *cobra.Command {
 func (s *shell) driversView(list []apiv1.DriverInstance) view {
 	v := view{
 		Data: list, Empty: "no driver instances",
-		Header: []string{"NAME", "STATE", "SINCE", "RUNNING", "CPU", "RAM", "RETRY", "LAST ERROR"},
+		Header: []string{"NAME", "STATE", "SINCE", "RUNNING", "CPU", "RAM", "DISK", "RETRY", "LAST ERROR"},
 	}
 	for _, d := range list {
 		v.Names = append(v.Names, d.Name)
-		cpu, ram := fmt.Sprint(d.InUse.CPU), fmt.Sprintf("%dGB", d.InUse.RAM)
+		cpu, ram, disk := fmt.Sprint(d.InUse.CPU), fmt.Sprintf("%dGB", d.InUse.RAM), fmt.Sprintf("%dGB", d.InUse.Disk)
 		if l := d.Limits; l != nil {
-			cpu, ram = ofLimit(cpu, l.CPU, ""), ofLimit(ram, l.RAM, "GB")
+			cpu, ram, disk = ofLimit(cpu, l.CPU, ""), ofLimit(ram, l.RAM, "GB"), ofLimit(disk, l.Disk, "GB")
 		}
 		retry := ""
 		if d.NextRetry != nil {
 			retry = "in " + age(*d.NextRetry, s.Now())
 		}
-		v.Rows = append(v.Rows, []string{d.Name, d.State, age(s.Now(), d.Since), fmt.Sprint(d.InUse.Environments), cpu, ram, retry, d.LastError})
+		v.Rows = append(v.Rows, []string{d.Name, d.State, age(s.Now(), d.Since), fmt.Sprint(d.InUse.Environments), cpu, ram, disk, retry, d.LastError})
 	}
 	return v
 }

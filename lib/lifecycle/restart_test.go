@@ -9,7 +9,6 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
-	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 

@@ -334,6 +334,9 @@ type DriverLimits struct {
 	// CPUOverbook On top for environments that allow it.
 	CPUOverbook uint `json:"cpu_overbook"`
 
+	// Disk GB of disks, as far as the file system has room for them now; 0 where it is not counted or does not answer.
+	Disk uint `json:"disk"`
+
 	// RAM GB.
 	RAM uint `json:"ram"`
 
@@ -347,7 +350,10 @@ type DriverLimits struct {
 // DriverUsage What is promised or in use of an instance.
 type DriverUsage struct {
 	// CPU Cores.
-	CPU          uint `json:"cpu"`
+	CPU uint `json:"cpu"`
+
+	// Disk GB of disks, written or not.
+	Disk         uint `json:"disk"`
 	Environments int  `json:"environments"`
 
 	// RAM GB.
@@ -538,7 +544,7 @@ type NodeStanding struct {
 
 // Obstacle The first reason why a definition does not run on a node.
 type Obstacle struct {
-	// Cause `maintenance`, `driver_absent` (configured, not ready), `driver_unknown` (not configured), `node_filter`, `options` (refused by the driver), `too_large` (for an empty node), `driver_capacity_unknown`, `behind_older` (a starving application is served first), `cpu`, `ram`, `exclusive` (in use by another environment), `driver_capacity`, `database` (takes no writes), `held_off` (after declined grants), `restored_copy` (it waits in a database that was put back, until `db confirm`), or `fits`: about to be granted. More may come.
+	// Cause `maintenance`, `driver_absent` (configured, not ready), `driver_unknown` (not configured), `node_filter`, `options` (refused by the driver), `too_large` (for an empty node), `driver_capacity_unknown`, `behind_older` (a starving application is served first), `cpu`, `ram`, `disk` (too little of the file system is free and not promised), `exclusive` (in use by another environment), `driver_capacity`, `database` (takes no writes), `held_off` (after declined grants), `restored_copy` (it waits in a database that was put back, until `db confirm`), or `fits`: about to be granted. More may come.
 	Cause string `json:"cause"`
 
 	// DefinitionIndex Which definition of the label, from 0.
@@ -550,7 +556,7 @@ type Obstacle struct {
 	// HeadUID The application that is served first, for `behind_older`; only for who may see it.
 	HeadUID *openapi_types.UUID `json:"head_UID,omitempty"`
 
-	// Shortage What is lacking, for `cpu` (cores) and `ram` (GB).
+	// Shortage What is lacking, for `cpu` (cores), `ram` and `disk` (GB).
 	Shortage *Shortage `json:"shortage,omitempty"`
 
 	// Text The reason in words.
@@ -655,12 +661,12 @@ type ServiceMappingRequest struct {
 	Service string `json:"service"`
 }
 
-// Shortage What is lacking, for `cpu` (cores) and `ram` (GB).
+// Shortage What is lacking, for `cpu` (cores), `ram` and `disk` (GB).
 type Shortage struct {
 	// Free What is free now.
 	Free uint `json:"free"`
 
-	// Limit What the instance may give out in all.
+	// Limit What the instance may give out in all; of `disk`, the size of the file system.
 	Limit uint `json:"limit"`
 
 	// Need What the definition asks for.
