@@ -2,10 +2,10 @@ package app
 
 import (
 	"fmt"
-	"log/slog"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/health"
+	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
@@ -13,14 +13,18 @@ import (
 // drainFile is where, in the folder of the database, a drain is kept that outlives a restart.
 const drainFile = "drain.json"
 
-// newProbes makes what answers /healthz and /readyz: in front of the API and of its log, and not on an address that is
-// there for the environments alone.
-func newProbes(db *store.Store, keeper *maintenance.Keeper, elect *election.Election, log *slog.Logger) (*health.Handler, error) {
-	probes, err := health.New(health.Options{
-		LastPass: elect.LastPass, Writable: db.Writable, Drain: keeper.Drain, Logger: log.With("component", "health"),
+// attachProbes makes /healthz and /readyz tell how the node is: that it starts is all that they say before.
+func attachProbes(p *health.Handler, db *store.Store, keeper *maintenance.Keeper, elect *election.Election, life *lifecycle.Manager) error {
+	err := p.Attach(health.Node{
+		Loops: []health.Loop{
+			{Name: "database writer", Beats: db.Beats},
+			{Name: "lifecycle", Beats: life.Beats},
+			{Name: "election", Beats: elect.Beats},
+		},
+		Writable: db.Writable, Drain: keeper.Drain,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make health probes: %w", err)
+		return fmt.Errorf("attach health probes: %w", err)
 	}
-	return probes, nil
+	return nil
 }

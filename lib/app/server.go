@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/config"
@@ -41,19 +42,27 @@ type server struct {
 	name     string
 	http     *http.Server
 	listener net.Listener
+	gate     *gate
+	handler  http.Handler  // who answers once run is called
+	begin    sync.Once     // the serving, or that there will be none
+	served   chan struct{} // closed when it ended
+	failure  error         // why it did; set before served is closed
 	conns    *connTracker
 	patience time.Duration
 	log      *slog.Logger
 }
 
-// newServer binds the listener; nobody is answered before handle and run.
+// newServer binds the listener; nobody is answered before serve or run.
 func newServer(ctx context.Context, o serverOptions) (*server, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", o.address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", o.name, err)
 	}
-	s := &server{name: o.name, listener: listener, patience: o.drain, log: o.log.With("component", o.name)}
+	s := &server{
+		name: o.name, listener: listener, patience: o.drain, log: o.log.With("component", o.name),
+		gate: newGate(), served: make(chan struct{}),
+	}
 	s.conns = newConnTracker(int(o.limits.APIMaxConnections), s.log)
 	s.http = &http.Server{
 		TLSConfig:         o.tls,
@@ -71,7 +80,7 @@ func newServer(ctx context.Context, o serverOptions) (*server, error) {
 // handle says who answers, and what to call when the server begins to shut down: whoever keeps requests waiting has to
 // let them go then.
 func (s *server) handle(h http.Handler, stopping ...func()) {
-	s.http.Handler = h
+	s.handler = h
 	for _, f := range stopping {
 		s.http.RegisterOnShutdown(f)
 	}
@@ -80,9 +89,27 @@ func (s *server) handle(h http.Handler, stopping ...func()) {
 // addr is the bound address.
 func (s *server) addr() string { return s.listener.Addr().String() }
 
-// close unbinds the listener of a server that never ran.
+// serve begins to serve: early answers what it can before run is called, and passes on the rest, which waits for that.
+// close or run ends it.
+func (s *server) serve(early func(next http.Handler) http.Handler) {
+	s.begin.Do(func() {
+		s.http.Handler = early(s.gate)
+		go func() {
+			s.failure = s.http.ServeTLS(s.listener, "", "")
+			close(s.served)
+		}()
+	})
+}
+
+// close ends what never ran, or ended: it unbinds the listener and cuts who waits.
 func (s *server) close(context.Context) error {
-	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	s.begin.Do(func() { close(s.served) })
+	err := s.http.Close()
+	if e := s.listener.Close(); !errors.Is(e, net.ErrClosed) {
+		err = errors.Join(err, e)
+	}
+	<-s.served
+	if err != nil {
 		return fmt.Errorf("close listener: %w", err)
 	}
 	return nil
@@ -90,15 +117,15 @@ func (s *server) close(context.Context) error {
 
 // run serves until ctx is done, then lets running requests finish for a while and cuts what is left.
 func (s *server) run(ctx context.Context) error {
-	served := make(chan error, 1)
-	go func() { served <- s.http.ServeTLS(s.listener, "", "") }()
+	s.serve(func(next http.Handler) http.Handler { return next }) // unless it does
+	s.gate.pass(s.handler)
 	select {
-	case err := <-served:
-		return fmt.Errorf("serve %s: %w", s.name, err)
+	case <-s.served:
+		return fmt.Errorf("serve %s: %w", s.name, s.failure)
 	case <-ctx.Done():
 	}
 	err := s.drain() //nolint:contextcheck // ctx is done, the drain has a bound of its own
-	<-served         //nolint:errcheck // http.ErrServerClosed, as asked
+	<-s.served
 	return err
 }
 

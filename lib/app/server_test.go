@@ -20,22 +20,7 @@ import (
 // testServer runs a server with a handler of the test's; stop ends it and returns how long that took.
 func testServer(t *testing.T, h http.HandlerFunc, change func(*serverOptions)) (s *server, stop func() (time.Duration, error)) {
 	t.Helper()
-	id, err := crypt.LoadOrCreate(crypt.Options{Directory: t.TempDir(), NodeName: "fish", NodeAddress: "127.0.0.1:1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	limits := config.Default()
-	o := serverOptions{
-		name: "api", address: "127.0.0.1:0", tls: id.ServerTLS(), limits: &limits,
-		drain: drainTimeout, log: slog.New(slog.DiscardHandler),
-	}
-	if change != nil {
-		change(&o)
-	}
-	s, err = newServer(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s = bareServer(t, change)
 	s.handle(h)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -53,6 +38,28 @@ func testServer(t *testing.T, h http.HandlerFunc, change func(*serverOptions)) (
 	}
 	t.Cleanup(func() { _, _ = stop() })
 	return s, stop
+}
+
+// bareServer is one that has only bound its listener.
+func bareServer(t *testing.T, change func(*serverOptions)) *server {
+	t.Helper()
+	id, err := crypt.LoadOrCreate(crypt.Options{Directory: t.TempDir(), NodeName: "fish", NodeAddress: "127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := config.Default()
+	o := serverOptions{
+		name: "api", address: "127.0.0.1:0", tls: id.ServerTLS(), limits: &limits,
+		drain: drainTimeout, log: slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&o)
+	}
+	s, err := newServer(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func ok(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }

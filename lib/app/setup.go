@@ -14,6 +14,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
+	"github.com/aquarium-fish/aquarium-fish/lib/health"
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/logging"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
@@ -63,6 +64,8 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return err
 	}
 	a.cleanups.add("api listener", a.api.close)
+	probes := health.New(log.With("component", "health"))
+	a.api.serve(probes.Wrap) // a probe is told that the node starts, everybody else waits for the rest
 	metaServer := a.api
 	if cfg.MetaAddress != "" {
 		if metaServer, err = newServer(ctx, limits.named("meta", cfg.MetaAddress)); err != nil {
@@ -183,11 +186,11 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		metaServer.handle(logged(opts, metadata), metadata.Stop)
 		a.addPart("meta server", metaServer.run)
 	}
-	probes, err := newProbes(db, keeper, elect, log)
-	if err != nil {
+	if err := attachProbes(probes, db, keeper, elect, life); err != nil {
 		return err
 	}
-	a.api.handle(probes.Wrap(logged(opts, rest)), metadata.Stop, probes.Stop)
+	a.addPart("health", probes.Run)
+	a.api.handle(logged(opts, rest), metadata.Stop, probes.Stop)
 	a.addPart("api", a.api.run)
 	return nil
 }

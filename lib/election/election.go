@@ -14,7 +14,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -86,7 +85,7 @@ type Election struct {
 	wake chan struct{}
 	told told // Run's goroutine's
 
-	lastPass atomic.Pointer[time.Time]
+	heart loop.Heart
 
 	mu    sync.Mutex
 	queue queue                // guarded by mu; changed by Run's goroutine and those that it waits for
@@ -107,14 +106,9 @@ func (e *Election) Wake() {
 	}
 }
 
-// LastPass is when the loop last came round; zero before its first time. It
-// comes round every tick, whatever happens.
-func (e *Election) LastPass() time.Time {
-	if at := e.lastPass.Load(); at != nil {
-		return *at
-	}
-	return time.Time{}
-}
+// Beats is how often the loop came round, which it does every tick, whatever
+// happens.
+func (e *Election) Beats() uint64 { return e.heart.Beats() }
 
 // Run votes and decides until ctx is cancelled, then returns nil.
 func (e *Election) Run(ctx context.Context) error {
@@ -127,8 +121,7 @@ func (e *Election) Run(ctx context.Context) error {
 	defer holdOff.Stop()
 	for {
 		took, more := e.pass(ctx)
-		now := time.Now()
-		e.lastPass.Store(&now)
+		e.heart.Beat()
 		if more {
 			e.Wake()
 		}

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strconv"
 	"sync/atomic"
-	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 )
@@ -22,43 +21,42 @@ const (
 	ReadyPath = "/readyz"
 )
 
-// stuckAfter is how long the scheduling loop may stand still: it comes round every 5 s, and a pass waits for the disk.
-const stuckAfter = time.Minute
-
 // ok is the answer when all is well; every other is one word that says what is not.
 const ok = "ok"
 
-// Options is what a Handler looks at. All are required; none may block.
-type Options struct {
-	// LastPass is when the scheduling loop last came round; zero before its first time.
-	LastPass func() time.Time
+// Node is what a Handler looks at once there is a node. All are required; none may block.
+type Node struct {
+	// Loops are those that must come round.
+	Loops []Loop
 	// Writable is nil while the database takes writes.
 	Writable func() error
 	// Drain is the maintenance state.
-	Drain  func() maintenance.Drain
-	Logger *slog.Logger
+	Drain func() maintenance.Drain
 }
 
-func (o Options) validate() error {
-	if o.LastPass == nil || o.Writable == nil || o.Drain == nil || o.Logger == nil {
-		return errors.New("health: LastPass, Writable, Drain and Logger are required")
-	}
-	return nil
+// attached is a node that is looked at.
+type attached struct {
+	Node
+	watch *watch
 }
 
 // Handler answers probes. Make it with New.
 type Handler struct {
-	options  Options
-	started  time.Time
+	log      *slog.Logger
+	node     atomic.Pointer[attached]
 	stopping atomic.Bool
 }
 
-// New checks the options. The time that the node may take to start counts from here.
-func New(o Options) (*Handler, error) {
-	if err := o.validate(); err != nil {
-		return nil, err
+// New returns a handler of a node that starts.
+func New(log *slog.Logger) *Handler { return &Handler{log: log} }
+
+// Attach says what to look at from now on. Call it once, before Run.
+func (h *Handler) Attach(n Node) error {
+	if len(n.Loops) == 0 || n.Writable == nil || n.Drain == nil {
+		return errors.New("health: Loops, Writable and Drain are required")
 	}
-	return &Handler{options: o, started: time.Now()}, nil
+	h.node.Store(&attached{n, newWatch(n.Loops)})
+	return nil
 }
 
 // Stop says that the node stops.
@@ -95,23 +93,20 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodHead {
 		_, _ = io.WriteString(w, word+"\n") // a probe that is gone has nobody to tell
 	}
-	if h.options.Logger.Enabled(r.Context(), slog.LevelDebug) {
-		h.options.Logger.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelDebug, "probe answered",
+	if h.log.Enabled(r.Context(), slog.LevelDebug) {
+		h.log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelDebug, "probe answered",
 			slog.String("path", r.URL.Path), slog.String("answer", word), slog.String("remote", r.RemoteAddr))
 	}
 }
 
 // look takes all facts at once.
 func (h *Handler) look() facts {
-	last := h.options.LastPass()
-	since := last
-	if last.IsZero() {
-		since = h.started
+	f := facts{stopping: h.stopping.Load(), writable: true}
+	if n := h.node.Load(); n != nil {
+		f.drain, f.writable = n.Drain(), n.Writable() == nil
+		f.started, f.stuck = n.watch.state()
 	}
-	return facts{
-		drain: h.options.Drain(), stopping: h.stopping.Load(), writable: h.options.Writable() == nil,
-		started: !last.IsZero(), still: time.Since(since),
-	}
+	return f
 }
 
 // facts are what the answers follow from.
@@ -119,13 +114,13 @@ type facts struct {
 	drain    maintenance.Drain
 	stopping bool
 	writable bool
-	started  bool          // the scheduling loop came round once
-	still    time.Duration // since it last did
+	started  bool // every loop came round once
+	stuck    bool // one does not any more
 }
 
 // live says whether restarting the process is all that may help.
 func (f facts) live() string {
-	if f.still > stuckAfter {
+	if f.stuck {
 		return "stuck"
 	}
 	return ok

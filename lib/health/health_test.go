@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -16,7 +17,7 @@ import (
 
 // node is what the probes are asked about.
 type node struct {
-	last    time.Time
+	beats   uint64
 	failure error
 	drain   maintenance.Drain
 	log     strings.Builder
@@ -24,10 +25,11 @@ type node struct {
 
 func (n *node) handler(t *testing.T, level slog.Level) *Handler {
 	t.Helper()
-	h, err := New(Options{
-		LastPass: func() time.Time { return n.last }, Writable: func() error { return n.failure },
-		Drain:  func() maintenance.Drain { return n.drain },
-		Logger: slog.New(slog.NewTextHandler(&n.log, &slog.HandlerOptions{Level: level})),
+	h := New(slog.New(slog.NewTextHandler(&n.log, &slog.HandlerOptions{Level: level})))
+	err := h.Attach(Node{
+		Loops:    []Loop{{"one", func() uint64 { return n.beats }}, {"other", func() uint64 { return uint64(time.Now().UnixNano()) }}}, //nolint:gosec // goes on
+		Writable: func() error { return n.failure },
+		Drain:    func() maintenance.Drain { return n.drain },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -51,10 +53,21 @@ func TestProbes(t *testing.T) {
 		live, ready string
 	}{
 		{"all is well", func(*node, *Handler) {}, "ok", "ok"},
-		{"not scheduled yet", func(n *node, _ *Handler) { n.last = time.Time{} }, "ok", "starting"},
-		{"never scheduled", func(n *node, _ *Handler) { n.last = time.Time{}; time.Sleep(2 * time.Minute) }, "stuck", "stuck"},
-		{"the loop stands for a while", func(*node, *Handler) { time.Sleep(time.Minute) }, "ok", "ok"},
-		{"the loop stands still", func(*node, *Handler) { time.Sleep(time.Minute + 1) }, "stuck", "stuck"},
+		{"did not come round yet", func(n *node, _ *Handler) { n.beats = 0 }, "ok", "starting"},
+		{"never came round", func(n *node, _ *Handler) { n.beats = 0; time.Sleep(2 * time.Minute) }, "stuck", "stuck"},
+		{"a loop stands for a while", func(*node, *Handler) { time.Sleep(time.Minute - 1) }, "ok", "ok"},
+		{"a loop stands still", func(*node, *Handler) { time.Sleep(time.Minute + 1) }, "stuck", "stuck"},
+		{"a loop goes on again", func(n *node, _ *Handler) {
+			time.Sleep(2 * time.Minute)
+			n.beats++
+			time.Sleep(lookEvery)
+		}, "ok", "ok"},
+		{"a loop comes round now and then", func(n *node, _ *Handler) {
+			for range 100 {
+				time.Sleep(50 * time.Second)
+				n.beats++
+			}
+		}, "ok", "ok"},
 		{"no writes", func(n *node, _ *Handler) { n.failure = errors.New("disk full") }, "ok", "database"},
 		{"drained, some run", func(n *node, _ *Handler) { n.drain = maintenance.Drain{On: true, Running: 2} }, "ok", "draining"},
 		{"drained and empty", func(n *node, _ *Handler) { n.drain = maintenance.Drain{On: true} }, "ok", "maintenance"},
@@ -64,9 +77,11 @@ func TestProbes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := &node{last: time.Now()}
+				n := &node{beats: 1}
 				h := n.handler(t, slog.LevelInfo)
+				defer running(t, h)()
 				tt.change(n, h)
+				synctest.Wait()
 				for path, want := range map[string]string{LivePath: tt.live, ReadyPath: tt.ready} {
 					wantStatus := 503
 					if want == "ok" {
@@ -85,7 +100,7 @@ func TestProbes(t *testing.T) {
 }
 
 func TestOthersPassBy(t *testing.T) {
-	n := &node{last: time.Now()}
+	n := &node{beats: 1}
 	h := n.handler(t, slog.LevelInfo)
 	for _, r := range [][2]string{
 		{"GET", "/"}, {"GET", "/healthz/"}, {"GET", "/api/v1/readyz"}, {"POST", "/readyz"}, {"OPTIONS", "/healthz"},
@@ -101,7 +116,7 @@ func TestOthersPassBy(t *testing.T) {
 
 func TestProbesAreLoggedAtDebugOnly(t *testing.T) {
 	for level, want := range map[slog.Level]int{slog.LevelInfo: 0, slog.LevelDebug: 1} {
-		n := &node{last: time.Now()}
+		n := &node{beats: 1}
 		ask(n.handler(t, level), "GET", ReadyPath)
 		if got := strings.Count(n.log.String(), "\n"); got != want {
 			t.Errorf("level %v: %d lines, want %d:\n%s", level, got, want, n.log.String())
@@ -109,8 +124,50 @@ func TestProbesAreLoggedAtDebugOnly(t *testing.T) {
 	}
 }
 
-func TestNewChecksOptions(t *testing.T) {
-	if _, err := New(Options{}); err == nil {
-		t.Error("New without options: no error")
+// running runs the handler until the returned function is called.
+func running(t *testing.T, h *Handler) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- h.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run() = %v", err)
+		}
 	}
+}
+
+// TestBeforeThereIsANode: probes are answered while the node starts, however long that takes.
+func TestBeforeThereIsANode(t *testing.T) {
+	h := New(slog.New(slog.DiscardHandler))
+	for path, want := range map[string]string{LivePath: "ok\n", ReadyPath: "starting\n"} {
+		if _, body := ask(h, "GET", path); body != want {
+			t.Errorf("GET %s = %q, want %q", path, body, want)
+		}
+	}
+	h.Stop()
+	if status, body := ask(h, "GET", ReadyPath); status != 503 || body != "stopping\n" {
+		t.Errorf("GET %s = %d %q, want stopping", ReadyPath, status, body)
+	}
+	if err := h.Attach(Node{}); err == nil {
+		t.Error("Attach() of nothing: no error")
+	}
+}
+
+// TestStuckIsTold: once, by name, and again when it is over.
+func TestStuckIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{beats: 1}
+		defer running(t, n.handler(t, slog.LevelInfo))()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		n.beats++
+		time.Sleep(lookEvery)
+		synctest.Wait()
+		got := n.log.String()
+		if strings.Count(got, "\n") != 2 || !strings.Contains(got, `level=ERROR msg="a part of the node stands still, a restart may help" part=one for=1m0s`) ||
+			!strings.Contains(got, `level=INFO msg="a part of the node goes on again" part=one`) {
+			t.Errorf("log is:\n%s", got)
+		}
+	})
 }

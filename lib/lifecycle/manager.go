@@ -69,6 +69,8 @@ type Manager struct {
 	runners map[model.UID]*runner // guarded by mu
 	idle    chan struct{}         // signals that a runner ended
 	wg      sync.WaitGroup
+
+	heart loop.Heart
 }
 
 // New returns a manager that does nothing until Run.
@@ -114,6 +116,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	ticker := time.NewTicker(safetyNet)
 	defer ticker.Stop()
 	for {
+		m.heart.Beat()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -125,6 +128,10 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// Beats is how often the manager looked at what happened, which it does every
+// safetyNet, whatever happens. What runners wait for is their drivers' business.
+func (m *Manager) Beats() uint64 { return m.heart.Beats() }
 
 func (m *Manager) absorb(ctx context.Context, sub *store.Subscription) {
 	keys, resync := sub.Take()

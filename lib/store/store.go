@@ -18,6 +18,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -86,6 +87,7 @@ type Store struct {
 
 	requests   chan *request
 	jobs       chan func()   // for the writer, between two batches
+	heart      loop.Heart    // the writer's
 	commits    atomic.Uint64 // how many COMMITs there were
 	maintained atomic.Uint64 // commits at the last maintenance
 

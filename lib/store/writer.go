@@ -17,6 +17,8 @@ const (
 	maxQueued = 2 * maxBatch
 	// probeEvery is how often a database that refused a COMMIT is tried again.
 	probeEvery = time.Second
+	// roundEvery is how often the writer comes round although nobody writes.
+	roundEvery = 10 * time.Second
 )
 
 // request is one caller's write.
@@ -62,13 +64,17 @@ func (s *Store) do(ctx context.Context, run func(*tx) error) error {
 func (s *Store) write() {
 	defer close(s.stopped)
 	var probe <-chan time.Time // nil while all is well
+	round := time.NewTicker(roundEvery)
+	defer round.Stop()
 	for {
+		s.heart.Beat()
 		probe = s.probeTimer(probe)
 		select {
 		case r := <-s.requests:
 			s.commit(s.gather(r))
 		case job := <-s.jobs:
 			job()
+		case <-round.C: // nothing to do: it came round
 		case <-probe:
 			probe = nil
 			s.probe()
@@ -80,6 +86,10 @@ func (s *Store) write() {
 		}
 	}
 }
+
+// Beats is how often the writer came round, which it does every roundEvery,
+// whatever happens.
+func (s *Store) Beats() uint64 { return s.heart.Beats() }
 
 // gather takes what is queued and waits for nobody.
 func (s *Store) gather(first *request) []*request {
