@@ -53,7 +53,7 @@ type Host struct {
 func Sort(label model.Label, host Host) Candidates {
 	var c Candidates
 	for i, def := range label.Definitions {
-		option, refusals := examine(def, host)
+		option, refusals := examine(def, host, false)
 		if len(refusals) > 0 {
 			refusals[0].Definition = i
 			c.Refusals = append(c.Refusals, refusals[0])
@@ -65,9 +65,10 @@ func Sort(label model.Label, host Host) Candidates {
 	return c
 }
 
-// examine finds everything that speaks against a definition on the host, apart
-// from the room for it. There is an option only if nothing does.
-func examine(def model.LabelDefinition, host Host) (Option, []Refusal) {
+// examine finds what speaks against a definition on the host, apart from the
+// room for it: all of it if asked to, else no more than what costs little to
+// find beside the first. There is an option only if nothing does.
+func examine(def model.LabelDefinition, host Host, all bool) (Option, []Refusal) {
 	var refusals []Refusal
 	refuse := func(cause Cause, lasting bool, format string, args ...any) {
 		refusals = append(refusals, Refusal{Cause: cause, Lasting: lasting, Reason: fmt.Sprintf(format, args...)})
@@ -86,7 +87,7 @@ func examine(def model.LabelDefinition, host Host) (Option, []Refusal) {
 	if pattern, unmatched := model.UnmatchedPattern(def.Resources.NodeFilter, host.Identifiers); unmatched {
 		refuse(CauseNodeFilter, true, "node filter %q matches no identifier of the node", pattern)
 	}
-	if driver == nil {
+	if driver == nil || !all && len(refusals) > 0 {
 		return Option{}, refusals
 	}
 	if err := driver.Validate(def); err != nil {

@@ -364,3 +364,27 @@ func TestDeclineBackoff(t *testing.T) {
 		t.Errorf("first pause %v, last %v, want none and 30s", declineBackoff(1), last)
 	}
 }
+
+// asked counts what a vote asks of a driver.
+type asked struct {
+	plain
+	times *int
+}
+
+func (a asked) Validate(model.LabelDefinition) error { *a.times++; return nil }
+
+// TestNoDriverIsAskedForNothing: of a thousand labels for other machines, and
+// in maintenance, a pass asks no driver what it thinks of them.
+func TestNoDriverIsAskedForNothing(t *testing.T) {
+	times := 0
+	host := hosted()
+	host.Driver = func(string) (drivers.Driver, string) { return asked{plain{free: 1}, &times}, "" }
+	label := model.Label{Definitions: []model.LabelDefinition{def("good", "OS:mac"), def("good", "OS:linux")}}
+	if got := Sort(label, host); times != 1 || len(got.Options) != 1 {
+		t.Errorf("Sort() asked %d times for %+v, want once", times, got)
+	}
+	host.Maintenance = true
+	if got := Sort(label, host); times != 1 || len(got.Refusals) != 2 {
+		t.Errorf("Sort() in maintenance asked %d times more for %+v", times-1, got)
+	}
+}

@@ -96,7 +96,7 @@ type Situation struct {
 func Explain(s Situation, now time.Time) Standing {
 	st := Standing{Never: true}
 	for i, def := range s.Label.Definitions {
-		option, refusals := examine(def, s.Host)
+		option, refusals := examine(def, s.Host, true)
 		o := Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}
 		if len(refusals) > 0 {
 			o = Obstacle{Cause: refusals[0].Cause, Reason: refusals[0].Reason}
@@ -205,7 +205,7 @@ func (e *Election) Misfits(label model.Label) [][]Refusal {
 	host.Maintenance = false
 	all := make([][]Refusal, len(label.Definitions))
 	for i, def := range label.Definitions {
-		_, all[i] = examine(def, host)
+		_, all[i] = examine(def, host, true)
 	}
 	return all
 }
