@@ -77,8 +77,10 @@ func waitingText(s election.Standing) string {
 	switch {
 	case len(s.Definitions) == 0:
 		return "No member can ever run this: its label has no definitions"
+	case s.Never && len(s.Definitions) == 1:
+		return "No member can ever run this: " + s.Definitions[0].Lasting
 	case s.Never:
-		return "No member can ever run this: " + s.Definitions[0].Reason
+		return fmt.Sprintf("No member can ever run this: none of its %d definitions; of the first: %s", len(s.Definitions), s.Definitions[0].Lasting)
 	}
 	for _, o := range s.Definitions {
 		if o.Cause == election.CauseFits {

@@ -53,6 +53,7 @@ func TestExplainWaiting(t *testing.T) {
 func TestWaitingText(t *testing.T) {
 	short := election.Obstacle{Cause: election.CauseRAM, Reason: "ram short"}
 	fits := election.Obstacle{Cause: election.CauseFits}
+	too := election.Obstacle{Cause: election.CauseTooLarge, Reason: "ram too small", Lasting: "ram too small"}
 	for _, tt := range []struct {
 		name  string
 		never bool
@@ -61,7 +62,10 @@ func TestWaitingText(t *testing.T) {
 	}{
 		{"one", false, []election.Obstacle{short}, "It waits: ram short"},
 		{"the second fits", false, []election.Obstacle{short, fits}, "It fits: about to be granted"},
-		{"never", true, []election.Obstacle{short}, "No member can ever run this: ram short"},
+		{"never", true, []election.Obstacle{too}, "No member can ever run this: ram too small"},
+		{"never, and in maintenance", true, []election.Obstacle{{Cause: election.CauseMaintenance, Reason: "node is in maintenance", Lasting: "no gpu"}},
+			"No member can ever run this: no gpu"},
+		{"never, two of them", true, []election.Obstacle{too, short}, "No member can ever run this: none of its 2 definitions; of the first: ram too small"},
 		{"no definitions", true, nil, "No member can ever run this: its label has no definitions"},
 	} {
 		if got := waitingText(election.Standing{Never: tt.never, Definitions: tt.defs}); got != tt.want {

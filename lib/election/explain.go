@@ -66,6 +66,9 @@ type Obstacle struct {
 	Shortage capacity.Shortage
 	// Head is who is served first, for CauseBehind.
 	Head model.UID
+	// Lasting is the first reason that would keep it from an empty and sound
+	// node as well; "" where there is none. Reason may be one that passes.
+	Lasting string
 }
 
 // Standing is how an application that waits stands with one node.
@@ -103,20 +106,21 @@ func Explain(s Situation, now time.Time) Standing {
 		} else if hindered, ok := s.hindrance(option, now); ok {
 			o = hindered
 		}
-		o.Definition, o.Driver = i, def.Driver
+		o.Definition, o.Driver, o.Lasting = i, def.Driver, lasting(refusals)
 		st.Definitions = append(st.Definitions, o)
-		st.Never = st.Never && anyLasting(refusals)
+		st.Never = st.Never && o.Lasting != ""
 	}
 	return st
 }
 
-func anyLasting(refusals []Refusal) bool {
+// lasting is the first reason that does not pass.
+func lasting(refusals []Refusal) string {
 	for _, r := range refusals {
 		if r.Lasting {
-			return true
+			return r.Reason
 		}
 	}
-	return false
+	return ""
 }
 
 // hindrance is what keeps an option from being taken now.
@@ -136,8 +140,11 @@ func (s Situation) hindrance(o Option, now time.Time) (Obstacle, bool) {
 		return shortObstacle(short), true
 	}
 	if pause := s.Waiting.NotBefore.Sub(now); pause > 0 {
-		return Obstacle{Cause: CauseHeldOff, Reason: fmt.Sprintf("tried again in %v, after %d declined grants",
-			pause.Round(time.Millisecond), s.Waiting.Declined)}, true
+		why := fmt.Sprintf("after %d declined grants", s.Waiting.Declined)
+		if s.Waiting.Declined < 2 { // that many make no pause
+			why = "as its grant could not be written; the log says why"
+		}
+		return Obstacle{Cause: CauseHeldOff, Reason: fmt.Sprintf("tried again in %v, %s", pause.Round(time.Millisecond), why)}, true
 	}
 	return Obstacle{}, false
 }

@@ -28,59 +28,62 @@ func onDisk(driver string, gb uint) model.LabelDefinition {
 func TestExplain(t *testing.T) {
 	other := node(99)
 	tests := []struct {
-		name   string
-		def    model.LabelDefinition
-		change func(*Situation)
-		want   Obstacle
-		never  bool
+		name    string
+		def     model.LabelDefinition
+		change  func(*Situation)
+		want    Obstacle
+		never   bool
+		lasting string // "" where it is the reason
 	}{
-		{"fits", def("good"), nil, Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}, false},
+		{"fits", def("good"), nil, Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}, false, ""},
 		{"maintenance", def("good"), func(s *Situation) { s.Host.Maintenance = true },
-			Obstacle{Cause: CauseMaintenance, Reason: "node is in maintenance"}, false},
+			Obstacle{Cause: CauseMaintenance, Reason: "node is in maintenance"}, false, ""},
 		{"never, and in maintenance", def("absent"), func(s *Situation) { s.Host.Maintenance = true },
-			Obstacle{Cause: CauseMaintenance, Reason: "node is in maintenance"}, true},
+			Obstacle{Cause: CauseMaintenance, Reason: "node is in maintenance"}, true, "driver absent is not configured"},
 		{"driver failed", def("broken"), nil,
-			Obstacle{Cause: CauseDriverAbsent, Reason: "driver broken is not ready: no socket"}, false},
+			Obstacle{Cause: CauseDriverAbsent, Reason: "driver broken is not ready: no socket"}, false, ""},
 		{"driver failed, and another system", def("broken", "OS:mac"), nil,
-			Obstacle{Cause: CauseDriverAbsent, Reason: "driver broken is not ready: no socket"}, true},
+			Obstacle{Cause: CauseDriverAbsent, Reason: "driver broken is not ready: no socket"}, true, `node filter "OS:mac" matches no identifier of the node`},
 		{"driver unknown", def("absent"), nil,
-			Obstacle{Cause: CauseDriverUnknown, Reason: "driver absent is not configured"}, true},
+			Obstacle{Cause: CauseDriverUnknown, Reason: "driver absent is not configured"}, true, ""},
 		{"filter", def("good", "OS:*", "gpu"), nil,
-			Obstacle{Cause: CauseNodeFilter, Reason: `node filter "gpu" matches no identifier of the node`}, true},
+			Obstacle{Cause: CauseNodeFilter, Reason: `node filter "gpu" matches no identifier of the node`}, true, ""},
 		{"image", def("picky"), nil,
-			Obstacle{Cause: CauseOptions, Reason: "driver refuses the definition: image is missing"}, true},
+			Obstacle{Cause: CauseOptions, Reason: "driver refuses the definition: image is missing"}, true, ""},
 		{"too large", sized("good", 1, 9), nil,
-			Obstacle{Cause: CauseTooLarge, Reason: "does not fit on an empty node: ram short: needs 9, free 8 of 8"}, true},
+			Obstacle{Cause: CauseTooLarge, Reason: "does not fit on an empty node: ram short: needs 9, free 8 of 8"}, true, ""},
 		{"cpu in use", sized("good", 3, 1), func(s *Situation) { s.Fits = used(capacity.Claim{Instance: "good", CPU: 2, RAM: 1}) },
 			Obstacle{Cause: CauseCPU, Reason: "cpu short: needs 3, free 2 of 4",
-				Shortage: capacity.Shortage{What: "cpu", Need: 3, Free: 2, Limit: 4}}, false},
+				Shortage: capacity.Shortage{What: "cpu", Need: 3, Free: 2, Limit: 4}}, false, ""},
 		{"ram in use", sized("good", 1, 8), func(s *Situation) { s.Fits = used(capacity.Claim{Instance: "good", CPU: 2, RAM: 1}) },
 			Obstacle{Cause: CauseRAM, Reason: "ram short: needs 8, free 7 of 8",
-				Shortage: capacity.Shortage{What: "ram", Need: 8, Free: 7, Limit: 8}}, false},
+				Shortage: capacity.Shortage{What: "ram", Need: 8, Free: 7, Limit: 8}}, false, ""},
 		{"disk in use", def("good"), func(s *Situation) {
 			s.Fits = func(model.UID, Option) error { return capacity.Shortage{What: "exclusive use of disk d", Need: 1} }
-		}, Obstacle{Cause: CauseExclusive, Reason: "exclusive use of disk d is another environment's now"}, false},
+		}, Obstacle{Cause: CauseExclusive, Reason: "exclusive use of disk d is another environment's now"}, false, ""},
 		{"disk promised", onDisk("diskful", 30), func(s *Situation) { s.Fits = used(capacity.Claim{Instance: "other", Disk: 15, FileSystem: "x"}) },
 			Obstacle{Cause: CauseDisk, Reason: "disk short: needs 30 GB, free and not promised 25 of 100 GB",
-				Shortage: capacity.Shortage{What: "disk", Need: 30, Free: 25, Limit: 100}}, false},
+				Shortage: capacity.Shortage{What: "disk", Need: 30, Free: 25, Limit: 100}}, false, ""},
 		{"disk taken by others", onDisk("diskful", 41), nil,
 			Obstacle{Cause: CauseDisk, Reason: "disk short: needs 41 GB, free and not promised 40 of 100 GB",
-				Shortage: capacity.Shortage{What: "disk", Need: 41, Free: 40, Limit: 100}}, false},
+				Shortage: capacity.Shortage{What: "disk", Need: 41, Free: 40, Limit: 100}}, false, ""},
 		{"larger than the file system", onDisk("diskful", 101), nil,
-			Obstacle{Cause: CauseTooLarge, Reason: "does not fit on an empty node: disk short: needs 101 GB, free and not promised 100 of 100 GB"}, true},
+			Obstacle{Cause: CauseTooLarge, Reason: "does not fit on an empty node: disk short: needs 101 GB, free and not promised 100 of 100 GB"}, true, ""},
 		{"file system hangs", onDisk("hung", 1), nil,
-			Obstacle{Cause: CauseCapacityUnknown, Reason: "driver does not know its capacity: no answer"}, false},
-		{"file system hangs, no disks", def("hung"), nil, Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}, false},
+			Obstacle{Cause: CauseCapacityUnknown, Reason: "driver does not know its capacity: no answer"}, false, ""},
+		{"file system hangs, no disks", def("hung"), nil, Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}, false, ""},
 		{"driver full", def("full"), nil,
-			Obstacle{Cause: CauseDriverCapacity, Reason: "the driver has no place for one more"}, false},
+			Obstacle{Cause: CauseDriverCapacity, Reason: "the driver has no place for one more"}, false, ""},
 		{"behind a head", def("good"), func(s *Situation) { s.Heads = map[string]model.UID{"": other} },
-			Obstacle{Cause: CauseBehind, Reason: Behind{}.Error(), Head: other}, false},
+			Obstacle{Cause: CauseBehind, Reason: Behind{}.Error(), Head: other}, false, ""},
 		{"is the head", def("good"), func(s *Situation) { s.Heads = map[string]model.UID{"": s.Waiting.Application.UID} },
-			Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}, false},
+			Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}, false, ""},
 		{"held off", def("good"), func(s *Situation) { s.Waiting.Declined, s.Waiting.NotBefore = 4, t0.Add(time.Second) },
-			Obstacle{Cause: CauseHeldOff, Reason: "tried again in 1s, after 4 declined grants"}, false},
+			Obstacle{Cause: CauseHeldOff, Reason: "tried again in 1s, after 4 declined grants"}, false, ""},
+		{"held off as nothing could be written", def("good"), func(s *Situation) { s.Waiting.NotBefore = t0.Add(time.Second) },
+			Obstacle{Cause: CauseHeldOff, Reason: "tried again in 1s, as its grant could not be written; the log says why"}, false, ""},
 		{"disk full", def("good"), func(s *Situation) { s.Unwritable = errors.New("no space") },
-			Obstacle{Cause: CauseDatabase, Reason: "the node grants nothing while it can not store anything: no space"}, false},
+			Obstacle{Cause: CauseDatabase, Reason: "the node grants nothing while it can not store anything: no space"}, false, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -91,6 +94,12 @@ func TestExplain(t *testing.T) {
 				tt.change(&s)
 			}
 			tt.want.Driver = tt.def.Driver
+			if tt.never {
+				tt.want.Lasting = tt.lasting
+				if tt.lasting == "" {
+					tt.want.Lasting = tt.want.Reason
+				}
+			}
 			want := Standing{Never: tt.never, Definitions: []Obstacle{tt.want}}
 			if diff := cmp.Diff(want, Explain(s, t0)); diff != "" {
 				t.Errorf("Explain() (-want +got):\n%s", diff)
