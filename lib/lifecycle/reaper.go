@@ -59,7 +59,11 @@ func (r *reaper) reapInstance(ctx context.Context, instance string, now map[stra
 		return
 	}
 	listCtx, cancel := context.WithTimeout(ctx, inspectTimeout)
-	refs, err := driver.List(listCtx)
+	var refs []drivers.Ref
+	err := guarded(listCtx, r.opts.Logger, func(ctx context.Context) (err error) {
+		refs, err = driver.List(ctx)
+		return err
+	})
 	cancel()
 	if err != nil {
 		if ctx.Err() == nil {
@@ -119,7 +123,8 @@ func (r *reaper) remove(ctx context.Context, driver drivers.Driver, instance str
 		"instance", instance, "identifier", ref.Identifier)
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
-	if err := driver.Deallocate(ctx, ref); err != nil && ctx.Err() == nil {
+	err := guarded(ctx, r.opts.Logger, func(ctx context.Context) error { return driver.Deallocate(ctx, ref) })
+	if err != nil && ctx.Err() == nil {
 		r.opts.Logger.Warn("stray environment not removed", "instance", instance, "identifier", ref.Identifier, "error", err)
 	}
 }

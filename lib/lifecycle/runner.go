@@ -3,9 +3,7 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,44 +185,6 @@ func (r *runner) wait(ctx context.Context, d time.Duration) {
 		r.known = false
 	case <-due:
 	}
-}
-
-// await runs f in a goroutine of its own and waits for it. Its context is
-// cancelled when stop says so at an event. An event that came meanwhile is not
-// lost: a pause after a failure would outlast what it asks for.
-func (r *runner) await(ctx context.Context, stop func(e *model.Entry) bool, f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- r.guarded(ctx, f) }()
-	woken := false
-	for {
-		select {
-		case err := <-done:
-			if woken {
-				r.poke()
-			}
-			return err
-		case <-r.wake:
-			woken = true
-			e, err := r.m.opts.Store.Application(ctx, r.uid)
-			if err == nil && stop(e) {
-				cancel()
-			}
-		}
-	}
-}
-
-// guarded turns a panic in a driver into an error: one broken environment must
-// not take the node, and with it all others, along.
-func (r *runner) guarded(ctx context.Context, f func(ctx context.Context) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.log.Error("panic in the driver", "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic in the driver: %v", p)
-		}
-	}()
-	return f(ctx)
 }
 
 // never is for steps that no event stops.

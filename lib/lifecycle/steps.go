@@ -85,9 +85,8 @@ func (r *runner) allocate(ctx context.Context, step Step) error {
 		return err
 	}
 	var env drivers.Environment
-	err = r.await(ctx, recalled, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, r.m.opts.AllocateTimeout-r.intent.at(time.Now(), r.m.opts.Boot()))
-		defer cancel()
+	limit := r.m.opts.AllocateTimeout - r.intent.at(time.Now(), r.m.opts.Boot())
+	err = r.await(ctx, limit, recalled, func(ctx context.Context) error {
 		env, err = driver.Allocate(ctx, r.requestOf(a))
 		return err
 	})
@@ -150,9 +149,7 @@ func (r *runner) inspect(ctx context.Context, e *model.Entry, step Step) error {
 		stop = never
 	}
 	var report drivers.Report
-	err = r.await(ctx, stop, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
-		defer cancel()
+	err = r.await(ctx, inspectTimeout, stop, func(ctx context.Context) error {
 		report, err = driver.Inspect(ctx, ref)
 		return err
 	})
@@ -175,9 +172,7 @@ func (r *runner) release(ctx context.Context, step Step) error {
 	}
 	r.stopWatch()
 	r.known = false // from here on it may be gone, or half of it
-	err = r.await(ctx, never, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
-		defer cancel()
+	err = r.await(ctx, releaseTimeout, never, func(ctx context.Context) error {
 		return driver.Deallocate(ctx, refOf(step.Allocation))
 	})
 	if err != nil {

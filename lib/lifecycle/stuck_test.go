@@ -153,6 +153,68 @@ func TestPanicInADriverIsItsError(t *testing.T) {
 	})
 }
 
+// TestPanicBesideALife: neither the reaper nor a watch takes the node along.
+func TestPanicBesideALife(t *testing.T) {
+	inBubble(t, func(_ *testing.T, f *farm) {
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusAllocated)
+		f.script(func() {
+			f.driver.before = func(_ context.Context, call string) error {
+				if call == "list" || call == "watch" {
+					panic("nil map")
+				}
+				return nil
+			}
+		})
+		f.world.end("", "") // the watch begins anew
+		time.Sleep(5 * time.Minute)
+		f.want(app, model.StatusAllocated)
+		f.recall(app)
+		f.wantNothingLeft()
+	})
+}
+
+// TestDriverThatNeverReturns: it is waited for, and everybody can see that.
+func TestDriverThatNeverReturns(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		release := make(chan struct{})
+		f.driver.before = func(ctx context.Context, call string) error {
+			if call == "allocate" {
+				<-release // whatever its context says
+				return ctx.Err()
+			}
+			return nil
+		}
+		f.start()
+		late, recalled := f.apply(f.label()), f.apply(f.label())
+		time.Sleep(5 * time.Minute)
+		f.recall(recalled)
+		hangs := func(app model.UID) bool {
+			trouble, ok := f.manager.Trouble(app)
+			return ok && trouble.What == "driver hangs"
+		}
+		time.Sleep(50 * time.Second)
+		if hangs(recalled) {
+			t.Error("a driver that was told to stop 50 s ago is said to hang")
+		}
+		time.Sleep(11 * time.Second)
+		if !hangs(recalled) || hangs(late) {
+			t.Error("a driver that was told to stop a minute ago is not said to hang, or one whose time is not over is")
+		}
+		time.Sleep(6 * time.Minute) // allocate_timeout is 10 minutes
+		if !hangs(late) {
+			t.Error("a driver whose time was over a minute ago is not said to hang")
+		}
+		close(release)
+		f.want(late, model.StatusError)
+		f.wantNothingLeft()
+		if hangs(late) || hangs(recalled) {
+			t.Error("they are said to hang after they returned")
+		}
+	})
+}
+
 // faulty is a store that fails to write about one application.
 type faulty struct {
 	*store.Store

@@ -23,9 +23,7 @@ func (r *runner) runTask(ctx context.Context, step Step) error {
 		return err
 	}
 	var result json.RawMessage
-	err = r.await(ctx, never, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, r.m.opts.TaskTimeout)
-		defer cancel()
+	err = r.await(ctx, r.m.opts.TaskTimeout, never, func(ctx context.Context) error {
 		result, err = driver.RunTask(ctx, drivers.TaskRequest{
 			UID: step.Task.UID, Task: step.Task.Task, When: model.Status(step.Task.When),
 			Options: step.Task.Options, Ref: refOf(step.Allocation),

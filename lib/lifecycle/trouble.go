@@ -6,12 +6,13 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
-// Trouble is the last failure of a step that is being tried again.
+// Trouble is the last failure of a step that is being tried again, or a driver
+// that does not return.
 type Trouble struct {
 	What  string // in a few words, like "environment not released"
 	Err   error
 	At    time.Time
-	Again time.Time // the next try, unless an event comes first
+	Again time.Time // the next try, unless an event comes first; where a driver hangs, when that is told again
 }
 
 // Trouble returns what the application's step failed with last. There is none

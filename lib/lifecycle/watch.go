@@ -20,7 +20,11 @@ func (r *runner) watch(ctx context.Context, driver drivers.Driver, ref drivers.R
 func (r *runner) watchUntilEnded(ctx context.Context, w drivers.Watcher, ref drivers.Ref) {
 	retry := retrySchedule()
 	for ctx.Err() == nil {
-		ending, err := w.Watch(ctx, ref)
+		var ending string
+		err := guarded(ctx, r.log, func(ctx context.Context) (err error) {
+			ending, err = w.Watch(ctx, ref)
+			return err
+		})
 		if err == nil {
 			r.ended <- ending // capacity 1, and one watch per environment
 			return

@@ -193,6 +193,9 @@ func (s *scripted) RunTask(ctx context.Context, task drivers.TaskRequest) (json.
 
 func (s *scripted) Watch(ctx context.Context, ref drivers.Ref) (string, error) {
 	for {
+		if err := s.check(ctx, "watch"); err != nil {
+			return "", err
+		}
 		s.world.mu.Lock()
 		token, ok := s.find(ref)
 		how, event := s.world.envs[token], s.world.event
