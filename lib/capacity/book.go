@@ -85,10 +85,12 @@ type Shortage struct {
 
 // Error implements error in words for the user.
 func (s Shortage) Error() string {
-	if s.What == ShortDisk {
+	switch {
+	case s.What == ShortDisk && s.Need > s.Limit:
+		return fmt.Sprintf("disk short: needs %d GB, the file system has %d GB", s.Need, s.Limit)
+	case s.What == ShortDisk:
 		return fmt.Sprintf("disk short: needs %d GB, free and not promised %d of %d GB", s.Need, s.Free, s.Limit)
-	}
-	if s.Limit > 0 {
+	case s.Limit > 0:
 		return fmt.Sprintf("%s short: needs %d, free %d of %d", s.What, s.Need, s.Free, s.Limit)
 	}
 	return fmt.Sprintf("%s short: needs %d, free %d", s.What, s.Need, s.Free)

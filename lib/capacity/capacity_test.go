@@ -192,6 +192,7 @@ func TestShortageText(t *testing.T) {
 	}{
 		{Shortage{What: ShortCPU, Need: 5, Free: 1, Limit: 4}, "cpu short: needs 5, free 1 of 4"},
 		{Shortage{What: ShortDisk, Need: 5, Free: 1, Limit: 40}, "disk short: needs 5 GB, free and not promised 1 of 40 GB"},
+		{Shortage{What: ShortDisk, Need: 50, Free: 40, Limit: 40}, "disk short: needs 50 GB, the file system has 40 GB"},
 		{Shortage{What: ShortDriver, Need: 1}, "capacity of the driver short: needs 1, free 0"},
 	} {
 		if got := tt.short.Error(); got != tt.want {

@@ -68,7 +68,7 @@ func TestExplain(t *testing.T) {
 			Obstacle{Cause: CauseDisk, Reason: "disk short: needs 41 GB, free and not promised 40 of 100 GB",
 				Shortage: capacity.Shortage{What: "disk", Need: 41, Free: 40, Limit: 100}}, false, ""},
 		{"larger than the file system", onDisk("diskful", 101), nil,
-			Obstacle{Cause: CauseTooLarge, Reason: "does not fit on an empty node: disk short: needs 101 GB, free and not promised 100 of 100 GB"}, true, ""},
+			Obstacle{Cause: CauseTooLarge, Reason: "does not fit on an empty node: disk short: needs 101 GB, the file system has 100 GB"}, true, ""},
 		{"file system hangs", onDisk("hung", 1), nil,
 			Obstacle{Cause: CauseCapacityUnknown, Reason: "driver does not know its capacity: no answer"}, false, ""},
 		{"file system hangs, no disks", def("hung"), nil, Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}, false, ""},
