@@ -111,9 +111,9 @@ func (w *workspace) written() (bytes int64, err error) {
 // usedBelow is what the files below a folder take, at most most; mounted file
 // systems are not looked into, as their files are.
 func usedBelow(folder string, most int64) (bytes int64) {
-	_ = filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error { // what can not be read is passed over
+	_ = filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // what can not be read is passed over
 		}
 		if rel, _ := filepath.Rel(folder, path); e.IsDir() && filepath.Base(rel) == mountFolder && strings.Count(rel, string(filepath.Separator)) == 1 {
 			return fs.SkipDir
