@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,17 +15,32 @@ import (
 
 // fileSystem is looked at by a gauge; each look takes as long as it is told.
 type fileSystem struct {
+	mu    sync.Mutex // guards all
 	takes time.Duration
 	err   error
 	looks int
 }
 
 func (f *fileSystem) look() (Reading, error) {
+	f.mu.Lock()
 	f.looks++
-	n := uint(f.looks) //nolint:gosec // few
-	err := f.err
-	time.Sleep(f.takes)
+	n, takes, err := uint(f.looks), f.takes, f.err //nolint:gosec // few
+	f.mu.Unlock()
+	time.Sleep(takes)
 	return Reading{Room: drivers.DiskRoom{Total: 9, Free: n}}, err
+}
+
+// become changes how the next looks go.
+func (f *fileSystem) become(takes time.Duration, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.takes, f.err = takes, err
+}
+
+func (f *fileSystem) looked() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.looks
 }
 
 func TestGauge(t *testing.T) {
@@ -43,7 +59,7 @@ func TestGauge(t *testing.T) {
 		read(2)
 		time.Sleep(time.Hour) // nobody asked
 		read(3)
-		f.takes = time.Second
+		f.become(time.Second, nil)
 		time.Sleep(fresh)
 		read(3) // the look under way takes too long to wait for
 		time.Sleep(time.Second)
@@ -51,13 +67,12 @@ func TestGauge(t *testing.T) {
 		read(4)
 		time.Sleep(fresh)
 		read(4) // one that costs much is repeated rarely
-		f.takes = 0
 		time.Sleep(costFactor * time.Second)
-		f.err = errors.New("broken")
+		f.become(0, errors.New("broken"))
 		if _, err := g.Read(); err == nil || !strings.Contains(err.Error(), "/disk: broken") {
 			t.Errorf("Read() = %v, want the error of the look and where", err)
 		}
-		f.err = nil
+		f.become(0, nil)
 		time.Sleep(fresh)
 		read(6)
 		g.Close()
@@ -78,8 +93,8 @@ func TestGaugeOfWhatHangs(t *testing.T) {
 				t.Fatalf("Read() before the first answer = %v, want %v", err, errHangs)
 			}
 		}
-		if took := time.Since(began); took != patience || f.looks != 1 {
-			t.Errorf("100 reads took %v and %d looks, want %v and 1", took, f.looks, patience)
+		if took := time.Since(began); took != patience || f.looked() != 1 {
+			t.Errorf("100 reads took %v and %d looks, want %v and 1", took, f.looked(), patience)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()

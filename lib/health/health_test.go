@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // node is what the probes are asked about.
 type node struct {
-	beats   uint64
+	beats   atomic.Uint64
 	failure error
 	drain   maintenance.Drain
 	log     strings.Builder
@@ -27,7 +28,7 @@ func (n *node) handler(t *testing.T, level slog.Level) *Handler {
 	t.Helper()
 	h := New(slog.New(slog.NewTextHandler(&n.log, &slog.HandlerOptions{Level: level})))
 	err := h.Attach(Node{
-		Loops:    []Loop{{"one", func() uint64 { return n.beats }}, {"other", func() uint64 { return uint64(time.Now().UnixNano()) }}}, //nolint:gosec // goes on
+		Loops:    []Loop{{"one", n.beats.Load}, {"other", func() uint64 { return uint64(time.Now().UnixNano()) }}}, //nolint:gosec // goes on
 		Writable: func() error { return n.failure },
 		Drain:    func() maintenance.Drain { return n.drain },
 	})
@@ -35,6 +36,13 @@ func (n *node) handler(t *testing.T, level slog.Level) *Handler {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// beaten is a node of which all loops came round.
+func beaten() *node {
+	n := &node{}
+	n.beats.Store(1)
+	return n
 }
 
 // ask sends one request and returns status and body; behind the probes everything is a teapot.
@@ -53,19 +61,19 @@ func TestProbes(t *testing.T) {
 		live, ready string
 	}{
 		{"all is well", func(*node, *Handler) {}, "ok", "ok"},
-		{"did not come round yet", func(n *node, _ *Handler) { n.beats = 0 }, "ok", "starting"},
-		{"never came round", func(n *node, _ *Handler) { n.beats = 0; time.Sleep(2 * time.Minute) }, "stuck", "stuck"},
+		{"did not come round yet", func(n *node, _ *Handler) { n.beats.Store(0) }, "ok", "starting"},
+		{"never came round", func(n *node, _ *Handler) { n.beats.Store(0); time.Sleep(2 * time.Minute) }, "stuck", "stuck"},
 		{"a loop stands for a while", func(*node, *Handler) { time.Sleep(time.Minute - 1) }, "ok", "ok"},
 		{"a loop stands still", func(*node, *Handler) { time.Sleep(time.Minute + 1) }, "stuck", "stuck"},
 		{"a loop goes on again", func(n *node, _ *Handler) {
 			time.Sleep(2 * time.Minute)
-			n.beats++
+			n.beats.Add(1)
 			time.Sleep(lookEvery)
 		}, "ok", "ok"},
 		{"a loop comes round now and then", func(n *node, _ *Handler) {
 			for range 100 {
 				time.Sleep(50 * time.Second)
-				n.beats++
+				n.beats.Add(1)
 			}
 		}, "ok", "ok"},
 		{"no writes", func(n *node, _ *Handler) { n.failure = errors.New("disk full") }, "ok", "database"},
@@ -77,7 +85,7 @@ func TestProbes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := &node{beats: 1}
+				n := beaten()
 				h := n.handler(t, slog.LevelInfo)
 				defer running(t, h)()
 				tt.change(n, h)
@@ -100,7 +108,7 @@ func TestProbes(t *testing.T) {
 }
 
 func TestOthersPassBy(t *testing.T) {
-	n := &node{beats: 1}
+	n := beaten()
 	h := n.handler(t, slog.LevelInfo)
 	for _, r := range [][2]string{
 		{"GET", "/"}, {"GET", "/healthz/"}, {"GET", "/api/v1/readyz"}, {"POST", "/readyz"}, {"OPTIONS", "/healthz"},
@@ -116,7 +124,7 @@ func TestOthersPassBy(t *testing.T) {
 
 func TestProbesAreLoggedAtDebugOnly(t *testing.T) {
 	for level, want := range map[slog.Level]int{slog.LevelInfo: 0, slog.LevelDebug: 1} {
-		n := &node{beats: 1}
+		n := beaten()
 		ask(n.handler(t, level), "GET", ReadyPath)
 		if got := strings.Count(n.log.String(), "\n"); got != want {
 			t.Errorf("level %v: %d lines, want %d:\n%s", level, got, want, n.log.String())
@@ -157,11 +165,11 @@ func TestBeforeThereIsANode(t *testing.T) {
 // TestStuckIsTold: once, by name, and again when it is over.
 func TestStuckIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &node{beats: 1}
+		n := beaten()
 		defer running(t, n.handler(t, slog.LevelInfo))()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		n.beats++
+		n.beats.Add(1)
 		time.Sleep(lookEvery)
 		synctest.Wait()
 		got := n.log.String()
