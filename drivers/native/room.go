@@ -54,6 +54,9 @@ func ownDisks(disks map[string]model.Disk) map[string]model.Disk {
 // written is counted first: written meanwhile, it is missed and not counted
 // twice.
 func (d *driver) look() (space.Reading, error) {
+	if err := makeFolder(d.workspace.path); err != nil { // somebody may have cleaned up
+		return space.Reading{}, err
+	}
 	written, err := d.workspace.written()
 	if err != nil {
 		return space.Reading{}, err

@@ -96,6 +96,9 @@ func TestWrittenIsNotTakenTwice(t *testing.T) {
 	if n := usedBelow(d.workspace.path, 3*mb); n != 3*mb {
 		t.Errorf("usedBelow() = %d, want the bound", n)
 	}
+	if err := os.RemoveAll(d.workspace.path); err != nil { // somebody cleans up
+		t.Fatal(err)
+	}
 	room, err := d.DiskRoom()
 	if err != nil || room.Total == 0 || room.Free > room.Total {
 		t.Errorf("DiskRoom() = %+v, %v", room, err)

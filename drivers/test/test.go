@@ -61,7 +61,7 @@ func New(_ context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	}
 	return &driver{
 		settings: s, workspace: ws, dice: dice, crash: newCrasher(), turns: turns.New(),
-		room: space.New(ws.path, func() (space.Reading, error) { return look(ws.path) }), disksOn: on,
+		room: space.New(ws.path, func() (space.Reading, error) { return look(ws) }), disksOn: on,
 	}, nil
 }
 
@@ -131,9 +131,12 @@ func (d *driver) DiskRoom() (drivers.DiskRoom, error) {
 	return r.Room, err
 }
 
-// look reads the room of the file system that a folder is on.
-func look(path string) (space.Reading, error) {
-	total, free, err := space.Of(path)
+// look reads the room of the file system that the workspace is on.
+func look(ws *workspace) (space.Reading, error) {
+	if err := ws.makeFolders(); err != nil { // somebody may have cleaned up
+		return space.Reading{}, err
+	}
+	total, free, err := space.Of(ws.path)
 	return space.Reading{Room: drivers.DiskRoom{Total: space.ToGB(total), Free: space.ToGB(free)}}, err
 }
 

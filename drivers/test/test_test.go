@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -397,5 +399,32 @@ func TestWhatAKillLeftOfTheProbeGoesAtTheNextStart(t *testing.T) {
 	open(t, dir, "test/a", node, "")
 	if n := count(t, dir); n != 0 {
 		t.Errorf("%d things are left", n)
+	}
+}
+
+// TestDisksAreCounted against the file system of the workspace, also when
+// somebody has removed that.
+func TestDisksAreCounted(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "ws")
+	made, err := New(t.Context(), drivers.Config{
+		Instance: "test", Cfg: []byte("{workspace_path: " + folder + "}"), Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = made.Close() }()
+	if err := os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	holder := made.(drivers.DiskHolder)
+	room, err := holder.DiskRoom()
+	if err != nil || room.Total == 0 || room.Free > room.Total {
+		t.Errorf("DiskRoom() = %+v, %v", room, err)
+	}
+	def := model.LabelDefinition{Resources: model.Resources{Disks: map[string]model.Disk{
+		"a": {Size: 3}, "b": {Size: 4, Reuse: true}, "nonsense": {Size: math.MaxUint},
+	}}}
+	if gb, on := holder.DiskNeed(def); gb != 7+1<<40 || on == "" {
+		t.Errorf("DiskNeed() = %d GB on %q, want 7 and the most that a disk counts", gb, on)
 	}
 }
