@@ -163,6 +163,18 @@ func (l *Ledger) InUse(instance string) Usage {
 	return u
 }
 
+// Applications are those that hold or have reserved something.
+func (l *Ledger) Applications(now time.Time) map[model.UID]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire(now)
+	apps := make(map[model.UID]bool, len(l.book.claims))
+	for k := range l.book.claims {
+		apps[k.application] = true
+	}
+	return apps
+}
+
 // expire drops the holds whose time is over. Caller holds mu.
 func (l *Ledger) expire(now time.Time) {
 	for app, until := range l.holds {

@@ -312,6 +312,10 @@ func labelDeleted(entry *model.Entry) (model.Change, error) {
 // hold is given back unless the grant names this node and is durable.
 func (e *Election) decide(ctx context.Context, y Yes, now time.Time) {
 	app := y.Waiting.Application
+	if e.opts.Maintenance() { // since the pass began; whoever drained the node counts what holds room
+		e.opts.Ledger.Unhold(app.UID)
+		return
+	}
 	vote := e.vote(y.Waiting, y.Definition, now)
 	decision, _ := Decide(Poll{
 		Round: vote.Round, OpenedAt: now, Active: e.opts.Active(),

@@ -94,11 +94,16 @@ func (m *Manager) claimOf(a model.Allocation) capacity.Claim {
 	return capacity.ClaimOf(a.Definition, driver)
 }
 
-// Running is how many applications this node is not done with.
+// Running is how many applications this node is not done with: from the yes
+// of a vote, which may still be granted, and before Run as well.
 func (m *Manager) Running() int {
+	apps := m.opts.Ledger.Applications(time.Now()) // first: a runner comes before its hold goes
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.runners)
+	for uid := range m.runners {
+		apps[uid] = true
+	}
+	return len(apps)
 }
 
 // Idle signals, coalesced, that Running fell.

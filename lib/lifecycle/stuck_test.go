@@ -175,6 +175,51 @@ func TestPanicBesideALife(t *testing.T) {
 	})
 }
 
+// TestDrainDuringAVote drains the node when it has looked whether it takes
+// anything and before it has granted: nothing begins once it counts as empty.
+func TestDrainDuringAVote(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		var looks atomic.Int32
+		f.options = func(_ *lifecycle.Options, o *election.Options) {
+			o.Maintenance = func() bool { return looks.Add(1) > 1 } // a pass with nothing to vote on does not look
+		}
+		f.start()
+		app := f.apply(f.label())
+		time.Sleep(time.Minute)
+		f.want(app, model.StatusNew)
+		if n := f.manager.Running(); n != 0 {
+			t.Errorf("Running() = %d, want 0", n)
+		}
+	})
+}
+
+// TestRunningCountsFromTheVote: a drain that waits until nothing runs does not
+// miss what is about to.
+func TestRunningCountsFromTheVote(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.start()
+		now := time.Now()
+		app := model.UID{9}
+		if err := f.ledger.Hold(app, f.claim(1), capacity.Offer{Free: 1}, now, now.Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if n := f.manager.Running(); n != 1 {
+			t.Errorf("Running() with a hold = %d, want 1", n)
+		}
+		f.ledger.Unhold(app)
+		running := f.apply(f.label())
+		f.want(running, model.StatusAllocated)
+		if n := f.manager.Running(); n != 1 {
+			t.Errorf("Running() with a runner and its reservation = %d, want 1", n)
+		}
+		f.recall(running)
+		f.wantNothingLeft()
+		if n := f.manager.Running(); n != 0 {
+			t.Errorf("Running() in the end = %d, want 0", n)
+		}
+	})
+}
+
 // TestDriverThatNeverReturns: it is waited for, and everybody can see that.
 func TestDriverThatNeverReturns(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *farm) {
