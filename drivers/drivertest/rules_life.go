@@ -44,11 +44,22 @@ func validateTells(b *bench) {
 // capacityAnswers asks often: a node asks at every vote.
 func capacityAnswers(b *bench) {
 	const asks, most = 1000, 5 * time.Second
+	holder, hasDisks := b.driver.(drivers.DiskHolder)
 	start := time.Now()
 	for range asks {
 		n, err := b.driver.Capacity(b.h.Definition)
 		if err != nil || n < 1 {
 			b.Fatalf("Capacity() = %d, %v, want at least 1 with nothing allocated", n, err)
+		}
+		if !hasDisks {
+			continue
+		}
+		room, err := holder.DiskRoom()
+		if err != nil || room.Total > 0 && room.Free > room.Total {
+			b.Fatalf("DiskRoom() = %+v, %v, want no more free than there is", room, err)
+		}
+		if gb, on := holder.DiskNeed(b.h.Definition); gb > drivers.SizeOf(b.h.Definition.Resources.Disks) || on == "" {
+			b.Fatalf("DiskNeed() = %d GB on %q, want at most what is asked for, and where", gb, on)
 		}
 	}
 	if took := time.Since(start); took > most {
