@@ -1,10 +1,13 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -293,4 +296,24 @@ func TestLoudAttacker(t *testing.T) {
 		stop()
 		guesses.Wait()
 	})
+}
+
+// TestLimitNamesOnlyUsers: the log tells whose logins are limited, unless
+// there is no such user: then the name may be a password in the wrong field.
+func TestLimitNamesOnlyUsers(t *testing.T) {
+	for name, want := range map[string]string{user: "user=" + user, "hunter2-typed-as-name": "user=unknown"} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			d := newDesk(t, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+			for i := range 10 {
+				if err := d.check(t, name, fmt.Sprintf("wrong-password-%d", i)); !errors.Is(err, ErrUnauthorized) {
+					t.Fatalf("guess %d = %v", i, err)
+				}
+			}
+			synctest.Wait()
+			if text := log.String(); strings.Count(text, "logins limited") != 1 || !strings.Contains(text, want) || strings.Contains(text, "hunter2") {
+				t.Errorf("log is %q, want one line with %s", text, want)
+			}
+		})
+	}
 }

@@ -60,7 +60,7 @@ func (a *Authenticator) fly(f *flight) {
 func (a *Authenticator) verifyFlight(f *flight) {
 	good, err := a.verify(f.hash, f.password)
 	if err != nil {
-		a.opts.Log.Error("password was not verified", "user", f.name, "error", err)
+		a.opts.Log.Error("password was not verified", "user", f.nameForLog(), "error", err)
 	}
 	if f.acct.known && f.hopeless {
 		a.opts.Log.Error("stored password hash is not usable, set a new password", "user", f.name)
@@ -71,7 +71,7 @@ func (a *Authenticator) verifyFlight(f *flight) {
 	limited := a.settle(f, good, stale)
 	close(f.done)
 	if limited {
-		a.opts.Log.Warn("logins limited after failures", "user", shorten(f.name), "address", f.src.address)
+		a.opts.Log.Warn("logins limited after failures", "user", f.nameForLog(), "address", f.src.address)
 	}
 	if good && !stale && a.opts.Rehash != nil && crypt.NeedsRehash(f.hash) {
 		a.rehash(f)
@@ -116,11 +116,11 @@ func (a *Authenticator) rehash(f *flight) {
 	a.verified.put(f.digest, version, time.Now())
 }
 
-// shorten keeps a name that anybody may choose from filling the log.
-func shorten(name string) string {
-	const limit = 64
-	if len(name) > limit {
-		return name[:limit] + "..."
+// nameForLog is the user's name, and nothing where there is no such user: what
+// strangers type into that field is now and then a password.
+func (f *flight) nameForLog() string {
+	if !f.acct.known {
+		return "unknown"
 	}
-	return name
+	return f.name
 }
