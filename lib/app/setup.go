@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/health"
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
-	"github.com/aquarium-fish/aquarium-fish/lib/logging"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 	"github.com/aquarium-fish/aquarium-fish/lib/meta"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -193,12 +191,4 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	a.api.handle(logged(opts, rest), metadata.Stop, probes.Stop)
 	a.addPart("api", a.api.run)
 	return nil
-}
-
-// logged adds the access log, if there is a console for it.
-func logged(opts Options, h http.Handler) http.Handler {
-	if opts.Console == nil {
-		return h
-	}
-	return logging.NewAccessLog(opts.Console, meta.RedactURI).Wrap(h)
 }

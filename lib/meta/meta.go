@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -154,17 +153,3 @@ func (h *Handler) leave() {
 // TokenPath is the path under which an environment with the token finds its
 // metadata.
 func TokenPath(token string) string { return Root + "token/" + token + "/data/" }
-
-// RedactURI is the request's URI without the token, for the access log.
-func RedactURI(r *http.Request) string {
-	rest, ok := strings.CutPrefix(r.URL.Path, Root+"token/")
-	if !ok {
-		return r.RequestURI
-	}
-	_, tail, _ := strings.Cut(rest, "/")
-	uri := Root + "token/***/" + tail
-	if r.URL.RawQuery != "" {
-		uri += "?" + r.URL.RawQuery
-	}
-	return uri
-}

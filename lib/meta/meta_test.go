@@ -418,12 +418,19 @@ func TestFailuresOfTheHost(t *testing.T) {
 func TestRedactURI(t *testing.T) {
 	escaped := strings.Replace(TokenPath(token(1)), "token", "%74oken", 1)
 	for in, want := range map[string]string{
-		TokenPath(token(1)):                    "/meta/v1/token/***/data/",
-		escaped:                                "/meta/v1/token/***/data/",
-		TokenPath(token(1)) + "?format=env":    "/meta/v1/token/***/data/?format=env",
-		"/meta/v1/token/secret":                "/meta/v1/token/***/",
-		"/meta/v1/data/?format=env":            "/meta/v1/data/?format=env",
-		"/api/v1/label/?filter=name%3D%22x%22": "/api/v1/label/?filter=name%3D%22x%22",
+		TokenPath(token(1)):                 "/meta/v1/token/***/data/",
+		escaped:                             "/meta/v1/token/***/data/",
+		TokenPath(token(1)) + "?format=env": "/meta/v1/token/***/data/?format=env",
+		"/meta/v1/token/secret":             "/meta/v1/token/***/",
+		"/meta/v1/data/?format=env":         "/meta/v1/data/?format=env",
+		"/" + TokenPath(token(1)):           "//meta/v1/token/***/data/",
+		"/meta/v1//token/" + token(1):       "/meta/v1//token/***",
+		"/META/v1/token/" + strings.ToUpper(token(1)) + "/data/": "/META/v1/token/***/data/",
+		TokenPath(token(1)) + token(2):                           "/meta/v1/token/***/data/***",
+		"/meta/v1/data/?token=" + token(1) + "&prefix=abc":       "/meta/v1/data/?token=***&prefix=abc",
+		"https://me:hidden@fish/api/v1/user/me/?pretty":          "/api/v1/user/me/?pretty",
+		"https://fish" + TokenPath(token(1)):                     "/meta/v1/token/***/data/",
+		"/api/v1/label/?filter=name%3D%22x%22":                   "/api/v1/label/?filter=name%3D%22x%22",
 	} {
 		if got := RedactURI(httptest.NewRequest(http.MethodGet, in, nil)); got != want {
 			t.Errorf("RedactURI(%q) = %q, want %q", in, got, want)
