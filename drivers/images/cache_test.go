@@ -337,11 +337,12 @@ func TestOptions(t *testing.T) {
 		{"no logger", Options{Path: "x"}, "logger"},
 		{"weak sum", Options{Path: "x", Logger: logger, RequireSum: "md5"}, "images_require_sum"},
 		{"relative root", Options{Path: "x", Logger: logger, FileRoots: []string{"here"}}, "images_file_roots"},
-		{"bad mirror", Options{Path: "x", Logger: logger, Mirrors: []Mirror{{From: "https://a/", To: []string{"b"}}}}, "images_mirrors"},
+		{"bad mirror", Options{Path: "x", Logger: logger, Mirrors: []Mirror{{From: "https://a/", To: []string{"b"}}}}, "images_mirrors: entry 0: to 0: "},
+		{"mirror with a password", Options{Path: "x", Logger: logger, Mirrors: []Mirror{{From: "https://me:hidden@a/"}}}, "images_mirrors: entry 0: from: image url holds a user"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := New(tt.opts); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("New = %v, want an error with %q", err, tt.want)
+			if _, err := New(tt.opts); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hidden") {
+				t.Errorf("New = %v, want an error with %q and no password", err, tt.want)
 			}
 		})
 	}

@@ -83,7 +83,7 @@ func parseURL(text string) (*url.URL, error) {
 		return nil, errors.New("image url holds a user: remove it, the node sends its own download_user and download_password")
 	case u.Scheme == "file":
 		if u.Host != "" && u.Host != "localhost" || !path.IsAbs(u.Path) {
-			return nil, fmt.Errorf("image url %q: want file:///absolute/path", text)
+			return nil, fmt.Errorf("image url %q: want file:///absolute/path", shown(u))
 		}
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("image url %q: its scheme must be https, http or file", shown(u))

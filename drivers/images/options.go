@@ -100,18 +100,21 @@ func (o *Options) validate() error {
 			return fmt.Errorf("images_file_roots %q: want an absolute path", root)
 		}
 	}
-	for _, m := range o.Mirrors {
-		if err := m.validate(); err != nil {
-			return err
+	for i, m := range o.Mirrors {
+		if err := m.validate(); err != nil { // without the URL, which may hold a password
+			return fmt.Errorf("images_mirrors: entry %d: %w", i, err)
 		}
 	}
 	return nil
 }
 
 func (m Mirror) validate() error {
-	for _, prefix := range append([]string{m.From}, m.To...) {
+	if _, err := parseURL(m.From); err != nil {
+		return fmt.Errorf("from: %w", err)
+	}
+	for i, prefix := range m.To {
 		if _, err := parseURL(prefix); err != nil {
-			return fmt.Errorf("images_mirrors: %q: %w", prefix, err)
+			return fmt.Errorf("to %d: %w", i, err)
 		}
 	}
 	return nil
