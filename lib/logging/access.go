@@ -6,7 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
+	"strings"
 	"time"
 )
 
@@ -17,7 +17,7 @@ const maxField = 2 << 10
 type AccessLog struct {
 	console *Console
 	uri     func(*http.Request) string
-	buffers sync.Pool
+	stamps  stamps
 }
 
 // NewAccessLog makes an access log. uri says what is shown of the request's address: addresses that carry a secret must
@@ -26,10 +26,7 @@ func NewAccessLog(console *Console, uri func(*http.Request) string) *AccessLog {
 	if uri == nil {
 		uri = func(r *http.Request) string { return r.URL.Path }
 	}
-	return &AccessLog{console: console, uri: uri, buffers: sync.Pool{New: func() any {
-		b := make([]byte, 0, 512)
-		return &b
-	}}}
+	return &AccessLog{console: console, uri: uri}
 }
 
 // Wrap logs every request that next has handled, also one whose handler panics. The response header `X-Request-Id`, if
@@ -45,34 +42,45 @@ func (a *AccessLog) Wrap(next http.Handler) http.Handler {
 	})
 }
 
-// log queues one line.
+// log queues one line. It is written by hand, as it is a part of every request.
 func (a *AccessLog) log(rec *recorder, r *http.Request, start time.Time) {
-	buf := a.buffers.Get().(*[]byte)
-	b := *buf
-	b = append(b[:0], `{"time":"`...)
-	b = start.AppendFormat(b, time.RFC3339Nano)
-	b = append(b, `","id":`...)
-	b = appendJSON(b, rec.Header().Get("X-Request-Id"))
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
-	for _, field := range [...]struct{ name, value string }{
-		{"remote_ip", host}, {"user", rec.user}, {"host", r.Host}, {"method", r.Method}, {"uri", a.uri(r)},
-		{"proto", r.Proto}, {"user_agent", r.UserAgent()},
-	} {
-		b = append(append(append(b, `,"`...), field.name...), `":`...)
-		b = appendJSON(b, field.value)
-	}
+	var room [512]byte // enough for most
+	b := append(room[:0], `{"time":"`...)
+	b = a.stamps.append(b, start)
+	b = appendField(b, `","id":`, first(rec.Header()["X-Request-Id"]))
+	b = appendField(b, `,"remote_ip":`, hostOf(r.RemoteAddr))
+	b = appendField(b, `,"user":`, rec.user)
+	b = appendField(b, `,"host":`, r.Host)
+	b = appendField(b, `,"method":`, r.Method)
+	b = appendField(b, `,"uri":`, a.uri(r))
+	b = appendField(b, `,"proto":`, r.Proto)
+	b = appendField(b, `,"user_agent":`, first(r.Header["User-Agent"]))
 	b = strconv.AppendInt(append(b, `,"status":`...), int64(rec.finalStatus()), 10)
 	b = strconv.AppendInt(append(b, `,"latency":`...), time.Since(start).Nanoseconds(), 10)
 	b = strconv.AppendInt(append(b, `,"bytes_in":`...), max(r.ContentLength, 0), 10)
 	b = strconv.AppendInt(append(b, `,"bytes_out":`...), rec.bytes, 10)
-	b = append(b, "}\n"...)
-	a.console.WriteLater(b)
-	*buf = b
-	a.buffers.Put(buf)
+	a.console.WriteLater(append(b, "}\n"...))
 }
+
+// first is the value of a header.
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// hostOf is the host of a socket's address.
+func hostOf(address string) string {
+	i := strings.LastIndexByte(address, ':')
+	if i < 0 {
+		return address
+	}
+	return strings.Trim(address[:i], "[]")
+}
+
+// appendField prints a key, with what stands around it, and a value.
+func appendField(b []byte, key, value string) []byte { return appendJSON(append(b, key...), value) }
 
 // appendJSON prints a JSON string of ASCII only, cut to maxField.
 func appendJSON(b []byte, s string) []byte {
@@ -80,6 +88,9 @@ func appendJSON(b []byte, s string) []byte {
 		s = s[:maxField]
 	}
 	b = append(b, '"')
+	if isPlain(s) {
+		return append(append(b, s...), '"')
+	}
 	for _, r := range s {
 		switch {
 		case r == '"' || r == '\\':
@@ -94,6 +105,16 @@ func appendJSON(b []byte, s string) []byte {
 		}
 	}
 	return append(b, '"')
+}
+
+// isPlain reports whether a text stands for itself in JSON.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func appendHex(b []byte, r rune) []byte {

@@ -12,6 +12,9 @@ const hidden = "***"
 // reader in: the token of an environment, also in an address that was put
 // together wrongly, and the password in an absolute URI.
 func RedactURI(r *http.Request) string {
+	if strings.HasPrefix(r.RequestURI, "/api/") { // most of what a node is asked; no token leads there
+		return r.RequestURI
+	}
 	rest, ok := strings.CutPrefix(r.URL.Path, Root+"token/")
 	if ok {
 		_, tail, _ := strings.Cut(rest, "/")
@@ -24,9 +27,6 @@ func RedactURI(r *http.Request) string {
 	uri := r.RequestURI
 	if !strings.HasPrefix(uri, "/") {
 		uri = r.URL.RequestURI()
-	}
-	if strings.HasPrefix(uri, "/api/") { // most of what a node is asked; no token leads there
-		return uri
 	}
 	return hideTokens(uri)
 }
