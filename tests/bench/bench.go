@@ -54,7 +54,7 @@ func parts() []part {
 	return []part{
 		{"state", (*bench).measureState}, {"burst", (*bench).measureBurst}, {"guesses", (*bench).measureGuesses},
 		{"latency", (*bench).measureLatency}, {"lives", (*bench).measureLives}, {"history", (*bench).measureHistory},
-		{"idle", (*bench).measureIdle},
+		{"idle", (*bench).measureIdle}, {"polling", (*bench).measurePolling}, {"labels", (*bench).measureLabels},
 	}
 }
 

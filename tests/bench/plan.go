@@ -24,11 +24,16 @@ type plan struct {
 	history     int           // finished applications
 	historyTime time.Duration // of one repetition
 
+	pollTime time.Duration // at the pace of agents
+	logTime  time.Duration // as fast as the node answers: 100 samples for each second of its CPU
+	labels   int
+	lists    int
+
 	idle   time.Duration
 	settle time.Duration // before idle counts
 }
 
-// fullPlan takes less than six minutes on two cores.
+// fullPlan takes less than eight minutes on two cores.
 func fullPlan() plan {
 	return plan{
 		reps: 3, window: 2 * time.Second, hashWindow: 3 * time.Second, copies: 2000,
@@ -37,11 +42,12 @@ func fullPlan() plan {
 		pace: 50 * time.Millisecond, paceTime: 6 * time.Second,
 		livesTime: time.Minute, livesWarm: 15 * time.Second,
 		history: 1_000_000, historyTime: 2 * time.Second,
+		pollTime: 10 * time.Second, logTime: time.Minute, labels: 3000, lists: 50,
 		idle: 10 * time.Second, settle: 3 * time.Second,
 	}
 }
 
-// quickPlan takes less than one minute: enough to see a change, not to prove
+// quickPlan takes about a minute: enough to see a change, not to prove
 // a goal about a minute of lives or a million applications.
 func quickPlan() plan {
 	p := fullPlan()
@@ -49,6 +55,7 @@ func quickPlan() plan {
 	p.guessWindow, p.paceTime = time.Second, 1500*time.Millisecond
 	p.livesTime, p.livesWarm = 6*time.Second, 2*time.Second
 	p.history, p.historyTime = 20_000, 500*time.Millisecond
+	p.pollTime, p.logTime, p.lists = 5*time.Second, 4*time.Second, 10
 	p.idle, p.settle = 3*time.Second, time.Second
 	return p
 }
@@ -61,6 +68,7 @@ func smokePlan() plan {
 		pace: 50 * time.Millisecond, paceTime: 150 * time.Millisecond,
 		livesTime: 600 * time.Millisecond, livesWarm: 300 * time.Millisecond,
 		history: 300, historyTime: 100 * time.Millisecond,
+		pollTime: 200 * time.Millisecond, logTime: 1500 * time.Millisecond, labels: 50, lists: 2,
 		idle: 200 * time.Millisecond, settle: 100 * time.Millisecond,
 	}
 }

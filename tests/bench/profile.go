@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/google/pprof/profile"
 )
 
 // profile records what the node computes while it is measured, if that was
@@ -23,35 +26,66 @@ func (b *bench) profile(n *node, name string, window time.Duration) (end func(er
 	return func(err error) error { return errors.Join(err, <-done) }
 }
 
-// fetchProfile asks the node over net/http, as the answer is long and comes in
-// pieces.
+// fetchProfile stores a profile of the node.
 func (b *bench) fetchProfile(n *node, name string, window time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), window+patience)
-	defer cancel()
-	seconds := max(int(window.Seconds()), 1)
-	url := fmt.Sprintf("https://%s/api/v1/node/this/profiling/profile?seconds=%d", n.address, seconds)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	p, err := n.cpuProfile(b.adminPassword, window)
 	if err != nil {
-		return fmt.Errorf("profile node: %w", err)
+		return err
 	}
-	req.SetBasicAuth("admin", b.adminPassword)
-	transport := &http.Transport{TLSClientConfig: n.tls.Clone()}
-	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return fmt.Errorf("profile node: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }() // read to its end, or failed already
+	return b.store(name, p)
+}
+
+func (b *bench) store(name string, p *profile.Profile) error {
 	f, err := os.Create(filepath.Join(b.profiles, strings.ReplaceAll(name, " ", "-")+".pprof"))
 	if err != nil {
 		return fmt.Errorf("store profile: %w", err)
 	}
-	_, err = f.ReadFrom(resp.Body)
-	if resp.StatusCode != http.StatusOK {
-		err = errors.Join(err, fmt.Errorf("status %d", resp.StatusCode))
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(p.Write(f), f.Close()); err != nil {
 		return fmt.Errorf("store profile: %w", err)
 	}
 	return nil
+}
+
+// cpuProfile is what the node computes from now on, for as long as the window,
+// in whole seconds.
+func (n *node) cpuProfile(adminPassword string, window time.Duration) (*profile.Profile, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), window+patience)
+	defer cancel()
+	client, done := n.client()
+	defer done()
+	text, err := n.fetch(ctx, client, user{"admin", adminPassword},
+		fmt.Sprintf("/api/v1/node/this/profiling/profile?seconds=%d", max(int(window.Seconds()), 1)))
+	if err != nil {
+		return nil, fmt.Errorf("profile node: %w", err)
+	}
+	p, err := profile.ParseData(text)
+	if err != nil {
+		return nil, fmt.Errorf("read profile: %w", err)
+	}
+	return p, nil
+}
+
+// client is one of net/http, for answers that are long and come in pieces.
+func (n *node) client() (client *http.Client, done func()) {
+	transport := &http.Transport{TLSClientConfig: n.tls.Clone()}
+	return &http.Client{Transport: transport}, transport.CloseIdleConnections
+}
+
+// fetch gets the whole answer, which has to be 200.
+func (n *node) fetch(ctx context.Context, client *http.Client, u user, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+n.address+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	req.SetBasicAuth(u.name, u.password)
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }() // read to its end, or failed already
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: got %d %.300s, want 200", path, resp.StatusCode, text)
+	}
+	return text, err
 }
