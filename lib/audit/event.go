@@ -4,9 +4,14 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Result is how an action ended.
@@ -79,8 +84,30 @@ func (e Event) line() []byte {
 	}
 	e.Detail = cut(e.Detail, maxDetail)
 	b, _ := json.Marshal(e) // texts, numbers and a time in range always marshal
-	return append(b, '\n')
+	return append(escape(b), '\n')
 }
+
+// escape writes what is not printable in JSON's own way: a terminal that shows the file takes orders from some of it,
+// and direction marks let one name look like another.
+func escape(text []byte) []byte {
+	if !bytes.ContainsFunc(text, isUnprintable) {
+		return text
+	}
+	var b []byte
+	for _, r := range string(text) {
+		if !isUnprintable(r) {
+			b = utf8.AppendRune(b, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			b = fmt.Appendf(b, `\u%04x`, unit)
+		}
+	}
+	return b
+}
+
+// isUnprintable reports it for what stands in a string only: the rest of JSON is printable ASCII.
+func isUnprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 func cut(s string, most int) string {
 	if len(s) > most {

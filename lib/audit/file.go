@@ -108,7 +108,7 @@ func (f *file) append(text []byte, first int64) (whole int, err error) {
 	if n > 0 {
 		f.torn = text[n-1] != '\n'
 	}
-	whole = max(0, bytes.Count(text[:n], []byte{'\n'})-mend)
+	whole = max(0, wholeLines(text, n)-mend)
 	if whole > 0 && f.first == 0 {
 		f.first = first
 	}
@@ -116,6 +116,16 @@ func (f *file) append(text []byte, first int64) (whole int, err error) {
 		return whole, fmt.Errorf("write: %w", err)
 	}
 	return whole, nil
+}
+
+// wholeLines counts the lines that the first n bytes of the text hold. One that lacks nothing but its newline, which is
+// what a disk may have had room for, gets that with the next write: it counts.
+func wholeLines(text []byte, n int) int {
+	whole := bytes.Count(text[:n], []byte{'\n'})
+	if n > 0 && n < len(text) && text[n] == '\n' {
+		whole++
+	}
+	return whole
 }
 
 // settle makes what was written durable, and finds the file again if somebody moved it away.

@@ -284,6 +284,46 @@ func TestADiskThatRefuses(t *testing.T) {
 	}
 }
 
+// TestWholeLines: what a full disk took of a text.
+func TestWholeLines(t *testing.T) {
+	const text = "{1}\n{2}\n"
+	for n, want := range []int{0, 0, 0, 1, 1, 1, 1, 2, 2} {
+		if got := wholeLines([]byte(text), n); got != want {
+			t.Errorf("%d bytes of %q: %d whole lines, want %d", n, text, got, want)
+		}
+	}
+}
+
+// TestOnlyTheNewlineIsLost: an event that a full disk took up to its newline is not counted as lost, and its number is
+// not given again.
+func TestOnlyTheNewlineIsLost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	f, _, err := openFile(Options{Path: path, Size: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := func(seq int64) []byte {
+		return Event{Seq: seq, Time: day, Action: "a", Result: ResultOK, Count: 1}.line()
+	}
+	text := append(line(1), line(2)...)
+	if _, err := f.out.Write(text[:len(text)-1]); err != nil { // as Write does before it says ENOSPC
+		t.Fatal(err)
+	}
+	f.torn = true
+	if n := wholeLines(text, len(text)-1); n != 2 {
+		t.Fatalf("%d lines are whole, want 2", n)
+	}
+	if whole, err := f.append(line(3), 3); whole != 1 || err != nil {
+		t.Errorf("append() = %d, %v", whole, err)
+	}
+	if err := f.close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := numbers(events(t, path, 0)); !cmp.Equal(got, []int64{1, 2, 3}) {
+		t.Errorf("events %d, want 1 to 3", got)
+	}
+}
+
 // TestAFileThatIsMovedAway is what a foreign rotation does: by rename, by removal, by cutting.
 func TestAFileThatIsMovedAway(t *testing.T) {
 	for name, move := range map[string]func(path string) error{
@@ -387,6 +427,45 @@ func TestAHangingDisk(t *testing.T) {
 		t.Errorf("Run() = %v, want an error about the disk", err)
 	}
 	l.logins.mu.Unlock()
+}
+
+// TestPagesOfAFreshFile: a page that begins while the file is new and empty ends at an event that the next one knows.
+func TestPagesOfAFreshFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	l := start(t, Options{Path: path, Size: 1, Keep: 10_000}) // each event is a file
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for seq := range int64(100) {
+			l.Note(Event{Action: "a", Result: ResultOK})
+			waitWritten(t, l.Log, path, seq+1)
+		}
+	})
+	done := make(chan struct{})
+	go func() { defer close(done); wg.Wait() }()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		last := int64(1 << 62)
+		q := Query{Limit: 1}
+		for range 3 {
+			page, err := l.Read(t.Context(), q)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, e := range page.Events {
+				if e.Seq >= last {
+					t.Fatalf("event %d after %d", e.Seq, last)
+				}
+				last = e.Seq
+			}
+			if q.Cursor = page.Next; q.Cursor == "" {
+				break
+			}
+		}
+	}
 }
 
 // TestNoteWhileRotating lets readers run beside the writer: no event is seen twice, none is missed between two pages.

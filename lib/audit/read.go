@@ -131,6 +131,10 @@ func eachFile(path string, visit func(f io.ReaderAt, size, first int64) (bool, e
 	before := int64(0) // 0: everything
 	if err == nil {
 		defer func() { _ = open.Close() }() // only read
+		info, err := open.Stat()            // before its first event is looked for: what comes in between is for the next page
+		if err != nil {
+			return err
+		}
 		if before, err = firstSeq(open); err != nil {
 			return err
 		}
@@ -138,7 +142,7 @@ func eachFile(path string, visit func(f io.ReaderAt, size, first int64) (bool, e
 		if number == 0 {
 			number = math.MaxInt64 // no event yet: it is newer than the others all the same
 		}
-		if on, err := visitFile(open, number, visit); err != nil || !on {
+		if on, err := visit(open, info.Size(), number); err != nil || !on {
 			return err
 		}
 	}
@@ -166,15 +170,11 @@ func visitPath(a full, visit func(io.ReaderAt, int64, int64) (bool, error)) (boo
 		return false, fmt.Errorf("open audit file: %w", err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	return visitFile(f, a.first, visit)
-}
-
-func visitFile(f *os.File, first int64, visit func(io.ReaderAt, int64, int64) (bool, error)) (bool, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return false, err
 	}
-	return visit(f, info.Size(), first)
+	return visit(f, info.Size(), a.first)
 }
 
 // pager collects a page.
