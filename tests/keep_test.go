@@ -137,6 +137,25 @@ func TestResetAPassword(t *testing.T) {
 	if r := n.As("admin", password).Request("GET", mePath, nil); r.Status != 200 {
 		t.Errorf("the new password: %d %s", r.Status, r.Body)
 	}
+	type event struct {
+		Action, User, Result, Detail string
+		ObjectName                   string `json:"object_name"`
+	}
+	for query, want := range map[string]event{
+		"user.reset": {"user.reset", "", "ok", "with the node stopped, by the system's user ", "admin"},
+		"user.set":   {"user.set", "", "ok", "created by the node: there was none", "admin"},
+		"node.start": {"node.start", "", "ok", "config as at the last start", fish.NodeName},
+	} {
+		events := fish.Get[struct{ Events []event }](n.As("admin", password), "/api/v1/audit/?action="+query).Events
+		if len(events) == 0 {
+			t.Errorf("the audit has no %s", query)
+			continue
+		}
+		got := events[0]
+		if got.Detail = got.Detail[:min(len(got.Detail), len(want.Detail))]; got != want {
+			t.Errorf("audit: %+v, want %+v", got, want)
+		}
+	}
 }
 
 // TestLooseModesAreTightened at the start, with one warning each.

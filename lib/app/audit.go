@@ -155,8 +155,8 @@ func auditDrivers(r *drivers.Registry, l *audit.Log) func(ctx context.Context) e
 func driverEvents(noted map[string]string, status []drivers.InstanceStatus) []audit.Event {
 	var events []audit.Event
 	for _, s := range status {
-		if before, ok := noted[s.Name]; ok && before == s.Reason {
-			continue
+		if before, ok := noted[s.Name]; ok && before == s.Reason || s.State == drivers.InstanceStarting {
+			continue // one whose first attempt goes on has not failed
 		}
 		noted[s.Name] = s.Reason
 		e := audit.Event{Action: audit.ActionDriverReady, ObjectName: s.Name, Result: audit.ResultOK}

@@ -68,6 +68,7 @@ func TestDriverEvents(t *testing.T) {
 		status []drivers.InstanceStatus
 		want   []audit.Event
 	}{
+		{[]drivers.InstanceStatus{{Name: "b", Reason: "is not started yet", State: drivers.InstanceStarting}}, nil},
 		{[]drivers.InstanceStatus{a, b}, []audit.Event{ready, failed}},
 		{[]drivers.InstanceStatus{a, b}, nil},
 		{[]drivers.InstanceStatus{a, {Name: "b", Reason: "no rights"}}, []audit.Event{other}},

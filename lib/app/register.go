@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/config"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/hostfacts"
@@ -51,7 +52,7 @@ func ensureLocation(ctx context.Context, db *store.Store, cfg *config.Config) er
 // ensureAdmin creates the user admin if it is absent and tells its password
 // (contract 4, 10). It is told before it is stored: a node that dies in
 // between makes another one at the next start, and none is lost.
-func (a *App) ensureAdmin(ctx context.Context, opts Options, db *store.Store) error {
+func (a *App) ensureAdmin(ctx context.Context, opts Options, db *store.Store, trail *audit.Log) error {
 	if _, ok := db.UserByName(model.AdminName); ok {
 		return nil
 	}
@@ -69,6 +70,7 @@ func (a *App) ensureAdmin(ctx context.Context, opts Options, db *store.Store) er
 	if err != nil {
 		return fmt.Errorf("create user admin: %w", err)
 	}
+	trail.Note(audit.Event{Action: "user.set", ObjectName: model.AdminName, Result: audit.ResultOK, Detail: "created by the node: there was none"})
 	return nil
 }
 

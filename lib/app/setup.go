@@ -105,7 +105,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	if err != nil {
 		return err
 	}
-	if err := a.ensureAdmin(ctx, opts, db); err != nil {
+	if err := a.ensureAdmin(ctx, opts, db, trail); err != nil {
 		return err
 	}
 

@@ -43,7 +43,7 @@ func openFile(o Options) (*file, Event, error) {
 	if err := f.open(); err != nil {
 		return nil, Event{}, err
 	}
-	last, err := lastEvent(o.Path)
+	last, err := newest(o.Path, func(Event) bool { return true })
 	if err != nil {
 		return nil, Event{}, errors.Join(err, f.out.Close())
 	}

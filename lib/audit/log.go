@@ -74,8 +74,12 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open audit file %s: %w", o.Path, err)
 	}
+	ran, err := newest(o.Path, func(e Event) bool { return !e.byCommand() })
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read audit file %s: %w", o.Path, err), f.close())
+	}
 	return &Log{
-		opts: o, file: f, seq: last.Seq, clean: last.Seq == 0 || last.Action == ActionStop,
+		opts: o, file: f, seq: last.Seq, clean: ran.Seq == 0 || ran.Action == ActionStop,
 		wake: make(chan struct{}, 1), logins: newLogins(),
 	}, nil
 }

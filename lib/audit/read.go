@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -260,14 +261,18 @@ func firstSeq(f io.ReaderAt) (int64, error) {
 	}
 }
 
-// lastEvent is the newest event of all files, zero if there is none.
-func lastEvent(path string) (Event, error) {
-	page, err := read(context.Background(), path, Query{Limit: 1})
-	for err == nil && len(page.Events) == 0 && page.Next != "" { // a file full of rubbish
-		page, err = read(context.Background(), path, Query{Limit: 1, Cursor: page.Next})
+// newest is the newest event of all files that is wanted, zero if there is none.
+func newest(path string, wanted func(Event) bool) (Event, error) {
+	for q := (Query{Limit: 10}); ; { // more than one page in a file full of rubbish
+		page, err := read(context.Background(), path, q)
+		if err != nil {
+			return Event{}, err
+		}
+		if i := slices.IndexFunc(page.Events, wanted); i >= 0 {
+			return page.Events[i], nil
+		}
+		if q.Cursor = page.Next; q.Cursor == "" {
+			return Event{}, nil
+		}
 	}
-	if err != nil || len(page.Events) == 0 {
-		return Event{}, err
-	}
-	return page.Events[0], nil
 }

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/app"
+	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
@@ -91,6 +93,7 @@ func restore(ctx context.Context, o Options, t *target, file string) (err error)
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", file, err)
 	}
+	o.note(p, audit.Event{Action: audit.ActionRestore, ObjectName: filepath.Base(file)})
 	if kept != "" {
 		kept = "\nkept: " + kept
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/app"
+	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
@@ -62,6 +63,7 @@ func resetUser(ctx context.Context, o Options, t *target, name string) (err erro
 	if err := storePassword(ctx, o, p.folder, passwordOf{crypt.NodeUID(der), name, crypt.HashPassword(password)}); err != nil {
 		return err
 	}
+	o.note(p, audit.Event{Action: audit.ActionUserReset, ObjectName: name})
 	_, err = fmt.Fprintln(o.Stdout, password)
 	return err
 }
