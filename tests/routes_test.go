@@ -249,7 +249,7 @@ func testCrossSite(t *testing.T, w *world) {
 	for _, route := range []string{"application/{live}/deallocate", "resource/{resource}/access", "node/this/maintenance?enable=true"} {
 		for _, header := range []map[string]string{
 			{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": own + ".evil.example"},
-			{"Origin": own, "Sec-Fetch-Site": "cross-site"},
+			{"Origin": own, "Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
 		} {
 			want(t, fmt.Sprint(route, header), w.admin.Call(fish.Call{Path: w.path(route), Header: header}), 400, "another site")
 		}

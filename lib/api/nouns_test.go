@@ -252,7 +252,7 @@ func TestCrossSite(t *testing.T) {
 		"/api/v1/node/this/maintenance",
 	}
 	for _, header := range []map[string]string{
-		{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "::"},
+		{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "::"},
 	} {
 		for _, path := range paths {
 			r := n.do(t, call{user: "admin", path: path, header: header})
