@@ -30,6 +30,7 @@ type file struct {
 	length  int64
 	first   int64 // number of the first event in it, 0 while there is none
 	torn    bool  // it may end inside of a line
+	taken   bool  // somebody moved, removed or cut it
 	dirty   bool  // something was written since the last sync
 	trouble error // of the last rotation
 }
@@ -90,6 +91,7 @@ func endsTorn(r io.ReaderAt, size int64) (bool, error) {
 
 // append writes lines, the first of which has the number, and returns how many of them are whole in the file.
 func (f *file) append(text []byte, first int64) (whole int, err error) {
+	_ = f.follow() // a file that could not be opened again is tried once more below
 	if f.first > 0 && f.length+int64(len(text)) > f.size {
 		f.trouble = f.rotate()
 	}
@@ -139,6 +141,15 @@ func (f *file) settle() error {
 		}
 		f.dirty = false
 	}
+	return f.follow()
+}
+
+// follow opens the path again if that is no longer the open file, or somebody cut it: what is written into a file
+// without a name is lost.
+func (f *file) follow() error {
+	if f.out == nil {
+		return nil
+	}
 	named, err := os.Stat(f.path)
 	if err == nil {
 		ours, err := f.out.Stat()
@@ -148,6 +159,7 @@ func (f *file) settle() error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	f.taken = true
 	return f.reopen()
 }
 

@@ -146,7 +146,7 @@ func (l *Log) write(ctx context.Context) error {
 				l.Note(e)
 			}
 			l.flush()
-			if err := l.file.settle(); err != nil {
+			if err := l.file.settle(); err != nil || l.file.taken {
 				l.report(err)
 			}
 		}
@@ -215,4 +215,8 @@ func (l *Log) report(err error) {
 		l.opts.Logger.Error("audit file is full and can not be put aside, it grows", "path", l.opts.Path, "error", trouble)
 	}
 	l.grows = l.file.trouble != nil
+	if l.file.taken {
+		l.file.taken = false
+		l.opts.Logger.Warn("audit file was moved, removed or cut by somebody else, a new one begins", "path", l.opts.Path)
+	}
 }

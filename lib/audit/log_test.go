@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -258,7 +259,9 @@ func TestADiskThatRefuses(t *testing.T) {
 	}
 	l.Note(Event{Action: "before", Result: ResultOK})
 	l.flush()
-	_ = l.file.out.Close() // writes fail from here on
+	if err := errors.Join(os.Rename(path, path+".aside"), os.Mkdir(path, 0o700)); err != nil { // writes fail from here on
+		t.Fatal(err)
+	}
 	for range 3 {
 		l.Note(Event{Action: "lost", Result: ResultOK})
 		l.flush()
@@ -266,7 +269,9 @@ func TestADiskThatRefuses(t *testing.T) {
 	if n := strings.Count(told.String(), "takes no events"); n != 1 {
 		t.Errorf("told %d times, want once:\n%s", n, told)
 	}
-	l.file.out = nil // as after a close that failed: it is opened again
+	if err := errors.Join(os.Remove(path), os.Rename(path+".aside", path)); err != nil {
+		t.Fatal(err)
+	}
 	l.Note(Event{Action: "after", Result: ResultOK})
 	l.flush()
 	if err := l.file.close(); err != nil {
@@ -326,30 +331,41 @@ func TestOnlyTheNewlineIsLost(t *testing.T) {
 
 // TestAFileThatIsMovedAway is what a foreign rotation does: by rename, by removal, by cutting.
 func TestAFileThatIsMovedAway(t *testing.T) {
-	for name, move := range map[string]func(path string) error{
-		"renamed": func(path string) error { return os.Rename(path, path+".old") },
-		"removed": os.Remove,
-		"cut":     func(path string) error { return os.Truncate(path, 0) },
+	for name, tt := range map[string]struct {
+		move   func(path string) error
+		settle bool // it is noticed between two events; else the next one must not be lost with the file
+	}{
+		"renamed":          {func(path string) error { return os.Rename(path, path+".old") }, true},
+		"removed":          {os.Remove, true},
+		"cut":              {func(path string) error { return os.Truncate(path, 0) }, true},
+		"removed just now": {os.Remove, false},
+		"cut just now":     {func(path string) error { return os.Truncate(path, 0) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "audit.log")
-			l, err := Open(Options{Path: path, Logger: slog.New(slog.DiscardHandler)})
+			told := new(bytes.Buffer)
+			l, err := Open(Options{Path: path, Logger: slog.New(slog.NewTextHandler(told, nil))})
 			if err != nil {
 				t.Fatal(err)
 			}
 			l.Note(Event{Action: "before", Result: ResultOK})
 			l.flush()
-			if err := move(path); err != nil {
+			if err := tt.move(path); err != nil {
 				t.Fatal(err)
 			}
-			if err := l.file.settle(); err != nil {
-				t.Fatal(err)
+			if tt.settle {
+				if err := l.file.settle(); err != nil {
+					t.Fatal(err)
+				}
 			}
 			l.Note(Event{Action: "after", Result: ResultOK})
 			l.flush()
 			got := events(t, path, 0)
 			if len(got) != 1 || got[0].Seq != 2 || got[0].Action != "after" {
 				t.Errorf("events = %+v, want the second alone", got)
+			}
+			if n := strings.Count(told.String(), "by somebody else"); n != 1 {
+				t.Errorf("told %d times, want once:\n%s", n, told)
 			}
 			if err := l.file.close(); err != nil {
 				t.Fatal(err)
