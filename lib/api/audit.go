@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func deedOf(request, response any) (deed, bool) {
 	case apiv1.UserDeleteRequestObject:
 		return deed{action: "user.remove", name: r.Name}, true
 	case apiv1.LabelCreateRequestObject:
-		d := deed{action: "label.create", name: fmt.Sprintf("%s:%d", r.Body.Name, r.Body.Version)}
+		d := deed{action: "label.create", name: labelName(r.Body.Name, r.Body.Version)}
 		if made, ok := response.(apiv1.LabelCreate200JSONResponse); ok {
 			d.uid = made.UID.String()
 		}
@@ -123,15 +124,35 @@ func drainText(r apiv1.NodeDrainRequest) string {
 func (h *handlers) audited(next apiv1.StrictHandlerFunc, _ string) apiv1.StrictHandlerFunc {
 	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (response any, err error) {
 		err = errPanicked // until the handler returns
-		defer func() { h.noteDeed(exchangeOf(ctx), request, response, err) }()
+		gone := h.nameOfRemoved(request)
+		defer func() { h.noteDeed(exchangeOf(ctx), request, response, err, gone) }()
 		response, err = next(ctx, w, r, request)
 		return response, err
 	}
 }
 
+// nameOfRemoved is the name of what a request is about to remove by its UID:
+// afterwards nobody knows it any more.
+func (h *handlers) nameOfRemoved(request any) string {
+	switch r := request.(type) {
+	case apiv1.LabelDeleteRequestObject:
+		if l, ok := h.Store.Label(r.UID); ok {
+			return labelName(l.Name, l.Version)
+		}
+	case apiv1.ServiceMappingDeleteRequestObject:
+		if m, ok := h.Store.ServiceMapping(r.UID); ok {
+			return m.Service
+		}
+	}
+	return ""
+}
+
+// labelName is how people name a version of a label.
+func labelName(name string, version int) string { return fmt.Sprintf("%s:%d", name, version) }
+
 var errPanicked = errors.New("handler panicked")
 
-func (h *handlers) noteDeed(e *exchange, request, response any, err error) {
+func (h *handlers) noteDeed(e *exchange, request, response any, err error, gone string) {
 	if err != nil {
 		response = nil
 	}
@@ -141,7 +162,7 @@ func (h *handlers) noteDeed(e *exchange, request, response any, err error) {
 	}
 	h.Audit.Note(audit.Event{
 		Action: d.action, User: e.caller.Name, Address: e.request.RemoteAddr, RequestID: e.id,
-		ObjectUID: d.uid, ObjectName: d.name, Result: resultOf(err), Detail: d.detail,
+		ObjectUID: d.uid, ObjectName: cmp.Or(d.name, gone), Result: resultOf(err), Detail: d.detail,
 	})
 }
 

@@ -55,7 +55,7 @@ func (n *node) lastDeed(t *testing.T, requestID string) (found apiv1.AuditEvent)
 // audit says of it; reading leaves nothing.
 func TestDeedsAreNoted(t *testing.T) {
 	n := newNode(t)
-	label := n.label(t, "l")
+	label, spare := n.label(t, "l"), n.label(t, "spare")
 	e := n.application(t, label, "alice")
 	live := n.allocate(t, n.application(t, label, "alice"))
 	type noted struct{ Action, User, ObjectUID, ObjectName, Result, Detail string }
@@ -76,6 +76,8 @@ func TestDeedsAreNoted(t *testing.T) {
 		{call{"admin", "POST", "/api/v1/label/", `{"name":"made","version":3,"metadata":{"k":"hidden-3"}}`, "", nil}, noted{"label.create", "admin", "*", "made:3", "ok", ""}},
 		{call{"admin", "POST", "/api/v1/label/", `{"name":"made","version":3}`, "", nil}, noted{"label.create", "admin", "", "made:3", "refused", ""}},
 		{call{"alice", "DELETE", "/api/v1/label/" + none, "", "", nil}, noted{"label.remove", "alice", none, "", "refused", ""}},
+		{call{"alice", "DELETE", "/api/v1/label/" + label.String(), "", "", nil}, noted{"label.remove", "alice", label.String(), "l:1", "refused", ""}},
+		{call{"admin", "DELETE", "/api/v1/label/" + spare.String(), "", "", nil}, noted{"label.remove", "admin", spare.String(), "spare:1", "ok", ""}},
 		{call{"bob", "POST", "/api/v1/application/", `{"label_UID":"` + label.String() + `","metadata":{"k":"hidden-4"}}`, "", nil}, noted{"application.create", "bob", "*", "", "ok", "of label " + label.String()}},
 		{call{"alice", "POST", "/api/v1/application/" + uid + "/task/", `{"task":"snapshot","options":{"k":"hidden-5"}}`, "", nil}, noted{"task.create", "alice", "*", "snapshot", "ok", "for application " + uid}},
 		{call{"bob", "GET", "/api/v1/application/" + uid + "/deallocate", "", "", nil}, noted{"application.deallocate", "bob", uid, "", "refused", ""}},
