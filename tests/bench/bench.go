@@ -184,17 +184,27 @@ func (b *bench) grow(ctx context.Context, name string, c storetest.Copies) (inst
 
 // startCopy starts a node that nobody has used since its template's life.
 func (b *bench) startCopy(ctx context.Context) (*node, error) {
+	return b.startWith(ctx, b.template.binary)
+}
+
+// startWith is startCopy with another binary.
+func (b *bench) startWith(ctx context.Context, binary string) (*node, error) {
 	b.nodes++
 	i, err := b.template.copyTo(filepath.Join(b.dir, fmt.Sprintf("node-%d", b.nodes)))
 	if err != nil {
 		return nil, err
 	}
+	i.binary = binary
 	return i.start(ctx)
 }
 
 // with runs f with a fresh node, and stops and removes that.
 func (b *bench) with(ctx context.Context, f func(n *node) error) error {
-	n, err := b.startCopy(ctx)
+	return b.withBinary(ctx, b.template.binary, f)
+}
+
+func (b *bench) withBinary(ctx context.Context, binary string, f func(n *node) error) error {
+	n, err := b.startWith(ctx, binary)
 	if err != nil {
 		return err
 	}

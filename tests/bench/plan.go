@@ -33,7 +33,7 @@ type plan struct {
 	settle time.Duration // before idle counts
 }
 
-// fullPlan takes less than eight minutes on two cores.
+// fullPlan takes less than nine minutes on two cores.
 func fullPlan() plan {
 	return plan{
 		reps: 3, window: 2 * time.Second, hashWindow: 3 * time.Second, copies: 2000,
@@ -42,12 +42,12 @@ func fullPlan() plan {
 		pace: 50 * time.Millisecond, paceTime: 6 * time.Second,
 		livesTime: time.Minute, livesWarm: 15 * time.Second,
 		history: 1_000_000, historyTime: 2 * time.Second,
-		pollTime: 10 * time.Second, logTime: time.Minute, labels: 3000, lists: 50,
+		pollTime: 10 * time.Second, logTime: 45 * time.Second, labels: 3000, lists: 50,
 		idle: 10 * time.Second, settle: 3 * time.Second,
 	}
 }
 
-// quickPlan takes about a minute: enough to see a change, not to prove
+// quickPlan takes some two minutes: enough to see a change, not to prove
 // a goal about a minute of lives or a million applications.
 func quickPlan() plan {
 	p := fullPlan()

@@ -2,13 +2,18 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/pprof/profile"
+
+	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
 const (
@@ -18,35 +23,88 @@ const (
 	pollPause = 5 * time.Second
 )
 
-// measurePolling measures what agents cost that are only waited for, and how
-// much of it the log takes. The share is told by a profile under the same
-// requests as fast as they are answered: at their own pace a minute has not
-// half of a second to look into.
+// measurePolling measures what the log of agents costs that are only waited
+// for. At their own pace the node is compared with one that has no access log;
+// its share of a node's work is told by a profile under the same requests as
+// fast as they are answered, as their own pace is too slow to look into.
 func (b *bench) measurePolling(ctx context.Context) error {
-	return b.with(ctx, func(n *node) error {
-		c, err := n.dial(ctx)
-		if err != nil {
-			return err
+	silent, err := b.buildSilent(ctx)
+	if err != nil {
+		return err
+	}
+	var logging, without []float64
+	for range b.plan.reps {
+		for _, side := range []struct {
+			binary string
+			busy   *[]float64
+		}{{b.template.binary, &logging}, {silent, &without}} {
+			err := b.withBinary(ctx, side.binary, func(n *node) error {
+				busy, err := b.poll(ctx, n)
+				*side.busy = append(*side.busy, busy)
+				return err
+			})
+			if err != nil {
+				return err
+			}
 		}
-		defer c.close()
-		uid, err := life{c, b.ci, b.label, eagerPause}.create(ctx)
-		if err != nil {
-			return err
-		}
-		request := get(b.ci, statePath(uid))
-		busy, err := b.poll(ctx, n, request)
-		if err != nil {
-			return err
-		}
-		b.table.note(fmt.Sprintf("%d agents polled every %s: CPU, the log included", agents, brief(pollPause)),
-			fmt.Sprintf("%.1f %%", busy), fmt.Sprintf("of one core, over %s", brief(b.plan.pollTime)))
-		return b.logShare(ctx, n, request)
-	})
+	}
+	what := fmt.Sprintf("%d agents polled every %s: CPU of the log", agents, brief(pollPause))
+	b.table.less(what, "%.2f %%", max(0, median(logging)-median(without)), 2,
+		fmt.Sprintf("of one core; all that the node takes %.2f %%, without its log %.2f %%", median(logging), median(without)))
+	return b.with(ctx, func(n *node) error { return b.logShare(ctx, n) })
+}
+
+// buildSilent builds the node with an access log that does nothing: the product
+// needs no switch for it.
+func (b *bench) buildSilent(ctx context.Context) (binary string, err error) {
+	const function = "func (a *AccessLog) Wrap(next http.Handler) http.Handler {"
+	root, err := fish.ModuleRoot()
+	if err != nil {
+		return "", err
+	}
+	source := filepath.Join(root, "lib", "logging", "access.go")
+	text, err := os.ReadFile(source)
+	if err != nil {
+		return "", fmt.Errorf("read source of the access log: %w", err)
+	}
+	before, after, found := strings.Cut(string(text), function)
+	if !found {
+		return "", fmt.Errorf("%s has no %q", source, function)
+	}
+	replacement, overlay := filepath.Join(b.dir, "access.go"), filepath.Join(b.dir, "overlay.json")
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {source: replacement}})
+	if err == nil {
+		err = os.WriteFile(replacement, []byte(before+function+" if true { return next };"+after), 0o600)
+	}
+	if err == nil {
+		err = os.WriteFile(overlay, replace, 0o600)
+	}
+	if err != nil {
+		return "", fmt.Errorf("write source without the access log: %w", err)
+	}
+	b.say("building the node without its access log")
+	binary = filepath.Join(b.dir, "silent-"+filepath.Base(b.template.binary))
+	return binary, fish.BuildWith(ctx, binary, "-overlay", overlay)
+}
+
+// waitedFor makes an environment, and is the request of who waits for it.
+func (b *bench) waitedFor(ctx context.Context, n *node) ([]byte, error) {
+	c, err := n.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	uid, err := life{c, b.ci, b.label, eagerPause}.create(ctx)
+	return get(b.ci, statePath(uid)), err
 }
 
 // poll asks at the agents' own pace, and returns the percentage of one core that
 // the node took.
-func (b *bench) poll(ctx context.Context, n *node, request []byte) (busy float64, err error) {
+func (b *bench) poll(ctx context.Context, n *node) (busy float64, err error) {
+	request, err := b.waitedFor(ctx, n)
+	if err != nil {
+		return 0, err
+	}
 	conns := make([]*conn, agents)
 	for i := range conns {
 		if conns[i], err = n.dial(ctx); err != nil {
@@ -80,7 +138,11 @@ func (b *bench) poll(ctx context.Context, n *node, request []byte) (busy float64
 }
 
 // logShare measures the part of the node's CPU that its log takes.
-func (b *bench) logShare(ctx context.Context, n *node, request []byte) error {
+func (b *bench) logShare(ctx context.Context, n *node) error {
+	request, err := b.waitedFor(ctx, n)
+	if err != nil {
+		return err
+	}
 	taken := make(chan error, 1)
 	var p *profile.Profile
 	go func() {
@@ -101,7 +163,7 @@ func (b *bench) logShare(ctx context.Context, n *node, request []byte) error {
 	if all == 0 {
 		return errors.New("the profile has no samples")
 	}
-	b.table.less(fmt.Sprintf("%d agents polled: share of the log", agents), "%.2f %%", 100*float64(log)/float64(all), 2,
+	b.table.less(fmt.Sprintf("%d agents polled without a pause: share of the log", agents), "%.2f %%", 100*float64(log)/float64(all), 2,
 		fmt.Sprintf("%d of %d samples of the node's CPU, at %.0f requests/s", log, all, l.rate()))
 	return nil
 }

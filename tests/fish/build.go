@@ -53,13 +53,18 @@ func run(m *testing.M) int {
 
 // Build compiles the node into the file, with build tags such as "crashpoints".
 func Build(ctx context.Context, file string, tags ...string) error {
+	return BuildWith(ctx, file, "-tags", strings.Join(tags, ","))
+}
+
+// BuildWith compiles the node into the file with more flags of `go build`.
+func BuildWith(ctx context.Context, file string, flags ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
-	root, err := moduleRoot()
+	root, err := ModuleRoot()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", file, "./cmd/aquarium-fish")
+	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build"}, flags...), "-o", file, "./cmd/aquarium-fish")...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -68,8 +73,8 @@ func Build(ctx context.Context, file string, tags ...string) error {
 	return nil
 }
 
-// moduleRoot is the nearest folder upwards with a go.mod.
-func moduleRoot() (string, error) {
+// ModuleRoot is the nearest folder upwards with a go.mod.
+func ModuleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("find module: %w", err)
