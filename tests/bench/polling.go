@@ -163,7 +163,7 @@ func (b *bench) logShare(ctx context.Context, n *node) error {
 	if all == 0 {
 		return errors.New("the profile has no samples")
 	}
-	b.table.less(fmt.Sprintf("%d agents polled without a pause: share of the log", agents), "%.2f %%", 100*float64(log)/float64(all), 2,
+	b.table.note(fmt.Sprintf("%d agents polled without a pause: share of the log", agents), fmt.Sprintf("%.1f %%", 100*float64(log)/float64(all)),
 		fmt.Sprintf("%d of %d samples of the node's CPU, at %.0f requests/s", log, all, l.rate()))
 	return nil
 }
