@@ -93,7 +93,7 @@ func restore(ctx context.Context, o Options, t *target, file string) (err error)
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", file, err)
 	}
-	o.note(p, audit.Event{Action: audit.ActionRestore, ObjectName: filepath.Base(file)})
+	o.note(p, audit.Event{Action: audit.ActionRestore, ObjectName: filepath.Base(file)}) //nolint:contextcheck // what is done is noted, also when ctx ends just now
 	if kept != "" {
 		kept = "\nkept: " + kept
 	}

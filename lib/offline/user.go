@@ -63,7 +63,7 @@ func resetUser(ctx context.Context, o Options, t *target, name string) (err erro
 	if err := storePassword(ctx, o, p.folder, passwordOf{crypt.NodeUID(der), name, crypt.HashPassword(password)}); err != nil {
 		return err
 	}
-	o.note(p, audit.Event{Action: audit.ActionUserReset, ObjectName: name})
+	o.note(p, audit.Event{Action: audit.ActionUserReset, ObjectName: name}) //nolint:contextcheck // what is done is noted, also when ctx ends just now
 	_, err = fmt.Fprintln(o.Stdout, password)
 	return err
 }
