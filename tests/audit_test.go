@@ -44,7 +44,7 @@ func TestAudit(t *testing.T) {
 		"?action=label.create":                          {Action: "label.create", User: "admin", Result: "ok", ObjectName: "audited:1", ObjectUID: label},
 		"?action=application&object=" + app:             {Action: "application.create", User: "admin", Result: "ok", ObjectUID: app, Detail: "of label " + label},
 		"?action=login&result=refused":                  {Action: "login", User: "eve", Result: "refused"},
-		"?user=eve&action=label":                        {Action: "label.remove", User: "eve", Result: "refused", ObjectUID: label},
+		"?user=eve&action=label":                        {Action: "label.remove", User: "eve", Result: "refused", ObjectName: "audited:1", ObjectUID: label},
 		"?action=driver.ready":                          {Action: "driver.ready", Result: "ok", ObjectName: "test"},
 		"?action=node.start&until=2100-01-01T00:00:00Z": {Action: "node.start", Result: "ok", Detail: "first start with this audit file", ObjectName: fish.NodeName},
 	} {

@@ -451,7 +451,7 @@ func TestPagesOfAFreshFile(t *testing.T) {
 	l := start(t, Options{Path: path, Size: 1, Keep: 10_000}) // each event is a file
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for seq := range int64(100) {
+		for seq := range int64(40) {
 			l.Note(Event{Action: "a", Result: ResultOK})
 			waitWritten(t, l.Log, path, seq+1)
 		}
