@@ -1,8 +1,9 @@
 #!/bin/sh
-# Stops the node before it is removed, not before it is upgraded ("upgrade" of dpkg, 1 of rpm).
+# Stops the node before it is removed ("remove" of dpkg, 0 of rpm), and for nothing else: an upgrade restarts it.
 set -e
 case "$1" in
-upgrade | 1) exit 0 ;;
+remove | 0) ;;
+*) exit 0 ;;
 esac
 if [ -d /run/systemd/system ]; then
 	systemctl --no-reload disable --now aquarium-fish.service || true

@@ -39,8 +39,13 @@ func command(t *testing.T, dir, name string, args ...string) string {
 // pack packs a binary, as if for Linux and for macOS, into a folder.
 func pack(t *testing.T, tool, binary string) string {
 	t.Helper()
+	return packVersion(t, tool, binary, "v1.2.3-rc1")
+}
+
+func packVersion(t *testing.T, tool, binary, version string) string {
+	t.Helper()
 	out, root := t.TempDir(), command(t, ".", "go", "env", "GOMOD")
-	command(t, ".", tool, "-root", filepath.Dir(strings.TrimSpace(root)), "-out", out, "-version", "v1.2.3-rc1", "-epoch", "1700000000",
+	command(t, ".", tool, "-root", filepath.Dir(strings.TrimSpace(root)), "-out", out, "-version", version, "-epoch", "1700000000",
 		"linux/"+runtime.GOARCH+"="+binary, "darwin/arm64="+binary)
 	return out
 }

@@ -44,12 +44,19 @@ func Root(t testing.TB, why string) {
 	}
 }
 
+// All ends the test unless somebody asked for all tests. why is what keeps it
+// from the others, such as "takes minutes".
+func All(t testing.TB, why string) {
+	t.Helper()
+	if !all() {
+		t.Skip(why, "(./build.sh test all as root runs it)")
+	}
+}
+
 // Machine ends the test unless it may change what all of this machine share,
 // such as its users: only where somebody asked for all tests, and as root.
 func Machine(t testing.TB, why string) {
 	t.Helper()
-	if !all() {
-		t.Skip("changes this machine", why, "(./build.sh test all as root runs it)")
-	}
+	All(t, "changes this machine "+why)
 	Root(t, why)
 }

@@ -42,6 +42,7 @@ func TestEndings(t *testing.T) {
 	lacking := func(t testing.TB) { Lacking(t, "needs a", "tool") }
 	machine := func(t testing.TB) { Machine(t, "to make users") }
 	root := func(t testing.TB) { Root(t, "to mount") }
+	everything := func(t testing.TB) { All(t, "takes minutes") }
 	asRoot := func(otherwise string) string {
 		if runtime.GOOS == "windows" {
 			return "SKIP: there is no root"
@@ -60,6 +61,8 @@ func TestEndings(t *testing.T) {
 		{"all at a desk", "1", "", lacking, "SKIP: needs a tool"},
 		{"some in CI", "", "true", lacking, "SKIP: needs a tool"},
 		{"all in CI", "1", "true", lacking, "FAIL: CI has to provide what this test needs: needs a tool"},
+		{"long at a desk", "", "", everything, "SKIP: takes minutes"},
+		{"long, all in CI", "1", "true", everything, ""},
 		{"machine at a desk", "", "", machine, "SKIP: changes this machine to make users"},
 		{"machine, all at a desk", "1", "", machine, asRoot("SKIP: needs root to make users")},
 		{"machine, all in CI", "1", "true", machine, asRoot("FAIL: CI has to provide what this test needs: needs root to make users")},
