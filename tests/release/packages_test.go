@@ -171,29 +171,80 @@ func TestInstallTheDeb(t *testing.T) {
 	if got := i.run("dpkg-query", "-W", "-f", "${Version}", "aquarium-fish"); got != "1.2.3~rc1" {
 		t.Errorf("version %q, want one that sorts before 1.2.3", got)
 	}
-	wantInstalled := func(when string) {
-		t.Helper()
-		for path, want := range map[string]string{
-			"/usr/bin/aquarium-fish": "755 root root", "/etc/aquarium-fish/config.yml": "640 root aquarium-fish",
-			"/etc/aquarium-fish":     "750 root aquarium-fish",
-			"/var/lib/aquarium-fish": "711 aquarium-fish aquarium-fish", "/var/lib/aquarium-fish/data": "700 aquarium-fish aquarium-fish",
-			"/usr/lib/systemd/system/aquarium-fish.service": "644 root root",
-		} {
-			if got := strings.TrimSpace(i.run("stat", "-c", "%a %U %G", path)); got != want {
-				t.Errorf("%s: %s is %s, want %s", when, path, got, want)
-			}
-		}
-	}
-	wantInstalled("after the installation")
+	i.wantInstalled("after the installation")
 	if got := i.run("/usr/bin/aquarium-fish", "version"); !strings.HasPrefix(got, "aquarium-fish ") {
 		t.Errorf("version says %q", got)
 	}
 	i.verifyUnit()
 	i.run("sh", "-c", "echo '# mine' >> /etc/aquarium-fish/config.yml && touch /var/lib/aquarium-fish/data/kept")
 	i.run("dpkg", "-i", "/tmp/fish.deb") // again: an upgrade
-	wantInstalled("after an upgrade")
+	i.wantInstalled("after an upgrade")
 	i.run("grep", "-q", "^# mine", "/etc/aquarium-fish/config.yml")
+	i.keepsOwners(func() { i.run("dpkg", "-i", "/tmp/fish.deb") })
 	i.run("dpkg", "-r", "aquarium-fish")
+	i.run("test", "-e", "/var/lib/aquarium-fish/data/kept")
+	i.run("test", "!", "-e", "/usr/bin/aquarium-fish")
+}
+
+// wantInstalled checks modes and owners.
+func (i installation) wantInstalled(when string) {
+	i.t.Helper()
+	for path, want := range map[string]string{
+		"/usr/bin/aquarium-fish": "755 root root", "/etc/aquarium-fish/config.yml": "640 root aquarium-fish",
+		"/etc/aquarium-fish":     "750 root aquarium-fish",
+		"/var/lib/aquarium-fish": "711 aquarium-fish aquarium-fish", "/var/lib/aquarium-fish/data": "700 aquarium-fish aquarium-fish",
+		"/usr/lib/systemd/system/aquarium-fish.service": "644 root root",
+	} {
+		if got := strings.TrimSpace(i.run("stat", "-c", "%a %U %G", path)); got != want {
+			i.t.Errorf("%s: %s is %s, want %s", when, path, got, want)
+		}
+	}
+}
+
+// keepsOwners upgrades where the node runs as root and its config is elsewhere.
+// systemd would give a tree whose top has another owner to root whole, with the
+// homes of running environments in it.
+func (i installation) keepsOwners(upgrade func()) {
+	i.t.Helper()
+	i.run("chown", "root", "/var/lib/aquarium-fish")
+	i.run("rm", "/etc/aquarium-fish/config.yml")
+	upgrade()
+	if got := strings.TrimSpace(i.run("stat", "-c", "%a %U", "/var/lib/aquarium-fish")); got != "711 root" {
+		i.t.Errorf("after an upgrade /var/lib/aquarium-fish is %s, want 711 root as before", got)
+	}
+}
+
+// TestInstallTheRPM installs, upgrades and removes the package in a copy of
+// this machine, with what it runs. Its needs are left out: rpm knows nothing of
+// what is installed here.
+func TestInstallTheRPM(t *testing.T) {
+	i := overlay(t)
+	if _, err := exec.LookPath("rpm"); err != nil {
+		needs.Lacking(t, "needs the package rpm:", err)
+	}
+	tool, binary := releaseTool(t), os.Getenv(fish.BinaryEnv)
+	for name, version := range map[string]string{"old": "v1.2.3-rc1", "new": "v1.2.3"} {
+		rpm := filepath.Join(packVersion(t, tool, binary, version), "aquarium-fish_"+version+"_linux_"+runtime.GOARCH+".rpm")
+		command(t, ".", "cp", rpm, i.root+"/tmp/"+name+".rpm")
+	}
+	rpm := func(args ...string) string {
+		t.Helper()
+		return i.run(append([]string{"rpm", "--nodeps", "--force-debian"}, args...)...)
+	}
+	rpm("--install", "/tmp/old.rpm")
+	i.wantInstalled("after the installation")
+	i.run("touch", "/var/lib/aquarium-fish/data/kept")
+	rpm("--upgrade", "/tmp/new.rpm") // a release goes after its candidate
+	i.wantInstalled("after an upgrade")
+	if got := i.run("rpm", "-q", "--queryformat", "%{VERSION}", "aquarium-fish"); got != "1.2.3" {
+		t.Errorf("version %s after the upgrade, want 1.2.3", got)
+	}
+	i.run("sh", "-c", "echo '# mine' >> /etc/aquarium-fish/config.yml")
+	rpm("--upgrade", "--replacepkgs", "/tmp/new.rpm")
+	i.run("grep", "-q", "^# mine", "/etc/aquarium-fish/config.yml")
+	i.wantInstalled("after another upgrade")
+	i.keepsOwners(func() { rpm("--upgrade", "--replacepkgs", "/tmp/new.rpm") })
+	rpm("--erase", "aquarium-fish")
 	i.run("test", "-e", "/var/lib/aquarium-fish/data/kept")
 	i.run("test", "!", "-e", "/usr/bin/aquarium-fish")
 }

@@ -86,7 +86,10 @@ type service struct {
 }
 
 // do runs a command that has to succeed; output returns what any printed.
-func (s *service) do(args ...string) string { s.t.Helper(); return command(s.t, "/", args[0], args[1:]...) }
+func (s *service) do(args ...string) string {
+	s.t.Helper()
+	return command(s.t, "/", args[0], args[1:]...)
+}
 
 func (s *service) output(args ...string) string {
 	out, _ := exec.CommandContext(s.t.Context(), args[0], args[1:]...).CombinedOutput() // a status other than 0 is an answer too
