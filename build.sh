@@ -20,7 +20,7 @@ usage() {
 ./build.sh lint       vet, gofmt, golangci-lint
 ./build.sh fmt        format the code
 ./build.sh generate   generate the API's server and client from openapi/openapi.yaml
-./build.sh release    tar.gz, deb and rpm with checksums in build/release: linux and darwin on amd64 and arm64
+./build.sh release    tar.gz, deb and rpm with checksums in build/release: linux and darwin on amd64 and arm64, or OS/ARCH...
 ./build.sh cross      build for every platform: linux and darwin on amd64 and arm64, windows on amd64
 EOF
 }
@@ -118,17 +118,19 @@ cross() {
 # release builds and packs what people install: the same commit and Go give the same bytes. SOURCE_DATE_EPOCH sets the
 # time of the packed files, which is else that of the commit.
 release() {
-	local version epoch platform root packed=()
+	local version epoch platform root
 	root=$PWD
 	version=$(git describe --tags --always --dirty)
 	epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 	rm -rf build/release build/bin
-	for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do
+	if [ $# -eq 0 ]; then set -- linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; fi
+	for platform; do
 		echo "$platform"
 		GOOS=${platform%/*} GOARCH=${platform#*/} go build -ldflags "-s -w -X main.release=$version" -o "build/bin/$platform" "$main"
-		packed+=("$platform=$root/build/bin/$platform")
+		shift
+		set -- "$@" "$platform=$root/build/bin/$platform" # in the place of what it was made of
 	done
-	(cd tools/release && go run . -root "$root" -out "$root/build/release" -version "$version" -epoch "$epoch" "${packed[@]}")
+	(cd tools/release && go run . -root "$root" -out "$root/build/release" -version "$version" -epoch "$epoch" "$@")
 	(cd build/release && cat SHA256SUMS)
 }
 
@@ -169,14 +171,14 @@ test)
 	*) usage >&2 && exit 2 ;;
 	esac
 	;;
-bench) go run ./tests/bench "${@:2}" ;;
+bench) shift && go run ./tests/bench "$@" ;;
 lint) lint ;;
 check-format) check_format ;;
 lint-version) echo "$lint_version" ;;
 fmt) sources | xargs gofmt -w ;;
 generate) go generate ./openapi/... ;;
 cross) cross ;;
-release) release ;;
+release) shift && release "$@" ;;
 help | -h | --help) usage ;;
 *) usage >&2 && exit 2 ;;
 esac

@@ -48,13 +48,15 @@ word() {
 
 # api PATH [CURL OPTIONS...]: one request as admin, printed first. The password stays in the variable.
 api() {
-	local path=$1
+	local path=$1 argument answer
 	shift
+	# shellcheck disable=SC2016 # shown, not expanded
 	printf '$ curl --cacert ca.crt -u admin:$PASSWORD' >&2
-	local argument
 	for argument in "$@" "$url$path"; do word "$argument" >&2; done
 	printf '\n' >&2
-	quiet "$path" "$@" | tee /dev/stderr
+	answer=$(quiet "$path" "$@")
+	printf '%s\n' "$answer" >&2
+	printf '%s\n' "$answer"
 }
 quiet() {
 	local path=$1

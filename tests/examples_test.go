@@ -2,6 +2,7 @@ package tests
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,12 +17,19 @@ import (
 func TestQuickstart(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "../examples/quickstart.sh").CombinedOutput()
+	file, err := os.Create(filepath.Join(t.TempDir(), "printed")) // a file, which unlike a terminal can be cut short
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, "../examples/quickstart.sh")
+	cmd.Stdout, cmd.Stderr = file, file
+	err = errors.Join(cmd.Run(), file.Close())
+	out, _ := os.ReadFile(file.Name()) // empty: said below
 	if err != nil {
 		t.Fatalf("quickstart.sh: %v\n%s", err, out)
 	}
 	for _, want := range []string{
-		"FROM_APPLICATION=world", "FROM_LABEL=hello", `"status":"ALLOCATED"`, `"status":"DEALLOCATED"`,
+		"== Build", "Create a label", "FROM_APPLICATION=world", "FROM_LABEL=hello", `"status":"ALLOCATED"`, `"status":"DEALLOCATED"`,
 		"the process and its folder are gone", "Fish stopped",
 	} {
 		if !strings.Contains(string(out), want) {
