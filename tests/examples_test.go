@@ -71,3 +71,34 @@ func TestExampleFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestExampleLabels: there is one for each driver, and each gives an environment.
+func TestExampleLabels(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../examples/label*.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := ""
+	n := fish.Start(t, fish.Options{Config: "drivers:\n- name: test\n- name: native\n  cfg: {isolation: process}\n"})
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all += string(text)
+		got := n.Call(fish.Call{Method: "POST", Path: labelsPath, Body: string(text), Type: fish.YAML})
+		want(t, file, got, 200, `"version":1`)
+		_, rest, _ := strings.Cut(string(got.Body), `{"UID":"`)
+		label, _, _ := strings.Cut(rest, `"`)
+		app := n.CreateApplication(label, `{}`)
+		n.WaitStatus(app, "ALLOCATED")
+		n.Deallocate(app)
+		n.WaitStatus(app, "DEALLOCATED")
+	}
+	for _, driver := range []string{"native", "test"} {
+		if !strings.Contains(all, "driver: "+driver+" ") && !strings.Contains(all, "driver: "+driver+"\n") {
+			t.Errorf("no example of a label for the driver %s", driver)
+		}
+	}
+}
