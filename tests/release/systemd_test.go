@@ -127,6 +127,7 @@ func (s *service) client() fish.Client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	c.HTTP.Timeout = slow // a password's hash alone takes seconds
 	return c.As("admin", s.password).For(s.t)
 }
 
@@ -156,7 +157,7 @@ func (s *service) run(name string) environment {
 	c := s.client()
 	entry := `echo "I am $$ of $(id -un)"; while :; do date +%s%N >beat.new && mv beat.new beat; sleep 1; done`
 	e := environment{service: s, app: c.CreateApplication(c.CreateLabel(fish.DriverLabel(name, "native", fmt.Sprintf(`{"entry":%q}`, entry))), `{}`)}
-	c.WaitStatus(e.app, "ALLOCATED")
+	eventually(s.t, "the application is ALLOCATED", func() bool { return c.State(e.app).Status == "ALLOCATED" })
 	e.identifier = c.Resource(e.app).Identifier
 	eventually(s.t, "the environment prints who it is", func() bool {
 		_, err := fmt.Sscanf(e.printed(), "I am %d of", &e.pid)
@@ -244,7 +245,7 @@ func (e environment) release() {
 	own := "/sys/fs/cgroup" + group(e.t, e.pid)
 	c := e.client()
 	c.Deallocate(e.app)
-	c.WaitStatus(e.app, "DEALLOCATED")
+	eventually(e.t, "the application is DEALLOCATED", func() bool { return c.State(e.app).Status == "DEALLOCATED" })
 	if err := syscall.Kill(e.pid, 0); err == nil {
 		e.t.Errorf("the environment's process %d is left", e.pid)
 	}
