@@ -15,7 +15,7 @@ import (
 const historyConnections = 8
 
 // measureHistory compares a node that has finished many applications with one
-// that has finished few.
+// that has finished few, and copies its database.
 func (b *bench) measureHistory(ctx context.Context) error {
 	begin := time.Now()
 	old, copied, err := b.grow(ctx, "old", storetest.Copies{User: b.ci.name, Applications: b.plan.history})
@@ -39,6 +39,9 @@ func (b *bench) measureHistory(ctx context.Context) error {
 		r.report()
 		return nil
 	})
+	if err == nil {
+		err = b.measureBackup(ctx, n)
+	}
 	_, stopErr := n.stop()
 	return errors.Join(err, stopErr)
 }

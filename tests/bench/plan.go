@@ -33,7 +33,7 @@ type plan struct {
 	settle time.Duration // before idle counts
 }
 
-// fullPlan takes less than nine minutes on two cores.
+// fullPlan takes some twelve minutes on two cores.
 func fullPlan() plan {
 	return plan{
 		reps: 3, window: 2 * time.Second, hashWindow: 3 * time.Second, copies: 2000,

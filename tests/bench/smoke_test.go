@@ -48,6 +48,7 @@ func TestSmoke(t *testing.T) {
 		"whole lives, durable, for 600ms", "whole lives, durable, for 600ms, growth of memory",
 		"300 finished applications: start to the first answer", "300 finished applications: state GET of an active one, p50",
 		"300 finished applications: state GET of any finished one, p50", "300 finished applications: create -> ALLOCATED, p50",
+		"300 finished applications: lives that fail during a backup",
 		`start to "Fish initialized", not the first one`, "idle: memory", "idle: CPU", "idle: SIGTERM to exit",
 		"300 agents polled every 5.00 s: CPU of the log", "300 agents polled without a pause: share of the log",
 		"list of 50 labels", "list of 50 labels: growth of memory",
