@@ -70,38 +70,51 @@ func Sort(label model.Label, host Host) Candidates {
 // find beside the first. There is an option only if nothing does.
 func examine(def model.LabelDefinition, host Host, all bool) (Option, []Refusal) {
 	var refusals []Refusal
-	refuse := func(cause Cause, lasting bool, format string, args ...any) {
-		refusals = append(refusals, Refusal{Cause: cause, Lasting: lasting, Reason: fmt.Sprintf(format, args...)})
-	}
 	if host.Maintenance {
-		refuse(CauseMaintenance, false, "node is in maintenance")
+		refusals = append(refusals, refusal(CauseMaintenance, false, "node is in maintenance"))
 	}
 	driver, absent := host.Driver(def.Driver)
 	switch {
 	case driver != nil:
 	case host.Configured(def.Driver):
-		refuse(CauseDriverAbsent, false, "driver %s is not ready: %s", def.Driver, absent)
+		refusals = append(refusals, refusal(CauseDriverAbsent, false, "driver %s is not ready: %s", def.Driver, absent))
 	default:
-		refuse(CauseDriverUnknown, true, "driver %s %s", def.Driver, absent)
+		refusals = append(refusals, refusal(CauseDriverUnknown, true, "driver %s %s", def.Driver, absent))
 	}
 	if pattern, unmatched := model.UnmatchedPattern(def.Resources.NodeFilter, host.Identifiers); unmatched {
-		refuse(CauseNodeFilter, true, "node filter %q matches no identifier of the node", pattern)
+		refusals = append(refusals, refusal(CauseNodeFilter, true, "node filter %q matches no identifier of the node", pattern))
 	}
 	if driver == nil || !all && len(refusals) > 0 {
 		return Option{}, refusals
 	}
+	option, more := consult(def, driver)
+	return option, append(refusals, more...)
+}
+
+func refusal(cause Cause, lasting bool, format string, args ...any) Refusal {
+	return Refusal{Cause: cause, Lasting: lasting, Reason: fmt.Sprintf(format, args...)}
+}
+
+// consult asks the driver about a definition. A panic in it is a reason like
+// others: one label must not take the node, and with it all others, along.
+func consult(def model.LabelDefinition, driver drivers.Driver) (option Option, refusals []Refusal) {
+	defer func() {
+		if p := recover(); p != nil {
+			option, refusals = Option{}, []Refusal{refusal(CauseOptions, false, "driver fails on the definition, which is a bug of the driver: panic: %v", p)}
+		}
+	}()
 	if err := driver.Validate(def); err != nil {
-		refuse(CauseOptions, true, "driver refuses the definition: %v", err)
+		refusals = append(refusals, refusal(CauseOptions, true, "driver refuses the definition: %v", err))
 		return Option{}, refusals // what it would claim is not known
 	}
-	option := Option{Claim: capacity.ClaimOf(def, driver)}
+	option.Claim = capacity.ClaimOf(def, driver)
 	var err error
 	option.Offer, err = offer(def, driver, option.Claim)
 	if short := capacity.EverFits(option.Claim, option.Offer); short != nil {
-		refuse(CauseTooLarge, true, "does not fit on an empty node: %v", short)
+		refusals = append(refusals, refusal(CauseTooLarge, true, "does not fit on an empty node: %v", short))
 	}
 	if err != nil {
-		refuse(CauseCapacityUnknown, false, "driver does not know its capacity: %v", err)
+		refusals = append(refusals, refusal(CauseCapacityUnknown, false, "driver does not know its capacity: %v", err))
 	}
 	return option, refusals
 }

@@ -388,3 +388,22 @@ func TestNoDriverIsAskedForNothing(t *testing.T) {
 		t.Errorf("Sort() in maintenance asked %d times more for %+v", times-1, got)
 	}
 }
+
+// broken is a driver that panics on what it is asked about.
+type broken struct{ plain }
+
+func (broken) Validate(model.LabelDefinition) error { panic("no options") }
+
+// TestPanicOfADriverIsAReason: the label that makes a driver panic waits, and
+// says why; the node goes on.
+func TestPanicOfADriverIsAReason(t *testing.T) {
+	host := hosted()
+	host.Driver = func(string) (drivers.Driver, string) { return broken{}, "" }
+	got := Sort(model.Label{Definitions: []model.LabelDefinition{def("any")}}, host)
+	want := Candidates{Refusals: []Refusal{{
+		Cause: CauseOptions, Reason: "driver fails on the definition, which is a bug of the driver: panic: no options",
+	}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Sort (-want +got):\n%s", diff)
+	}
+}
