@@ -109,8 +109,8 @@ func TestTLSNames(t *testing.T) {
 	client := n.Client.Fresh()
 	client.HTTP.Transport = transportWith(conf)
 	want(t, "by the added name", client.For(t).Request("GET", mePath, nil), 200, "")
-	if stdout, _ := n.Lines(); slices.ContainsFunc(stdout, func(s string) bool { return strings.Contains(s, "WARN") }) {
-		t.Errorf("the node warns: %q", stdout)
+	if stdout, _ := n.Lines(); slices.ContainsFunc(stdout, func(s string) bool { return strings.Contains(s, "WARN") && strings.Contains(s, "certificate") }) {
+		t.Errorf("the node warns of its certificate: %q", stdout)
 	}
 }
 
