@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/drivers/space"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
@@ -125,7 +126,7 @@ func TestExplainDisk(t *testing.T) {
 	}
 	large := space.ToGB(free)/2 + 1
 	if large < 20 {
-		t.Skipf("%d GB are free on this machine, others may fill it meanwhile", large)
+		needs.Lacking(t, "more free disk: others may fill it meanwhile")
 	}
 	first := ask(large)
 	n.WaitStatus(first, "ALLOCATED")

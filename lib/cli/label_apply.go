@@ -40,15 +40,7 @@ A label with a version is created if there is no such version. Nothing is create
 			if len(files) == 0 {
 				return usagef("name files or folders by -f")
 			}
-			names, err := s.labelFiles(files, deep)
-			if err != nil {
-				return err
-			}
-			api, err := s.api(cmd.Context())
-			if err != nil {
-				return err
-			}
-			steps, err := s.planLabels(cmd.Context(), api, names)
+			api, steps, err := s.planFiles(cmd.Context(), files, deep)
 			if err != nil {
 				return err
 			}
@@ -119,15 +111,7 @@ func labelCheck(s *shell) *cobra.Command {
 	c := &cobra.Command{
 		Use: "check FILE|FOLDER...", Short: "Have the node and its drivers check labels in files (admin)", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			names, err := s.labelFiles(args, deep)
-			if err != nil {
-				return err
-			}
-			api, err := s.api(cmd.Context())
-			if err != nil {
-				return err
-			}
-			steps, err := s.planLabels(cmd.Context(), api, names)
+			api, steps, err := s.planFiles(cmd.Context(), args, deep)
 			if err != nil {
 				return err
 			}

@@ -110,6 +110,20 @@ func nodeLabels(ctx context.Context, api client.ClientWithResponsesInterface, pa
 	return labels, nil
 }
 
+// planFiles plans the labels of files and folders with the node that is asked.
+func (s *shell) planFiles(ctx context.Context, paths []string, deep bool) (client.ClientWithResponsesInterface, []labelfile.Step, error) {
+	names, err := s.labelFiles(paths, deep)
+	if err != nil {
+		return nil, nil, err
+	}
+	api, err := s.api(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	steps, err := s.planLabels(ctx, api, names)
+	return api, steps, err
+}
+
 // planLabels reads the files and compares them with the node. Nothing is
 // written before every file is found good.
 func (s *shell) planLabels(ctx context.Context, api client.ClientWithResponsesInterface, files []string) ([]labelfile.Step, error) {

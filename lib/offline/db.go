@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aquarium-fish/aquarium-fish/lib/app"
 	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
@@ -78,11 +77,7 @@ func restore(ctx context.Context, o Options, t *target, file string) (err error)
 	if err != nil {
 		return err
 	}
-	der, err := p.key()
-	if err != nil {
-		return err
-	}
-	unlock, err := app.LockNode(p.cfg.Directory, p.cfg.NodeName)
+	der, unlock, err := p.take()
 	if err != nil {
 		return err
 	}

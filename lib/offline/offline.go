@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/app"
 	"github.com/aquarium-fish/aquarium-fish/lib/config"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 )
@@ -109,6 +110,15 @@ func (t *target) existing(ctx context.Context, host config.Host) (place, error) 
 		err = fmt.Errorf("there is no database in %s: name the node's folder by --dir, or its config by --cfg", p.cfg.Directory)
 	}
 	return p, err
+}
+
+// take keeps the node from running until unlock, and returns its public key.
+func (p place) take() (der []byte, unlock func() error, err error) {
+	if der, err = p.key(); err != nil {
+		return nil, nil, err
+	}
+	unlock, err = app.LockNode(p.cfg.Directory, p.cfg.NodeName)
+	return der, unlock, err
 }
 
 // key is the node's public key.

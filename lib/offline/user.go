@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aquarium-fish/aquarium-fish/lib/app"
 	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -50,11 +49,7 @@ func resetUser(ctx context.Context, o Options, t *target, name string) (err erro
 	if err != nil {
 		return err
 	}
-	der, err := p.key()
-	if err != nil {
-		return err
-	}
-	unlock, err := app.LockNode(p.cfg.Directory, p.cfg.NodeName)
+	der, unlock, err := p.take()
 	if err != nil {
 		return err
 	}
