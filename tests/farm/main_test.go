@@ -1,0 +1,9 @@
+package farm
+
+import (
+	"testing"
+
+	"github.com/aquarium-fish/aquarium-fish/tests/fish"
+)
+
+func TestMain(m *testing.M) { fish.Main(m) }
