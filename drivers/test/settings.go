@@ -35,6 +35,10 @@ type settings struct {
 	CrashDeallocate string `yaml:"crash_deallocate"`
 	CrashTask       string `yaml:"crash_task"`
 
+	// EvidenceFile is where the instance writes down which environments it
+	// started and stopped, for tests of many nodes. Empty: nowhere.
+	EvidenceFile string `yaml:"evidence_file"`
+
 	parsed crashes
 }
 

@@ -55,6 +55,7 @@ func New(_ context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
+	ws.evidence = evidence{path: s.EvidenceFile, owner: ws.owner}
 	on, err := space.FileSystem(ws.path)
 	if err != nil {
 		return nil, fmt.Errorf("find file system of workspace_path: %w", err)

@@ -58,6 +58,8 @@ type workspace struct {
 	owner owner
 	names *regexp.Regexp // what an identifier may look like
 
+	evidence evidence
+
 	filesFlusher, markersFlusher *flusher
 }
 
@@ -172,6 +174,9 @@ func (w *workspace) complete(e entry) error {
 	if !marked || now.token != e.token {
 		return errVanished
 	}
+	if err := w.evidence.note(evidenceStarted, e); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(w.file(e.identifier), os.O_CREATE|os.O_WRONLY, 0o640)
 	if err != nil {
 		return err
@@ -244,6 +249,9 @@ func (w *workspace) release(e entry, between func()) error {
 		return err
 	}
 	if err := w.filesFlusher.flush(); err != nil {
+		return err
+	}
+	if err := w.evidence.note(evidenceStopped, e); err != nil {
 		return err
 	}
 	between()
