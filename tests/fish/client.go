@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -52,14 +53,20 @@ func (c Client) As(user, password string) Client {
 	return c
 }
 
+// DialBy has the client connect in another way; nil is the usual one. It is for
+// a client that was not used yet.
+func (c Client) DialBy(dial func(ctx context.Context, network, address string) (net.Conn, error)) {
+	c.HTTP.Transport.(*http.Transport).DialContext = dial
+}
+
 // TLS is a fresh copy of the TLS settings, for connections by hand.
 func (c Client) TLS() *tls.Config { return c.HTTP.Transport.(*http.Transport).TLSClientConfig.Clone() }
 
 // Fresh is the same client with connections of its own.
 func (c Client) Fresh() Client {
-	c.HTTP = &http.Client{
-		Transport: &http.Transport{TLSClientConfig: c.TLS(), MaxIdleConnsPerHost: 64}, Timeout: requestTimeout,
-	}
+	fresh := &http.Transport{TLSClientConfig: c.TLS(), MaxIdleConnsPerHost: 64}
+	fresh.DialContext = c.HTTP.Transport.(*http.Transport).DialContext
+	c.HTTP = &http.Client{Transport: fresh, Timeout: requestTimeout}
 	return c
 }
 

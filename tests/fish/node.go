@@ -1,8 +1,10 @@
 package fish
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,6 +45,12 @@ type Options struct {
 	Binary string
 	// AdminPassword is that of a directory in which a node ran before.
 	AdminPassword string
+	// Wrap is a command that becomes the binary, such as `nsenter --net=FILE`:
+	// its process is the node's.
+	Wrap []string
+	// Dial connects the client where the node is not in the test's own
+	// network. Default: the usual way.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Node is one node under test. Its methods are for the test's goroutine.
@@ -132,6 +140,7 @@ func (n *Node) Listening() error {
 	if err != nil {
 		return fmt.Errorf("make client: %w", err)
 	}
+	client.DialBy(n.options.Dial)
 	n.Client = client.As("admin", n.AdminPassword)
 	n.Client.t = n.t
 	return nil
@@ -148,7 +157,7 @@ func (n *Node) Reconfigure(config string, env ...string) {
 func (n *Node) Spawn() {
 	n.t.Helper()
 	args := append([]string{"--cfg", n.configFile()}, n.options.Flags...)
-	p, err := spawn(command{n.options.Binary, n.Dir, n.options.Env, args})
+	p, err := spawn(command{n.options.Binary, n.Dir, n.options.Env, args, n.options.Wrap})
 	if err != nil {
 		n.t.Fatalf("start node: %v", err)
 	}
@@ -160,6 +169,7 @@ func (n *Node) Spawn() {
 type command struct {
 	binary, dir string
 	env, args   []string
+	wrap        []string // what starts the binary; empty: nothing
 }
 
 func spawn(c command) (*process, error) {
@@ -169,8 +179,9 @@ func spawn(c command) (*process, error) {
 	if c.binary == "" {
 		return nil, errors.New("no binary: call fish.Main in TestMain, or set " + BinaryEnv)
 	}
+	line := slices.Concat(c.wrap, []string{c.binary}, c.args)
 	p := &process{
-		cmd: exec.Command(c.binary, c.args...), stdout: newOutput(), stderr: newOutput(), exited: make(chan struct{}),
+		cmd: exec.Command(line[0], line[1:]...), stdout: newOutput(), stderr: newOutput(), exited: make(chan struct{}),
 	}
 	p.cmd.Dir, p.cmd.Env = c.dir, append(os.Environ(), c.env...)
 	// Pipes of our own: an environment that lives on may hold the node's, and
