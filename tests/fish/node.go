@@ -310,6 +310,19 @@ func (n *Node) Kill() {
 // Exited is closed when this run has ended.
 func (n *Node) Exited() <-chan struct{} { return n.process.exited }
 
+// Running reports whether a run has begun and not ended.
+func (n *Node) Running() bool {
+	if n.process == nil {
+		return false
+	}
+	select {
+	case <-n.process.exited:
+		return false
+	default:
+		return true
+	}
+}
+
 // KillIfAlive ends the node by SIGKILL unless it has ended by itself.
 func (n *Node) KillIfAlive() {
 	n.t.Helper()
