@@ -38,8 +38,6 @@ type keeper struct {
 	kept Kept
 }
 
-type object struct{ UID string }
-
 // TestKeepHome makes a home with something of everything, stops the node, and
 // writes it with the answers of its API into the folder of FISH_KEEP.
 func TestKeepHome(t *testing.T) {

@@ -3,6 +3,7 @@ package farm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
+	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
 // checkReach compares who can connect to whose API with what is wanted.
@@ -230,5 +232,30 @@ func TestDisk(t *testing.T) {
 	}
 	if mounts, err := os.ReadFile("/proc/self/mounts"); err != nil || strings.Contains(string(mounts), path) {
 		t.Errorf("a disk is left over (%v)", err)
+	}
+}
+
+// TestFullDiskUnderANode: it says so, keeps what it acknowledged, and goes on
+// when there is room again.
+func TestFullDiskUnderANode(t *testing.T) {
+	needs.Machine(t, "to mount a small disk")
+	f := Start(t, Options{Topology: Full(1), Each: func(_ int, s *Settings) { s.DiskMB = 24 }})
+	admin := f.Admin(0)
+	kept := admin.CreateLabel(fish.TestLabel("kept", `{}`))
+	f.Members[0].Disk.Fill()
+	refused := false
+	for version := 2; version < 3000 && !refused; version++ { // until the room in its own files is used up
+		got := admin.Request("POST", "/api/v1/label/", []byte(strings.Replace(fish.TestLabel("kept", `{}`), `"version":1`, fmt.Sprintf(`"version":%d`, version), 1)))
+		refused = got.Status >= 500
+	}
+	if !refused {
+		t.Error("a full disk refuses nothing")
+	}
+	f.Members[0].Disk.Free()
+	fish.Eventually(t, "the node writes again", func() bool {
+		return admin.Request("POST", "/api/v1/label/", []byte(fish.TestLabel("again", `{}`))).Status == 200
+	})
+	if got := admin.Request("GET", "/api/v1/label/"+kept, nil); got.Status != 200 {
+		t.Errorf("what was acknowledged before: %d", got.Status)
 	}
 }
