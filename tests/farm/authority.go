@@ -44,6 +44,28 @@ func NewAuthority(t testing.TB) *Authority {
 	return &Authority{cert, key}
 }
 
+// LoadAuthority reads the CA that a node made.
+func LoadAuthority(t testing.TB, folder string) *Authority {
+	t.Helper()
+	key, err := readKey(filepath.Join(folder, "ca.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(folder, "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		t.Fatalf("%s/ca.crt is no PEM", folder)
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Authority{cert, key}
+}
+
 func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
 	if err != nil {
@@ -118,21 +140,8 @@ func (a *Authority) Certify(m *Member, from, to time.Time) {
 
 // nodeKey reads the node's key, or makes it.
 func nodeKey(path string) (*ecdsa.PrivateKey, error) {
-	text, err := os.ReadFile(path)
-	if err == nil {
-		block, _ := pem.Decode(text)
-		if block == nil {
-			return nil, fmt.Errorf("read key %s: no PEM", path)
-		}
-		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("read key %s: %w", path, err)
-		}
-		private, ok := key.(*ecdsa.PrivateKey)
-		if !ok {
-			return nil, fmt.Errorf("read key %s: it is a %T", path, key)
-		}
-		return private, nil
+	if key, err := readKey(path); !errors.Is(err, os.ErrNotExist) {
+		return key, err
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -143,4 +152,24 @@ func nodeKey(path string) (*ecdsa.PrivateKey, error) {
 		return nil, err
 	}
 	return key, writePEM(path, 0o600, &pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+func readKey(path string) (*ecdsa.PrivateKey, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read key: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("read key %s: no PEM", path)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("read key %s: %w", path, err)
+	}
+	private, ok := key.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("read key %s: it is a %T", path, key)
+	}
+	return private, nil
 }

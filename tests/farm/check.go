@@ -117,6 +117,42 @@ func (f *Farm) SameView(ctx context.Context, nodes []int) (string, error) {
 	return "", nil
 }
 
+// strangers says which of the given nodes does not show which other one as a
+// member: "" is none.
+func (f *Farm) strangers(ctx context.Context, nodes []int) (string, error) {
+	var b strings.Builder
+	for _, node := range nodes {
+		got, err := f.Admin(node).Do(ctx, http.MethodGet, "/api/v1/node/", nil, "")
+		if err != nil {
+			return "", err
+		}
+		var shown []named
+		if err := json.Unmarshal(got.Body, &shown); got.Status != http.StatusOK || err != nil {
+			return "", fmt.Errorf("GET node/ of node %d: %d %.200s", node, got.Status, got.Body)
+		}
+		for _, other := range nodes {
+			if !slices.ContainsFunc(shown, func(n named) bool { return n.Name == f.Members[other].Name }) {
+				fmt.Fprintf(&b, "node %d does not show %s\n", node, f.Members[other].Name)
+			}
+		}
+	}
+	return b.String(), nil
+}
+
+// Together waits until the given nodes, or all, show each other as members and
+// have one database, and so one admin: that of node 0.
+func (f *Farm) Together(within time.Duration, nodes ...int) {
+	f.t.Helper()
+	if len(nodes) == 0 {
+		nodes = f.All()
+	}
+	f.joined = true
+	ctx, cancel := context.WithTimeout(f.t.Context(), within)
+	defer cancel()
+	f.settle(ctx, "all are members", func() (string, error) { return f.strangers(ctx, nodes) })
+	f.settle(ctx, "all nodes show the same", func() (string, error) { return f.SameView(ctx, nodes) })
+}
+
 // All are the numbers of all nodes.
 func (f *Farm) All() []int {
 	var nodes []int

@@ -18,6 +18,8 @@ type Options struct {
 	// Namespaces puts every node into a network of its own, where only what
 	// the Topology links sees each other. Else all are on loopback.
 	Namespaces bool
+	// Apart tells no node of another one: each stays alone.
+	Apart bool
 	// Config is YAML for every node besides what the farm sets: names,
 	// addresses, cluster_join, location and drivers.
 	Config string
@@ -38,7 +40,11 @@ type Settings struct {
 	Authority *Authority // default: the farm's
 	NoCAKey   bool       // the node gets no ca.key; see Authority.Certify
 	DiskMB    int        // its folder is a disk of this size; 0 is that of the machine
+	Kept      string     // it begins as the kept home of this name, as a whole with its CA; see Unpack
 }
+
+// unknown stands for the password of an admin that another node made.
+const unknown = "unknown"
 
 // Farm is a number of nodes of one CA.
 type Farm struct {
@@ -50,6 +56,7 @@ type Farm struct {
 	topology Topology
 	network  network
 	options  Options
+	joined   bool // all have one database, and so one admin
 }
 
 // Member is one node of a farm.
@@ -59,6 +66,7 @@ type Member struct {
 	Name    string
 	Address string // of its API, host:port
 	Disk    *Disk  // nil unless it has one of its own
+	Kept    Kept   // what it began as, if anything
 
 	t         testing.TB
 	settings  Settings
@@ -107,19 +115,13 @@ func (f *Farm) newMember(node int) *Member {
 	m := &Member{Index: node, Name: fmt.Sprintf("node%d", node), Address: f.network.address(node), t: f.t, settings: s}
 	dir := f.t.TempDir()
 	m.workspace = filepath.Join(dir, "workspace")
-	data := filepath.Join(dir, "fish_data")
-	if err := os.Mkdir(data, 0o700); err != nil {
-		f.t.Fatal(err)
-	}
-	if s.DiskMB > 0 {
-		m.Disk = newDisk(f.t, data, s.DiskMB)
-	}
-	if err := s.Authority.write(data, !s.NoCAKey); err != nil {
-		f.t.Fatal(err)
-	}
 	password := ""
 	if node > 0 { // what the first one prints is good for all once they have found each other
-		password = "unknown"
+		password = unknown
+	}
+	f.furnish(m, dir)
+	if m.Kept.NodeName != "" {
+		m.Name, password = m.Kept.NodeName, m.Kept.Passwords["admin"]
 	}
 	m.Node = fish.New(f.t, fish.Options{
 		Dir: dir, Config: f.config(m, s), Binary: s.Binary, Env: s.Env, AdminPassword: password,
@@ -129,15 +131,44 @@ func (f *Farm) newMember(node int) *Member {
 	return m
 }
 
+// furnish lays out the folder in which a node starts for the first time.
+func (f *Farm) furnish(m *Member, dir string) {
+	f.t.Helper()
+	s, data := m.settings, filepath.Join(dir, "fish_data")
+	if s.Kept != "" {
+		m.Kept = Unpack(f.t, s.Kept, dir)
+		if m.Index == 0 {
+			f.Authority = LoadAuthority(f.t, data)
+		}
+		return
+	}
+	if err := os.Mkdir(data, 0o700); err != nil {
+		f.t.Fatal(err)
+	}
+	if s.DiskMB > 0 {
+		m.Disk = newDisk(f.t, data, s.DiskMB)
+	}
+	if err := s.Authority.write(data, !s.NoCAKey); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
 // config is the whole of a node's file.
 func (f *Farm) config(m *Member, s Settings) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "node_name: %s\nnode_address: %s\napi_address: %s\nnode_location: %s\n", m.Name, m.Address, m.Address, s.Location)
-	if joins := f.topology.joins(m.Index); len(joins) > 0 {
+	fmt.Fprintf(&b, "node_address: %s\napi_address: %s\n", m.Address, m.Address)
+	if m.Kept.NodeName == "" {
+		fmt.Fprintf(&b, "node_name: %s\nnode_location: %s\n", m.Name, s.Location)
+	}
+	if joins := f.topology.joins(m.Index); len(joins) > 0 && !f.options.Apart {
 		b.WriteString("cluster_join:\n")
 		for _, other := range joins {
 			fmt.Fprintf(&b, "- %s\n", f.network.address(other))
 		}
+	}
+	if m.Kept.NodeName != "" { // with its own drivers
+		b.WriteString(m.Kept.Config)
+		return b.String()
 	}
 	fmt.Fprintf(&b, "drivers:\n- name: test\n  cfg:\n    workspace_path: %q\n    evidence_file: %q\n", m.workspace, f.Evidence)
 	for _, line := range []string{f.options.DriverCfg, s.DriverCfg} {
@@ -154,13 +185,13 @@ func (f *Farm) config(m *Member, s Settings) string {
 }
 
 // Admin is a client of the node, as the admin whose password was printed last
-// by the node itself or, where it made none, by node 0. It outlives restarts of
-// the node: its address stays.
+// by the node itself or, where it made none or all have one database, by node
+// 0. It outlives restarts of the node: its address stays.
 func (f *Farm) Admin(node int) fish.Client {
 	f.t.Helper()
 	m := f.Members[node]
 	password := m.AdminPassword
-	if password == "unknown" {
+	if password == unknown || f.joined {
 		password = f.Members[0].AdminPassword
 	}
 	return f.client(m).As("admin", password)

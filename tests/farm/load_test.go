@@ -23,6 +23,7 @@ import (
 func TestLoadOnOneNode(t *testing.T) {
 	t.Parallel()
 	f := Start(t, Options{Topology: Full(1)})
+	f.Together(10 * time.Second)
 	admin := f.Admin(0)
 	label := admin.CreateLabel(fish.TestLabel("linux", `{}`))
 	sampling, stop := context.WithCancel(t.Context())

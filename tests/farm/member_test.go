@@ -20,7 +20,7 @@ func uidOfNode(f *Farm, node int) string {
 // and are judged as different as long as they are.
 func TestMembers(t *testing.T) {
 	t.Parallel()
-	f := Start(t, Options{Topology: Full(2), DriverCfg: "cpu_limit: 3", Each: func(node int, s *Settings) {
+	f := Start(t, Options{Topology: Full(2), Apart: true, DriverCfg: "cpu_limit: 3", Each: func(node int, s *Settings) {
 		s.Location = fmt.Sprintf("site%d", node)
 	}})
 	if uidOfNode(f, 0) == uidOfNode(f, 1) {
@@ -38,12 +38,18 @@ func TestMembers(t *testing.T) {
 	}
 	other := f.client(f.Members[0])
 	other.URL = "https://" + f.Members[1].Address
-	if got, err := other.Do(t.Context(), http.MethodGet, "/api/v1/user/me/", nil, ""); err != nil || got.Status != http.StatusUnauthorized {
-		t.Errorf("one node checked against the other's CA answers %d, %v", got.Status, err)
+	if got := other.Request(http.MethodGet, "/api/v1/user/me/", nil); got.Status != http.StatusUnauthorized {
+		t.Errorf("one node checked against the other's CA answers %d", got.Status)
 	}
 
 	if diff, err := f.SameView(t.Context(), []int{0, 0}); diff != "" || err != nil {
 		t.Errorf("a node differs from itself: %s, %v", diff, err)
+	}
+	if got, err := f.strangers(t.Context(), f.All()); !strings.Contains(got, "node 1 does not show node0") || err != nil {
+		t.Errorf("nodes that stay apart show each other: %q, %v", got, err)
+	}
+	if got, err := f.strangers(t.Context(), []int{1}); got != "" || err != nil {
+		t.Errorf("a node does not show itself: %s, %v", got, err)
 	}
 	admin := f.Admin(1)
 	label := admin.CreateLabel(fish.TestLabel("linux", `{}`))
@@ -109,7 +115,7 @@ func TestPause(t *testing.T) {
 // and the key of another node.
 func TestCertificatesOfTheTest(t *testing.T) {
 	t.Parallel()
-	f := New(t, Options{Topology: Full(4), Each: func(node int, s *Settings) {
+	f := New(t, Options{Topology: Full(4), Apart: true, Each: func(node int, s *Settings) {
 		if node == 2 {
 			s.Authority = NewAuthority(t)
 		}
@@ -139,5 +145,26 @@ func TestCertificatesOfTheTest(t *testing.T) {
 	twin.Start()
 	if a, b := uidOfNode(f, 0), uidOfNode(f, 3); a != b {
 		t.Errorf("the twin of %s is %s", a, b)
+	}
+}
+
+// TestKeptMember: a node may begin as the kept home of another version, beside
+// others of its CA.
+func TestKeptMember(t *testing.T) {
+	t.Parallel()
+	f := Start(t, Options{Topology: Full(2), Apart: true, Each: func(node int, s *Settings) {
+		if node == 0 {
+			s.Kept = BeforeCluster
+		}
+	}})
+	kept := f.Members[0].Kept
+	if got := uidOfNode(f, 0); got != kept.NodeUID {
+		t.Errorf("the kept node is %s, want %s", got, kept.NodeUID)
+	}
+	checkKeptAnswers(t, f.Members[0].Node, kept)
+	sameCA := f.client(f.Members[0])
+	sameCA.URL = "https://" + f.Members[1].Address
+	if got := sameCA.Request(http.MethodGet, "/api/v1/user/me/", nil); got.Status != http.StatusUnauthorized {
+		t.Errorf("the other node, checked against the kept CA, answers %d", got.Status)
 	}
 }
