@@ -14,12 +14,13 @@ import (
 // not be empty; the lives take them in turn, and where one does not answer go
 // on to the next, as behind one DNS name for many nodes.
 type LoadOptions struct {
-	Create  []fish.Client // who is asked for an environment
-	Read    []fish.Client // whom state and resource are asked of
-	Release []fish.Client // who is told that it is no longer needed
-	Label   string        // its UID
-	Rate    int           // applications/s that are asked for, whatever has become of those before
-	For     time.Duration // how long
+	Create  []fish.Client   // who is asked for an environment
+	Read    []fish.Client   // whom state and resource are asked of
+	Release []fish.Client   // who is told that it is no longer needed
+	Label   string          // its UID
+	Rate    int             // applications/s that are asked for, whatever has become of those before
+	For     time.Duration   // how long; 0 = until Stop
+	Stop    <-chan struct{} // ends the asking where it is closed; nil = never
 	// RecallEvery n has every n-th application given up at once, whatever it
 	// is doing. 0 = none.
 	RecallEvery int
@@ -76,43 +77,54 @@ func (r *LoadResult) Knows(app string) bool { return r.known[app] }
 // load is one that goes on.
 type load struct {
 	options LoadOptions
+	room    chan struct{}
+	open    sync.WaitGroup
 
 	mu     sync.Mutex
 	result LoadResult // guarded by mu
 }
 
 // RunLoad asks for applications at an even rate and sees each to its end. It
-// returns when all are over, or given up; ctx ends the asking early.
+// returns when all are over, or given up; the end of ctx ends the asking too.
 func RunLoad(ctx context.Context, o LoadOptions) *LoadResult {
 	o.Patience, o.MaxOpen = cmp.Or(o.Patience, 2*time.Minute), cmp.Or(o.MaxOpen, 1000)
 	l := &load{options: o, result: LoadResult{known: map[string]bool{}}}
-	asking, cancel := context.WithTimeout(ctx, o.For)
-	defer cancel()
-	room := make(chan struct{}, o.MaxOpen)
-	var open sync.WaitGroup
+	var ended <-chan time.Time
+	if o.For > 0 {
+		ended = time.After(o.For)
+	}
+	l.room = make(chan struct{}, o.MaxOpen)
 	tick := time.NewTicker(time.Second / time.Duration(o.Rate))
 	defer tick.Stop()
 	for i := 0; ; i++ {
 		select {
 		case <-tick.C:
-		case <-asking.Done():
-			open.Wait()
-			return &l.result
-		}
-		select {
-		case room <- struct{}{}:
-		default:
-			l.note(func(r *LoadResult) { r.Withheld++ })
+			l.begin(ctx, i)
 			continue
+		case <-ended:
+		case <-o.Stop:
+		case <-ctx.Done():
 		}
-		open.Go(func() {
-			defer func() { <-room }()
-			life := &life{load: l, number: i}
-			bounded, done := context.WithTimeout(context.WithoutCancel(ctx), o.Patience)
-			defer done()
-			life.run(bounded)
-		})
+		l.open.Wait()
+		return &l.result
 	}
+}
+
+// begin begins one more life, if there is room for it.
+func (l *load) begin(ctx context.Context, number int) {
+	select {
+	case l.room <- struct{}{}:
+	default:
+		l.note(func(r *LoadResult) { r.Withheld++ })
+		return
+	}
+	l.open.Go(func() {
+		defer func() { <-l.room }()
+		life := &life{load: l, number: number}
+		bounded, done := context.WithTimeout(context.WithoutCancel(ctx), l.options.Patience)
+		defer done()
+		life.run(bounded)
+	})
 }
 
 func (l *load) note(change func(*LoadResult)) {

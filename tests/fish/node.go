@@ -153,6 +153,9 @@ func (n *Node) Reconfigure(config string, env ...string) {
 	n.writeConfig()
 }
 
+// Upgrade sets the binary of the next run; empty is the one that Main built.
+func (n *Node) Upgrade(binary string) { n.options.Binary = binary }
+
 // Spawn runs the binary once more and does not wait for it.
 func (n *Node) Spawn() {
 	n.t.Helper()
