@@ -65,6 +65,8 @@ func (l *life) create(ctx context.Context) bool {
 			l.note(func(r *LoadResult) { r.Refused++; r.Unsure++ })
 		case got.Status == http.StatusServiceUnavailable:
 			l.note(func(r *LoadResult) { r.Unavailable++ })
+		case got.Status >= http.StatusInternalServerError:
+			l.note(func(r *LoadResult) { r.Broken++ })
 		case got.Status == http.StatusOK && uidOf(got.Body) != "":
 			l.app, l.last = uidOf(got.Body), "NEW"
 			l.note(func(r *LoadResult) { r.Created++; r.known[l.app] = true })
@@ -111,6 +113,8 @@ func (l *life) ask(ctx context.Context, clients []fish.Client, turn *int, path s
 			*turn++
 		case got.Status == http.StatusServiceUnavailable:
 			l.note(func(r *LoadResult) { r.Unavailable++ })
+		case got.Status >= http.StatusInternalServerError:
+			l.note(func(r *LoadResult) { r.Broken++ })
 		default:
 			return got, true
 		}

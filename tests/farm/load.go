@@ -52,11 +52,12 @@ type LoadResult struct {
 	Failed []string // ended in ERROR
 	Lost   []string // acknowledged, and not over within Patience
 	// False are answers that must never be: a 404 or nothing where something
-	// is, a state that goes back, an error of the server.
+	// is, a state that goes back.
 	False []string
 
 	Refused     int // requests without an answer: no connection, cut off
 	Unavailable int // 503: the node does not know yet, and says so
+	Broken      int // other errors of a node, such as one that can not write; the request is repeated
 
 	Seen  Latencies // from the request to ALLOCATED seen by the reader
 	Whole Latencies // from the request to the end seen by the reader
@@ -66,9 +67,9 @@ type LoadResult struct {
 
 func (r *LoadResult) String() string {
 	return fmt.Sprintf("%d asked, %d withheld, %d unsure, %d created, %d ended (%d recalled), %d failed, %d lost, %d false answers, "+
-		"%d refused, %d unavailable; ALLOCATED seen %v; whole life %v",
+		"%d refused, %d unavailable, %d broken; ALLOCATED seen %v; whole life %v",
 		r.Asked, r.Withheld, r.Unsure, r.Created, r.Ended, r.Recalled, len(r.Failed), len(r.Lost), len(r.False),
-		r.Refused, r.Unavailable, r.Seen, r.Whole)
+		r.Refused, r.Unavailable, r.Broken, r.Seen, r.Whole)
 }
 
 // Knows reports whether the application was acknowledged to the load.

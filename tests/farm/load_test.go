@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,7 +37,7 @@ func TestLoadOnOneNode(t *testing.T) {
 	}
 	calm := RunLoad(t.Context(), options)
 	t.Log(calm)
-	if len(calm.False)+len(calm.Lost)+len(calm.Failed)+calm.Refused+calm.Unsure > 0 {
+	if len(calm.False)+len(calm.Lost)+len(calm.Failed)+calm.Refused+calm.Unsure+calm.Unavailable+calm.Broken > 0 {
 		t.Errorf("false %v, lost %v, failed %v", calm.False, calm.Lost, calm.Failed)
 	}
 	if calm.Created < 50 || calm.Ended != calm.Created || calm.Recalled < 5 || len(calm.Seen) == 0 {
@@ -78,7 +79,7 @@ func TestLoadOnOneNode(t *testing.T) {
 // liar is an API that answers what no node may.
 type liar struct {
 	created atomic.Int64
-	states  []string // one after the other for each application, the last for ever; "" is a 404
+	states  []string // one after the other for each application, the last for ever; "" is a 404, a number that status
 	no      string   // a path's ending that is answered by 404
 
 	mu    sync.Mutex
@@ -101,6 +102,10 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		at := min(l.asked[part[3]], len(l.states)-1)
 		l.asked[part[3]]++
 		l.mu.Unlock()
+		if status, err := strconv.Atoi(l.states[at]); err == nil {
+			w.WriteHeader(status)
+			return
+		}
 		if l.states[at] == "" {
 			http.Error(w, `{"message":"application not found"}`, http.StatusNotFound)
 			return
@@ -124,6 +129,8 @@ func TestLoadFindsLies(t *testing.T) {
 		{"not known at once", "", ",NEW,ALLOCATED,DEALLOCATED", "404", false, false, true},
 		{"not known in between", "", "NEW,,ALLOCATED,DEALLOCATED", "404", false, false, true},
 		{"back to the queue", "", "ALLOCATED,NEW,DEALLOCATED", "back: ", false, false, true},
+		{"does not know for a while", "", "503,ALLOCATED,503,DEALLOCATED", "", false, false, true},
+		{"breaks for a while", "", "500,ALLOCATED,500,DEALLOCATED", "", false, false, true},
 		{"never runs", "", "NEW", "", true, false, false},
 		{"never ends", "", "ALLOCATED", "", true, false, false},
 		{"ends in an error", "", "ELECTED,ERROR", "", false, true, true},
@@ -142,6 +149,9 @@ func TestLoadFindsLies(t *testing.T) {
 			})
 			if r.Created == 0 || (len(r.Lost) > 0) != tt.lost || (len(r.Failed) > 0) != tt.failed || (r.Ended == r.Created) != tt.ends {
 				t.Errorf("%v: lost %v, failed %v", r, r.Lost, r.Failed)
+			}
+			if unknown, broken := strings.Contains(tt.states, "503"), strings.Contains(tt.states, "500"); (r.Unavailable > 0) != unknown || (r.Broken > 0) != broken {
+				t.Errorf("%v: counts 503s and 500s wrongly", r)
 			}
 			if (len(r.False) > 0) != (tt.falsehood != "") {
 				t.Errorf("false answers: %v, want %q", r.False, tt.falsehood)
