@@ -83,11 +83,11 @@ func serial(t testing.TB) *big.Int {
 	return n
 }
 
-// write puts ca.crt, and ca.key unless the node may not sign, into the node's
-// folder.
-func (a *Authority) write(folder string, withKey bool) error {
+// write puts ca.crt and ca.key into the node's folder: it signs its own
+// certificate.
+func (a *Authority) write(folder string) error {
 	err := writePEM(filepath.Join(folder, "ca.crt"), 0o644, &pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
-	if !withKey || err != nil {
+	if err != nil {
 		return err
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(a.key)

@@ -38,7 +38,6 @@ type Settings struct {
 	Binary    string // default: the one under test
 	Env       []string
 	Authority *Authority // default: the farm's
-	NoCAKey   bool       // the node gets no ca.key; see Authority.Certify
 	DiskMB    int        // its folder is a disk of this size; 0 is that of the machine
 	Kept      string     // it begins as the kept home of this name, as a whole with its CA; see Unpack
 }
@@ -148,7 +147,7 @@ func (f *Farm) furnish(m *Member, dir string) {
 	if s.DiskMB > 0 {
 		m.Disk = newDisk(f.t, data, s.DiskMB)
 	}
-	if err := s.Authority.write(data, !s.NoCAKey); err != nil {
+	if err := s.Authority.write(data); err != nil {
 		f.t.Fatal(err)
 	}
 }

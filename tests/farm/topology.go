@@ -91,34 +91,6 @@ func (t Topology) Sees(a, b int) bool {
 	return a == b || slices.ContainsFunc(t.Links, func(l Link) bool { return l.has(a, b) })
 }
 
-// Bridge is the one link between two islands.
-func (t Topology) Bridge() Link {
-	for i, l := range t.Links {
-		if !t.without(i).connected() {
-			return l
-		}
-	}
-	return Link{}
-}
-
-func (t Topology) without(link int) Topology {
-	t.Links = slices.Delete(slices.Clone(t.Links), link, link+1)
-	return t
-}
-
-// connected reports whether every node is reached from node 0.
-func (t Topology) connected() bool {
-	reached := map[int]bool{0: true}
-	for range t.Nodes {
-		for _, l := range t.Links {
-			if reached[l.A] || reached[l.B] {
-				reached[l.A], reached[l.B] = true, true
-			}
-		}
-	}
-	return len(reached) == t.Nodes
-}
-
 // joins are the nodes whose addresses a node is told to join: those that it
 // sees and that are before it, so that a farm grows from node 0.
 func (t Topology) joins(node int) []int {
