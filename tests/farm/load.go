@@ -95,12 +95,14 @@ func RunLoad(ctx context.Context, o LoadOptions) *LoadResult {
 		ended = time.After(o.For)
 	}
 	l.room = make(chan struct{}, o.MaxOpen)
-	tick := time.NewTicker(time.Second / time.Duration(o.Rate))
-	defer tick.Stop()
+	begun := time.Now()
+	due := time.NewTimer(0)
+	defer due.Stop()
 	for i := 0; ; i++ {
 		select {
-		case <-tick.C:
+		case <-due.C: // by the clock: what a busy machine is late with is made up for
 			l.begin(ctx, i)
+			due.Reset(time.Until(begun.Add(time.Duration(i+1) * time.Second / time.Duration(o.Rate))))
 			continue
 		case <-ended:
 		case <-o.Stop:

@@ -1,6 +1,7 @@
 package farm
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -43,6 +44,29 @@ func TestFlat(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := tt.series.Flat(tt.slack, tt.floor); (err == nil) != tt.flat {
 				t.Errorf("Flat() = %v, want flat %v", err, tt.flat)
+			}
+		})
+	}
+}
+
+func TestSamplesTellWhatGrows(t *testing.T) {
+	still, leak := make(Series, 9), Series{}
+	for i := range int64(9) {
+		leak = append(leak, i*30<<20)
+	}
+	for _, tt := range []struct {
+		name    string
+		samples Samples
+		want    string
+	}{
+		{"nothing", Samples{[]Series{still, still}, []Series{still, still}}, ""},
+		{"memory", Samples{[]Series{still, leak}, []Series{still, still}}, "memory of node 1"},
+		{"database", Samples{[]Series{still, still}, []Series{leak, still}}, "database of node 0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := tt.samples.Flat()
+			if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Flat() = %v, want %q", err, tt.want)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package farm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,16 +35,21 @@ func (f *Farm) Sample(ctx context.Context, period time.Duration) *Samples {
 	}
 }
 
-// Flat says which figure of which node grows.
-func (s *Samples) Flat(slack float64, floor int64) error {
-	for name, all := range map[string][]Series{"memory": s.Memory, "database": s.Database} {
-		for node, series := range all {
-			if err := series.Flat(slack, floor); err != nil {
-				return fmt.Errorf("%s of node %d: %w", name, node, err)
-			}
+// Flat says which figure of which node grows by more than an idle node takes
+// of it: the memory, as the collector of garbage comes round when it likes, or
+// the database, whose log is emptied now and then.
+func (s *Samples) Flat() error {
+	const memory, database, slack = 48 << 20, 16 << 20, 0.3
+	var errs []error
+	for node := range s.Memory {
+		if err := s.Memory[node].Flat(slack, memory); err != nil {
+			errs = append(errs, fmt.Errorf("memory of node %d: %w", node, err))
+		}
+		if err := s.Database[node].Flat(slack, database); err != nil {
+			errs = append(errs, fmt.Errorf("database of node %d: %w", node, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // resident is the memory of the node's process, whose id is in its lock file:
