@@ -139,6 +139,21 @@ func (f *Farm) strangers(ctx context.Context, nodes []int) (string, error) {
 	return b.String(), nil
 }
 
+// unready lists the given nodes that are not ready for work.
+func (f *Farm) unready(ctx context.Context, nodes []int) (string, error) {
+	var b strings.Builder
+	for _, node := range nodes {
+		got, err := f.client(f.Members[node]).Do(ctx, http.MethodGet, "/readyz", nil, "")
+		if err != nil {
+			return "", err
+		}
+		if got.Status != http.StatusOK {
+			fmt.Fprintf(&b, "node %d: %d %.200s\n", node, got.Status, got.Body)
+		}
+	}
+	return b.String(), nil
+}
+
 // Together waits until the given nodes, or all, show each other as members and
 // have one database, and so one admin: that of node 0.
 func (f *Farm) Together(within time.Duration, nodes ...int) {
@@ -149,6 +164,8 @@ func (f *Farm) Together(within time.Duration, nodes ...int) {
 	f.joined = true
 	ctx, cancel := context.WithTimeout(f.t.Context(), within)
 	defer cancel()
+	// First without a name: who asks again and again before the admin is known there is locked out.
+	f.settle(ctx, "all are ready", func() (string, error) { return f.unready(ctx, nodes) })
 	f.settle(ctx, "all are members", func() (string, error) { return f.strangers(ctx, nodes) })
 	f.settle(ctx, "all nodes show the same", func() (string, error) { return f.SameView(ctx, nodes) })
 }
@@ -222,7 +239,7 @@ func (f *Farm) leftovers(nodes []int) string {
 // settle waits until there is nothing left to tell.
 func (f *Farm) settle(ctx context.Context, what string, trouble func() (string, error)) {
 	f.t.Helper()
-	const every = 200 * time.Millisecond // a look at everything costs the nodes something
+	const every = 500 * time.Millisecond // a look at everything costs the nodes something
 	for {
 		text, err := trouble()
 		if text == "" && err == nil {
