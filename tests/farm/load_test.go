@@ -143,9 +143,13 @@ func TestLoadFindsLies(t *testing.T) {
 			api := httptest.NewTLSServer(&liar{states: strings.Split(tt.states, ","), no: tt.no, asked: map[string]int{}})
 			defer api.Close()
 			c := trusting(t, api)
+			patience := time.Minute
+			if tt.lost {
+				patience = 700 * time.Millisecond
+			}
 			r := RunLoad(t.Context(), LoadOptions{
 				Create: []fish.Client{c}, Read: []fish.Client{c}, Release: []fish.Client{c},
-				Label: "l", Rate: 50, For: 100 * time.Millisecond, Patience: 700 * time.Millisecond,
+				Label: "l", Rate: 50, For: 100 * time.Millisecond, Patience: patience,
 			})
 			if r.Created == 0 || (len(r.Lost) > 0) != tt.lost || (len(r.Failed) > 0) != tt.failed || (r.Ended == r.Created) != tt.ends {
 				t.Errorf("%v: lost %v, failed %v", r, r.Lost, r.Failed)

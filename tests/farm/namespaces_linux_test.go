@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
@@ -25,8 +27,12 @@ func checkReach(t *testing.T, f *Farm, want func(from, to int) bool) {
 	for from := range f.Members {
 		for to := range f.Members {
 			asking.Go(func() {
-				if err := f.Reach(from, to); (err == nil) != want(from, to) {
-					t.Errorf("node %d reaches node %d: %v, want %v", from, to, err, want(from, to))
+				wanted, err := want(from, to), f.Reach(from, to)
+				for try := 0; wanted && err != nil && try < 9; try++ { // a busy machine may take longer than one
+					err = f.Reach(from, to)
+				}
+				if (err == nil) != wanted {
+					t.Errorf("node %d reaches node %d: %v, want %v", from, to, err, wanted)
 				}
 			})
 		}
@@ -70,6 +76,13 @@ func heard(t *testing.T, f *Farm, from, to, datagrams int) (came int, first time
 		t.Fatal(err)
 	}
 	defer func() { _ = errors.Join(ear.Close(), mouth.Close()) }()
+	raw, err := ear.(*net.UDPConn).SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	sent := time.Now()
 	go func() {
 		for range datagrams {
@@ -78,7 +91,7 @@ func heard(t *testing.T, f *Farm, from, to, datagrams int) (came int, first time
 		}
 	}()
 	for came < datagrams {
-		_ = ear.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		_ = ear.SetReadDeadline(time.Now().Add(time.Second))
 		if _, _, err := ear.ReadFrom(make([]byte, 8)); err != nil {
 			break
 		}
@@ -157,9 +170,10 @@ func TestDelay(t *testing.T) {
 		}
 	}
 	f.Delay(0, 1, 0)
-	if got, took := heard(t, f, 0, 1, 10); got != 10 || took > delay {
-		t.Errorf("%d of 10 datagrams come without delay, the first after %v", got, took)
-	}
+	fish.Eventually(t, "datagrams come without delay", func() bool {
+		got, took := heard(t, f, 0, 1, 10)
+		return got == 10 && took < delay
+	})
 	f.Delay(1, 2, 4*delay)
 	if err := f.Reach(1, 2); err != nil {
 		t.Error(err)
