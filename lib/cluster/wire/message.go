@@ -89,6 +89,19 @@ type LSA struct {
 	NotAfter    int64       `cbor:"17,keyasint"`           // when its certificate expires, Unix seconds
 	Shares      []string    `cbor:"18,keyasint,omitempty"` // shared outside things that it is configured for (pools)
 	Gone        bool        `cbor:"19,keyasint,omitempty"` // last word: the node stops in order
+	Base        uint64      `cbor:"20,keyasint,omitempty"` // the Seq that later Pulses name; 0 means Seq itself
+}
+
+// Pulse renews an LSA: all is as the LSA of number Base said, but for what is
+// here. It is a sixth of the size, and most of what a quiet cluster says. Who
+// does not have Base asks for it with TopologyAsk.
+type Pulse struct {
+	Node   model.UID `cbor:"1,keyasint"`
+	Boot   uint64    `cbor:"2,keyasint"`
+	Seq    uint64    `cbor:"4,keyasint"`
+	RowSeq uint64    `cbor:"14,keyasint"`
+	Load   Load      `cbor:"15,keyasint"`
+	Base   uint64    `cbor:"20,keyasint"`
 }
 
 // Neighbour is one end of a link; a link counts when both ends tell of it.
@@ -118,9 +131,16 @@ type Load struct {
 	Used   uint16 `cbor:"4,keyasint"` // applications that it runs
 }
 
-// Topology is a set of LSAs: one that is news, or all at the start of a link.
+// Topology is what is news of the network, or all of it at the start of a link
+// and as the answer to TopologyAsk.
 type Topology struct {
-	LSAs []LSA `cbor:"1,keyasint"`
+	LSAs   []LSA   `cbor:"1,keyasint,omitempty"`
+	Pulses []Pulse `cbor:"2,keyasint,omitempty"`
+}
+
+// TopologyAsk asks the neighbour for the LSAs that it has of these nodes.
+type TopologyAsk struct {
+	Nodes []model.UID `cbor:"1,keyasint"`
 }
 
 // Votes are votes of one node, flooded to all.
