@@ -67,8 +67,9 @@ const (
 )
 
 // LSA (link state advertisement) is what a node says of itself to all, by
-// flooding. Newer (Boot is compared for equality only: a node has one live
-// process; within it Seq grows) replaces older.
+// flooding. A newer one replaces an older: within a Boot Seq grows, of two Boots
+// the later Started counts (a node that finds one later than its own, because
+// its clock was set back, raises its own above it).
 type LSA struct {
 	Node        model.UID   `cbor:"1,keyasint"`
 	Boot        uint64      `cbor:"2,keyasint"`
@@ -90,6 +91,7 @@ type LSA struct {
 	Shares      []string    `cbor:"18,keyasint,omitempty"` // shared outside things that it is configured for (pools)
 	Gone        bool        `cbor:"19,keyasint,omitempty"` // last word: the node stops in order
 	Base        uint64      `cbor:"20,keyasint,omitempty"` // the Seq that later Pulses name; 0 means Seq itself
+	Age         uint32      `cbor:"21,keyasint,omitempty"` // milliseconds since the node said it; counted on by who passes it on
 }
 
 // Pulse renews an LSA: all is as the LSA of number Base said, but for what is
