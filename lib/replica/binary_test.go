@@ -10,7 +10,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
-func drawVector(t *rapid.T) Vector {
+func drawWireVector(t *rapid.T) Vector {
 	v := Vector{}
 	for range rapid.IntRange(0, 20).Draw(t, "origins") {
 		o := Origin{Node: model.UID{rapid.Byte().Draw(t, "node")}, Incarnation: rapid.Uint32().Draw(t, "incarnation")}
@@ -21,7 +21,7 @@ func drawVector(t *rapid.T) Vector {
 
 func TestVectorSurvivesTheWire(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		want := drawVector(t)
+		want := drawWireVector(t)
 		data, err := want.MarshalBinary()
 		if err != nil {
 			t.Fatal(err)

@@ -76,16 +76,21 @@ func (p *Peers) Decide(s State, now time.Time) ([]Action, time.Time) {
 	if node, drop := p.surplus(s, now); drop {
 		actions = append(actions, Action{Drop: node})
 	}
+	called := map[model.UID]bool{}
+	for _, t := range p.tries {
+		called[t.node] = called[t.node] || t.dialling
+	}
 	room := atOnce - p.dialling()
 	for _, c := range p.wanted(s, now) {
 		if room == 0 {
 			break
 		}
 		t := p.attempt(c.Address, now)
-		if t.dialling || now.Before(t.next) {
+		if t.dialling || now.Before(t.next) || c.Node != model.NilUID && called[c.Node] { // one address of a node at a time
 			continue
 		}
-		t.dialling = true
+		t.dialling, t.node = true, c.Node
+		called[c.Node] = true
 		room--
 		actions = append(actions, Action{Dial: &c})
 	}

@@ -130,13 +130,8 @@ func (p *Peers) try(s State, not model.UID) []wire.Member {
 	return out
 }
 
-// Prefer reports whether a new link replaces the one that is there between the
-// same two nodes. Both sides find the same: when both dialled, the link that
-// the lower UID dialled stays; when the same side dialled again, it has lost
-// the old one.
-func Prefer(self, peer model.UID, oldOutgoing, newOutgoing bool) bool {
-	if oldOutgoing == newOutgoing {
-		return true
-	}
-	return newOutgoing == (bytes.Compare(self[:], peer[:]) < 0)
+// Prefer reports whether a link replaces one that the other side dialled.
+// Both sides find the same: the link that the lower UID dialled stays.
+func Prefer(self, peer model.UID, outgoing bool) bool {
+	return outgoing == (bytes.Compare(self[:], peer[:]) < 0)
 }

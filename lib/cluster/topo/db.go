@@ -47,6 +47,10 @@ type DB struct {
 	self    model.UID
 	entries map[model.UID]*entry // without self
 	own     own
+
+	cached *Snapshot // nil once something has changed
+	from   time.Time // cached holds from here
+	until  time.Time // to before here
 }
 
 // New returns the database of the process boot of node self, which began at
@@ -100,7 +104,7 @@ func (db *DB) apply(l wire.LSA, now time.Time) bool {
 		return false
 	}
 	l.Age = 0
-	db.entries[l.Node] = &entry{lsa: l, said: said}
+	db.entries[l.Node], db.cached = &entry{lsa: l, said: said}, nil
 	return true
 }
 
@@ -136,19 +140,24 @@ func (db *DB) applyPulse(p wire.Pulse, now time.Time) (taken, lacking bool) {
 	}
 	l := e.lsa
 	l.Base, l.Seq, l.RowSeq, l.Load = p.Base, p.Seq, p.RowSeq, p.Load
-	db.entries[p.Node] = &entry{lsa: l, said: now}
+	db.entries[p.Node], db.cached = &entry{lsa: l, said: now}, nil
 	return true, false
 }
 
 // Forget drops what is known of a node: it was retired.
 func (db *DB) Forget(node model.UID) {
 	delete(db.entries, node)
+	db.cached = nil
 }
 
 // Expire forgets nodes that were silent for Memory. Whether a node is believed
 // needs no call: Snapshot looks at the time.
 func (db *DB) Expire(now time.Time) {
+	before := len(db.entries)
 	maps.DeleteFunc(db.entries, func(_ model.UID, e *entry) bool { return now.Sub(e.said) >= Memory })
+	if len(db.entries) != before {
+		db.cached = nil
+	}
 }
 
 // NextExpiry is when the next node that is believed will have been silent for

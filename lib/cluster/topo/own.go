@@ -150,6 +150,7 @@ func (db *DB) Originate(now time.Time) (wire.Topology, bool) {
 	if !o.changed.IsZero() {
 		o.turn(now)
 	}
+	db.cached = nil
 	return o.say(whole, now), true
 }
 
@@ -165,7 +166,7 @@ func (o *own) turn(now time.Time) {
 // Goodbye returns the last word of a node that stops in order. Nothing is due
 // after it.
 func (db *DB) Goodbye(now time.Time) wire.Topology {
-	db.own.want.Gone = true
+	db.own.want.Gone, db.cached = true, nil
 	t := db.own.say(true, now)
 	db.own.renew = time.Time{}
 	return t

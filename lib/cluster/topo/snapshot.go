@@ -51,6 +51,17 @@ type Snapshot struct {
 // Snapshot is the state of the database at now. The node itself is a member as
 // soon as it has spoken.
 func (db *DB) Snapshot(now time.Time) *Snapshot {
+	if db.cached != nil && !now.Before(db.from) && now.Before(db.until) {
+		return db.cached
+	}
+	db.cached, db.from, db.until = db.snapshot(now), now, db.NextExpiry(now)
+	if db.until.IsZero() {
+		db.until = now.Add(Expiry) // nothing expires
+	}
+	return db.cached
+}
+
+func (db *DB) snapshot(now time.Time) *Snapshot {
 	told := map[model.UID][]model.UID{}
 	members := map[model.UID]Member{}
 	if db.own.said.Seq > 0 {

@@ -1,0 +1,106 @@
+package cluster
+
+import (
+	"slices"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
+)
+
+// When a node that caught up with nobody counts as ready all the same.
+const (
+	aloneAfter = 15 * time.Second // cluster.md 3.4
+	readyLook  = 200 * time.Millisecond
+)
+
+// readiness says whether the node has caught up since it started. Once it is
+// ready it stays so: what it misses later it takes in beside its work.
+type readiness struct {
+	done   bool
+	source model.UID      // the neighbour with whom it catches up
+	target replica.Vector // what that one knew
+	lonely time.Time      // since when there is no neighbour
+}
+
+// begin says that there is a neighbour to catch up with.
+func (r *readiness) begin(node model.UID, vector replica.Vector) {
+	if r.source == model.NilUID {
+		r.source, r.target = node, vector
+	}
+}
+
+// end says that the link with a neighbour has ended; another one may take its
+// part.
+func (r *readiness) end(node model.UID, others map[model.UID]*neighbour, now time.Time) {
+	if r.source != node {
+		return
+	}
+	r.source, r.target, r.lonely = model.NilUID, nil, now
+	for other, n := range others {
+		r.begin(other, n.peer.Vector)
+	}
+}
+
+// look finds out whether the node is ready. waiting says that there should be
+// somebody to catch up with.
+func (r *readiness) look(mine replica.Vector, waiting bool, now time.Time) {
+	if r.lonely.IsZero() {
+		r.lonely = now
+	}
+	switch {
+	case r.done:
+	case r.source != model.NilUID:
+		r.done = mine.Covers(r.target)
+	default:
+		r.done = !waiting || now.Sub(r.lonely) >= aloneAfter
+	}
+}
+
+// due is when to look again; the zero time if there is no need.
+func (r *readiness) due(now time.Time) time.Time {
+	if r.done {
+		return time.Time{}
+	}
+	return now.Add(readyLook)
+}
+
+// waiting reports whether the node knows of anybody to catch up with. The
+// caller holds mu.
+func (c *Cluster) waiting(known []Known) bool {
+	return len(c.o.Join) > 0 || slices.ContainsFunc(known, func(k Known) bool { return !k.Retired })
+}
+
+// Ready reports whether the node has caught up with the cluster since it
+// started, and may vote and answer that something does not exist.
+func (c *Cluster) Ready() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ready.done
+}
+
+// Covered reports whether this node knows all that every member that is not
+// retired has told since the given time: each spoke after it, its rows are
+// here, and so is all that the neighbours know. One that is not reachable
+// makes it false.
+func (c *Cluster) Covered(since time.Time) bool {
+	known, mine, now := c.o.Known(), c.o.Replication.Vector(), time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.links {
+		if !mine.Covers(n.theirs) {
+			return false
+		}
+	}
+	s := c.db.Snapshot(now)
+	for _, m := range s.Members() {
+		origin := replica.Origin{Node: m.LSA.Node, Incarnation: m.LSA.Incarnation}
+		if mine[origin] < m.LSA.RowSeq && m.LSA.Node != c.o.Self.Node {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(known, func(k Known) bool {
+		m, heard := s.Member(k.Node)
+		return !k.Retired && (!heard || !m.Reachable() || m.Said.Before(since))
+	})
+}
