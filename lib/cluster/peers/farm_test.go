@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/cluster/topo"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -18,6 +19,9 @@ type farm struct {
 	nodes []*farmNode
 	sees  func(i, j int) bool // whether i can dial j
 	worst int                 // links of one node at a time
+
+	seen *topo.Snapshot // nil once a link came or went
+	part map[model.UID]int
 }
 
 type farmNode struct {
@@ -35,34 +39,66 @@ func newFarm(t *testing.T, n, limit int) *farm {
 	return f
 }
 
-// reach are the nodes that links lead to, without the link a-b.
-func (f *farm) reach(i, a, b int) map[int]bool {
-	seen := map[int]bool{i: true}
-	for queue := []int{i}; len(queue) > 0; queue = queue[1:] {
-		for j := range f.nodes[queue[0]].links {
-			cut := queue[0] == a && j == b || queue[0] == b && j == a
-			if !seen[j] && !cut {
-				seen[j] = true
-				queue = append(queue, j)
-			}
+// view is the whole graph as it is now.
+func (f *farm) view() *topo.Snapshot {
+	if f.seen != nil {
+		return f.seen
+	}
+	db := topo.New(model.UID{0xff}, 1, begin)
+	var lsas []wire.LSA
+	for i, n := range f.nodes {
+		l := wire.LSA{Node: uid(i), Boot: 1, Seq: 1}
+		for j := range n.links {
+			l.Neighbours = append(l.Neighbours, wire.Neighbour{Node: uid(j)})
+		}
+		lsas = append(lsas, l)
+	}
+	db.Apply(wire.Topology{LSAs: lsas}, begin)
+	f.seen = db.Snapshot(begin)
+	f.part = map[model.UID]int{}
+	for k, part := range f.seen.Components() {
+		for _, node := range part {
+			f.part[node] = k
 		}
 	}
-	return seen
+	return f.seen
+}
+
+// reaches reports whether links lead from i to j.
+func (f *farm) reaches(i, j int) bool {
+	f.view()
+	return f.part[uid(i)] == f.part[uid(j)]
+}
+
+func (f *farm) bridge(i, j int) bool { return f.view().Bridge(uid(i), uid(j)) }
+
+// reached is how many nodes links lead to from node 0.
+func (f *farm) reached() int {
+	n := 0
+	for j := range f.nodes {
+		if f.reaches(0, j) {
+			n++
+		}
+	}
+	return n
 }
 
 func (f *farm) state(i int) State {
-	n, reach := f.nodes[i], f.reach(i, -1, -1)
+	n := f.nodes[i]
 	var s State
 	for j, l := range n.links {
 		now := *l
-		now.Degree, now.Bridge = len(f.nodes[j].links), !f.reach(i, i, j)[j]
+		now.Degree, now.Bridge = len(f.nodes[j].links), f.bridge(i, j)
 		s.Links = append(s.Links, now)
 	}
-	for j := range reach {
-		n.known[j] = true
+	for j := range f.nodes {
+		n.known[j] = n.known[j] || f.reaches(i, j)
 	}
-	for j := range n.known {
-		s.Candidates = append(s.Candidates, Candidate{Address: address(j), Node: uid(j), Location: "here", Reachable: reach[j],
+	for j, known := range n.known {
+		if !known {
+			continue
+		}
+		s.Candidates = append(s.Candidates, Candidate{Address: address(j), Node: uid(j), Location: "here", Reachable: f.reaches(i, j),
 			Full: f.nodes[j].peers.Free(len(f.nodes[j].links)) == 0})
 	}
 	for _, j := range n.seeds {
@@ -72,11 +108,13 @@ func (f *farm) state(i int) State {
 }
 
 func (f *farm) unlink(i, j int) {
+	f.seen = nil
 	delete(f.nodes[i].links, j)
 	delete(f.nodes[j].links, i)
 }
 
 func (f *farm) link(i, j int) {
+	f.seen = nil
 	f.nodes[i].links[j] = &Link{Node: uid(j), Location: "here", Outgoing: true, Since: f.now}
 	f.nodes[j].links[i] = &Link{Node: uid(i), Location: "here", Since: f.now}
 	f.worst = max(f.worst, len(f.nodes[i].links), len(f.nodes[j].links))
@@ -89,7 +127,7 @@ func (f *farm) round() {
 		for _, a := range actions {
 			if a.Dial == nil {
 				j := slices.IndexFunc(f.nodes, func(m *farmNode) bool { return m.peers.o.Self == a.Drop })
-				if !f.reach(i, i, j)[j] {
+				if f.bridge(i, j) {
 					f.t.Fatalf("node %d gives up the bridge to %d", i, j)
 				}
 				f.unlink(i, j)
@@ -113,7 +151,7 @@ func (f *farm) dial(i int, to string) {
 		return
 	}
 	s := f.state(j)
-	verdict := f.nodes[j].peers.Admit(s, Asker{Node: uid(i), Alone: len(n.links) == 0, Reachable: f.reach(j, -1, -1)[i]}, f.now)
+	verdict := f.nodes[j].peers.Admit(s, Asker{Node: uid(i), Alone: len(n.links) == 0, Reachable: f.reaches(j, i)}, f.now)
 	if !verdict.Take {
 		n.peers.Failed(to, uid(j), f.now)
 		n.peers.Hint(verdict.Try, f.now)
@@ -140,13 +178,13 @@ func (f *farm) learn(n *farmNode, members []wire.Member) {
 func (f *farm) settle(limit time.Duration, most int) {
 	f.t.Helper()
 	good := func() bool {
-		return len(f.reach(0, -1, -1)) == len(f.nodes) &&
+		return f.reached() == len(f.nodes) &&
 			!slices.ContainsFunc(f.nodes, func(n *farmNode) bool { return len(n.links) > most })
 	}
 	start := f.now
 	for !good() {
 		if f.now.Sub(start) > limit {
-			f.t.Fatalf("after %v node 0 reaches %d of %d", limit, len(f.reach(0, -1, -1)), len(f.nodes))
+			f.t.Fatalf("after %v node 0 reaches %d of %d", limit, f.reached(), len(f.nodes))
 		}
 		f.round()
 	}
@@ -155,7 +193,7 @@ func (f *farm) settle(limit time.Duration, most int) {
 		f.round()
 	}
 	if !good() {
-		f.t.Fatalf("five seconds later node 0 reaches %d of %d", len(f.reach(0, -1, -1)), len(f.nodes))
+		f.t.Fatalf("five seconds later node 0 reaches %d of %d", f.reached(), len(f.nodes))
 	}
 }
 
@@ -170,7 +208,7 @@ func TestOneSeed(t *testing.T) {
 	for i, n := range f.nodes {
 		sum += len(n.links)
 		for j := range n.links {
-			if !f.reach(i, i, j)[j] {
+			if f.bridge(i, j) {
 				bridges++
 			}
 		}
