@@ -12,6 +12,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/topo"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // Cluster is this node's membership.
@@ -81,7 +82,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	})
 	c.work.Go(func() { c.probe(inner) })
 	err := c.loop(ctx, ended)
-	c.goodbye()
+	c.goodbye(inner)
 	c.mu.Lock()
 	c.running = nil // nothing begins any more
 	c.mu.Unlock()
@@ -120,7 +121,7 @@ const tick = time.Second
 // by others, so a node of which it hangs is soon no member.
 func (c *Cluster) loop(ctx context.Context, transport <-chan error) error {
 	for {
-		wait := c.turn()
+		wait := c.turn() //nolint:contextcheck // what it begins lives as long as Run
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -139,7 +140,10 @@ func (c *Cluster) loop(ctx context.Context, transport <-chan error) error {
 // turn does all that is due, and returns how long nothing will be.
 func (c *Cluster) turn() time.Duration {
 	report, known := c.o.Report(), c.o.Known()
-	vector := c.o.Replication.Vector()
+	var vector replica.Vector
+	if !c.Ready() {
+		vector = c.o.Replication.Vector()
+	}
 	now := time.Now()
 
 	c.mu.Lock()
@@ -199,7 +203,7 @@ func (c *Cluster) lsa(r Report, now time.Time) wire.LSA {
 	l := wire.LSA{
 		Name: c.o.Self.Name, Location: c.o.Self.Location, Address: c.o.Self.Address, Program: c.o.Self.Program,
 		ProtocolMin: wire.ProtocolMin, ProtocolMax: wire.ProtocolMax, Incarnation: r.Incarnation, RowSeq: r.RowSeq,
-		Load: r.Load, Free: uint8(min(c.peers.Free(len(c.links)), 255)), Shares: r.Shares, //nolint:gosec // bounded
+		Load: r.Load, Free: uint8(min(c.peers.Free(len(c.links)), 255)), Shares: r.Shares, // bounded
 	}
 	if !r.NotAfter.IsZero() {
 		l.NotAfter = r.NotAfter.Unix()
@@ -214,14 +218,14 @@ func (c *Cluster) lsa(r Report, now time.Time) wire.LSA {
 	}
 	for node, n := range c.links {
 		l.Neighbours = append(l.Neighbours, wire.Neighbour{
-			Node: node, RTT: uint32(min(n.link.RTT().Microseconds(), 1<<32-1)), Clock: int32(n.clock.Milliseconds()), //nolint:gosec // bounded
+			Node: node, RTT: uint32(min(n.link.RTT().Microseconds(), 1<<32-1)), Clock: int32(n.clock.Milliseconds()), // bounded
 		})
 	}
 	return l
 }
 
 // goodbye tells the neighbours that this node stops.
-func (c *Cluster) goodbye() {
+func (c *Cluster) goodbye(ctx context.Context) {
 	c.mu.Lock()
 	last := c.db.Goodbye(time.Now())
 	links := make([]Link, 0, len(c.links))
@@ -229,7 +233,7 @@ func (c *Cluster) goodbye() {
 		links = append(links, n.link)
 	}
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
+	ctx, cancel := context.WithTimeout(ctx, goodbyeTime)
 	defer cancel()
 	var sending sync.WaitGroup
 	for _, l := range links {

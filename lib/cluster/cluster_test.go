@@ -152,6 +152,49 @@ func TestFewLinks(t *testing.T) {
 	})
 }
 
+// TestIdle measures what members say when nothing happens, and that they find
+// together when all of them start at once.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, idle = 24, time.Minute
+		f := newFarm(t, size)
+		defer f.end()
+		f.start()
+		t.Logf("%d nodes agree after %v", size, f.until(30*time.Second, "all agree", func() bool { return f.agree(f.all()...) }))
+		time.Sleep(20 * time.Second)
+		links := 0
+		for _, n := range f.nodes {
+			links += len(n.c.Status().Links)
+		}
+		bytes, messages := f.net.Sent()
+		time.Sleep(idle)
+		after, later := f.net.Sent()
+		perNode := float64(after-bytes) / idle.Seconds() / size
+		t.Logf("%.1f links, %.0f bytes in %.1f messages per node and second", float64(links)/size, perNode, float64(later-messages)/idle.Seconds()/size)
+		if perNode > 1000 {
+			t.Errorf("idle members say %.0f bytes per node and second, want at most 1000 at %d nodes", perNode, size)
+		}
+	})
+}
+
+// TestUselessLink: a neighbour with whom replication fails at once is not
+// dialled over and over without a pause.
+func TestUselessLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm(t, 2)
+		defer f.end()
+		f.nodes[1].broken = true
+		f.start()
+		time.Sleep(5 * time.Minute)
+		if n := f.nodes[0].log.count(`msg="link is up"`); n < 5 || n > 200 {
+			t.Errorf("%d links in 5 minutes", n)
+		}
+		if !f.nodes[0].log.has("the disk is full of sand") {
+			t.Error("the other side does not know why")
+		}
+	})
+}
+
 // TestFlapping: a node whose network comes and goes bothers nobody else, and
 // is a member in the end.
 func TestFlapping(t *testing.T) {

@@ -39,6 +39,7 @@ type node struct {
 	cluster string
 	skew    time.Duration
 	limit   int
+	broken  bool // replication fails
 	rows    *sim.Rows
 	log     *logBook
 
@@ -72,6 +73,28 @@ func (l *logBook) has(text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Contains(l.text.String(), text)
+}
+
+func (l *logBook) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), text)
+}
+
+// broken is a replication that can do nothing.
+type broken struct{ *sim.Rows }
+
+func (b broken) Session(cluster.SessionOptions) cluster.Session { return b }
+
+func (b broken) Run(context.Context) error { return errors.New("the disk is full of sand") }
+
+func (b broken) Advert(wire.Advert) {}
+
+func (n *node) replication() cluster.Replication {
+	if n.broken {
+		return broken{n.rows}
+	}
+	return n.rows
 }
 
 func uidOf(i int) model.UID { return model.UID{byte(i + 1), 1, 2, 3, 4, 5, 0x40, 8, 0x80} }
@@ -112,7 +135,7 @@ func (n *node) start() {
 		Self:      cluster.Self{Node: n.uid, Name: n.name, Address: n.address, Location: "here", Program: "test", Cluster: []byte(n.cluster), Boot: n.f.boots},
 		Join:      n.join,
 		MaxLinks:  n.limit,
-		Transport: n.transport, Replication: n.rows, Healthy: n.healthy, Report: n.reported, Known: n.knows,
+		Transport: n.transport, Replication: n.replication(), Healthy: n.healthy, Report: n.reported, Known: n.knows,
 		Secure: n.secure, Serve: n.serve, Log: log, Now: func() time.Time { return time.Now().Add(n.skew) },
 	})
 	if err != nil {

@@ -37,9 +37,9 @@ type neighbour struct {
 // it the oldest go: yes-votes are repeated every second.
 const maxVotes = 1024
 
-// install makes a link a neighbour. It returns a link that is to be closed,
-// the new one or an old one between the same nodes, if there is one.
-func (c *Cluster) install(l Link, mine wire.Hello) (added bool, closing Link) {
+// install makes a link a neighbour. It returns a link that is to be closed:
+// the new one, or an old one between the same nodes; nil if there is none.
+func (c *Cluster) install(l Link, mine wire.Hello) (closing Link) {
 	now, peer := time.Now(), l.Peer()
 	stamp := peer.Wall
 	if l.Outgoing() {
@@ -60,20 +60,20 @@ func (c *Cluster) install(l Link, mine wire.Hello) (added bool, closing Link) {
 	defer c.mu.Unlock()
 	old := c.links[peer.Node]
 	if old != nil && !c.prefer(old, l.Outgoing(), stamp) {
-		return false, l
+		return l
 	}
 	n.outbox = topo.NewOutbox(c.db, now)
 	if !c.begin(func(ctx context.Context) { c.serve(ctx, n) }) {
-		return false, l
+		return l
 	}
 	c.links[peer.Node] = n
 	c.ready.begin(peer.Node, peer.Vector)
 	delete(c.causes, peer.Node)
 	poke(c.wake)
 	if old != nil {
-		return true, old.link
+		return old.link
 	}
-	return true, nil
+	return nil
 }
 
 // prefer reports whether a new link takes the place of an old one with the same
@@ -107,7 +107,7 @@ func (c *Cluster) serve(ctx context.Context, n *neighbour) {
 }
 
 // errLeft says that the neighbour said goodbye.
-var errLeft = errors.New("the neighbour stopped in order") //nolint:gochecknoglobals // constant
+var errLeft = errors.New("the neighbour stopped in order")
 
 // closing is the reason that the other side gets for an end that this side
 // found.
@@ -143,10 +143,7 @@ func (c *Cluster) remove(n *neighbour, cause error) {
 		delete(c.links, node)
 		c.causes[node] = reason
 		c.ready.end(node, c.links, now)
-		var refused *Refused
-		if !errors.As(cause, &refused) {
-			c.peers.Lost(node)
-		}
+		c.peers.Lost(node, now.Sub(n.since), now)
 	}
 	c.mu.Unlock()
 	poke(c.wake)
@@ -240,7 +237,7 @@ func (c *Cluster) send(ctx context.Context, n *neighbour) error {
 				return err
 			}
 		}
-		wait := tick
+		wait := time.Minute // wake tells of what comes
 		if !due.IsZero() {
 			wait = time.Until(due)
 		}

@@ -26,7 +26,7 @@ func (c *Cluster) hello() wire.Hello {
 	return wire.Hello{
 		ProtocolMin: wire.ProtocolMin, ProtocolMax: wire.ProtocolMax, Program: s.Program, Cluster: s.Cluster,
 		Node: s.Node, Name: s.Name, Address: s.Address, Location: s.Location, Incarnation: report.Incarnation, Boot: s.Boot,
-		Wall: c.o.Now().UnixNano(), Free: uint8(min(c.peers.Free(len(c.links)), 255)), Alone: len(c.links) == 0, Vector: vector, //nolint:gosec // bounded
+		Wall: c.o.Now().UnixNano(), Free: uint8(min(c.peers.Free(len(c.links)), 255)), Alone: len(c.links) == 0, Vector: vector, // bounded
 	}
 }
 
@@ -69,7 +69,7 @@ func (c *Cluster) incoming(_ context.Context, p Pending) {
 	if err != nil {
 		return // the other side went away; it tries again
 	}
-	_, old := c.install(l, mine)
+	old := c.install(l, mine) //nolint:contextcheck // the link lives as long as Run
 	closeDuplicate(old)
 	if evict != nil {
 		evict.Close(wire.CodeRedundant, "given up for a node that has no other way: nothing to do")
@@ -175,7 +175,7 @@ func (c *Cluster) dial(ctx context.Context, to peers.Candidate) {
 		c.failed(to.Address, &Refused{Refuse: *no, Node: theirs.Node})
 		return
 	}
-	_, old := c.install(l, mine)
+	old := c.install(l, mine) //nolint:contextcheck // the link lives as long as Run
 	c.mu.Lock()
 	c.peers.Linked(to.Address, theirs.Node, time.Now())
 	c.mu.Unlock()

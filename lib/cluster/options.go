@@ -92,4 +92,4 @@ func (o Options) validate() (Options, error) {
 
 // chance is the source of the choices among equals: another one in each
 // process, the same for one boot.
-func (s Self) chance() *rand.Rand { return rand.New(rand.NewPCG(s.Boot, 0)) } //nolint:gosec // nothing secret
+func (s Self) chance() *rand.Rand { return rand.New(rand.NewPCG(s.Boot, 0)) } // nothing secret

@@ -17,7 +17,7 @@ const relayTTL = 16
 const secureTimeout = 10 * time.Second
 
 // ErrUnreachable says that no path of links leads to a node.
-var ErrUnreachable = errors.New("no path of links leads to the node") //nolint:gochecknoglobals // constant
+var ErrUnreachable = errors.New("no path of links leads to the node")
 
 // Dial connects with any other member, over as many neighbours as it takes.
 // Those between see only what TLS shows; the other end has proved its key.

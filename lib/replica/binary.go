@@ -11,7 +11,7 @@ import (
 const maxOrigins = 1 << 16
 
 // errVector says that bytes are no vector.
-var errVector = errors.New("vector: bytes are cut short, not in order, or too many") //nolint:gochecknoglobals // constant
+var errVector = errors.New("vector: bytes are cut short, not in order, or too many")
 
 // MarshalBinary writes the vector in the order of its origins, each as 16 bytes
 // of the node and two varints: incarnation and sequence number. So equal

@@ -259,8 +259,8 @@ func TestChurn(t *testing.T) {
 		i := chance.IntN(30)
 		for j := range f.nodes[i].links {
 			f.unlink(i, j)
-			f.nodes[i].peers.Lost(uid(j))
-			f.nodes[j].peers.Lost(uid(i))
+			f.nodes[i].peers.Lost(uid(j), time.Minute, f.now)
+			f.nodes[j].peers.Lost(uid(i), time.Minute, f.now)
 		}
 		f.round()
 	}

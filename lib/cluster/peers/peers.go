@@ -19,6 +19,8 @@ const (
 	backoffMax = time.Minute
 	// atOnce bounds the dials that are under way.
 	atOnce = 4
+	// useful is how long a link has to be up to count as a success.
+	useful = 10 * time.Second
 	// repick is how long the random neighbour stays (cluster.md 3.2).
 	repick = time.Hour
 )
@@ -257,20 +259,40 @@ func (p *Peers) forget(s State, now time.Time) {
 // Linked says that a dial made a link to node.
 func (p *Peers) Linked(address string, node model.UID, now time.Time) {
 	t := p.attempt(address, now)
-	t.dialling, t.since, t.next, t.node = false, time.Time{}, time.Time{}, node
+	t.dialling, t.next, t.node = false, time.Time{}, node
 }
 
 // Failed says that a dial came to nothing. node is who answered, nil if nobody
 // did or it is unknown.
 func (p *Peers) Failed(address string, node model.UID, now time.Time) {
 	t := p.attempt(address, now)
+	t.dialling = false
+	p.pause(t, now)
+	if node != model.NilUID {
+		t.node = node
+	}
+}
+
+// pause puts the next dial off.
+func (p *Peers) pause(t *try, now time.Time) {
 	if t.since.IsZero() {
 		t.since = now
 	}
 	pause := min(max(now.Sub(t.since)/10, backoffMin), backoffMax)
-	t.dialling, t.next = false, now.Add(backoffMin/10+time.Duration(p.o.Rand.Int64N(int64(pause))))
-	if node != model.NilUID {
-		t.node = node
+	t.next = now.Add(backoffMin/10 + time.Duration(p.o.Rand.Int64N(int64(pause))))
+}
+
+// Lost says that the link to a node ended after it was up for a while. It is
+// dialled again at once, unless it was up so shortly that it was of no use.
+func (p *Peers) Lost(node model.UID, lived time.Duration, now time.Time) {
+	for _, t := range p.tries {
+		switch {
+		case t.node != node || t.dialling:
+		case lived < useful:
+			p.pause(t, now)
+		default:
+			t.next, t.since = time.Time{}, time.Time{}
+		}
 	}
 }
 
@@ -280,16 +302,6 @@ func (p *Peers) Hint(members []wire.Member, now time.Time) {
 	for _, m := range members {
 		if t := p.tries[m.Address]; t == nil || !t.dialling {
 			p.tries[m.Address] = &try{node: m.Node, used: now}
-		}
-	}
-}
-
-// Lost says that the link to a node ended though nobody here wanted it: it is
-// dialled again at once.
-func (p *Peers) Lost(node model.UID) {
-	for _, t := range p.tries {
-		if t.node == node && !t.dialling {
-			t.next, t.since = time.Time{}, time.Time{}
 		}
 	}
 }

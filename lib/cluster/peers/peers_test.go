@@ -144,10 +144,34 @@ func TestBackoff(t *testing.T) {
 	if longest > 61*time.Second || longest < 30*time.Second {
 		t.Errorf("the longest pause was %v, want close to a minute", longest)
 	}
-	p.Lost(uid(1))
 	s.Candidates = append(s.Candidates, Candidate{Address: address(2)})
 	if got, _ := p.Decide(s, now); !slices.Contains(dials(got), address(2)) {
 		t.Error("a new address waits for an old one")
+	}
+}
+
+// TestLost: a link that was of use is dialled again at once, one that ends
+// right away only with growing pauses.
+func TestLost(t *testing.T) {
+	p := newPeers(0, 8)
+	s := State{Candidates: []Candidate{{Address: address(1), Node: uid(1)}}}
+	now, dialled := begin, 0
+	for now.Before(begin.Add(10 * time.Minute)) {
+		actions, next := p.Decide(s, now)
+		if len(dials(actions)) == 1 {
+			dialled++
+			p.Linked(address(1), uid(1), now)
+			p.Lost(uid(1), time.Millisecond, now)
+			_, next = p.Decide(s, now)
+		}
+		now = next
+	}
+	if dialled < 10 || dialled > 150 {
+		t.Errorf("a link that ends right away was made %d times in 10 minutes", dialled)
+	}
+	p.Lost(uid(1), time.Hour, now)
+	if got, _ := p.Decide(s, now); len(dials(got)) != 1 {
+		t.Error("a link that was up for an hour is not dialled again at once")
 	}
 }
 

@@ -188,6 +188,7 @@ func (l *link) send(ctx context.Context, s stream, message any) error {
 	if err != nil {
 		return err
 	}
+	l.at.network.count(len(data))
 	select {
 	case <-l.done:
 		return l.Err()
@@ -220,7 +221,7 @@ func (l *link) OpenRelay(_ context.Context, dst model.UID, ttl uint8) (net.Conn,
 	if !l.keep(here) || !l.other.keep(there) {
 		return nil, errors.New("open relay: the link has ended")
 	}
-	if !l.other.at.begin(func(ctx context.Context) {
+	if !l.other.at.begin(func(ctx context.Context) { //nolint:contextcheck // it lives as long as the transport
 		defer there.Close()
 		defer l.other.drop(there)
 		l.other.at.handlers.Relay(ctx, dst, ttl, there)

@@ -28,6 +28,8 @@ type Network struct {
 	delay time.Duration
 
 	mu    sync.Mutex
+	bytes int // sent in all messages
+	sent  int // messages
 	nodes map[string]*Transport
 	cuts  map[[2]string]bool // from, to
 	hide  map[[2]string]bool // from, to: refused at once, as by a firewall
@@ -60,6 +62,21 @@ func (n *Network) set(m map[[2]string]bool, from, to string, on bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	m[[2]string{from, to}] = on
+}
+
+// Sent is how many bytes and messages were sent on all links so far, without
+// what a real network adds.
+func (n *Network) Sent() (bytes, messages int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.bytes, n.sent
+}
+
+func (n *Network) count(bytes int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.bytes += bytes
+	n.sent++
 }
 
 // passes reports whether what from sends reaches to.
@@ -180,7 +197,7 @@ func (t *Transport) Dial(ctx context.Context, address string, want *model.UID, h
 		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}
 	p := &pending{from: t, at: other, hello: hello, answer: make(chan answer, 1)}
-	if !other.begin(func(ctx context.Context) { other.handlers.Incoming(ctx, p) }) {
+	if !other.begin(func(ctx context.Context) { other.handlers.Incoming(ctx, p) }) { //nolint:contextcheck // it lives as long as the transport
 		return nil, fmt.Errorf("dial %s: %w", address, errRefused)
 	}
 	select {

@@ -201,7 +201,7 @@ func (db *DB) lsa(node model.UID, now time.Time) (wire.LSA, bool) {
 	}
 	l := e.lsa
 	if age := now.Sub(e.said); age >= time.Second { // less is not worth its bytes
-		l.Age = uint32(age.Milliseconds()) //nolint:gosec // below Expiry
+		l.Age = uint32(age.Milliseconds()) // below Expiry
 	}
 	return l, true
 }

@@ -21,7 +21,7 @@ func WriteFrame(w io.Writer, message any) error {
 	if err != nil {
 		return err
 	}
-	frame := binary.BigEndian.AppendUint32(make([]byte, 0, header+len(data)), uint32(len(data))) //nolint:gosec // Encode bounds it
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, header+len(data)), uint32(len(data))) // Encode bounds it
 	if _, err := w.Write(append(frame, data...)); err != nil {
 		return fmt.Errorf("write frame: %w", err)
 	}
@@ -44,7 +44,7 @@ func ReadFrame(r io.Reader) (any, error) {
 func readFrame(r io.Reader) ([]byte, error) {
 	var size [header]byte
 	if _, err := io.ReadFull(r, size[:]); err != nil {
-		if err == io.EOF { //nolint:errorlint // io.ReadFull returns it bare, and so do we
+		if err == io.EOF { // io.ReadFull returns it bare
 			return nil, io.EOF
 		}
 		return nil, fmt.Errorf("read frame: %w", err)
@@ -67,7 +67,7 @@ func readExactly(r io.Reader, n int) ([]byte, error) {
 		}
 		piece := data[len(data):cap(data)]
 		if _, err := io.ReadFull(r, piece); err != nil {
-			if err == io.EOF { //nolint:errorlint // io.ReadFull returns it bare
+			if err == io.EOF { // io.ReadFull returns it bare
 				err = io.ErrUnexpectedEOF
 			}
 			return nil, fmt.Errorf("read frame: %w", err)

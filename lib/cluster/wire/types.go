@@ -57,7 +57,7 @@ func shaped[T, W any](number uint64, limit int, pack func(T) (W, error), unpack 
 		kind:   reflect.TypeFor[T](),
 		limit:  limit,
 		encode: func(m any) ([]byte, error) {
-			w, err := pack(m.(T)) //nolint:errcheck // the table is looked up by this type
+			w, err := pack(m.(T)) // the table is looked up by this type
 			if err != nil {
 				return nil, err
 			}
@@ -90,8 +90,8 @@ const (
 )
 
 var (
-	errNode = errors.New("no node named")                //nolint:gochecknoglobals // constant
-	errLong = errors.New("a text or a list is too long") //nolint:gochecknoglobals // constant
+	errNode = errors.New("no node named")
+	errLong = errors.New("a text or a list is too long")
 )
 
 // short reports whether all texts fit.
