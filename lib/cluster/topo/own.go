@@ -154,8 +154,12 @@ func (db *DB) Originate(now time.Time) (wire.Topology, bool) {
 	return o.say(whole, now), true
 }
 
-// turn counts a change that is about to be said.
+// turn counts a change that is about to be said. The first word of a process
+// is none: what it lacks, as its health, follows right after.
 func (o *own) turn(now time.Time) {
+	if o.said.Seq == 0 {
+		return
+	}
 	if now.Sub(o.turned) >= calm {
 		o.flaps = 0
 	}
