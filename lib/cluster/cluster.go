@@ -162,6 +162,8 @@ func (c *Cluster) turn() time.Duration {
 			next = due
 		}
 	}
+	c.end(retired, wire.CodeRetired, "the node was retired: to use the machine again, let it join anew with a fresh key (aquarium-fish cluster join)")
+	c.end(drops, wire.CodeRedundant, "given up in favour of another link: nothing to do")
 	events := c.changes(now)
 	watchers := c.listeners()
 	twin := c.db.Twin(now) && now.Sub(c.twinAlarm) >= time.Minute
@@ -170,17 +172,19 @@ func (c *Cluster) turn() time.Duration {
 	}
 	c.mu.Unlock()
 
-	for _, l := range retired {
-		l.Close(wire.CodeRetired, "the node was retired: to use the machine again, let it join anew with a fresh key (aquarium-fish cluster join)")
-	}
-	for _, l := range drops {
-		l.Close(wire.CodeRedundant, "given up in favour of another link: nothing to do")
-	}
 	if twin {
 		c.log.Error("another live process speaks for this node: stop it; a copied machine needs a key and a name of its own (aquarium-fish cluster join)", "node", c.o.Self.Node)
 	}
 	c.tell(events, watchers)
 	return max(time.Until(next), time.Millisecond)
+}
+
+// end closes links beside the main loop: a neighbour may be slow to take the
+// reason. The caller holds mu.
+func (c *Cluster) end(links []Link, code wire.Code, text string) {
+	for _, l := range links {
+		c.begin(func(context.Context) { l.Close(code, text) })
+	}
 }
 
 // expel forgets retired nodes and returns their links. The caller holds mu.
