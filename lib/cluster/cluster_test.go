@@ -384,6 +384,48 @@ func TestVotes(t *testing.T) {
 	})
 }
 
+// TestManyVotes measures a busy farm: ten applications a second, for each of
+// which every node votes.
+func TestManyVotes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, rate, lasting = 12, 10, 4 * time.Second
+		f := newFarm(t, size)
+		defer f.end()
+		f.start()
+		f.until(30*time.Second, "all agree", func() bool { return f.agree(f.all()...) })
+		time.Sleep(20 * time.Second)
+		before, _ := f.net.Sent()
+		cast, got := 0, map[int]int{}
+		take := func() {
+			for i, n := range f.nodes {
+				_, take := n.c.Votes()
+				for _, batch := range take() {
+					got[i] += len(batch.Votes)
+				}
+			}
+		}
+		for range int(lasting.Seconds() * rate) {
+			for _, n := range f.nodes {
+				n.c.Cast([]wire.Vote{vote(cast)})
+			}
+			cast++
+			time.Sleep(time.Second / rate)
+			take()
+		}
+		f.until(time.Second, "all have all", func() bool {
+			take()
+			return !slices.ContainsFunc(f.all(), func(i int) bool { return got[i] < cast*(size-1) })
+		})
+		after, _ := f.net.Sent()
+		t.Logf("%.0f bytes per node and second", float64(after-before)/lasting.Seconds()/size)
+		for i := range f.nodes {
+			if got[i] != cast*(size-1) {
+				t.Errorf("node %d got %d votes, want %d", i, got[i], cast*(size-1))
+			}
+		}
+	})
+}
+
 // TestHealth: a node whose database takes no writes is no active member, nor
 // one of which the look hangs; maintenance is told at once.
 func TestHealth(t *testing.T) {

@@ -28,6 +28,7 @@ type neighbour struct {
 
 	outbox  *topo.Outbox
 	votes   []wire.Votes // to be passed on
+	voted   time.Time    // when votes were sent last
 	asks    []model.UID  // LSAs to ask for
 	answers []model.UID  // LSAs that it asked for
 	theirs  replica.Vector
@@ -171,6 +172,8 @@ func (c *Cluster) receive(ctx context.Context, n *neighbour) error {
 			poke(n.wake)
 		case wire.Votes:
 			c.pass(n, m)
+		case wire.Ballots:
+			c.pass(n, m.Batches...)
 		case wire.Advert:
 			c.mu.Lock()
 			for origin, seq := range m.Vector {
@@ -262,15 +265,17 @@ func (c *Cluster) outgoing(n *neighbour) ([]any, time.Time) {
 	for _, t := range n.outbox.Take(c.db, now) {
 		out = append(out, t)
 	}
-	for _, v := range n.votes {
-		out = append(out, v)
-	}
+	votes, due := n.takeVotes(now)
+	out = append(out, votes...)
 	if len(n.asks) > 0 {
 		out = append(out, wire.TopologyAsk{Nodes: n.asks})
 	}
 	for nodes := range slices.Chunk(n.answers, 500) {
 		out = append(out, wire.Topology{LSAs: c.db.Answer(nodes, now)})
 	}
-	n.votes, n.asks, n.answers = nil, nil, nil
-	return out, n.outbox.Due()
+	n.asks, n.answers = nil, nil
+	if at := n.outbox.Due(); due.IsZero() || !at.IsZero() && at.Before(due) {
+		due = at
+	}
+	return out, due
 }

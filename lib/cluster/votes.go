@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
@@ -14,6 +15,9 @@ const (
 	castBeat = 100 * time.Millisecond
 	// castMost is how many votes one batch holds.
 	castMost = 1000
+	// ballotMost is how many votes one message holds: a third of what
+	// wire.MaxControl allows.
+	ballotMost = 10_000
 	// maxBatches is how many batches of others wait to be taken; beyond it
 	// the oldest go.
 	maxBatches = 4096
@@ -105,19 +109,54 @@ func (c *Cluster) castDue(r Report, now time.Time) {
 	b.own, b.due, b.last = nil, time.Time{}, now
 }
 
-// pass takes in votes of others, and passes them on when they are new.
-func (c *Cluster) pass(from *neighbour, v wire.Votes) {
+// pass takes in votes of others, and passes them on when they are new. Those
+// that the neighbour has need not be sent to it any more.
+func (c *Cluster) pass(from *neighbour, batches ...wire.Votes) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if v.Node == c.o.Self.Node || !c.ballots.fresh(v, now) {
-		return
-	}
 	b := &c.ballots
-	b.came = append(b.came, v)
-	b.came = b.came[max(0, len(b.came)-maxBatches):]
-	poke(b.notify)
-	c.spread(v, from)
+	for _, v := range batches {
+		from.votes = slices.DeleteFunc(from.votes, func(w wire.Votes) bool {
+			return w.Node == v.Node && w.Boot == v.Boot && w.Seq == v.Seq
+		})
+		if v.Node == c.o.Self.Node || !b.fresh(v, now) {
+			continue
+		}
+		b.came = append(b.came, v)
+		b.came = b.came[max(0, len(b.came)-maxBatches):]
+		poke(b.notify)
+		c.spread(v, from)
+	}
+}
+
+// takeVotes takes the votes that are to be sent now: the first at once, then
+// what was gathered. The caller holds the cluster's mu.
+func (n *neighbour) takeVotes(now time.Time) (messages []any, due time.Time) {
+	if next := n.voted.Add(castBeat); len(n.votes) == 0 || now.Before(next) {
+		if len(n.votes) > 0 {
+			due = next
+		}
+		return nil, due
+	}
+	n.voted = now
+	var b wire.Ballots
+	size := 0
+	for i, v := range n.votes {
+		b.Batches = append(b.Batches, v)
+		size += len(v.Votes) + 5 // what a batch says of itself is as long as five
+		if i+1 < len(n.votes) && size+len(n.votes[i+1].Votes)+5 <= ballotMost {
+			continue
+		}
+		if len(b.Batches) == 1 {
+			messages = append(messages, v)
+		} else {
+			messages = append(messages, b)
+		}
+		b, size = wire.Ballots{}, 0
+	}
+	n.votes = nil
+	return messages, due
 }
 
 // fresh reports whether a batch is new, and forgets voters of old.

@@ -155,7 +155,12 @@ type Votes struct {
 	Votes    []Vote    `cbor:"6,keyasint"`
 }
 
-// Vote is one of them.
+// Ballots are several batches of votes, of several nodes, on their way.
+type Ballots struct {
+	Batches []Votes `cbor:"1,keyasint"`
+}
+
+// Vote is one vote of a batch.
 type Vote struct {
 	_           struct{} `cbor:",toarray"`
 	Application model.UID

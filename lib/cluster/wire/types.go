@@ -28,6 +28,7 @@ func entries() []entry {
 		plain(8, func(DigestAsk) error { return nil }),
 		shaped(9, MaxFrame, keep[Digests], checkedDigests),
 		shaped(10, MaxFrame, packBucket, unpackBucket),
+		plain(11, checkBallots),
 	}
 }
 
@@ -161,6 +162,15 @@ func checkVotes(v Votes) error {
 		return errNode
 	case !short(v.Location):
 		return errLong
+	}
+	return nil
+}
+
+func checkBallots(b Ballots) error {
+	for _, v := range b.Batches {
+		if err := checkVotes(v); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -48,6 +48,8 @@ func samples() map[string]any {
 		"topology ask": TopologyAsk{Nodes: []model.UID{node, other}},
 		"votes": Votes{Node: node, Boot: 1 << 60, Seq: 5, Location: "Office", Load: 40, Votes: []Vote{
 			{Application: other, Round: 1, Available: -1, Rand: 1 << 31}, {Application: node, Round: 300, Available: 2, Cached: true, Rand: 7}}},
+		"ballots": Ballots{Batches: []Votes{{Node: node, Boot: 1 << 60, Seq: 5, Load: 40, Votes: []Vote{{Application: other, Round: 1, Available: 0, Rand: 9}}},
+			{Node: other, Boot: 1 << 59, Seq: 6, Location: "Office"}}},
 		"advert":      Advert{Vector: vector},
 		"rows":        Rows{Batch: replica.Batch{Origin: origin, From: 40, To: 44, Rows: rows}},
 		"digest ask":  DigestAsk{ID: 3, Horizon: 1700000000000000000},
@@ -182,6 +184,7 @@ func TestMalformed(t *testing.T) {
 		{"too many neighbours", encoded(t, 3, Topology{LSAs: []LSA{{Node: node, Neighbours: make([]Neighbour, maxNeighbours+1)}}})},
 		{"pulse of nobody", encoded(t, 3, Topology{Pulses: []Pulse{{}}})},
 		{"votes of nobody", encoded(t, 5, Votes{})},
+		{"ballots of nobody", encoded(t, 11, Ballots{Batches: []Votes{{}}})},
 		{"257 buckets", encoded(t, 9, Digests{Kinds: []DigestsOfKind{{Buckets: make([]uint64, 257)}}})},
 		{"rows of nobody", encoded(t, 7, batch{})},
 		{"rows out of order", encoded(t, 7, batch{Node: node, To: 9, Rows: []row{{Key: []byte("k"), Seq: 5}, {Key: []byte("k"), Seq: 4}}})},
