@@ -64,6 +64,7 @@ const (
 	CodeRedundant   Code = 12 // dropped in favour of another link
 	CodeMisbehaving Code = 13 // it sent what can not be read, or too much
 	CodeDuplicate   Code = 14 // there is a link between the two already
+	CodeCertificate Code = 15 // no certificate, or one that is not valid now
 )
 
 // LSA (link state advertisement) is what a node says of itself to all, by
