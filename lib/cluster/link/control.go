@@ -111,7 +111,7 @@ func (l *Link) writeControl(stream *yamux.Stream) {
 			return
 		case frame := <-l.outbox:
 			_ = stream.SetWriteDeadline(time.Now().Add(l.limits.Send))
-			if _, err := (pieces{stream}).Write(frame); err != nil {
+			if _, err := pieces(stream).Write(frame); err != nil {
 				l.unsent(err)
 				return
 			}

@@ -82,7 +82,7 @@ func (l *Link) openData() (*flate.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flate.NewWriter(&counted{pieces{stream}, &l.stats.packed}, flate.BestSpeed)
+	return flate.NewWriter(&counted{pieces(stream), &l.stats.packed}, flate.BestSpeed)
 }
 
 func (l *Link) compress(z *flate.Writer, frame []byte) error {

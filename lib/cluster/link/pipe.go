@@ -65,7 +65,7 @@ func resetBoth(a, b net.Conn, why error) {
 // oneWay copies until from ends, and passes on the end: of this direction, or
 // of the whole connection.
 func oneWay(to, from net.Conn) (int64, error) {
-	n, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, piece-relayHead))
+	n, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, relayPiece))
 	if errors.Is(err, net.ErrClosed) {
 		return n, nil // by the other way, which has the reason
 	}

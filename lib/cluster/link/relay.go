@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,11 @@ const (
 
 const (
 	relayHead = 3
+	// relayPiece is the most that a frame carries: with its head a piece.
+	relayPiece = piece - relayHead
+	// securedPiece is the most that TLS inside a relay puts in a record that
+	// fits a frame: header, type and tag are 22 bytes.
+	securedPiece = relayPiece - 22
 	// relayHello is the kind, the destination and the number of further links.
 	relayHello = 1 + 16 + 1
 )
@@ -64,7 +70,7 @@ type Relay struct {
 var _ net.Conn = (*Relay)(nil)
 
 func newRelay(l *Link, stream *yamux.Stream, free func()) *Relay {
-	return &Relay{link: l, stream: stream, free: free, done: make(chan struct{}), r: bufio.NewReaderSize(stream, piece+relayHead)}
+	return &Relay{link: l, stream: stream, free: free, done: make(chan struct{}), r: bufio.NewReaderSize(stream, piece)}
 }
 
 // OpenRelay opens a relay stream towards dst by way of this neighbour, over at
@@ -142,7 +148,7 @@ func (c *Relay) nextFrame() error {
 		return c.readFailed(err)
 	}
 	kind, size := head[0], int(binary.BigEndian.Uint16(head[1:]))
-	if size > piece {
+	if size > relayPiece {
 		return c.ended(fmt.Errorf("read relay: a frame of %d bytes is malformed", size))
 	}
 	if kind == relayData {
@@ -176,7 +182,7 @@ func (c *Relay) readFailed(err error) error {
 	case c.over.Load():
 		return net.ErrClosed
 	case isNet && timeout.Timeout():
-		return err
+		return os.ErrDeadlineExceeded // which TLS knows to end nothing; the multiplexer's own error it does not
 	case c.link.Err() != nil:
 		return c.ended(fmt.Errorf("relay ended with its link: %w", c.link.Err()))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -197,7 +203,7 @@ func (c *Relay) Write(b []byte) (n int, err error) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
 	for len(b) > 0 {
-		part := b[:min(len(b), piece-relayHead)]
+		part := b[:min(len(b), relayPiece)]
 		if err := c.writeFrame(relayData, part); err != nil {
 			return n, err
 		}
@@ -221,8 +227,12 @@ func (c *Relay) writeFrame(kind byte, payload []byte) error {
 		return nil
 	case c.over.Load():
 		return net.ErrClosed
-	case n > 0 || !errors.Is(err, yamux.ErrTimeout): // a deadline that passed before anything was sent is not the end
-		c.release()
+	case n == 0 && errors.Is(err, yamux.ErrTimeout): // before anything was sent: not the end
+		return os.ErrDeadlineExceeded
+	}
+	c.release()
+	if errors.Is(err, yamux.ErrTimeout) {
+		return os.ErrDeadlineExceeded
 	}
 	return fmt.Errorf("write relay: %w", err)
 }

@@ -24,6 +24,13 @@ type Secured struct {
 // Peer is the node at the other end.
 func (s *Secured) Peer() model.UID { return s.peer.node }
 
+// Write implements net.Conn. It cuts what is written so that each record of
+// TLS fits one frame of a relay, and that one record of each link on the way:
+// else each would travel in two.
+func (s *Secured) Write(b []byte) (n int, err error) {
+	return cut{s.Conn, securedPiece}.Write(b)
+}
+
 // Secure runs mutual TLS 1.3 inside a connection, as its client or its server,
 // and returns when both sides have taken the other's certificate. want, if not
 // nil, is the node that has to be there. It owns conn: after an error that is

@@ -28,8 +28,8 @@ const (
 	// round trip of 100 ms. It bounds what a relay holds for a slow receiver.
 	streamWindow = 512 << 10
 	// piece is the most that a stream sends at once, so that pings and other
-	// streams get between: 16 KiB, a TLS record.
-	piece = 16 << 10
+	// streams get between: with the multiplexer's header a TLS record.
+	piece = 16<<10 - muxHeader
 	// streamOpening is how long a neighbour may take to say what a stream is for.
 	streamOpening = 5 * time.Second
 	// streamClosing is how long a stream that was closed here may stay open there.
@@ -132,13 +132,19 @@ func unpackError(err error) error {
 	return err
 }
 
-// pieces writes in small parts, see piece.
-type pieces struct{ w io.Writer }
+// cut writes in small parts.
+type cut struct {
+	w    io.Writer
+	size int
+}
 
-func (p pieces) Write(b []byte) (n int, err error) {
+// pieces cuts what goes to a stream, see piece.
+func pieces(w io.Writer) io.Writer { return cut{w, piece} }
+
+func (c cut) Write(b []byte) (n int, err error) {
 	for len(b) > 0 && err == nil {
 		var k int
-		k, err = p.w.Write(b[:min(piece, len(b))])
+		k, err = c.w.Write(b[:min(c.size, len(b))])
 		n, b = n+k, b[k:]
 	}
 	return n, err
