@@ -1,6 +1,7 @@
 package link
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -125,8 +126,9 @@ func (l *Link) serveStream(stream *yamux.Stream) {
 
 // unpackError says that a stream which can not be decompressed is malformed.
 func unpackError(err error) error {
-	switch err.(type) { //nolint:errorlint // of the reader itself; a wrapped one is of the frame
-	case flate.CorruptInputError, flate.InternalError:
+	var corrupt flate.CorruptInputError
+	var internal flate.InternalError
+	if errors.As(err, &corrupt) || errors.As(err, &internal) {
 		return fmt.Errorf("%w: %w", wire.ErrMalformed, err)
 	}
 	return err
