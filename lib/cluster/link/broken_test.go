@@ -195,6 +195,7 @@ func TestMalformedRelayFrames(t *testing.T) {
 // firewall or a dead machine does.
 type wall struct {
 	addr string
+	rate int // bytes a second each way, 0 for no limit; set before the first connection
 	mu   sync.Mutex
 	cut  bool
 }
@@ -240,8 +241,14 @@ func newWall(t *testing.T, to string) *wall {
 
 func (w *wall) carry(to, from net.Conn) {
 	buf := make([]byte, 4096)
+	if w.rate > 0 {
+		_ = from.(*net.TCPConn).SetReadBuffer(64 << 10) // a line holds little, but a loopback packet
+	}
 	for {
 		n, err := from.Read(buf)
+		if w.rate > 0 {
+			time.Sleep(time.Duration(n) * time.Second / time.Duration(w.rate))
+		}
 		w.mu.Lock()
 		cut := w.cut
 		w.mu.Unlock()
@@ -379,5 +386,44 @@ func readAll(errs chan<- error) relayHandler {
 	return func(_ context.Context, _ model.UID, _ uint8, conn net.Conn) {
 		_, err := io.Copy(io.Discard, conn)
 		errs <- err
+	}
+}
+
+// TestBulkOverASlowLineKeepsTheLinkAlive: pings do not wait behind megabytes.
+func TestBulkOverASlowLineKeepsTheLinkAlive(t *testing.T) {
+	quick := limits(func(l *Limits) { l.KeepAlive, l.Dead = 500*time.Millisecond, 2*time.Second })
+	f := newFarm(t)
+	a, b := f.start(f.identity("a"), quick), f.start(f.identity("b"), quick)
+	w := newWall(t, b.addr)
+	w.rate = 400 << 10 // bytes a second
+	here, err := a.Dial(t.Context(), w.addr, nil, a.hello())
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := <-b.links
+	b.set(func() {
+		b.relay = func(_ context.Context, _ model.UID, _ uint8, c net.Conn) { _, _ = io.Copy(io.Discard, c) }
+	})
+	var work sync.WaitGroup
+	for range 3 {
+		work.Go(func() {
+			conn, err := here.OpenRelay(t.Context(), b.id.UID, 0)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			_ = conn.SetWriteDeadline(time.Now().Add(4 * time.Second))
+			_, _ = conn.Write(noise(8 << 20))
+		})
+	}
+	work.Wait()
+	s := here.Stats()
+	t.Logf("4 s at 400 KB/s: carried %d KB, RTT %v", s.RelaySent>>10, here.RTT())
+	if here.Err() != nil || there.Err() != nil {
+		t.Errorf("the link ended: %v, %v", here.Err(), there.Err())
+	}
+	if s.RelaySent < 800<<10 {
+		t.Errorf("only %d KB were carried", s.RelaySent>>10)
 	}
 }

@@ -65,6 +65,7 @@ type Relay struct {
 	writeMu sync.Mutex
 	w       []byte // a frame is put together here
 	fin     bool
+	writeBy atomic.Int64 // deadline in Unix nanoseconds, 0 for none: the stream keeps it only while it waits for room
 }
 
 var _ net.Conn = (*Relay)(nil)
@@ -203,6 +204,9 @@ func (c *Relay) Write(b []byte) (n int, err error) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
 	for len(b) > 0 {
+		if by := c.writeBy.Load(); by != 0 && time.Now().UnixNano() > by {
+			return n, os.ErrDeadlineExceeded
+		}
 		part := b[:min(len(b), relayPiece)]
 		if err := c.writeFrame(relayData, part); err != nil {
 			return n, err
@@ -311,5 +315,10 @@ func (c *Relay) SetWriteDeadline(t time.Time) error {
 	if c.over.Load() {
 		return net.ErrClosed
 	}
+	by := int64(0)
+	if !t.IsZero() {
+		by = t.UnixNano()
+	}
+	c.writeBy.Store(by)
 	return c.stream.SetWriteDeadline(t)
 }
