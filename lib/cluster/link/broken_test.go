@@ -195,18 +195,18 @@ func TestMalformedRelayFrames(t *testing.T) {
 // firewall or a dead machine does.
 type wall struct {
 	addr string
-	rate int // bytes a second each way, 0 for no limit; set before the first connection
+	rate int // bytes a second each way, 0 for no limit
 	mu   sync.Mutex
 	cut  bool
 }
 
-func newWall(t *testing.T, to string) *wall {
+func newWall(t *testing.T, to string, rate int) *wall {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wall{addr: listener.Addr().String()}
+	w := &wall{addr: listener.Addr().String(), rate: rate}
 	var work sync.WaitGroup
 	var conns []net.Conn
 	work.Go(func() {
@@ -242,7 +242,7 @@ func newWall(t *testing.T, to string) *wall {
 func (w *wall) carry(to, from net.Conn) {
 	buf := make([]byte, 4096)
 	if w.rate > 0 {
-		_ = from.(*net.TCPConn).SetReadBuffer(64 << 10) // a line holds little, but a loopback packet
+		_ = from.(*net.TCPConn).SetReadBuffer(192 << 10) // a line holds little, but a loopback packet
 	}
 	for {
 		n, err := from.Read(buf)
@@ -273,7 +273,7 @@ func (w *wall) carry(to, from net.Conn) {
 func TestSilentCutIsNoticedInTime(t *testing.T) {
 	f := newFarm(t)
 	a, b := f.start(f.identity("a")), f.start(f.identity("b"))
-	w := newWall(t, b.addr)
+	w := newWall(t, b.addr, 0)
 	here, err := a.Dial(t.Context(), w.addr, nil, a.hello())
 	if err != nil {
 		t.Fatal(err)
@@ -390,12 +390,18 @@ func readAll(errs chan<- error) relayHandler {
 }
 
 // TestBulkOverASlowLineKeepsTheLinkAlive: pings do not wait behind megabytes.
+// Where they do, behind very many relays, the link lives for as long as bytes go
+// both ways.
 func TestBulkOverASlowLineKeepsTheLinkAlive(t *testing.T) {
-	quick := limits(func(l *Limits) { l.KeepAlive, l.Dead = 500*time.Millisecond, 2*time.Second })
+	t.Run("few relays", func(t *testing.T) { bulk(t, 3) })
+	t.Run("many relays", func(t *testing.T) { bulk(t, 60) })
+}
+
+func bulk(t *testing.T, relays int) {
+	quick := limits(func(l *Limits) { l.KeepAlive, l.Dead = 700*time.Millisecond, 2800*time.Millisecond })
 	f := newFarm(t)
 	a, b := f.start(f.identity("a"), quick), f.start(f.identity("b"), quick)
-	w := newWall(t, b.addr)
-	w.rate = 400 << 10 // bytes a second
+	w := newWall(t, b.addr, 400<<10)
 	here, err := a.Dial(t.Context(), w.addr, nil, a.hello())
 	if err != nil {
 		t.Fatal(err)
@@ -405,7 +411,8 @@ func TestBulkOverASlowLineKeepsTheLinkAlive(t *testing.T) {
 		b.relay = func(_ context.Context, _ model.UID, _ uint8, c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 	})
 	var work sync.WaitGroup
-	for range 3 {
+	data := noise(8 << 20)
+	for range relays {
 		work.Go(func() {
 			conn, err := here.OpenRelay(t.Context(), b.id.UID, 0)
 			if err != nil {
@@ -414,7 +421,7 @@ func TestBulkOverASlowLineKeepsTheLinkAlive(t *testing.T) {
 			}
 			defer conn.Close()
 			_ = conn.SetWriteDeadline(time.Now().Add(4 * time.Second))
-			_, _ = conn.Write(noise(8 << 20))
+			_, _ = conn.Write(data)
 		})
 	}
 	work.Wait()

@@ -75,6 +75,7 @@ func (t *Transport) start(conn net.Conn, id identity, b begun) (*Link, error) {
 		farewell: make(chan wire.Refuse, 1), data: make(chan dataFrame), dataIn: make(chan any),
 		relays: make(chan struct{}, limits.Relays), ended: make(chan struct{}), done: make(chan struct{}),
 	}
+	l.stats.begin = time.Now()
 	if !t.keep(l) {
 		cancel()
 		abort(conn)
@@ -102,10 +103,7 @@ func (l *Link) work() {
 	l.workers.Go(l.acceptStreams)
 	l.workers.Go(l.runControl)
 	l.workers.Go(l.sendData)
-	l.workers.Go(func() {
-		l.ping(l.ctx)
-		loop.Every(l.ctx, l.limits.KeepAlive, l.ping)
-	})
+	l.workers.Go(l.keepAlive)
 	l.workers.Go(func() { loop.Every(l.ctx, l.limits.Recheck, l.recheck) })
 	l.log.Debug("link made", "outgoing", l.begun.outgoing, "protocol", l.begun.protocol)
 	go func() { // ends the link when it is told to
@@ -202,12 +200,18 @@ func lost(err error) error {
 	return fmt.Errorf("connection to the neighbour lost: %w", err)
 }
 
+// keepAlive sends pings, also while older ones wait for an answer: to the
+// neighbour each is a sign of life.
+func (l *Link) keepAlive() {
+	l.workers.Go(l.ping)
+	loop.Every(l.ctx, l.limits.KeepAlive, func(context.Context) { l.workers.Go(l.ping) })
+}
+
 // ping measures the round trip, and ends the link if there is none in time.
-func (l *Link) ping(context.Context) {
-	guard := time.AfterFunc(l.limits.Dead-l.limits.KeepAlive, func() {
-		l.fail(fmt.Errorf("%w for %v: it hangs, or the network between is cut", errSilent, l.limits.Dead))
-	})
-	defer guard.Stop()
+func (l *Link) ping() {
+	answered := make(chan struct{})
+	defer close(answered)
+	l.workers.Go(func() { l.guard(answered) })
 	rtt, err := l.session.Ping()
 	if err != nil {
 		return // the session has ended, or the guard ends it
@@ -217,6 +221,28 @@ func (l *Link) ping(context.Context) {
 		old = int64(rtt)
 	}
 	l.rtt.Store((3*old + int64(rtt)) / 4)
+}
+
+// guard waits for the answer to a ping. One that is late because it waits
+// behind bulk on a slow line is not missed for as long as bytes go both ways: after a
+// cut none come in, and soon none go out.
+func (l *Link) guard(answered <-chan struct{}) {
+	timer := time.NewTimer(l.limits.Dead - l.limits.KeepAlive)
+	defer timer.Stop()
+	for {
+		select {
+		case <-answered:
+			return
+		case <-l.ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if l.stats.idle() >= l.limits.Dead-l.limits.KeepAlive {
+			l.fail(fmt.Errorf("%w for %v: it hangs, or the network between is cut", errSilent, l.limits.Dead))
+			return
+		}
+		timer.Reset(l.limits.KeepAlive)
+	}
 }
 
 // RTT is the time to the neighbour and back, smoothed; 0 before the first

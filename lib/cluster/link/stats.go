@@ -1,6 +1,9 @@
 package link
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // counters count bytes since the link began.
 type counters struct {
@@ -8,6 +11,17 @@ type counters struct {
 	data, packed   atomic.Int64 // sent data frames, as they are and compressed
 	relayOut       atomic.Int64
 	relayIn        atomic.Int64
+
+	sentAt, receivedAt atomic.Int64 // when bytes last went and came, in nanoseconds since begin
+	begin              time.Time
+}
+
+// now is the time since the link began; it is monotonic.
+func (c *counters) now() int64 { return int64(time.Since(c.begin)) }
+
+// idle is for how long one of the directions has been still.
+func (c *counters) idle() time.Duration {
+	return time.Duration(c.now() - min(c.sentAt.Load(), c.receivedAt.Load()))
 }
 
 // Stats are the bytes of a link since it began.

@@ -33,7 +33,9 @@ const (
 	piece = 16<<10 - muxHeader
 	// streamOpening is how long a neighbour may take to say what a stream is for.
 	streamOpening = 5 * time.Second
-	// streamClosing is how long a stream that was closed here may stay open there.
+	// streamClosing is how long a stream that was closed here may stay open
+	// there, and how long anything may wait in the multiplexer: whether the neighbour lives, the
+	// pings tell.
 	streamClosing = time.Minute
 	// someStreams is for control, data and what is just being closed.
 	someStreams = 16
@@ -45,9 +47,9 @@ func muxConfig(limits Limits, log *slog.Logger) *yamux.Config {
 	return &yamux.Config{
 		AcceptBacklog:          2 * (limits.Relays + someStreams),
 		KeepAliveInterval:      limits.KeepAlive,
-		ConnectionWriteTimeout: limits.Dead + limits.Send, // the guard of a ping comes first
+		ConnectionWriteTimeout: streamClosing, // the guard of a ping comes first
 		MaxStreamWindowSize:    streamWindow,
-		StreamOpenTimeout:      limits.Dead + limits.Send,
+		StreamOpenTimeout:      streamClosing,
 		StreamCloseTimeout:     streamClosing,
 		Logger:                 muxLog{log},
 	}
@@ -194,6 +196,9 @@ func (s *seam) Write(b []byte) (int, error) {
 		n, err = s.Conn.Write(b)
 	}
 	s.stats.sent.Add(int64(n))
+	if err == nil {
+		s.stats.sentAt.Store(s.stats.now())
+	}
 	return n, err
 }
 
@@ -201,5 +206,8 @@ func (s *seam) Write(b []byte) (int, error) {
 func (s *seam) Read(b []byte) (int, error) {
 	n, err := s.Conn.Read(b)
 	s.stats.received.Add(int64(n))
+	if n > 0 {
+		s.stats.receivedAt.Store(s.stats.now())
+	}
 	return n, err
 }
