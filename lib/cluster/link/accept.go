@@ -94,7 +94,7 @@ func (t *Transport) turnAway(conn net.Conn, no *Refused) {
 	select {
 	case t.strangers <- struct{}{}:
 		defer func() { <-t.strangers }()
-		t.farewell(conn, no)
+		_ = t.farewell(conn, no)
 	default:
 		abort(conn)
 	}
@@ -178,7 +178,7 @@ func (p *Pending) Refuse(r wire.Refuse) {
 func (p *Pending) refuse(no *Refused) {
 	p.decided = true
 	p.t.logRefused(no, p.address, p.id)
-	p.t.farewell(p.conn, no)
+	_ = p.t.farewell(p.conn, no)
 }
 
 // failed ends a handshake that went wrong: the neighbour refused, sent what is

@@ -75,7 +75,7 @@ func frame(size uint32, data string) string {
 // TestMisbehavingNeighboursLoseTheLink, and the log says why.
 func TestMisbehavingNeighboursLoseTheLink(t *testing.T) {
 	f := newFarm(t)
-	a, b := f.start(f.identity("a")), f.start(f.identity("b"), limits(func(l *Limits) { l.Handshake, l.Relays = time.Second, 4 }))
+	a, b := f.start(f.identity("a")), f.start(f.identity("b"), limits(func(l *Limits) { l.Handshake, l.Relays, l.Farewell = time.Second, 4, 100*time.Millisecond }))
 	tests := []struct {
 		name string
 		do   func(t *testing.T, r rogue)
@@ -101,7 +101,7 @@ func TestMisbehavingNeighboursLoseTheLink(t *testing.T) {
 			r.stream(t, "c")
 			r.stream(t, "d"+deflated(append([]byte(frame(4<<20, "\x07")), make([]byte, 16<<20)...)))
 		}, "can not be read"},
-		{"garbage instead of streams", func(t *testing.T, r rogue) {
+		{"garbage instead of streams", func(_ *testing.T, r rogue) {
 			_, _ = r.Write(bytes.Repeat([]byte("GET / HTTP/1.1\r\n"), 10))
 		}, "sent what is none"},
 		{"too many streams", func(t *testing.T, r rogue) {
@@ -271,6 +271,7 @@ func (w *wall) carry(to, from net.Conn) {
 // TestSilentCutIsNoticedInTime measures how long both sides take to notice
 // that nothing comes any more, with the real times: goal < 8 s.
 func TestSilentCutIsNoticedInTime(t *testing.T) {
+	t.Parallel()
 	f := newFarm(t)
 	a, b := f.start(f.identity("a")), f.start(f.identity("b"))
 	w := newWall(t, b.addr, 0)
@@ -393,8 +394,13 @@ func readAll(errs chan<- error) relayHandler {
 // Where they do, behind very many relays, the link lives for as long as bytes go
 // both ways.
 func TestBulkOverASlowLineKeepsTheLinkAlive(t *testing.T) {
-	t.Run("few relays", func(t *testing.T) { bulk(t, 3) })
-	t.Run("many relays", func(t *testing.T) { bulk(t, 60) })
+	t.Parallel()
+	for name, relays := range map[string]int{"few relays": 3, "many relays": 60} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bulk(t, relays)
+		})
+	}
 }
 
 func bulk(t *testing.T, relays int) {

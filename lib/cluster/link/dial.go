@@ -24,7 +24,7 @@ func (t *Transport) Dial(ctx context.Context, address string, want *model.UID, h
 	defer t.leave()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(serving, cancel)() // the node may stop before ctx does
+	defer context.AfterFunc(serving, cancel)() //nolint:contextcheck // the node may stop before ctx does
 
 	raw, err := t.connect(ctx, address)
 	if err != nil {
@@ -58,6 +58,7 @@ func (t *Transport) greet(ctx context.Context, raw net.Conn, address string, wan
 	theirs, err := t.exchange(conn, b.peer)
 	if err != nil {
 		if no := (*Refused)(nil); errors.As(err, &no) {
+			no.Node = id.node
 			t.logRefused(no, address, id)
 		}
 		abort(raw)
@@ -74,6 +75,7 @@ func (t *Transport) turnBack(conn net.Conn, no *Refused, address string, id iden
 	if theirs := t.farewell(conn, no); theirs != nil {
 		no.Text = cutText(no.Text + "; the other side says: " + theirs.Text)
 	}
+	no.Node = id.node
 	t.logRefused(no, address, id)
 	return no
 }
@@ -100,6 +102,7 @@ func (t *Transport) settle(conn net.Conn, id identity, address string, b begun) 
 		return l, startErr
 	}
 	no := asRefused(err, wire.CodeMisbehaving)
+	no.Node = id.node
 	t.logRefused(no, address, id)
 	l.Close(no.Code, no.Text)
 	<-l.Done()

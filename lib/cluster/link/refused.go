@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // maxReason is the longest text that travels with a refusal, in bytes: a line
@@ -18,6 +19,7 @@ type Refused struct {
 	Text   string        // for people; says what to do
 	Try    []wire.Member // of wire.CodeBusy: who may have room
 	Remote bool          // the neighbour said it, not this node
+	Node   model.UID     // of a dial: who is at the address, if it proved that
 }
 
 // Error implements error.

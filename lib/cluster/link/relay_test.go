@@ -276,7 +276,7 @@ func TestRelayEnds(t *testing.T) {
 		a, b, _ := open(t)
 		_ = a.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		_, err := a.Read(make([]byte, 1))
-		if e, ok := err.(net.Error); !ok || !e.Timeout() {
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("read = %v", err)
 		}
 		_ = a.SetReadDeadline(time.Time{})
@@ -289,10 +289,10 @@ func TestRelayEnds(t *testing.T) {
 	t.Run("with the link", func(t *testing.T) {
 		a, b, here := open(t)
 		here.Close(wire.CodeRedundant, "one too many")
-		if _, err := a.Read(make([]byte, 1)); err == nil || err == io.EOF {
+		if _, err := a.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("read = %v", err)
 		}
-		if _, err := b.Read(make([]byte, 1)); err == nil || err == io.EOF {
+		if _, err := b.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("read = %v", err)
 		}
 		if _, err := a.Write([]byte("x")); err == nil {
@@ -323,7 +323,7 @@ func TestRelayHoldsLittleForASlowReader(t *testing.T) {
 func TestTooManyRelaysWait(t *testing.T) {
 	_, b, here, _ := pair(t, limits(func(l *Limits) { l.Relays = 3 }))
 	b.set(func() {
-		b.relay = func(ctx context.Context, _ model.UID, _ uint8, c net.Conn) { _, _ = io.Copy(c, c) }
+		b.relay = func(_ context.Context, _ model.UID, _ uint8, c net.Conn) { _, _ = io.Copy(c, c) }
 	})
 	var open []net.Conn
 	for range 3 {

@@ -56,7 +56,7 @@ func (t *Transport) Secure(ctx context.Context, conn net.Conn, want *model.UID, 
 	}
 	if no != nil {
 		t.logStranger(no, conn.RemoteAddr().String())
-		t.farewell(s.Conn, no)
+		_ = t.farewell(s.Conn, no)
 		return nil, no
 	}
 	if err := t.agree(s); err != nil {

@@ -187,19 +187,15 @@ func (s *seam) Write(b []byte) (int, error) {
 		s.held = append(s.held, b...)
 		return len(b), nil
 	}
-	n, err := len(b), error(nil)
-	if len(s.held) > 0 {
-		s.held = append(s.held, b...)
-		_, err = s.Conn.Write(s.held)
-		s.held = s.held[:0]
-	} else {
-		n, err = s.Conn.Write(b)
+	s.held = append(s.held, b...) // it is empty, or a header
+	sent, err := s.Conn.Write(s.held)
+	s.held = s.held[:0]
+	s.stats.sent.Add(int64(sent))
+	if err != nil {
+		return 0, err
 	}
-	s.stats.sent.Add(int64(n))
-	if err == nil {
-		s.stats.sentAt.Store(s.stats.now())
-	}
-	return n, err
+	s.stats.sentAt.Store(s.stats.now())
+	return len(b), nil
 }
 
 // Read counts what came.

@@ -165,16 +165,16 @@ type fish struct {
 	relay  relayHandler
 }
 
-func (f *fish) set(change func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (n *fish) set(change func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	change()
 }
 
-func (f *fish) hello() wire.Hello {
+func (n *fish) hello() wire.Hello {
 	return wire.Hello{
-		ProtocolMin: wire.ProtocolMin, ProtocolMax: wire.ProtocolMax, Program: "test", Cluster: []byte("cluster"), Node: f.id.UID,
-		Name: f.id.Certificate.Leaf.Subject.CommonName, Address: f.addr, Boot: f.o.Boot, Wall: time.Now().UnixNano(),
+		ProtocolMin: wire.ProtocolMin, ProtocolMax: wire.ProtocolMax, Program: "test", Cluster: []byte("cluster"), Node: n.id.UID,
+		Name: n.id.Certificate.Leaf.Subject.CommonName, Address: n.addr, Boot: n.o.Boot, Wall: time.Now().UnixNano(),
 	}
 }
 
