@@ -38,7 +38,7 @@ func (t *Transport) checkHello(h wire.Hello, id identity) (uint16, error) {
 	case h.Node != id.node:
 		return 0, refuse(wire.CodeKey, "the hello is of node %s, the certificate's key is that of %s", h.Node, id)
 	case h.Node == t.self && h.Boot == t.o.Boot:
-		return 0, refuse(wire.CodeSelf, "the node dialled itself: leave its own address out of cluster_join")
+		return 0, refuse(wire.CodeSelf, "the node dialled itself: nothing to do, its own address may stay in cluster_join")
 	case h.Node == t.self:
 		return 0, refuse(wire.CodeTwin, "two running processes use the key of node %s: stop one of them; "+
 			"a copied machine needs a key and a name of its own (`aquarium-fish cluster join`)", id)
