@@ -367,6 +367,26 @@ func TestNewCertificatesAndCAsServeWithoutARestart(t *testing.T) {
 	}
 }
 
+// TestUsageAndNamesInACertificateDoNotMatter: an administrator's own CA may
+// write anything there.
+func TestUsageAndNamesInACertificateDoNotMatter(t *testing.T) {
+	f := newFarm(t)
+	a, b := f.start(f.identity("a")), f.start(f.identity("b"))
+	for _, n := range []*fish{a, b} {
+		n.set(func() {
+			n.cert = f.signed(n.id, func(c *x509.Certificate) {
+				c.Subject.CommonName = "someone"
+				c.DNSNames = []string{"elsewhere.example"}
+				c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
+			})
+		})
+	}
+	here, there := a.dial(t, b)
+	if here.Peer().Node != b.id.UID || there.Peer().Node != a.id.UID {
+		t.Errorf("peers = %v, %v", here.Peer().Node, there.Peer().Node)
+	}
+}
+
 func TestLinkEndsWhenACertificateExpires(t *testing.T) {
 	f := newFarm(t)
 	recheck := limits(func(l *Limits) { l.Recheck = 20 * time.Millisecond })

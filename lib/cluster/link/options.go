@@ -55,7 +55,7 @@ type Limits struct {
 	Send      time.Duration // for the neighbour to take one control message: 10 s
 	Farewell  time.Duration // for the neighbour to take the reason of an end: 1 s
 	Recheck   time.Duration // between two looks at a neighbour's certificate: 1 min
-	Queue     int           // control messages that wait to be sent, and that wait to be received: 64
+	Queue     int           // control messages (at most 1 MB each) that wait to be sent, and that wait to be received: 64
 	Pending   int           // neighbours whose hello is looked at, at once: 32
 	Strangers int           // refused ones that are told why, at once: 16
 	Relays    int           // relay streams that this side has open over one link: 128; it takes twice as many

@@ -109,13 +109,19 @@ func (t *Transport) forget(l *Link) {
 	t.work.Done()
 }
 
-// logRefused writes the line that both sides of a refused link have.
+// logRefused writes the line that both sides of a refused link have. Some
+// refusals are the everyday life of a full cluster, and no warning.
 func (t *Transport) logRefused(no *Refused, address string, id identity) {
 	attrs := []any{"address", address, "code", int(no.Code), "reason", no.Text, "by_neighbour", no.Remote}
 	if id.node != model.NilUID {
 		attrs = append(attrs, "node", id.node, "node_name", id.name)
 	}
-	t.o.Log.Warn("link refused", attrs...)
+	log := t.o.Log.Warn
+	switch no.Code {
+	case wire.CodeBusy, wire.CodeDuplicate, wire.CodeRedundant, wire.CodeSelf, wire.CodeStopping:
+		log = t.o.Log.Info
+	}
+	log("link refused", attrs...)
 }
 
 // logStranger does the same for those who proved nothing: they can come as
