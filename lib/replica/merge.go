@@ -1,0 +1,68 @@
+package replica
+
+import (
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Immutable reports whether rows of this kind are written once. Two different
+// ones under one key come only from nodes that could not know of each other.
+func (k Kind) Immutable() bool {
+	switch k {
+	case KindApplication, KindApplicationState, KindLabel, KindRetirement, KindHandover:
+		return true
+	}
+	return false
+}
+
+// Owned reports whether rows of this kind are taken only from their owner.
+func (k Kind) Owned() bool { return k == KindNode || k == KindResource }
+
+// Authentic reports whether the row was written by who may write it. It
+// depends on the row alone, so that all nodes say the same. A row that is not
+// authentic is dropped; the vector advances over it.
+func Authentic(row Row) bool {
+	writer := row.Version.Origin.Node
+	switch row.Kind {
+	case KindNode:
+		return model.UID(pad(row.Key)) == writer && len(row.Key) == len(writer)
+	case KindResource:
+		if row.Deleted { // nothing in it names the owner, who made its UID
+			uid, err := UIDKey(row.Key)
+			return err == nil && model.SamePrefix(uid, writer)
+		}
+		resource, err := DecodeResource(row.Body)
+		return err == nil && resource.NodeUID == writer
+	}
+	return true
+}
+
+// pad is the key cut or filled to the length of a UID.
+func pad(key []byte) (uid [len(model.UID{})]byte) {
+	copy(uid[:], key)
+	return uid
+}
+
+// Merge reports whether row takes the place of old, the one kept under the
+// same key; nil if there is none. Whatever the order in which rows arrive, and
+// however often, the same one stays. The rules:
+//
+//   - a row that is not Authentic never does;
+//   - immutable kinds: a deleted row beats a live one, else the lowest version
+//     wins, because the first may have had effects already;
+//   - all others, those of unknown kinds too: the highest version wins.
+func Merge(kind Kind, old *Row, row Row) bool {
+	if !Authentic(row) {
+		return false
+	}
+	if old == nil {
+		return true
+	}
+	order := row.Version.Compare(old.Version)
+	if !kind.Immutable() {
+		return order > 0
+	}
+	if row.Deleted != old.Deleted {
+		return row.Deleted
+	}
+	return order < 0
+}

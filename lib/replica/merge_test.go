@@ -1,0 +1,123 @@
+package replica
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// drawRows draws rows of one kind and key, no two with one version: some
+// deleted, some from nodes that may not write them.
+func drawRows(t *rapid.T, kind Kind) []Row {
+	key := uid(3)
+	rows := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) Row {
+		row := Row{
+			Kind: kind, Key: key[:], Deleted: rapid.Bool().Draw(t, "deleted"),
+			Version: Version{
+				HLC:    model.HLC(rapid.IntRange(0, 3).Draw(t, "hlc")),
+				Origin: Origin{uid(rapid.ByteRange(1, 4).Draw(t, "node")), uint32(rapid.IntRange(0, 1).Draw(t, "incarnation"))},
+				Seq:    rapid.Uint64Range(1, 5).Draw(t, "seq"),
+			},
+		}
+		if !row.Deleted {
+			row.Body, _ = EncodeResource(model.Resource{
+				UID: key, ApplicationUID: uid(6), NodeUID: uid(rapid.ByteRange(1, 4).Draw(t, "owner")),
+			})
+		}
+		return row
+	}), 1, 8, func(r Row) Version { return r.Version })
+	return rows.Draw(t, "rows")
+}
+
+// keep is what stays of rows that arrive in this order.
+func keep(kind Kind, rows []Row) *Row {
+	var kept *Row
+	for i := range rows {
+		if Merge(kind, kept, rows[i]) {
+			kept = &rows[i]
+		}
+	}
+	return kept
+}
+
+// TestMergeOrder: neither the order of arrival nor repetition changes what
+// stays, for every kind there is and one that is not known.
+func TestMergeOrder(t *testing.T) {
+	for kind := KindUser; kind <= KindHandover+1; kind++ {
+		rapid.Check(t, func(t *rapid.T) {
+			rows := drawRows(t, kind)
+			other := rapid.Permutation(append(rapid.Permutation(rows).Draw(t, "repeated"), rows...)).Draw(t, "other order")
+			want, got := keep(kind, rows), keep(kind, other)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("kind %d (-one order +other)\n%s", kind, diff)
+			}
+			if want != nil && Merge(kind, want, *want) {
+				t.Fatalf("kind %d: a row takes its own place", kind)
+			}
+		})
+	}
+}
+
+func TestMergeRules(t *testing.T) {
+	version := func(hlc model.HLC, node byte) Version {
+		return Version{HLC: hlc, Origin: Origin{Node: uid(node)}, Seq: 1}
+	}
+	key := func(b byte) []byte { return []byte(uidText(b)) }
+	resource := func(node byte, hlc model.HLC, writer byte) Row {
+		body, err := EncodeResource(model.Resource{UID: uid(9), ApplicationUID: uid(6), NodeUID: uid(node)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Row{Kind: KindResource, Key: key(9), Version: version(hlc, writer), Body: body}
+	}
+	live := func(kind Kind, k, writer byte, hlc model.HLC) Row {
+		return Row{Kind: kind, Key: key(k), Version: version(hlc, writer), Body: []byte("{}")}
+	}
+	dead := func(kind Kind, k, writer byte, hlc model.HLC) Row {
+		return Row{Kind: kind, Key: key(k), Version: version(hlc, writer), Deleted: true}
+	}
+	none := Row{}
+	tests := []struct {
+		name     string
+		old, row Row
+		want     bool
+	}{
+		{"first of a user", none, live(KindUser, 1, 1, 1), true},
+		{"newer user", live(KindUser, 1, 1, 1), live(KindUser, 1, 2, 2), true},
+		{"older user", live(KindUser, 1, 1, 2), live(KindUser, 1, 2, 1), false},
+		{"equal clocks, higher node", live(KindUser, 1, 1, 1), live(KindUser, 1, 2, 1), true},
+		{"deleted user of an older clock", live(KindUser, 1, 1, 2), dead(KindUser, 1, 2, 1), false},
+		{"user made anew", dead(KindUser, 1, 1, 1), live(KindUser, 1, 2, 2), true},
+		{"unknown kind is last writer wins", live(999, 1, 1, 1), live(999, 1, 2, 2), true},
+		{"second grant of an epoch", live(KindApplicationState, 1, 1, 1), live(KindApplicationState, 1, 2, 2), false},
+		{"first grant of an epoch comes late", live(KindApplicationState, 1, 2, 2), live(KindApplicationState, 1, 1, 1), true},
+		{"second retirement", live(KindRetirement, 1, 1, 1), live(KindRetirement, 1, 2, 2), false},
+		{"deleted label, newer", live(KindLabel, 1, 1, 1), dead(KindLabel, 1, 2, 2), true},
+		{"deleted label, older", live(KindLabel, 1, 1, 2), dead(KindLabel, 1, 2, 1), true},
+		{"label after its end", dead(KindLabel, 1, 1, 5), live(KindLabel, 1, 2, 1), false},
+		{"node by itself", none, live(KindNode, 3, 3, 1), true},
+		{"node by another", none, live(KindNode, 3, 4, 1), false},
+		{"node by another, newer", live(KindNode, 3, 3, 1), live(KindNode, 3, 4, 9), false},
+		{"node deleted by another", live(KindNode, 3, 3, 1), dead(KindNode, 3, 4, 9), false},
+		{"node with a short key", none, Row{Kind: KindNode, Key: []byte{3}, Version: version(1, 3), Body: []byte("{}")}, false},
+		{"resource by its executor", none, resource(3, 1, 3), true},
+		{"resource by another", resource(3, 1, 3), resource(3, 2, 4), false},
+		{"resource that can not be read", none, live(KindResource, 9, 3, 1), false},
+		{"resource deleted by its maker", resource(9, 1, 9), dead(KindResource, 9, 9, 2), true},
+		{"resource deleted by another", resource(9, 1, 9), dead(KindResource, 9, 3, 2), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			old := &tt.old
+			if tt.old.Kind == 0 {
+				old = nil
+			}
+			if got := Merge(tt.row.Kind, old, tt.row); got != tt.want {
+				t.Errorf("Merge = %t, want %t", got, tt.want)
+			}
+		})
+	}
+}
