@@ -51,17 +51,18 @@ func pad(key []byte) (uid [len(model.UID{})]byte) {
 //     wins, because the first may have had effects already;
 //   - all others, those of unknown kinds too: the highest version wins.
 func Merge(kind Kind, old *Row, row Row) bool {
-	if !Authentic(row) {
-		return false
-	}
-	if old == nil {
-		return true
-	}
-	order := row.Version.Compare(old.Version)
-	if !kind.Immutable() {
+	row.Kind = kind
+	return Authentic(row) && (old == nil || Beats(row, *old))
+}
+
+// Beats reports whether row wins over other, a row of the same kind and key,
+// by their versions alone; neither needs its body. A row does not beat itself.
+func Beats(row, other Row) bool {
+	order := row.Version.Compare(other.Version)
+	if !row.Kind.Immutable() {
 		return order > 0
 	}
-	if row.Deleted != old.Deleted {
+	if row.Deleted != other.Deleted {
 		return row.Deleted
 	}
 	return order < 0
