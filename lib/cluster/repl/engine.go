@@ -146,7 +146,7 @@ func (e *Engine) writeLoop(ctx context.Context) {
 		e.mu.Lock()
 		batches := e.inbox.take(time.Now())
 		e.mu.Unlock()
-		failed := e.write(ctx, batches)
+		batches, failed := e.write(ctx, batches)
 		if ctx.Err() != nil {
 			return
 		}
@@ -172,31 +172,33 @@ func pause(ctx context.Context, d time.Duration, token <-chan struct{}) bool {
 	return ctx.Err() == nil
 }
 
-// write hands batches to the store and returns the origins that it refused.
-// While the store takes nothing at all, write tries again: what came waits,
-// and so do the links.
-func (e *Engine) write(ctx context.Context, batches []replica.Batch) map[replica.Origin]bool {
+// write hands batches to the store and returns them with the origins whose
+// rows were refused. While the store takes nothing at all, write tries again:
+// what came waits, and so do the links. What comes meanwhile is tried too,
+// because it tells a store that is down from an origin whose rows are bad.
+func (e *Engine) write(ctx context.Context, batches []replica.Batch) ([]replica.Batch, map[replica.Origin]bool) {
 	backoff := loop.Backoff{Min: 250 * time.Millisecond, Max: 10 * time.Second}
-	for ctx.Err() == nil {
+	for {
 		err := e.store.Replicate(ctx, batches)
-		if err == nil {
-			return nil
+		if err == nil || ctx.Err() != nil {
+			return batches, nil
 		}
-		failed, any := e.writeEach(ctx, batches)
-		if any || len(failed) == 1 {
-			return failed
+		if failed, some := e.writeEach(ctx, batches); some {
+			return batches, failed
 		}
 		e.log.Error("received rows can not be stored", "error", err, "failures", backoff.Failures())
 		if backoff.Wait(ctx) != nil {
-			return nil
+			return batches, nil
 		}
+		e.mu.Lock()
+		batches = append(batches, e.inbox.take(time.Now())...)
+		e.mu.Unlock()
 	}
-	return nil
 }
 
-// writeEach finds out which origin's rows are refused; any reports whether
-// something was stored.
-func (e *Engine) writeEach(ctx context.Context, batches []replica.Batch) (failed map[replica.Origin]bool, any bool) {
+// writeEach finds out which origin's rows are refused; some reports whether
+// anything was stored.
+func (e *Engine) writeEach(ctx context.Context, batches []replica.Batch) (failed map[replica.Origin]bool, some bool) {
 	failed = map[replica.Origin]bool{}
 	for _, b := range batches {
 		if failed[b.Origin] || ctx.Err() != nil {
@@ -204,13 +206,13 @@ func (e *Engine) writeEach(ctx context.Context, batches []replica.Batch) (failed
 		}
 		if err := e.store.Replicate(ctx, []replica.Batch{b}); err != nil {
 			failed[b.Origin] = true
-			e.log.Error("rows of an origin are refused", "origin_node", b.Origin.Node, "incarnation", b.Origin.Incarnation,
+			e.log.Warn("rows of an origin are refused", "origin_node", b.Origin.Node, "incarnation", b.Origin.Incarnation,
 				"from", b.From, "to", b.To, "error", err)
 			continue
 		}
-		any = true
+		some = true
 	}
-	return failed, any
+	return failed, some
 }
 
 // pullTick is how often the puller looks for what does not come.

@@ -63,8 +63,8 @@ func (f *farm) mesh(r *rand.Rand, dials int, opts func() cableOptions) {
 		}
 	}
 	for i := 1; i < len(f.nodes); i++ {
-		for j := r.IntN(i); f.links[[2]int{j, i}] == nil; j = r.IntN(i) {
-			join(i, j)
+		for before := count[i]; count[i] == before; {
+			join(i, r.IntN(i))
 		}
 	}
 	for i := range f.nodes {
@@ -96,12 +96,10 @@ func TestLatency(t *testing.T) {
 		{"3 nodes, 1 row/s", 3, 1, 2, 5 * time.Minute, 300 * time.Millisecond, 2},
 		{"3 nodes, 400 rows/s", 3, 400, 2, 10 * time.Second, 300 * time.Millisecond, 2},
 		{"10 nodes, 400 rows/s", 10, 400, 3, 10 * time.Second, 400 * time.Millisecond, 4},
-		{"100 nodes of 6 links, 400 rows/s", 100, 400, 3, 5 * time.Second, 500 * time.Millisecond, 3.5},
-		{"100 nodes of 8 links, 400 rows/s", 100, 400, 4, 5 * time.Second, 500 * time.Millisecond, 4.5},
+		{"100 nodes, 400 rows/s", 100, 400, 3, 3 * time.Second, 500 * time.Millisecond, 3.5},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			began := time.Now()
 			synctest.Test(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(1, 2))
 				f := newFarm(t, tt.nodes, Options{})
@@ -122,7 +120,6 @@ func TestLatency(t *testing.T) {
 					t.Errorf("p99 %v, %.2f copies, %d of %d rows everywhere; want at most %v, %v", p99, copies, len(s.took), rows, tt.p99, tt.copies)
 				}
 			})
-			t.Logf("real time %v", time.Since(began))
 		})
 	}
 }

@@ -1,0 +1,137 @@
+package repl
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
+)
+
+// TestCompareRepairs: rows that were lost on either side, also all of a kind,
+// come back; each is counted.
+func TestCompareRepairs(t *testing.T) {
+	for _, batch := range []int{256, 1} {
+		t.Run(fmt.Sprint("messages of ", batch), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFarm(t, 2, Options{CompareInterval: time.Hour, Batch: replica.Limit{Rows: batch, Bytes: 64 << 10}})
+				defer f.close()
+				for i := range 40 {
+					f.nodes[i%2].store.write(999, fmt.Sprint("k", i), fmt.Sprintf(`{"n":%d}`, i))
+				}
+				f.nodes[0].store.write(replica.KindUser, "u", `{"v":1}`)
+				f.nodes[0].store.write(replica.KindLabel, "gone", "")
+				f.nodes[1].store.write(1000, "single", "{}")
+				f.connect(0, 1, fast())
+				f.settle(5 * time.Second)
+				f.nodes[0].store.lose(999, "k1")
+				f.nodes[0].store.lose(999, "k2")
+				f.nodes[1].store.lose(999, "k3")
+				f.nodes[1].store.lose(replica.KindUser, "u")
+				f.nodes[1].store.lose(replica.KindLabel, "gone")
+				f.nodes[1].store.lose(1000, "single")
+				time.Sleep(61 * time.Minute) // without being asked
+				f.settle(time.Second)
+				a, b := f.nodes[0].engine.Stats(), f.nodes[1].engine.Stats()
+				if a.Mismatches != 2 || b.Mismatches != 4 || a.Compared == 0 {
+					t.Errorf("mismatches %d and %d of 2 and 4, %d compared", a.Mismatches, b.Mismatches, a.Compared)
+				}
+			})
+		})
+	}
+}
+
+// TestCompareVersions: one side has an older version that it takes for
+// current; the other one lacks the newest.
+func TestCompareVersions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm(t, 2, Options{CompareInterval: -1})
+		defer f.close()
+		f.connect(0, 1, fast())
+		old := f.nodes[0].store.write(replica.KindUser, "u", `{"v":1}`)
+		f.settle(time.Second)
+		f.nodes[0].store.write(replica.KindUser, "u", `{"v":2}`)
+		f.settle(time.Second)
+		f.nodes[1].store.lose(replica.KindUser, "u")
+		f.nodes[1].store.put(old)
+		f.nodes[0].engine.Compare() // the side that dialled
+		time.Sleep(time.Minute)
+		f.settle(time.Second)
+		f.nodes[0].store.lose(replica.KindUser, "u")
+		f.nodes[0].store.put(old)
+		f.nodes[1].engine.Compare() // the other side
+		f.nodes[0].engine.Compare() // both at once
+		time.Sleep(time.Minute)
+		f.settle(time.Second)
+		if a, b := f.nodes[0].engine.Stats(), f.nodes[1].engine.Stats(); a.Mismatches != 1 || b.Mismatches != 1 || a.Compared != 2 || b.Compared != 1 {
+			t.Errorf("node 0: %+v, node 1: %+v", a, b)
+		}
+	})
+}
+
+// TestCompareUnderLoad: rows that are only on their way are no mismatch, and
+// not all rows are sent because of them.
+func TestCompareUnderLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm(t, 3, Options{CompareInterval: -1})
+		defer f.close()
+		f.connect(0, 1, cableOptions{delay: 100 * time.Millisecond})
+		f.connect(1, 2, cableOptions{delay: 100 * time.Millisecond})
+		r := rand.New(rand.NewPCG(3, 3))
+		f.load(r, 300, 3*time.Second)
+		for _, m := range f.nodes {
+			m.engine.Compare()
+		}
+		f.load(r, 300, 15*time.Second)
+		f.settle(10 * time.Second)
+		for _, m := range f.nodes {
+			if stats := m.engine.Stats(); stats.Mismatches != 0 || stats.Compared == 0 {
+				t.Errorf("node %d: %+v", m.id, stats)
+			}
+		}
+	})
+}
+
+// TestCompareHorizon: applications that were closed long ago may be here or
+// not; younger ones may not.
+func TestCompareHorizon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm(t, 2, Options{CompareInterval: -1})
+		defer f.close()
+		f.connect(0, 1, fast())
+		for i := range 10 {
+			f.nodes[0].store.write(999, fmt.Sprint("old", i), `{"closed":1}`)
+		}
+		time.Sleep(13 * time.Hour)
+		f.nodes[0].store.write(999, "young", `{"closed":1}`)
+		f.settle(time.Second)
+		for i := range 5 {
+			f.nodes[1].store.lose(999, fmt.Sprint("old", i))
+		}
+		f.nodes[1].store.lose(999, "young")
+		f.nodes[0].engine.Compare()
+		time.Sleep(time.Minute)
+		stats := f.nodes[1].engine.Stats()
+		if n := len(f.nodes[1].store.rows); n != 6 || stats.Mismatches != 1 {
+			t.Errorf("%d rows, %d mismatches; want the 5 old ones that were there and the young one", n, stats.Mismatches)
+		}
+	})
+}
+
+// TestCompareWithoutAnswer: the link goes on.
+func TestCompareWithoutAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm(t, 2, Options{CompareInterval: -1})
+		defer f.close()
+		f.connect(0, 1, cableOptions{delay: 3 * time.Minute})
+		f.nodes[0].engine.Compare()
+		time.Sleep(10 * time.Minute)
+		f.nodes[0].store.write(999, "k", "{}")
+		f.settle(10 * time.Minute)
+		if stats := f.nodes[0].engine.Stats(); stats.Compared != 0 || len(stats.Links) != 1 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
