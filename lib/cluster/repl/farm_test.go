@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -42,7 +41,7 @@ func newFarm(t *testing.T, n int, opts Options) *farm {
 // start gives a node an engine over what its store holds.
 func (f *farm) start(m *member) {
 	opts := f.opts
-	opts.Store, opts.Log = m.store, slog.New(slog.NewTextHandler(io.Discard, nil))
+	opts.Store, opts.Log = m.store, quiet()
 	if testing.Verbose() && len(f.nodes) < 10 {
 		opts.Log = slog.New(slog.NewTextHandler(f.t.Output(), nil)).With("node", m.id)
 	}
@@ -53,6 +52,8 @@ func (f *farm) start(m *member) {
 	m.engine = engine
 	m.stop = spawn(func(ctx context.Context) { _ = engine.Run(ctx) })
 }
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // spawn starts f and returns what ends it and waits for it.
 func spawn(f func(context.Context)) (stop func()) {

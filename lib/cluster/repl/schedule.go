@@ -167,8 +167,3 @@ func (s *schedule) advert(theirs replica.Vector) {
 		s.advertised[origin] = seq
 	}
 }
-
-// knows returns up to where the other side has rows of origin for certain.
-func (s *schedule) knows(origin replica.Origin) uint64 {
-	return max(s.advertised[origin], s.received[origin])
-}
