@@ -55,8 +55,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
+// Vector is what is durable here; a copy.
+func (e *Engine) Vector() replica.Vector { return e.store.Vector() }
+
 // watch follows the vector of the store.
 func (e *Engine) watch(ctx context.Context) {
+	e.refresh(nil, nil) // it may have grown since New
 	for {
 		select {
 		case <-ctx.Done():

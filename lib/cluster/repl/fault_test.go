@@ -139,6 +139,9 @@ func TestStoreDown(t *testing.T) {
 		if waiting := f.nodes[1].engine.Stats().Waiting; waiting == 0 || waiting > 4<<10 {
 			t.Errorf("%d bytes wait, want some, at most 4096", waiting)
 		}
+		if to, from := f.nodes[0].engine.Stats().Links[0], f.nodes[1].engine.Stats().Links[0]; to.Lacks == 0 || from.Ahead < to.Ahead {
+			t.Errorf("one link: %+v, the other end: %+v; want to see that the other one lacks rows", to, from)
+		}
 		mend(f.nodes[1])
 		f.settle(30 * time.Second)
 	})
@@ -232,8 +235,6 @@ func TestRewound(t *testing.T) {
 func TestMisbehaving(t *testing.T) {
 	row := replica.Row{Kind: 5, Key: []byte("k"), Body: []byte("{}"), Version: replica.Version{HLC: 1, Origin: replica.Origin{Node: model.UID{1}}, Seq: 1}}
 	messages := map[string]any{
-		"another message": wire.Advert{},
-		"nothing":         nil,
 		"empty batch":     wire.Rows{},
 		"row of another":  wire.Rows{Batch: replica.Batch{Origin: replica.Origin{Node: model.UID{9}}, To: 1, Rows: []replica.Row{row}}},
 		"wrong bucket":    wire.BucketRows{ID: 2, Kind: 5, Bucket: replica.BucketOf(row.Key) + 1, Rows: []replica.Row{row}},
@@ -256,6 +257,30 @@ func TestMisbehaving(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestUnknownMessage: a later version may send more than this one knows.
+func TestUnknownMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm(t, 2, Options{})
+		defer f.close()
+		out, in := newPipe(fast()), newPipe(fast())
+		s := f.nodes[0].engine.Session(SessionOptions{
+			Name: "new", Conn: end{out, in}, Advertise: func(context.Context, wire.Advert) error { return nil },
+		})
+		stop := spawn(func(ctx context.Context) {
+			if err := s.Run(ctx); err != nil {
+				t.Errorf("Run = %v, want nil", err)
+			}
+		})
+		_ = in.send(t.Context(), struct{ future int }{1})
+		_ = in.send(t.Context(), wire.Rows{Batch: batchOf(origin(7), 0, 2)})
+		time.Sleep(time.Second)
+		stop()
+		if n := len(f.nodes[0].store.rows); n != 2 {
+			t.Errorf("%d rows came after the unknown message, want 2", n)
+		}
+	})
 }
 
 // TestLinkFails: a link that ends by itself ends the session with its error,

@@ -24,8 +24,9 @@ type Store interface {
 	// after, To the highest number that is covered. One row is returned
 	// whatever its size.
 	Rows(ctx context.Context, origin replica.Origin, after uint64, limit replica.Limit) (replica.Batch, error)
-	// Replicate takes in batches of one or more origins, all or none. Those of
-	// one origin follow each other.
+	// Replicate takes in batches of one or more origins; those of one origin
+	// follow each other, and what is known already is skipped. An error says
+	// that at least one was not taken in; others may have been.
 	Replicate(ctx context.Context, batches []replica.Batch) error
 	// Digests sums up all rows, without those of applications that were closed
 	// before horizon.
@@ -50,7 +51,7 @@ type Bucket struct {
 
 // Conn is the data stream of a link. SendData blocks while the other side is
 // slow. Messages are values: wire.Rows, wire.DigestAsk, wire.Digests and
-// wire.BucketRows. The engine calls SendData from one goroutine at a time, and
+// wire.BucketRows; others are skipped. The engine calls SendData from one goroutine at a time, and
 // ReceiveData from another one.
 type Conn interface {
 	SendData(ctx context.Context, message any) error

@@ -197,7 +197,8 @@ func (s *Session) take(ctx context.Context, message any) error {
 	case wire.BucketRows:
 		return s.takeBucket(ctx, m)
 	}
-	return fmt.Errorf("%w: a %T as data", ErrMisbehaving, message)
+	s.log.Debug("skip a message that is not known", "type", fmt.Sprintf("%T", message)) // of a later version
+	return nil
 }
 
 // takeRows offers a batch to the engine and tells the other side if it has to
