@@ -55,12 +55,12 @@ func TestCompareVersions(t *testing.T) {
 		f.nodes[0].store.write(replica.KindUser, "u", `{"v":2}`)
 		f.settle(time.Second)
 		f.nodes[1].store.lose(replica.KindUser, "u")
-		f.nodes[1].store.put(old)
+		f.nodes[1].store.putBack(old)
 		f.nodes[0].engine.Compare() // the side that dialled
 		time.Sleep(time.Minute)
 		f.settle(time.Second)
 		f.nodes[0].store.lose(replica.KindUser, "u")
-		f.nodes[0].store.put(old)
+		f.nodes[0].store.putBack(old)
 		f.nodes[1].engine.Compare() // the other side
 		f.nodes[0].engine.Compare() // both at once
 		time.Sleep(time.Minute)
@@ -114,7 +114,7 @@ func TestCompareHorizon(t *testing.T) {
 		f.nodes[0].engine.Compare()
 		time.Sleep(time.Minute)
 		stats := f.nodes[1].engine.Stats()
-		if n := len(f.nodes[1].store.rows); n != 6 || stats.Mismatches != 1 {
+		if n := f.nodes[1].store.count(); n != 6 || stats.Mismatches != 1 {
 			t.Errorf("%d rows, %d mismatches; want the 5 old ones that were there and the young one", n, stats.Mismatches)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,7 +55,7 @@ func TestSlowPeerBlocksNobody(t *testing.T) {
 		if p99 := s.quantile(.99); p99 > 300*time.Millisecond || len(s.took) != rows {
 			t.Errorf("p99 %v, %d of %d rows arrived", p99, len(s.took), rows)
 		}
-		if n := len(slow.store.rows); n > 2 {
+		if n := slow.store.count(); n > 2 {
 			t.Errorf("the slow neighbour has %d rows", n)
 		}
 		if stats := f.nodes[0].engine.Stats(); stats.Waiting != 0 {
@@ -121,7 +122,7 @@ func TestCatchUpFromAnother(t *testing.T) {
 		f.connect(0, 1, cableOptions{queue: 1, perRow: time.Hour})
 		f.connect(0, 2, fast())
 		time.Sleep(time.Minute)
-		if n := len(f.nodes[0].store.rows); n != 7000 {
+		if n := f.nodes[0].store.count(); n != 7000 {
 			t.Errorf("%d rows after a minute, want those of the neighbour that answers", n)
 		}
 	})
@@ -134,7 +135,7 @@ func TestStoreDown(t *testing.T) {
 		f := newFarm(t, 2, Options{Inbox: 4 << 10, Batch: replica.Limit{Rows: 4, Bytes: 1 << 10}})
 		defer f.close()
 		f.connect(0, 1, cableOptions{queue: 2})
-		f.nodes[1].store.broken = errors.New("disk is full")
+		f.nodes[1].store.fail(errors.New("disk is full"))
 		f.load(rand.New(rand.NewPCG(1, 1)), 100, 20*time.Second)
 		if waiting := f.nodes[1].engine.Stats().Waiting; waiting == 0 || waiting > 4<<10 {
 			t.Errorf("%d bytes wait, want some, at most 4096", waiting)
@@ -153,12 +154,7 @@ func TestRefusedOrigin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarm(t, 3, Options{})
 		defer f.close()
-		f.nodes[0].store.refuse = func(b replica.Batch) error {
-			if b.Origin.Node[0] == 2 {
-				return errors.New("constraint failed")
-			}
-			return nil
-		}
+		f.nodes[0].store.refuseIf(func(b replica.Batch) bool { return b.Origin.Node[0] == 2 })
 		f.connect(0, 1, fast())
 		f.connect(1, 2, fast())
 		f.load(rand.New(rand.NewPCG(1, 1)), 50, 5*time.Second)
@@ -187,7 +183,7 @@ func TestAhead(t *testing.T) {
 		f.nodes[0].store.write(999, "future", "{}")
 		f.nodes[2].store.write(999, "present", "{}")
 		time.Sleep(10 * time.Minute)
-		if len(f.nodes[1].store.rows) != 1 || len(f.nodes[2].store.rows) != 1 {
+		if f.nodes[1].store.count() != 1 || f.nodes[2].store.count() != 1 {
 			t.Errorf("rows: %s", f.nodes[1].store.state())
 		}
 		if stats := f.nodes[1].engine.Stats(); stats.RowsRefused == 0 || stats.RowsRefused > 60 {
@@ -195,7 +191,7 @@ func TestAhead(t *testing.T) {
 		}
 		time.Sleep(6 * time.Minute)
 		f.settle(2 * time.Minute)
-		if len(f.nodes[2].store.rows) != 2 {
+		if f.nodes[2].store.count() != 2 {
 			t.Error("the row did not come when its time had")
 		}
 	})
@@ -204,11 +200,14 @@ func TestAhead(t *testing.T) {
 // TestRewound: a neighbour knows more of a node than the node itself.
 func TestRewound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		told := map[uint64]int{}
 		f := newFarm(t, 3, Options{Rewound: func(o replica.Origin, seq uint64) {
 			if o.Node[0] != 1 {
 				t.Errorf("of origin %v", o)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			told[seq]++
 		}})
 		defer f.close()
@@ -225,8 +224,10 @@ func TestRewound(t *testing.T) {
 		f.start(m)
 		f.connect(0, 2, fast())
 		time.Sleep(5 * time.Second)
-		if told[5] == 0 || len(told) != 1 || len(m.store.rows) != 0 {
-			t.Errorf("told %v, %d own rows taken from others; want to be told of 5", told, len(m.store.rows))
+		mu.Lock()
+		defer mu.Unlock()
+		if told[5] == 0 || len(told) != 1 || m.store.count() != 0 {
+			t.Errorf("told %v, %d own rows taken from others; want to be told of 5", told, m.store.count())
 		}
 	})
 }
@@ -277,7 +278,7 @@ func TestUnknownMessage(t *testing.T) {
 		_ = in.send(t.Context(), wire.Rows{Batch: batchOf(origin(7), 0, 2)})
 		time.Sleep(time.Second)
 		stop()
-		if n := len(f.nodes[0].store.rows); n != 2 {
+		if n := f.nodes[0].store.count(); n != 2 {
 			t.Errorf("%d rows came after the unknown message, want 2", n)
 		}
 	})

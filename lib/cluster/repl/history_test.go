@@ -47,7 +47,7 @@ func play(t *testing.T, seed uint64) {
 	heal(f, r)
 	f.settle(5 * time.Minute)
 	for _, m := range f.nodes {
-		for key, row := range m.store.rows {
+		for key, row := range m.store.snapshot() {
 			if !own[row.Version] {
 				t.Fatalf("node %d holds a row that nobody wrote: %v %v", m.id, key, row)
 			}
@@ -85,19 +85,10 @@ func disturb(f *farm, r *rand.Rand) {
 	case n == 14:
 		f.crash(i)
 	case n == 15:
-		m.store.mu.Lock()
-		m.store.broken = errors.New("disk is full")
-		m.store.mu.Unlock()
+		m.store.fail(errors.New("disk is full"))
 	case n == 16:
 		odd := uint64(r.IntN(5))
-		m.store.mu.Lock()
-		m.store.refuse = func(b replica.Batch) error {
-			if b.Origin.Node[0] == byte(j+1) && b.To%5 == odd {
-				return errors.New("constraint failed")
-			}
-			return nil
-		}
-		m.store.mu.Unlock()
+		m.store.refuseIf(func(b replica.Batch) bool { return b.Origin.Node[0] == byte(j+1) && b.To%5 == odd })
 	default:
 		mend(m)
 	}
@@ -146,5 +137,5 @@ func writeSomething(m *member, r *rand.Rand) replica.Row {
 		other := model.UID{99}
 		return m.store.write(replica.KindNode, string(other[:]), body)
 	}
-	return m.store.write(replica.Kind(500+r.IntN(3)), fmt.Sprint(m.id, "-", m.store.vector[m.store.self]), body)
+	return m.store.write(replica.Kind(500+r.IntN(3)), fmt.Sprint(m.id, "-", m.store.Vector()[m.store.self]), body)
 }

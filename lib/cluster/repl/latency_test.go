@@ -24,7 +24,9 @@ type spread struct {
 func watchSpread(f *farm) *spread {
 	s := &spread{nodes: len(f.nodes), born: map[replica.Version]time.Time{}, count: map[replica.Version]int{}}
 	for _, m := range f.nodes {
+		m.store.mu.Lock()
 		m.store.seen = s.seen
+		m.store.mu.Unlock()
 	}
 	return s
 }
@@ -115,7 +117,7 @@ func TestLatency(t *testing.T) {
 					received += stats.RowsTaken + stats.RowsDuplicate
 				}
 				copies := float64(received) / float64(rows*(tt.nodes-1))
-				t.Logf("%d links, %d rows: p50 %v, p99 %v, %.2f copies, %d writes on node 0", len(f.links), len(s.took), s.quantile(.5), s.quantile(.99), copies, f.nodes[0].store.writes)
+				t.Logf("%d links, %d rows: p50 %v, p99 %v, %.2f copies, %d writes on node 0", len(f.links), len(s.took), s.quantile(.5), s.quantile(.99), copies, f.nodes[0].store.written())
 				if p99 := s.quantile(.99); len(s.took) != rows || p99 > tt.p99 || copies > tt.copies {
 					t.Errorf("p99 %v, %.2f copies, %d of %d rows everywhere; want at most %v, %v", p99, copies, len(s.took), rows, tt.p99, tt.copies)
 				}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"sync"
@@ -45,7 +46,7 @@ func newMemStore(node byte) *memStore {
 	return &memStore{
 		self: replica.Origin{Node: model.UID{node, 15: node}}, advanced: make(chan struct{}, 1),
 		rows: map[rowKey]replica.Row{}, log: map[replica.Origin][]replica.Row{}, vector: replica.Vector{},
-		seen: func(replica.Row) {}, refuse: func(replica.Batch) error { return nil }, lost: map[rowKey]bool{},
+		seen: func(replica.Row) {}, refuse: func(replica.Batch) error { return nil },
 	}
 }
 
@@ -130,7 +131,6 @@ func (m *memStore) Rows(_ context.Context, o replica.Origin, after uint64, limit
 		b.Rows = append(b.Rows, row)
 		size += row.Size()
 	}
-	m.readRows += len(b.Rows)
 	return b, nil
 }
 
@@ -229,6 +229,46 @@ func (m *memStore) lose(kind replica.Kind, key string) {
 	m.log[row.Version.Origin] = slices.DeleteFunc(m.log[row.Version.Origin], func(r replica.Row) bool {
 		return r.Version.Seq == row.Version.Seq
 	})
+}
+
+// putBack stores a row as if it had always been there.
+func (m *memStore) putBack(row replica.Row) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.put(row)
+}
+
+// fail makes every write from now on fail.
+func (m *memStore) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.broken = err
+}
+
+// refuseIf makes the store refuse some batches from now on.
+func (m *memStore) refuseIf(bad func(replica.Batch) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refuse = func(b replica.Batch) error {
+		if bad(b) {
+			return errors.New("constraint failed")
+		}
+		return nil
+	}
+}
+
+func (m *memStore) snapshot() map[rowKey]replica.Row {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.rows)
+}
+
+func (m *memStore) count() int { return len(m.snapshot()) }
+
+func (m *memStore) written() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.writes
 }
 
 // state is all that must be alike on all nodes in the end.
