@@ -18,8 +18,8 @@ type puller struct {
 
 	source  uint64 // the link that serves a node far behind; 0 is none
 	assumed map[replica.Origin]bool
-	lag     uint64    // what source was ahead at the last progress
-	lagAt   time.Time // when that was
+	got     uint64    // how much is here of what source was asked for
+	gotAt   time.Time // when that grew last
 	tried   map[uint64]time.Time
 
 	stuck map[replica.Origin]stall
@@ -87,13 +87,14 @@ func (p *puller) chooseSource(mine replica.Vector, links []neighbour, skip func(
 		clear(p.tried)
 		return nil
 	}
-	p.source, p.lag, p.lagAt = best.link, most, now
+	p.source, p.got, p.gotAt = best.link, 0, now
 	p.tried[best.link] = now
 	p.assumed = map[replica.Origin]bool{}
 	chosen := pull{link: best.link}
 	for origin, seq := range best.knows {
 		if !skip(origin) && lagOf(seq, mine[origin]) > p.far/farShare/2 {
 			p.assumed[origin] = true
+			p.got += mine[origin]
 			chosen.origins = append(chosen.origins, origin)
 		}
 	}
@@ -101,20 +102,24 @@ func (p *puller) chooseSource(mine replica.Vector, links []neighbour, skip func(
 	return &chosen
 }
 
-// goesOn reports whether the source is there, has more, and is heard of.
+// goesOn reports whether the source is there, has more, and sends it. That it
+// tells of even more is not enough.
 func (p *puller) goesOn(mine replica.Vector, links []neighbour, skip func(replica.Origin) bool, now time.Time) bool {
 	i := slices.IndexFunc(links, func(n neighbour) bool { return n.link == p.source })
 	if i < 0 {
 		return false
 	}
-	lag := lagBehind(mine, links[i], skip)
-	if lag <= p.far/2 {
+	if lagBehind(mine, links[i], skip) <= p.far/2 {
 		return false
 	}
-	if lag != p.lag {
-		p.lag, p.lagAt = lag, now
+	var got uint64
+	for origin := range p.assumed {
+		got += mine[origin]
 	}
-	return now.Sub(p.lagAt) < sourceTimeout
+	if got > p.got {
+		p.got, p.gotAt = got, now
+	}
+	return now.Sub(p.gotAt) < sourceTimeout
 }
 
 func lagBehind(mine replica.Vector, n neighbour, skip func(replica.Origin) bool) uint64 {

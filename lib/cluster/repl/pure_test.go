@@ -269,8 +269,10 @@ func TestPuller(t *testing.T) {
 	mine[origin(1)], mine[origin(2)] = 50, 3
 	now = now.Add(12 * time.Second)
 	expect("it goes on", nil)
+	links[1].knows[origin(1)] = 501
 	now = now.Add(14 * time.Second)
-	expect("slowly", nil)
+	expect("slowly, and it tells of even more", nil)
+	links[1].knows[origin(1)] = 500
 	now = now.Add(2 * time.Second)
 	expect("the next one, after silence", []pull{{1, []replica.Origin{origin(1)}}})
 	links = links[1:]
