@@ -50,7 +50,7 @@ func shapeOf(tables []string) shape {
 }
 
 func (s *Store) shape(ctx context.Context) (shape, error) {
-	tables, err := tablesOf(ctx, s.writers)
+	tables, err := tablesOf(ctx, s.db.writers)
 	if err != nil {
 		return 0, err
 	}
@@ -59,15 +59,15 @@ func (s *Store) shape(ctx context.Context) (shape, error) {
 
 // copyOld leaves a dated copy of a v0.7 database beside it, for going back.
 func (s *Store) copyOld(ctx context.Context) error {
-	final := s.path + ".v0.7-" + s.stamp().Format("20060102T150405Z")
-	half := s.path + ".v0.7-copying"
+	final := s.db.path + ".v0.7-" + s.stamp().Format("20060102T150405Z")
+	half := s.db.path + ".v0.7-copying"
 	if err := removeCopy(half); err != nil { // of an attempt that was cut short
 		return err
 	}
 	if err := os.WriteFile(half, nil, modeFile); err != nil { // SQLite fills an empty file, and keeps its mode
 		return fmt.Errorf("make the copy: %w", err)
 	}
-	if _, err := s.writers.ExecContext(ctx, "VACUUM INTO ?", half); err != nil {
+	if _, err := s.db.writers.ExecContext(ctx, "VACUUM INTO ?", half); err != nil {
 		return errors.Join(fmt.Errorf("copy the v0.7 database to %s: %w", half, err), os.RemoveAll(half))
 	}
 	if same, err := s.copiedBefore(half); err != nil || same {
@@ -210,11 +210,11 @@ func (a *adoption) clock(t time.Time) model.HLC {
 // shrink gives a database that was made without it the ability to return
 // space. It costs one rewrite of the file, after its adoption.
 func (s *Store) shrink(ctx context.Context) error {
-	mode, err := column[int](ctx, s.writers, "PRAGMA auto_vacuum")
+	mode, err := column[int](ctx, s.db.writers, "PRAGMA auto_vacuum")
 	if err != nil || len(mode) != 1 || mode[0] != 0 {
 		return err
 	}
-	if _, err := s.writers.ExecContext(ctx, "VACUUM"); err != nil {
+	if _, err := s.db.writers.ExecContext(ctx, "VACUUM"); err != nil {
 		s.log.Warn("database file can not shrink yet; the next start tries again", "error", err)
 	}
 	return nil

@@ -60,7 +60,7 @@ func (a *adoption) users(ctx context.Context) error {
 		func(u model.User) error {
 			u.CreatedAt, u.UpdatedAt = a.or(u.CreatedAt), a.or(u.UpdatedAt)
 			u.HLC = a.clock(u.UpdatedAt)
-			return insertUser(a.exec, u)
+			return a.exec.insertUser(u)
 		})
 }
 
@@ -76,7 +76,7 @@ func (a *adoption) nodes(ctx context.Context) error {
 		func(n model.Node) error {
 			n.CreatedAt, n.UpdatedAt = a.or(n.CreatedAt), a.or(n.UpdatedAt)
 			n.HLC = a.clock(n.UpdatedAt)
-			return insertNode(a.exec, n)
+			return a.exec.insertNode(n)
 		})
 }
 
@@ -103,7 +103,7 @@ func (a *adoption) labelRows(ctx context.Context) error {
 			l.CreatedAt = a.or(l.CreatedAt)
 			l.HLC = a.clock(l.CreatedAt)
 			a.labels[l.UID] = l.Label
-			return insertLabel(a.exec, l.Label, l.definitions)
+			return a.exec.insertLabelText(l.Label, l.definitions)
 		})
 }
 
@@ -116,7 +116,7 @@ func (a *adoption) locations(ctx context.Context) error {
 		func(l model.Location) error {
 			l.CreatedAt = a.or(l.CreatedAt)
 			l.HLC = a.clock(l.CreatedAt)
-			return insertLocation(a.exec, l)
+			return a.exec.insertLocation(l)
 		})
 }
 
@@ -131,7 +131,7 @@ func (a *adoption) mappings(ctx context.Context) error {
 		func(m model.ServiceMapping) error {
 			m.CreatedAt = a.or(m.CreatedAt)
 			m.HLC = a.clock(m.CreatedAt)
-			return insertMapping(a.exec, m)
+			return a.exec.insertMapping(m)
 		})
 }
 
@@ -211,34 +211,34 @@ func (a *adoption) application(ctx context.Context, app oldApplication) (parts i
 }
 
 func (a *adoption) insert(e model.Entry) error {
-	if err := insertApplication(a.exec, e.Application); err != nil {
+	if err := a.exec.insertApplication(e.Application); err != nil {
 		return err
 	}
 	for _, s := range e.States {
 		a.last = max(a.last, s.HLC)
-		if err := insertState(a.exec, s); err != nil {
+		if err := a.exec.insertState(s); err != nil {
 			return err
 		}
 	}
 	for _, t := range e.Tasks {
-		if err := putTask(a.exec, t); err != nil {
+		if err := a.exec.putTask(t); err != nil {
 			return err
 		}
 	}
 	for _, l := range e.Allocations {
-		if err := putAllocation(a.exec, l); err != nil {
+		if err := a.exec.putAllocation(l); err != nil {
 			return err
 		}
 	}
 	if e.Resource != nil {
-		if err := putResource(a.exec, *e.Resource); err != nil {
+		if err := a.exec.putResource(*e.Resource); err != nil {
 			return err
 		}
 	}
 	if !e.Done() {
 		return nil
 	}
-	return putClosed(a.exec, e.Application.UID, a.now) // retention counts from here: nothing vanishes right away
+	return a.exec.putClosed(e.Application.UID, a.now) // retention counts from here: nothing vanishes right away
 }
 
 // states are oldest first, with clock readings in that order.

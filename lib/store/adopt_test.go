@@ -219,7 +219,7 @@ func TestAdoptRows(t *testing.T) {
 	if want := time.Date(2026, 11, 20, 10, 0, 2, 935066403, time.UTC); !ok || n.Name != "node-1" || !n.UpdatedAt.Equal(want) || string(n.Definition) != `{"cpu":[]}` {
 		t.Errorf("node = %+v, want updated_at %s", n, want)
 	}
-	stored, err := column[string](t.Context(), s.readers, "SELECT definitions FROM labels")
+	stored, err := column[string](t.Context(), s.db.readers, "SELECT definitions FROM labels")
 	if err != nil || len(stored) != 1 || stored[0] != oldDefinitions {
 		t.Errorf("definitions = %s, %v, want them byte for byte", stored, err)
 	}
@@ -239,7 +239,7 @@ func TestAdoptRows(t *testing.T) {
 	if diff := cmp.Diff(string(want), schemaText(t, s)); diff != "" {
 		t.Errorf("adopted schema is not ours (-want +got):\n%s", diff)
 	}
-	if mode, err := column[int](t.Context(), s.writer, "PRAGMA auto_vacuum"); err != nil || mode[0] != 2 {
+	if mode, err := column[int](t.Context(), s.db.writer, "PRAGMA auto_vacuum"); err != nil || mode[0] != 2 {
 		t.Errorf("auto_vacuum = %v, %v, want an adopted file to be able to shrink", mode, err)
 	}
 	e := newApplication(t, s, s.Labels()[0].UID, "u")
@@ -252,7 +252,7 @@ func TestAdoptRows(t *testing.T) {
 
 func TestAdoptLeavesACopy(t *testing.T) {
 	s := openOld(t)
-	copies, err := filepath.Glob(s.path + ".v0.7-*Z")
+	copies, err := filepath.Glob(s.db.path + ".v0.7-*Z")
 	if err != nil || len(copies) != 1 {
 		t.Fatalf("copies = %v, %v, want one", copies, err)
 	}
@@ -313,7 +313,7 @@ func TestAdoptIsAllOrNothing(t *testing.T) {
 }
 
 func countRows(s *Store, table string) (int, error) {
-	n, err := column[int](context.Background(), s.readers, "SELECT count(*) FROM "+table)
+	n, err := column[int](context.Background(), s.db.readers, "SELECT count(*) FROM "+table)
 	if err != nil {
 		return 0, err
 	}

@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -24,14 +24,11 @@ func (s *Store) Application(ctx context.Context, uid model.UID) (*model.Entry, e
 	if e != nil {
 		return e, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	snapshot, err := s.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
+	e, err := s.engine.readEntry(ctx, uid)
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, fmt.Errorf("read application %s: %w", uid, err)
 	}
-	defer func() { _ = snapshot.Rollback() }() // it only read
-	return readEntry(ctx, snapshot, uid)
+	return e, err
 }
 
 // Resource returns the Resource with this UID and its application's entry.
@@ -78,7 +75,7 @@ func (t *tx) createApplication(a model.Application) (*model.Entry, error) {
 	}
 	a.UID, a.CreatedAt, a.HLC, a.Arbiter = t.store.uids.New(t.now), t.now, t.store.clock.Next(t.now), t.store.opts.Node
 	a.Metadata = orEmpty(a.Metadata)
-	if err := insertApplication(t.exec, a); err != nil {
+	if err := t.run(func(w nounWriter) error { return w.insertApplication(a) }); err != nil {
 		return nil, err
 	}
 	return t.write(&model.Entry{Application: a}, model.Change{States: []model.ApplicationState{{
@@ -86,7 +83,7 @@ func (t *tx) createApplication(a model.Application) (*model.Entry, error) {
 	}}})
 }
 
-func insertApplication(exec execFunc, a model.Application) error {
+func (exec execFunc) insertApplication(a model.Application) error {
 	_, err := exec("INSERT INTO applications (uid, label_uid, owner_name, metadata, created_at, hlc, arbiter) VALUES (?,?,?,?,?,?,?)",
 		key(a.UID), key(a.LabelUID), a.OwnerName, rawText(a.Metadata), toNanos(a.CreatedAt), int64(a.HLC), key(a.Arbiter))
 	return exists(err, "insert application")
@@ -137,7 +134,7 @@ func (t *tx) entry(uid model.UID) (*model.Entry, error) {
 	case known:
 		return nil, fmt.Errorf("application %s: %w", uid, ErrNotFound)
 	}
-	e, err := readEntry(context.Background(), t.store.writer, uid)
+	e, err := t.store.engine.entry(uid)
 	return e, t.fail(err)
 }
 
@@ -167,7 +164,7 @@ func (t *tx) writeStates(e *model.Entry, states []model.ApplicationState) error 
 	all := slices.Clone(e.States)
 	for _, s := range states {
 		t.stampState(&s, e.Application.UID)
-		if err := insertState(t.exec, s); err != nil {
+		if err := t.run(func(w nounWriter) error { return w.insertState(s) }); err != nil {
 			return err
 		}
 		all = append(all, s)
@@ -188,7 +185,7 @@ func (t *tx) stampState(s *model.ApplicationState, app model.UID) {
 	s.HLC = t.orNext(s.HLC)
 }
 
-func insertState(exec execFunc, s model.ApplicationState) error {
+func (exec execFunc) insertState(s model.ApplicationState) error {
 	var decision any
 	if s.Decision != nil {
 		text, err := toJSON(s.Decision)
@@ -214,10 +211,10 @@ func (t *tx) writeClosed(old, e *model.Entry) error {
 	if e.Done() {
 		closed = t.now
 	}
-	return putClosed(t.exec, e.Application.UID, closed)
+	return t.run(func(w nounWriter) error { return w.putClosed(e.Application.UID, closed) })
 }
 
-func putClosed(exec execFunc, app model.UID, at time.Time) error {
+func (exec execFunc) putClosed(app model.UID, at time.Time) error {
 	if _, err := exec("UPDATE applications SET closed_at = ? WHERE uid = ?", toNanos(at), key(app)); err != nil {
 		return fmt.Errorf("close application: %w", err)
 	}

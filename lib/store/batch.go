@@ -1,10 +1,7 @@
 package store
 
 import (
-	"context"
-	"database/sql"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -15,6 +12,7 @@ type batch struct {
 	store     *Store
 	careful   bool                       // a SAVEPOINT around each request
 	begun     bool                       // BEGIN was executed
+	fleeting  bool                       // a loss of power may undo it
 	entries   map[model.UID]*model.Entry // nil: deleted
 	users     overlay[string, model.User]
 	labels    overlay[model.UID, model.Label]
@@ -35,21 +33,12 @@ func newBatch(s *Store) *batch {
 	}
 }
 
-// exec runs a prepared statement on the writing connection.
-func (b *batch) exec(query string, args ...any) (sql.Result, error) {
-	stmt, err := b.store.statement(query) //nolint:sqlclosecheck // kept until the store closes
-	if err != nil {
-		return nil, err
-	}
-	return stmt.Exec(args...)
-}
-
 func (b *batch) begin() error {
 	if b.begun {
 		return nil
 	}
-	if _, err := b.exec("BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
+	if err := b.store.engine.begin(!b.fleeting); err != nil {
+		return err
 	}
 	b.begun = true
 	return nil
@@ -61,21 +50,15 @@ func (b *batch) commit() error {
 	if !b.begun {
 		return nil
 	}
-	if _, err := b.exec("UPDATE meta SET value = ? WHERE key = 'hlc'", int64(b.store.clock.Last())); err != nil {
-		return fmt.Errorf("store clock: %w", err)
-	}
 	b.store.crash.point("commit.before")
-	if _, err := b.exec("COMMIT"); err != nil {
-		return fmt.Errorf("commit: %w", err)
+	if err := b.store.engine.commit(b.store.clock.Last()); err != nil {
+		return err
 	}
 	b.store.crash.point("commit.after")
 	return nil
 }
 
-// rollback leaves the connection without a transaction, also after a BEGIN that
-// failed because an earlier ROLLBACK had. SQLite may have ended it already; if
-// it does not end, the next BEGIN fails, and the next batch tries again.
-func (b *batch) rollback() { _, _ = b.exec("ROLLBACK") }
+func (b *batch) rollback() { b.store.engine.rollback() }
 
 // tx is one request within a batch.
 type tx struct {
@@ -86,21 +69,20 @@ type tx struct {
 	staged []func()  // changes of memory, for when the request succeeds
 }
 
-// exec runs a statement of the request. The first one opens what it needs: a
+// run makes a write of the request. The first one opens what it needs: a
 // request that writes nothing costs no SQL.
-func (t *tx) exec(query string, args ...any) (sql.Result, error) {
+func (t *tx) run(write func(nounWriter) error) error {
 	if !t.wrote {
 		if err := t.open(); err != nil {
-			return nil, t.fail(err)
+			return t.fail(err)
 		}
 	}
-	res, err := t.batch.exec(query, args...)
-	return res, t.fail(err)
+	return t.fail(write(t.store.engine))
 }
 
 // fail notes an error that concerns more than this request.
 func (t *tx) fail(err error) error {
-	if err != nil && code(err) != 0 && !requestOnly(err) {
+	if err != nil && wholeBatch(err) {
 		t.lost = err
 	}
 	return err
@@ -112,8 +94,8 @@ func (t *tx) open() error {
 	}
 	t.store.crash.point("savepoint.before")
 	if t.careful {
-		if _, err := t.batch.exec("SAVEPOINT request"); err != nil {
-			return fmt.Errorf("set savepoint: %w", err)
+		if err := t.store.engine.savepoint(); err != nil {
+			return err
 		}
 	}
 	t.wrote = true
@@ -157,8 +139,8 @@ func (t *tx) undo() error {
 	if !t.careful {
 		return errAgain
 	}
-	if _, err := t.batch.exec("ROLLBACK TO request"); err != nil {
-		return fmt.Errorf("roll back to savepoint: %w", err)
+	if err := t.store.engine.undo(); err != nil {
+		return err
 	}
 	return t.release()
 }
@@ -167,22 +149,5 @@ func (t *tx) release() error {
 	if !t.careful {
 		return nil
 	}
-	if _, err := t.batch.exec("RELEASE request"); err != nil {
-		return fmt.Errorf("release savepoint: %w", err)
-	}
-	return nil
-}
-
-// statement returns the prepared statement for a query. Only the writer calls
-// it; the queries are constants, so the cache is bounded by the code.
-func (s *Store) statement(query string) (*sql.Stmt, error) {
-	if stmt := s.statements[query]; stmt != nil {
-		return stmt, nil
-	}
-	stmt, err := s.writer.PrepareContext(context.Background(), query)
-	if err != nil {
-		return nil, fmt.Errorf("prepare %q: %w", query, err)
-	}
-	s.statements[query] = stmt
-	return stmt, nil
+	return t.store.engine.release()
 }

@@ -82,7 +82,7 @@ func withHistory(b *testing.B) Options {
 			"'ERROR', 'Ended', i, i, 1, zeroblob(16), NULL FROM n",
 		"COMMIT",
 	} {
-		err := s.alone(b.Context(), func() error { _, err := s.writer.ExecContext(b.Context(), statement); return err })
+		err := s.alone(b.Context(), func() error { _, err := s.db.writer.ExecContext(b.Context(), statement); return err })
 		if err != nil {
 			b.Fatal(err)
 		}

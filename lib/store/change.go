@@ -11,8 +11,16 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
-// execFunc runs a statement that writes.
+// execFunc runs a statement that writes. Its methods write the nouns.
 type execFunc func(query string, args ...any) (sql.Result, error)
+
+// step runs a statement that only has to succeed.
+func (exec execFunc) step(what, query string, args ...any) error {
+	if _, err := exec(query, args...); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
 
 func emptyObject() json.RawMessage { return json.RawMessage("{}") }
 
@@ -60,15 +68,17 @@ func (t *tx) writeAllocations(e *model.Entry, allocations []model.Allocation) er
 			a.ReleasedAt = stamp(a.ReleasedAt)
 		}
 		a.Metadata, a.LabelMetadata = orEmpty(a.Metadata), orEmpty(a.LabelMetadata)
-		if err := putAllocation(t.exec, a); err != nil {
+		if err := t.run(func(w nounWriter) error { return w.putAllocation(a) }); err != nil {
 			return err
 		}
 		all = put(all, a, func(b model.Allocation) bool { return b.Epoch == a.Epoch })
 	}
-	slices.SortFunc(all, func(a, b model.Allocation) int { return cmp.Compare(a.Epoch, b.Epoch) }) // as they read back
+	slices.SortFunc(all, byEpoch) // as they read back
 	e.Allocations = all
 	return nil
 }
+
+func byEpoch(a, b model.Allocation) int { return cmp.Compare(a.Epoch, b.Epoch) }
 
 // put replaces the element that matches, or appends.
 func put[T any](list []T, v T, match func(T) bool) []T {
@@ -86,7 +96,7 @@ func orEmpty(m json.RawMessage) json.RawMessage {
 	return m
 }
 
-func putAllocation(exec execFunc, a model.Allocation) error {
+func (exec execFunc) putAllocation(a model.Allocation) error {
 	definition, err := toJSON(a.Definition)
 	if err != nil {
 		return err
@@ -113,7 +123,7 @@ func (t *tx) writeTasks(e *model.Entry, tasks []model.ApplicationTask) error {
 			task.CreatedAt, task.HLC = all[i].CreatedAt, all[i].HLC
 		}
 		t.stampTask(&task, e.Application.UID)
-		if err := putTask(t.exec, task); err != nil {
+		if err := t.run(func(w nounWriter) error { return w.putTask(task) }); err != nil {
 			return err
 		}
 		if i >= 0 {
@@ -135,7 +145,7 @@ func (t *tx) stampTask(task *model.ApplicationTask, app model.UID) {
 	task.Options, task.Result = orEmpty(task.Options), orEmpty(task.Result)
 }
 
-func putTask(exec execFunc, task model.ApplicationTask) error {
+func (exec execFunc) putTask(task model.ApplicationTask) error {
 	_, err := exec(`INSERT INTO application_tasks (uid, application_uid, task, "when", options, result, created_at, updated_at, hlc) `+
 		"VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (uid) DO UPDATE SET "+
 		`task = excluded.task, "when" = excluded."when", options = excluded.options, result = excluded.result, updated_at = excluded.updated_at`,
@@ -163,15 +173,20 @@ func (t *tx) writeResource(e *model.Entry, c model.Change) error {
 		return nil
 	}
 	if e.Resource != nil && (next == nil || next.UID != e.Resource.UID) {
-		if _, err := t.exec("DELETE FROM resources WHERE uid = ?", key(e.Resource.UID)); err != nil {
-			return fmt.Errorf("drop resource: %w", err)
+		old := *e.Resource
+		if err := t.run(func(w nounWriter) error { return w.deleteResource(old) }); err != nil {
+			return err
 		}
 	}
 	e.Resource = next
 	if next == nil {
 		return nil
 	}
-	return putResource(t.exec, *next)
+	return t.run(func(w nounWriter) error { return w.putResource(*next) })
+}
+
+func (exec execFunc) deleteResource(r model.Resource) error {
+	return exec.step("drop resource", "DELETE FROM resources WHERE uid = ?", key(r.UID))
 }
 
 func (t *tx) stampResource(r *model.Resource, e *model.Entry) {
@@ -189,7 +204,7 @@ func (t *tx) stampResource(r *model.Resource, e *model.Entry) {
 	r.CreatedAt, r.UpdatedAt, r.HLC = t.orNow(r.CreatedAt), t.now, t.orNext(r.HLC)
 }
 
-func putResource(exec execFunc, r model.Resource) error {
+func (exec execFunc) putResource(r model.Resource) error {
 	var authentication any
 	if r.Authentication != nil {
 		text, err := toJSON(r.Authentication)

@@ -144,7 +144,7 @@ func TestRestoreOverWhatIsDamaged(t *testing.T) {
 	nodeNamed(t, s, "fish", key)
 	file := backup(t, s, time.Now())
 	newLabel(t, s)
-	log, err := os.ReadFile(s.path + "-wal")
+	log, err := os.ReadFile(s.db.path + "-wal")
 	if err != nil || len(log) == 0 {
 		t.Fatalf("log: %d bytes, %v", len(log), err)
 	}
@@ -153,7 +153,7 @@ func TestRestoreOverWhatIsDamaged(t *testing.T) {
 	}
 	restoreOver := func(database, log []byte, now time.Time) string {
 		t.Helper()
-		for name, text := range map[string][]byte{s.path: database, s.path + "-wal": log} {
+		for name, text := range map[string][]byte{s.db.path: database, s.db.path + "-wal": log} {
 			if err := os.WriteFile(name, text, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -254,7 +254,7 @@ func TestCheckFinds(t *testing.T) {
 	for range checkPage + 1 { // more than one page
 		newApplication(t, s, label.UID, "admin")
 	}
-	if got := findings(t, s.path); len(got) > 0 {
+	if got := findings(t, s.db.path); len(got) > 0 {
 		t.Fatalf("a sound database: %v", got)
 	}
 	good := backup(t, s, time.Now())

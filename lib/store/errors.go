@@ -26,6 +26,8 @@ var (
 	ErrNewer = errors.New("database is newer than this program")
 	// ErrInUse says that another process has the database open.
 	ErrInUse = errors.New("another process uses the database; stop it first")
+	// errNoSQL says that the store is one in memory, which has no SQL.
+	errNoSQL = errors.New("a database in memory has no lists with a filter, of applications or of votes")
 	// ErrClosed says that the store was closed; nothing of the request is stored.
 	ErrClosed = errors.New("store is closed")
 )
@@ -51,6 +53,11 @@ func code(err error) int {
 		return e.Code() & 0xff
 	}
 	return 0
+}
+
+// wholeBatch reports whether an error of the engine has ended the transaction.
+func wholeBatch(err error) bool {
+	return errors.Is(err, errDisk) || code(err) != 0 && !requestOnly(err)
 }
 
 // requestOnly reports whether an error of a statement concerns its own request

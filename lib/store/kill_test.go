@@ -131,7 +131,7 @@ func checkPromises(t *testing.T, folder string, promised map[string]int) {
 		}
 		checkInvariants(t, s, e)
 	}
-	if check, err := column[string](t.Context(), s.readers, "PRAGMA integrity_check"); err != nil || check[0] != "ok" {
+	if check, err := column[string](t.Context(), s.db.readers, "PRAGMA integrity_check"); err != nil || check[0] != "ok" {
 		t.Errorf("integrity_check = %v, %v", check, err)
 	}
 	if err := s.Close(); err != nil {

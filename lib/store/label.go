@@ -52,21 +52,30 @@ func (t *tx) createLabel(l model.Label) (model.Label, error) {
 	if l.Definitions == nil {
 		l.Definitions = []model.LabelDefinition{}
 	}
-	definitions, err := toJSON(l.Definitions)
-	if err != nil {
-		return l, fmt.Errorf("label definitions: %w", err)
-	}
-	if err := insertLabel(t.exec, l, definitions); err != nil {
+	if err := t.run(func(w nounWriter) error { return w.insertLabel(l) }); err != nil {
 		return l, err
 	}
 	t.then(Key{Kind: KindLabel, UID: l.UID}, func() { t.labels.changed[l.UID] = &l })
 	return l, nil
 }
 
-func insertLabel(exec execFunc, l model.Label, definitions string) error {
+func (exec execFunc) insertLabel(l model.Label) error {
+	definitions, err := toJSON(l.Definitions)
+	if err != nil {
+		return fmt.Errorf("label definitions: %w", err)
+	}
+	return exec.insertLabelText(l, definitions)
+}
+
+// insertLabelText takes the definitions as they are stored.
+func (exec execFunc) insertLabelText(l model.Label, definitions string) error {
 	_, err := exec("INSERT INTO labels ("+labelColumns+") VALUES (?,?,?,?,?,?,?)",
 		key(l.UID), l.Name, l.Version, definitions, rawText(l.Metadata), toNanos(l.CreatedAt), int64(l.HLC))
 	return exists(err, "insert label")
+}
+
+func (exec execFunc) deleteLabel(uid model.UID) error {
+	return exec.step("delete label", "DELETE FROM labels WHERE uid = ?", key(uid))
 }
 
 // DeleteLabel removes a label, and reports whether there was one.
@@ -76,8 +85,8 @@ func (s *Store) DeleteLabel(ctx context.Context, uid model.UID) (bool, error) {
 		if _, existed = t.labels.get(uid); !existed {
 			return nil
 		}
-		if _, err := t.exec("DELETE FROM labels WHERE uid = ?", key(uid)); err != nil {
-			return fmt.Errorf("delete label: %w", err)
+		if err := t.run(func(w nounWriter) error { return w.deleteLabel(uid) }); err != nil {
+			return err
 		}
 		t.then(Key{Kind: KindLabel, UID: uid}, func() { t.labels.changed[uid] = nil })
 		return nil

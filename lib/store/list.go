@@ -54,6 +54,10 @@ type listing[T any] struct {
 func pages[T any](ctx context.Context, s *Store, l listing[T], q Query) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
+		if s.db == nil {
+			yield(none, errNoSQL)
+			return
+		}
 		cond, args, err := s.condition(l.table, l.allowed, q)
 		if errors.Is(err, filter.ErrRejected) {
 			return
@@ -113,7 +117,7 @@ func readPage[T any](ctx context.Context, s *Store, l listing[T], after []any, c
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	place := "(" + l.order + ", " + l.key + ")"
-	query := s.lists.WithContext(ctx).Table(l.table).Select(l.columns).
+	query := s.db.lists.WithContext(ctx).Table(l.table).Select(l.columns).
 		Where(place+" > (?, ?)", after...).Where(l.order+" <= ?", l.until)
 	if l.where != "" {
 		query = query.Where(l.where, l.args...)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"time"
@@ -25,16 +24,9 @@ func (s *Store) Live(ctx context.Context, caller Caller, endedSince time.Time) (
 	if endedSince.IsZero() {
 		return seenBy(caller, slices.Clone(open)), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	snapshot, err := s.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	live, err := s.engine.readEnded(ctx, endedSince, maxEnded)
 	if err != nil {
 		return nil, fmt.Errorf("read ended applications: %w", err)
-	}
-	defer func() { _ = snapshot.Rollback() }() // it only read
-	live, err := readEntries(ctx, snapshot, whichEnded, toNanos(endedSince), maxEnded)
-	if err != nil {
-		return nil, err
 	}
 	ended := make(map[model.UID]bool, len(live))
 	for _, e := range live {

@@ -11,66 +11,71 @@ import (
 // load reads what is alive into memory, and proves with a first write that the
 // database takes one.
 func (s *Store) load(ctx context.Context) error {
-	last, err := column[int64](ctx, s.writer, "SELECT value FROM meta WHERE key = 'hlc'")
-	if err == nil && len(last) != 1 {
-		err = ErrNotFound
-	}
-	if err != nil {
-		return fmt.Errorf("read clock: %w", err)
-	}
-	s.clock = model.NewClock(model.HLC(last[0]))
-	m, err := readMark(ctx, s.writer)
+	c, err := s.engine.load(ctx)
 	if err != nil {
 		return err
 	}
-	s.mark.Store(m)
-	if err := s.loadTables(ctx); err != nil {
-		return err
-	}
-	entries, err := readEntries(ctx, s.writer, whichOpen)
-	if err != nil {
-		return err
-	}
+	s.clock = model.NewClock(c.clock)
+	s.mark.Store(c.mark)
+	m := s.memory
+	fillTable(m.users, c.users, func(u model.User) string { return u.Name })
+	fillTable(m.labels, c.labels, func(l model.Label) model.UID { return l.UID })
+	fillTable(m.nodes, c.nodes, func(n model.Node) model.UID { return n.UID })
+	fillTable(m.locations, c.locations, func(l model.Location) string { return l.Name })
+	fillTable(m.mappings, c.mappings, func(m model.ServiceMapping) model.UID { return m.UID })
 	b := newBatch(s)
-	for _, e := range entries {
+	for _, e := range c.open {
 		b.entries[e.Application.UID] = e
 	}
-	s.memory.apply(b)
+	m.apply(b)
 	b = newBatch(s)
-	if err := b.begin(); err != nil {
-		return err
-	}
-	if err := b.commit(); err != nil {
+	if err := cmp.Or(b.begin(), b.commit()); err != nil {
 		b.rollback()
 		return err
 	}
 	return nil
 }
 
-func (s *Store) loadTables(ctx context.Context) error {
-	m, db := s.memory, s.writer
-	return cmp.Or(
-		loadTable(ctx, db, m.users, scanUser, "SELECT "+userColumns+" FROM users", func(u model.User) string { return u.Name }),
-		loadTable(ctx, db, m.labels, scanLabel, "SELECT "+labelColumns+" FROM labels", func(l model.Label) model.UID { return l.UID }),
-		loadTable(ctx, db, m.nodes, scanNode, "SELECT "+nodeColumns+" FROM nodes", func(n model.Node) model.UID { return n.UID }),
-		loadTable(ctx, db, m.locations, scanLocation, "SELECT "+locationColumns+" FROM locations",
-			func(l model.Location) string { return l.Name }),
-		loadTable(ctx, db, m.mappings, scanMapping, "SELECT "+mappingColumns+" FROM service_mappings",
-			func(m model.ServiceMapping) model.UID { return m.UID }),
-	)
-}
-
-func loadTable[K comparable, V any](
-	ctx context.Context, db querier, t *table[K, V], scan func(scanner) (V, error), query string, keyOf func(V) K,
-) error {
-	rows, err := collect(ctx, db, scan, query)
-	if err != nil {
-		return fmt.Errorf("run %q: %w", query, err)
-	}
+func fillTable[K comparable, V any](t *table[K, V], rows []V, keyOf func(V) K) {
 	changed := make(map[K]*V, len(rows))
 	for i := range rows {
 		changed[keyOf(rows[i])] = &rows[i]
 	}
 	t.apply(changed)
+}
+
+func (d *database) load(ctx context.Context) (*contents, error) {
+	last, err := column[int64](ctx, d.writer, "SELECT value FROM meta WHERE key = 'hlc'")
+	if err == nil && len(last) != 1 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read clock: %w", err)
+	}
+	c := &contents{clock: model.HLC(last[0])}
+	if c.mark, err = readMark(ctx, d.writer); err != nil {
+		return nil, err
+	}
+	if err := d.loadTables(ctx, c); err != nil {
+		return nil, err
+	}
+	c.open, err = readEntries(ctx, d.writer, whichOpen)
+	return c, err
+}
+
+func (d *database) loadTables(ctx context.Context, c *contents) error {
+	return cmp.Or(
+		loadTable(ctx, d.writer, &c.users, scanUser, "SELECT "+userColumns+" FROM users"),
+		loadTable(ctx, d.writer, &c.labels, scanLabel, "SELECT "+labelColumns+" FROM labels"),
+		loadTable(ctx, d.writer, &c.nodes, scanNode, "SELECT "+nodeColumns+" FROM nodes"),
+		loadTable(ctx, d.writer, &c.locations, scanLocation, "SELECT "+locationColumns+" FROM locations"),
+		loadTable(ctx, d.writer, &c.mappings, scanMapping, "SELECT "+mappingColumns+" FROM service_mappings"),
+	)
+}
+
+func loadTable[V any](ctx context.Context, db querier, into *[]V, scan func(scanner) (V, error), query string) (err error) {
+	if *into, err = collect(ctx, db, scan, query); err != nil {
+		return fmt.Errorf("run %q: %w", query, err)
+	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (s *Store) PutLocation(ctx context.Context, l model.Location) (model.Locati
 		}
 		put := l
 		put.CreatedAt, put.HLC = t.now, t.store.clock.Next(t.now)
-		if err := insertLocation(t.exec, put); err != nil {
+		if err := t.run(func(w nounWriter) error { return w.insertLocation(put) }); err != nil {
 			return err
 		}
 		t.then(Key{Kind: KindLocation, Name: put.Name}, func() { t.locations.changed[put.Name] = &put })
@@ -45,7 +45,7 @@ func (s *Store) PutLocation(ctx context.Context, l model.Location) (model.Locati
 	return created, nil
 }
 
-func insertLocation(exec execFunc, l model.Location) error {
+func (exec execFunc) insertLocation(l model.Location) error {
 	_, err := exec("INSERT INTO locations ("+locationColumns+") VALUES (?,?,?,?)",
 		l.Name, l.Description, toNanos(l.CreatedAt), int64(l.HLC))
 	return exists(err, "insert location")

@@ -49,6 +49,9 @@ func (s *Store) maintain(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, maintainEvery)
 	defer cancel()
+	if s.db == nil {
+		return s.expire(ctx) // the rest is the file's
+	}
 	err := errors.Join(s.refreshMark(ctx), s.expire(ctx))
 	commits := s.commits.Load()
 	idle := commits == s.maintained.Swap(commits)
@@ -74,7 +77,7 @@ func (s *Store) expire(ctx context.Context) error {
 // expireBefore is when an application must have closed to be removed now; the
 // zero time if none has to go.
 func (s *Store) expireBefore(ctx context.Context) (time.Time, error) {
-	if s.opts.MaxSize > 0 {
+	if s.opts.MaxSize > 0 && s.db != nil {
 		size, err := s.used(ctx)
 		if err != nil || size > s.opts.MaxSize {
 			return s.stamp(), err
@@ -88,7 +91,7 @@ func (s *Store) expireBefore(ctx context.Context) (time.Time, error) {
 
 // used is the size of what the database holds, in bytes.
 func (s *Store) used(ctx context.Context) (int64, error) {
-	size, err := column[int64](ctx, s.readers, "SELECT (page_count - freelist_count) * page_size "+
+	size, err := column[int64](ctx, s.db.readers, "SELECT (page_count - freelist_count) * page_size "+
 		"FROM pragma_page_count, pragma_freelist_count, pragma_page_size")
 	if err != nil {
 		return 0, fmt.Errorf("measure database: %w", err)
@@ -101,9 +104,7 @@ func (s *Store) used(ctx context.Context) (int64, error) {
 func (s *Store) removeClosed(ctx context.Context, before time.Time) (int, error) {
 	removed := 0
 	err := s.do(ctx, func(t *tx) error {
-		// Not under ctx: an interrupt would take the batch along.
-		apps, err := column[model.UID](context.Background(), t.store.writer, fmt.Sprintf(
-			"SELECT uid FROM applications WHERE closed_at < ? ORDER BY closed_at LIMIT %d", expireBatch), before.UnixNano())
+		apps, err := s.engine.closedBefore(before, expireBatch)
 		if err != nil {
 			return t.fail(err)
 		}
@@ -123,17 +124,8 @@ func (s *Store) removeClosed(ctx context.Context, before time.Time) (int, error)
 
 // remove drops an application with all that belongs to it.
 func (t *tx) remove(app model.UID) error {
-	for _, statement := range [...]string{
-		"DELETE FROM application_states WHERE application_uid = ?",
-		"DELETE FROM application_tasks WHERE application_uid = ?",
-		"DELETE FROM allocations WHERE application_uid = ?",
-		"DELETE FROM resources WHERE application_uid = ?",
-		"DELETE FROM service_mappings WHERE application_uid = ?",
-		"DELETE FROM applications WHERE uid = ?",
-	} {
-		if _, err := t.exec(statement, key(app)); err != nil {
-			return err
-		}
+	if err := t.run(func(w nounWriter) error { return w.removeApplication(app) }); err != nil {
+		return err
 	}
 	for uid, m := range t.mappings.base.rows {
 		if m.ApplicationUID == app {
@@ -149,14 +141,30 @@ func (t *tx) remove(app model.UID) error {
 	return nil
 }
 
+func (exec execFunc) removeApplication(app model.UID) error {
+	for _, statement := range [...]string{
+		"DELETE FROM application_states WHERE application_uid = ?",
+		"DELETE FROM application_tasks WHERE application_uid = ?",
+		"DELETE FROM allocations WHERE application_uid = ?",
+		"DELETE FROM resources WHERE application_uid = ?",
+		"DELETE FROM service_mappings WHERE application_uid = ?",
+		"DELETE FROM applications WHERE uid = ?",
+	} {
+		if _, err := exec(statement, key(app)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // emptyLog moves the -wal into the database and truncates it. The bulk is done
 // beside the writer; what is left is short.
 func (s *Store) emptyLog(ctx context.Context, idle bool) error {
-	info, err := os.Stat(s.path + "-wal")
+	info, err := os.Stat(s.db.path + "-wal")
 	if err != nil || info.Size() < idleLog || !idle && info.Size() < maxLog/2 {
 		return nil //nolint:nilerr // an absent log is an empty one
 	}
-	if _, err := s.readers.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
+	if _, err := s.db.readers.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	if !idle && info.Size() < maxLog {
@@ -168,11 +176,11 @@ func (s *Store) emptyLog(ctx context.Context, idle bool) error {
 // truncateLog runs in the writer. A reader in the way is not waited for:
 // writers would wait too. The next round tries again.
 func (s *Store) truncateLog(ctx context.Context) (err error) {
-	if _, err := s.writer.ExecContext(ctx, "PRAGMA busy_timeout(0)"); err != nil {
+	if _, err := s.db.writer.ExecContext(ctx, "PRAGMA busy_timeout(0)"); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	_, err = s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-	_, restore := s.writer.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("PRAGMA busy_timeout(%d)", busyTimeout.Milliseconds()))
+	_, err = s.db.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	_, restore := s.db.writer.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("PRAGMA busy_timeout(%d)", busyTimeout.Milliseconds()))
 	if err := errors.Join(err, restore); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
@@ -182,7 +190,7 @@ func (s *Store) truncateLog(ctx context.Context) (err error) {
 // vacuum returns free pages to the file system while the node is idle.
 func (s *Store) vacuum(ctx context.Context, idle bool) error {
 	for start := time.Now(); idle && time.Since(start) < maintainBudget; {
-		free, err := column[int](ctx, s.readers, "PRAGMA freelist_count")
+		free, err := column[int](ctx, s.db.readers, "PRAGMA freelist_count")
 		if err != nil {
 			return fmt.Errorf("count free pages: %w", err)
 		}
@@ -198,7 +206,7 @@ func (s *Store) vacuum(ctx context.Context, idle bool) error {
 
 // freePages runs in the writer. The pragma frees one page per step.
 func (s *Store) freePages(ctx context.Context) (err error) {
-	rows, err := s.writer.QueryContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", vacuumPages))
+	rows, err := s.db.writer.QueryContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", vacuumPages))
 	if err != nil {
 		return err
 	}

@@ -95,11 +95,11 @@ func TestMaxSize(t *testing.T) {
 			t.Errorf("application %d: %v, want it kept: %v", i, err, want)
 		}
 	}
-	info, err := os.Stat(s.path)
+	info, err := os.Stat(s.db.path)
 	if err != nil || info.Size() > before*3/4 {
 		t.Errorf("file has %d bytes, %v, of %d before", info.Size(), err, before)
 	}
-	if log, err := os.Stat(s.path + "-wal"); err != nil || log.Size() >= idleLog {
+	if log, err := os.Stat(s.db.path + "-wal"); err != nil || log.Size() >= idleLog {
 		t.Errorf("log has %d bytes, %v, want it emptied", log.Size(), err)
 	}
 }

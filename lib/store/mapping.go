@@ -44,17 +44,21 @@ func (t *tx) createMapping(m model.ServiceMapping) (model.ServiceMapping, error)
 		return m, fmt.Errorf("mapping of service %q: %w", m.Service, ErrExists)
 	}
 	m.UID, m.CreatedAt, m.HLC = t.store.uids.New(t.now), t.now, t.store.clock.Next(t.now)
-	if err := insertMapping(t.exec, m); err != nil {
+	if err := t.run(func(w nounWriter) error { return w.insertMapping(m) }); err != nil {
 		return m, err
 	}
 	t.then(Key{Kind: KindServiceMapping, UID: m.UID}, func() { t.mappings.changed[m.UID] = &m })
 	return m, nil
 }
 
-func insertMapping(exec execFunc, m model.ServiceMapping) error {
+func (exec execFunc) insertMapping(m model.ServiceMapping) error {
 	_, err := exec("INSERT INTO service_mappings ("+mappingColumns+") VALUES (?,?,?,?,?,?,?)",
 		key(m.UID), key(m.ApplicationUID), m.LocationName, m.Service, m.Redirect, toNanos(m.CreatedAt), int64(m.HLC))
 	return exists(err, "insert service mapping")
+}
+
+func (exec execFunc) deleteMapping(uid model.UID) error {
+	return exec.step("delete service mapping", "DELETE FROM service_mappings WHERE uid = ?", key(uid))
 }
 
 // DeleteServiceMapping removes a service mapping, and reports whether there
@@ -65,8 +69,8 @@ func (s *Store) DeleteServiceMapping(ctx context.Context, uid model.UID) (bool, 
 		if _, existed = t.mappings.get(uid); !existed {
 			return nil
 		}
-		if _, err := t.exec("DELETE FROM service_mappings WHERE uid = ?", key(uid)); err != nil {
-			return fmt.Errorf("delete service mapping: %w", err)
+		if err := t.run(func(w nounWriter) error { return w.deleteMapping(uid) }); err != nil {
+			return err
 		}
 		t.then(Key{Kind: KindServiceMapping, UID: uid}, func() { t.mappings.changed[uid] = nil })
 		return nil

@@ -38,14 +38,14 @@ func (s *Store) migrate(ctx context.Context) error {
 	case shapeForeign:
 		return errForeign
 	case shapeOurs:
-		err = refuseNewer(ctx, s.writers)
+		err = refuseNewer(ctx, s.db.writers)
 	case shapeOld:
 		err = s.copyOld(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	db, err := openGorm(s.writers)
+	db, err := openGorm(s.db.writers)
 	if err != nil {
 		return err
 	}

@@ -57,14 +57,14 @@ func (t *tx) putNode(n model.Node) (model.Node, error) {
 	} else if same, ok := t.nodes.get(n.UID); ok { // it was renamed
 		n.CreatedAt = same.CreatedAt
 	}
-	if err := insertNode(t.exec, n); err != nil {
+	if err := t.run(func(w nounWriter) error { return w.insertNode(n) }); err != nil {
 		return n, err
 	}
 	t.then(Key{Kind: KindNode, UID: n.UID}, func() { t.nodes.changed[n.UID] = &n })
 	return n, nil
 }
 
-func insertNode(exec execFunc, n model.Node) error {
+func (exec execFunc) insertNode(n model.Node) error {
 	_, err := exec("INSERT OR REPLACE INTO nodes ("+nodeColumns+") VALUES (?,?,?,?,?,?,?,?,?)",
 		key(n.UID), n.Name, n.Address, n.LocationName, n.Pubkey, rawText(n.Definition), toNanos(n.CreatedAt), toNanos(n.UpdatedAt),
 		int64(n.HLC))

@@ -61,7 +61,7 @@ func TestOpenRefuses(t *testing.T) {
 		{name: "newer", is: ErrNewer, want: "start the version that wrote it", make: func(t *testing.T, path string) {
 			s := openStore(t, Options{Folder: filepath.Dir(path), Node: testNode, Logger: quiet()})
 			err := s.alone(t.Context(), func() error {
-				_, err := s.writer.ExecContext(t.Context(), "INSERT INTO migrations VALUES ('29991231_later')")
+				_, err := s.db.writer.ExecContext(t.Context(), "INSERT INTO migrations VALUES ('29991231_later')")
 				return err
 			})
 			if err := errors.Join(err, s.Close()); err != nil {
@@ -71,7 +71,7 @@ func TestOpenRefuses(t *testing.T) {
 		{name: "of another program", is: errForeign, want: "no database of Aquarium Fish", make: func(t *testing.T, path string) {
 			s := openStore(t, Options{Folder: filepath.Dir(path), Node: testNode, Logger: quiet()})
 			err := s.alone(t.Context(), func() error {
-				_, err := s.writer.ExecContext(t.Context(), "DROP TABLE migrations; DROP TABLE labels")
+				_, err := s.db.writer.ExecContext(t.Context(), "DROP TABLE migrations; DROP TABLE labels")
 				return err
 			})
 			if err := errors.Join(err, s.Close()); err != nil {
@@ -107,14 +107,14 @@ func TestCorruptPageIsAnError(t *testing.T) {
 	for range 50 {
 		apps = append(apps, live(t, s, label))
 	}
-	root, err := column[int64](t.Context(), s.readers, "SELECT rootpage FROM sqlite_master WHERE name = 'application_states'")
+	root, err := column[int64](t.Context(), s.db.readers, "SELECT rootpage FROM sqlite_master WHERE name = 'application_states'")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	patch(t, s.path, (root[0]-1)*4096, make([]byte, 4096))
+	patch(t, s.db.path, (root[0]-1)*4096, make([]byte, 4096))
 	s = openStore(t, s.opts) // what is alive is not affected
 	_, err = s.Update(t.Context(), apps[0], func(*model.Entry) (model.Change, error) { return requested(), nil })
 	if code(err) != codeCorrupt || s.Writable() != nil {
@@ -136,7 +136,7 @@ func TestOneProcessAtATime(t *testing.T) {
 
 func TestFolderAndFileModes(t *testing.T) {
 	s := openStore(t, testOptions(t))
-	for path, want := range map[string]os.FileMode{s.opts.Folder: 0o700, s.path: 0o600, s.path + "-wal": 0o600, s.path + "-shm": 0o600} {
+	for path, want := range map[string]os.FileMode{s.opts.Folder: 0o700, s.db.path: 0o600, s.db.path + "-wal": 0o600, s.db.path + "-shm": 0o600} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&^want != 0 {
 			t.Errorf("mode of %s = %v, %v, want at most %o", path, info.Mode(), err, want)
 		}

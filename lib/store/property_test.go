@@ -15,8 +15,11 @@ import (
 
 // anyChange draws what some component might write, sensible or not.
 func anyChange(t *rapid.T, app model.UID) func(*model.Entry) (model.Change, error) {
-	epoch := rapid.Uint32Range(1, 3).Draw(t, "epoch")
-	kind := rapid.IntRange(0, 9).Draw(t, "kind")
+	return changeOf(rapid.IntRange(0, 9).Draw(t, "kind"), app, rapid.Uint32Range(1, 3).Draw(t, "epoch"))
+}
+
+// changeOf is the kind's change.
+func changeOf(kind int, app model.UID, epoch uint32) func(*model.Entry) (model.Change, error) {
 	return func(e *model.Entry) (model.Change, error) {
 		switch kind {
 		case 0:
@@ -117,14 +120,14 @@ func checkInvariants(t *testing.T, s *Store, e *model.Entry) {
 			t.Errorf("Resource(%s) does not find its entry", e.Resource.UID)
 		}
 	}
-	stored, err := readEntry(context.Background(), s.readers, e.Application.UID)
+	stored, err := readEntry(context.Background(), s.db.readers, e.Application.UID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(e, stored); diff != "" {
 		t.Errorf("memory and database differ (-memory +database):\n%s", diff)
 	}
-	closed, err := column[bool](context.Background(), s.readers, "SELECT closed_at IS NOT NULL FROM applications WHERE uid = ?", key(e.Application.UID))
+	closed, err := column[bool](context.Background(), s.db.readers, "SELECT closed_at IS NOT NULL FROM applications WHERE uid = ?", key(e.Application.UID))
 	if err != nil || closed[0] != e.Done() {
 		t.Errorf("closed_at is set: %v, %v, Done() = %v", closed, err, e.Done())
 	}

@@ -141,7 +141,7 @@ func (s *Store) refreshMark(ctx context.Context) error {
 	if _, restored := s.Restored(); !restored {
 		return nil
 	}
-	m, err := readMark(ctx, s.readers)
+	m, err := readMark(ctx, s.db.readers)
 	if err != nil || m != nil && !m.taken.IsZero() {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 // schemaText is what sqlite_master says of the store's database.
 func schemaText(t *testing.T, s *Store) string {
 	t.Helper()
-	parts, err := column[string](context.Background(), s.readers,
+	parts, err := column[string](context.Background(), s.db.readers,
 		"SELECT sql || ';' FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, name")
 	if err != nil {
 		t.Fatalf("read schema: %v", err)
@@ -43,11 +43,11 @@ func TestPragmas(t *testing.T) {
 		db          querier
 		want        string
 	}{
-		{"log", "PRAGMA journal_mode", s.writer, "wal"},
-		{"durable", "PRAGMA synchronous", s.writer, "2"},
-		{"shrinks", "PRAGMA auto_vacuum", s.writer, "2"},
-		{"readers only read", "PRAGMA query_only", s.readers, "1"},
-		{"current engine", "SELECT sqlite_version() >= '3.50'", s.readers, "1"},
+		{"log", "PRAGMA journal_mode", s.db.writer, "wal"},
+		{"durable", "PRAGMA synchronous", s.db.writer, "2"},
+		{"shrinks", "PRAGMA auto_vacuum", s.db.writer, "2"},
+		{"readers only read", "PRAGMA query_only", s.db.readers, "1"},
+		{"current engine", "SELECT sqlite_version() >= '3.50'", s.db.readers, "1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := column[string](t.Context(), tt.db, tt.query)
@@ -78,7 +78,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 			"a.owner_name = 'u' ORDER BY a.hlc, a.uid LIMIT 500"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			plan, err := collect(t.Context(), s.readers, func(row scanner) (detail string, err error) {
+			plan, err := collect(t.Context(), s.db.readers, func(row scanner) (detail string, err error) {
 				var ignored any
 				return detail, row.Scan(&ignored, &ignored, &ignored, &detail)
 			}, "EXPLAIN QUERY PLAN "+tt.query)

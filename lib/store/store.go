@@ -8,14 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/glebarez/sqlite"
-	"gorm.io/gorm"
-	"gorm.io/gorm/logger"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/loop"
@@ -50,8 +47,6 @@ type Options struct {
 
 func (o *Options) validate() error {
 	switch {
-	case o.Folder == "":
-		return errors.New("database folder is not set")
 	case o.Node == model.NilUID:
 		return errors.New("node UID is not set")
 	case o.Logger == nil:
@@ -69,7 +64,8 @@ func (o *Options) validate() error {
 type Store struct {
 	opts   Options
 	log    *slog.Logger
-	path   string
+	engine engine
+	db     *database // the engine, where it is SQLite; nil in memory
 	memory *memory
 	feed   *feed
 	clock  *model.Clock
@@ -77,13 +73,6 @@ type Store struct {
 	crash  crasher
 	opened time.Time // with its monotonic reading
 	steady steady    // what retention counts with; the maintenance's own
-
-	unlock     func() error         // gives the folder back
-	writers    *sql.DB              // one connection
-	writer     *sql.Conn            // it; the writer goroutine's own once that runs
-	statements map[string]*sql.Stmt // of writer
-	readers    *sql.DB
-	lists      *gorm.DB // over readers
 
 	requests   chan *request
 	jobs       chan func()   // for the writer, between two batches
@@ -103,6 +92,24 @@ type Store struct {
 // needed, reads what is alive and starts the writer, which Close ends. ctx
 // bounds the opening alone.
 func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Folder == "" {
+		return nil, errors.New("check store options: database folder is not set")
+	}
+	s, err := newStore(o)
+	if err != nil {
+		return nil, err
+	}
+	s.db = newDatabase(filepath.Join(o.Folder, fileName))
+	s.engine = s.db
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(explain(s.db.path, err), s.db.close())
+	}
+	go s.write()
+	return s, nil
+}
+
+// newStore is a store without its engine.
+func newStore(o Options) (*Store, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("check store options: %w", err)
 	}
@@ -110,54 +117,35 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{
-		opts: o, log: o.Logger, path: filepath.Join(o.Folder, fileName), memory: newMemory(), feed: newFeed(),
-		uids: model.NewUIDSource(o.Node), crash: crash, opened: time.Now(), steady: steady{begin: stamp(o.Now())}, statements: make(map[string]*sql.Stmt),
+	return &Store{
+		opts: o, log: o.Logger, memory: newMemory(), feed: newFeed(),
+		uids: model.NewUIDSource(o.Node), crash: crash, opened: time.Now(), steady: steady{begin: stamp(o.Now())},
 		requests: make(chan *request, maxQueued), jobs: make(chan func()), closing: make(chan struct{}), stopped: make(chan struct{}),
-	}
-	if err := s.open(ctx); err != nil {
-		return nil, errors.Join(explain(s.path, err), s.closePools())
-	}
-	go s.write()
-	return s, nil
+	}, nil
 }
 
 func (s *Store) open(ctx context.Context) error {
-	if err := createFile(s.path); err != nil {
+	if err := createFile(s.db.path); err != nil {
 		return err
 	}
 	var err error
-	if s.unlock, err = lockFolder(s.opts.Folder); err != nil {
+	if s.db.unlock, err = lockFolder(s.opts.Folder); err != nil {
 		return err
 	}
 	if err := removeHalf(s.opts.Folder); err != nil {
 		return err
 	}
-	if s.writers, err = sql.Open(sqlite.DriverName, writerDSN(s.path)); err != nil {
+	if s.db.writers, err = sql.Open(sqlite.DriverName, writerDSN(s.db.path)); err != nil {
 		return err
 	}
-	s.writers.SetMaxOpenConns(1)
+	s.db.writers.SetMaxOpenConns(1)
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
-	if s.writer, err = s.writers.Conn(ctx); err != nil {
-		return err
-	}
-	if s.readers, err = sql.Open(sqlite.DriverName, readerDSN(s.path)); err != nil {
-		return err
-	}
-	s.readers.SetMaxOpenConns(max(4, runtime.NumCPU()))
-	if s.lists, err = openGorm(s.readers); err != nil {
+	if err := s.db.openPools(ctx); err != nil {
 		return err
 	}
 	return s.load(ctx)
-}
-
-// openGorm puts GORM over a pool. It stays silent: errors are returned.
-func openGorm(pool *sql.DB) (*gorm.DB, error) {
-	return gorm.Open(&sqlite.Dialector{Conn: pool}, &gorm.Config{
-		Logger: logger.Discard, SkipDefaultTransaction: true, TranslateError: false,
-	})
 }
 
 // createFile makes folder and file where they are absent, so that their modes
@@ -188,29 +176,9 @@ func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.closing)
 		<-s.stopped
-		s.closeErr = s.closePools()
+		if err := s.engine.close(); err != nil {
+			s.closeErr = fmt.Errorf("close database: %w", err)
+		}
 	})
 	return s.closeErr
-}
-
-func (s *Store) closePools() error {
-	var errs []error
-	for _, stmt := range s.statements {
-		errs = append(errs, stmt.Close())
-	}
-	if s.writer != nil {
-		errs = append(errs, s.writer.Close())
-	}
-	for _, pool := range []*sql.DB{s.readers, s.writers} { // the last one to close empties the -wal
-		if pool != nil {
-			errs = append(errs, pool.Close())
-		}
-	}
-	if s.unlock != nil {
-		errs = append(errs, s.unlock())
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("close database: %w", err)
-	}
-	return nil
 }

@@ -12,7 +12,7 @@ import (
 // Task returns a task and its application's entry. ErrNotFound if there is no
 // such task.
 func (s *Store) Task(ctx context.Context, uid model.UID) (model.ApplicationTask, *model.Entry, error) {
-	app, err := s.taskApplication(ctx, uid)
+	app, err := s.engine.taskApplication(ctx, uid)
 	if err != nil {
 		return model.ApplicationTask{}, nil, err
 	}
@@ -29,11 +29,11 @@ func (s *Store) Task(ctx context.Context, uid model.UID) (model.ApplicationTask,
 }
 
 // taskApplication is the application that a task belongs to.
-func (s *Store) taskApplication(ctx context.Context, uid model.UID) (model.UID, error) {
+func (d *database) taskApplication(ctx context.Context, uid model.UID) (model.UID, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var app model.UID
-	err := s.readers.QueryRowContext(ctx, "SELECT application_uid FROM application_tasks WHERE uid = ?", key(uid)).Scan(&app)
+	err := d.readers.QueryRowContext(ctx, "SELECT application_uid FROM application_tasks WHERE uid = ?", key(uid)).Scan(&app)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return model.NilUID, fmt.Errorf("task %s: %w", uid, ErrNotFound)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -55,18 +54,22 @@ func (t *tx) putUser(name string, change func(*model.User) (model.User, error)) 
 	if old != nil {
 		u.CreatedAt = old.CreatedAt
 	}
-	if err := insertUser(t.exec, u); err != nil {
+	if err := t.run(func(w nounWriter) error { return w.insertUser(u) }); err != nil {
 		return u, err
 	}
 	t.then(Key{Kind: KindUser, Name: name}, func() { t.users.changed[name] = &u })
 	return u, nil
 }
 
-func insertUser(exec execFunc, u model.User) error {
+func (exec execFunc) insertUser(u model.User) error {
 	_, err := exec("INSERT OR REPLACE INTO users ("+userColumns+") VALUES (?,?,?,?,?,?,?,?,?,?)",
 		u.Name, u.Hash.Algo, u.Hash.Memory, u.Hash.Iterations, u.Hash.Threads, u.Hash.Salt, u.Hash.Hash,
 		toNanos(u.CreatedAt), toNanos(u.UpdatedAt), int64(u.HLC))
 	return exists(err, "insert user")
+}
+
+func (exec execFunc) deleteUser(name string) error {
+	return exec.step("delete user", "DELETE FROM users WHERE name = ?", name)
 }
 
 // DeleteUser removes a user, and reports whether there was one. The user's
@@ -77,8 +80,8 @@ func (s *Store) DeleteUser(ctx context.Context, name string) (bool, error) {
 		if _, existed = t.users.get(name); !existed {
 			return nil
 		}
-		if _, err := t.exec("DELETE FROM users WHERE name = ?", name); err != nil {
-			return fmt.Errorf("delete user: %w", err)
+		if err := t.run(func(w nounWriter) error { return w.deleteUser(name) }); err != nil {
+			return err
 		}
 		t.then(Key{Kind: KindUser, Name: name}, func() { t.users.changed[name] = nil })
 		return nil

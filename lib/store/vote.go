@@ -16,6 +16,10 @@ import (
 // then the open ones, which the caller holds.
 func (s *Store) ListVotes(ctx context.Context, q Query, open []model.Vote) iter.Seq2[model.Vote, error] {
 	return func(yield func(model.Vote, error) bool) {
+		if s.db == nil {
+			yield(model.Vote{}, errNoSQL)
+			return
+		}
 		cond, args, err := s.condition("votes", voteFilter(), q)
 		if errors.Is(err, filter.ErrRejected) {
 			return
@@ -50,13 +54,13 @@ func (s *Store) ListVotes(ctx context.Context, q Query, open []model.Vote) iter.
 func (s *Store) decidedVotes(ctx context.Context, after int64, cond string, args []any) (votes []model.Vote, last int64, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	ids, err := column[int64](ctx, s.readers, fmt.Sprintf(
+	ids, err := column[int64](ctx, s.db.readers, fmt.Sprintf(
 		"SELECT id FROM application_states WHERE decision IS NOT NULL AND id > ? ORDER BY id LIMIT %d", pageSize), after)
 	if err != nil || len(ids) == 0 {
 		return nil, 0, false, err
 	}
 	last = ids[len(ids)-1]
-	votes, err = collect(ctx, s.readers, scanVote,
+	votes, err = collect(ctx, s.db.readers, scanVote,
 		"SELECT v.value FROM application_states s JOIN json_each(s.decision, '$.yes') v "+
 			"WHERE s.decision IS NOT NULL AND s.id > ? AND s.id <= ? AND v.type = 'object' AND "+cond+" ORDER BY s.id, v.key",
 		append([]any{after, last}, args...)...)
@@ -74,7 +78,7 @@ func (s *Store) openVotes(ctx context.Context, open []model.Vote, cond string, a
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	votes, err := collect(ctx, s.readers, scanVote, "SELECT v.value FROM json_each(?) v WHERE "+cond+" ORDER BY v.key",
+	votes, err := collect(ctx, s.db.readers, scanVote, "SELECT v.value FROM json_each(?) v WHERE "+cond+" ORDER BY v.key",
 		append([]any{text}, args...)...)
 	if err != nil {
 		return fail(fmt.Errorf("list votes: %w", err))

@@ -115,7 +115,7 @@ func TestBatchSeesItsOwnRows(t *testing.T) {
 func fill(t *testing.T, s *Store, pages string) {
 	t.Helper()
 	err := s.alone(context.Background(), func() error {
-		_, err := s.writer.ExecContext(context.Background(), "PRAGMA max_page_count = "+pages)
+		_, err := s.db.writer.ExecContext(context.Background(), "PRAGMA max_page_count = "+pages)
 		return err
 	})
 	if err != nil {
@@ -196,7 +196,7 @@ func TestFailedCommit(t *testing.T) {
 	s := openStore(t, testOptions(t))
 	app := newApplication(t, s, newLabel(t, s).UID, "u").Application.UID
 	err := s.alone(t.Context(), func() error {
-		_, err := s.writer.ExecContext(t.Context(), "PRAGMA foreign_keys = 1; CREATE TABLE parent (id INTEGER PRIMARY KEY); "+
+		_, err := s.db.writer.ExecContext(t.Context(), "PRAGMA foreign_keys = 1; CREATE TABLE parent (id INTEGER PRIMARY KEY); "+
 			"CREATE TABLE child (id INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED); "+
 			"CREATE TRIGGER poison AFTER INSERT ON users WHEN new.name = 'poison' BEGIN INSERT INTO child VALUES (1); END")
 		return err
@@ -239,7 +239,7 @@ func TestReadOnlyWhileRunning(t *testing.T) {
 	app := newApplication(t, s, newLabel(t, s).UID, "u").Application.UID
 	set := func(on string) {
 		err := s.alone(t.Context(), func() error {
-			_, err := s.writer.ExecContext(context.Background(), "PRAGMA query_only = "+on)
+			_, err := s.db.writer.ExecContext(context.Background(), "PRAGMA query_only = "+on)
 			return err
 		})
 		if err != nil {
@@ -264,7 +264,7 @@ func TestTransactionThatWasLeftOpen(t *testing.T) {
 	s := openStore(t, testOptions(t))
 	app := newApplication(t, s, newLabel(t, s).UID, "u").Application.UID
 	err := s.alone(t.Context(), func() error {
-		_, err := s.writer.ExecContext(t.Context(), "BEGIN IMMEDIATE")
+		_, err := s.db.writer.ExecContext(t.Context(), "BEGIN IMMEDIATE")
 		return err
 	})
 	if err != nil {

@@ -1,0 +1,78 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// engine is what keeps the rows: SQLite, or a Disk in memory. All above it, the
+// writer with its batches, the read model, the feed and the rules of the nouns,
+// is the same for both.
+//
+// The methods of transactions and of nounWriter are the writer goroutine's alone.
+// An error that lost reports to be more than one request's ends the batch.
+type engine interface {
+	// begin starts a transaction. One that is not durable may be lost with the
+	// power, until a durable one is committed after it; a killed process loses
+	// neither.
+	begin(durable bool) error
+	// commit ends it: everything of it is kept, with the newest clock reading.
+	commit(clock model.HLC) error
+	// rollback takes it back, also one that ended by itself.
+	rollback()
+	// savepoint, undo and release frame one request of a careful batch.
+	savepoint() error
+	undo() error
+	release() error
+	nounWriter
+
+	// entry reads an application as the transaction has left it.
+	entry(app model.UID) (*model.Entry, error)
+	// closedBefore names the applications that closed first, before then, as the
+	// transaction has left them.
+	closedBefore(before time.Time, limit int) ([]model.UID, error)
+
+	// load reads what is alive, before there is a writer.
+	load(ctx context.Context) (*contents, error)
+	// The others read what is committed, from any goroutine.
+	readEntry(ctx context.Context, app model.UID) (*model.Entry, error)
+	readEnded(ctx context.Context, since time.Time, limit int) ([]*model.Entry, error)
+	taskApplication(ctx context.Context, task model.UID) (model.UID, error)
+	close() error
+}
+
+// nounWriter writes nouns. insert fails with ErrExists where the key is taken,
+// put replaces.
+type nounWriter interface {
+	insertUser(u model.User) error
+	deleteUser(name string) error
+	insertNode(n model.Node) error
+	insertLabel(l model.Label) error
+	deleteLabel(uid model.UID) error
+	insertLocation(l model.Location) error
+	insertMapping(m model.ServiceMapping) error
+	deleteMapping(uid model.UID) error
+	insertApplication(a model.Application) error
+	putClosed(app model.UID, at time.Time) error
+	// removeApplication takes all that belongs to it along.
+	removeApplication(app model.UID) error
+	insertState(s model.ApplicationState) error
+	putAllocation(a model.Allocation) error
+	putTask(t model.ApplicationTask) error
+	putResource(r model.Resource) error
+	deleteResource(r model.Resource) error
+}
+
+// contents is what a store has in memory from its start on.
+type contents struct {
+	clock     model.HLC // the newest reading
+	mark      *mark
+	users     []model.User
+	labels    []model.Label
+	nodes     []model.Node
+	locations []model.Location
+	mappings  []model.ServiceMapping
+	open      []*model.Entry // in queue order
+}
