@@ -74,6 +74,10 @@ type Fold struct {
 // Status is the status that the API shows.
 func (f Fold) Status() Status { return f.Current.Status }
 
+// Runs reports whether the Application is ALLOCATED: nobody asked to end it, and
+// nothing has.
+func (f Fold) Runs() bool { return f.Allocated != nil && f.Request == nil && !f.Final }
+
 // Waiting reports whether the Application waits for a grant.
 func (f Fold) Waiting() bool {
 	return f.Grant == nil && f.Request == nil && !f.Final && f.Current.Status == StatusNew

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // Open returns every application that is not done, in queue order. The slice
@@ -75,6 +76,9 @@ func (t *tx) createApplication(a model.Application) (*model.Entry, error) {
 	}
 	a.UID, a.CreatedAt, a.HLC, a.Arbiter = t.store.uids.New(t.now), t.now, t.store.clock.Next(t.now), t.store.opts.Node
 	a.Metadata = orEmpty(a.Metadata)
+	if err := record(t, a, replica.EncodeApplication, a.UID); err != nil {
+		return nil, err
+	}
 	if err := t.run(func(w nounWriter) error { return w.insertApplication(a) }); err != nil {
 		return nil, err
 	}
@@ -84,7 +88,17 @@ func (t *tx) createApplication(a model.Application) (*model.Entry, error) {
 }
 
 func (exec execFunc) insertApplication(a model.Application) error {
-	_, err := exec("INSERT INTO applications (uid, label_uid, owner_name, metadata, created_at, hlc, arbiter) VALUES (?,?,?,?,?,?,?)",
+	return exec.writeApplication(a, "")
+}
+
+// putApplication is insertApplication where it may be there.
+func (exec execFunc) putApplication(a model.Application) error {
+	return exec.writeApplication(a, " ON CONFLICT (uid) DO UPDATE SET label_uid = excluded.label_uid, owner_name = excluded.owner_name, "+
+		"metadata = excluded.metadata, created_at = excluded.created_at, hlc = excluded.hlc, arbiter = excluded.arbiter")
+}
+
+func (exec execFunc) writeApplication(a model.Application, conflict string) error {
+	_, err := exec("INSERT INTO applications (uid, label_uid, owner_name, metadata, created_at, hlc, arbiter) VALUES (?,?,?,?,?,?,?)"+conflict,
 		key(a.UID), key(a.LabelUID), a.OwnerName, rawText(a.Metadata), toNanos(a.CreatedAt), int64(a.HLC), key(a.Arbiter))
 	return exists(err, "insert application")
 }
@@ -167,11 +181,23 @@ func (t *tx) writeStates(e *model.Entry, states []model.ApplicationState) error 
 		if err := t.run(func(w nounWriter) error { return w.insertState(s) }); err != nil {
 			return err
 		}
+		if err := record(t, s, replica.EncodeApplicationState, s.ApplicationUID); err != nil {
+			return err
+		}
 		all = append(all, s)
 	}
-	e.States, e.Fold = all, model.FoldStates(all)
+	e.States = all
+	t.store.present(e)
 	return nil
 }
+
+// upsert is insertState where the state may be there.
+const upsertState = " ON CONFLICT (application_uid, uid) DO UPDATE SET status = excluded.status, description = excluded.description, " +
+	"created_at = excluded.created_at, hlc = excluded.hlc, epoch = excluded.epoch, node_uid = excluded.node_uid, decision = excluded.decision"
+
+func (exec execFunc) insertState(s model.ApplicationState) error { return exec.writeState(s, "") }
+
+func (exec execFunc) putState(s model.ApplicationState) error { return exec.writeState(s, upsertState) }
 
 func (t *tx) stampState(s *model.ApplicationState, app model.UID) {
 	s.ApplicationUID = app
@@ -185,7 +211,7 @@ func (t *tx) stampState(s *model.ApplicationState, app model.UID) {
 	s.HLC = t.orNext(s.HLC)
 }
 
-func (exec execFunc) insertState(s model.ApplicationState) error {
+func (exec execFunc) writeState(s model.ApplicationState, conflict string) error {
 	var decision any
 	if s.Decision != nil {
 		text, err := toJSON(s.Decision)
@@ -195,7 +221,7 @@ func (exec execFunc) insertState(s model.ApplicationState) error {
 		decision = text
 	}
 	_, err := exec("INSERT INTO application_states "+
-		"(uid, application_uid, status, description, created_at, hlc, epoch, node_uid, decision) VALUES (?,?,?,?,?,?,?,?,?)",
+		"(uid, application_uid, status, description, created_at, hlc, epoch, node_uid, decision) VALUES (?,?,?,?,?,?,?,?,?)"+conflict,
 		key(s.UID), key(s.ApplicationUID), string(s.Status), s.Description, toNanos(s.CreatedAt), int64(s.HLC), s.Epoch,
 		key(s.NodeUID), decision)
 	return exists(err, "insert state "+string(s.Status))
@@ -209,9 +235,26 @@ func (t *tx) writeClosed(old, e *model.Entry) error {
 	}
 	var closed time.Time
 	if e.Done() {
-		closed = t.now
+		closed = t.closedAt(e)
 	}
 	return t.run(func(w nounWriter) error { return w.putClosed(e.Application.UID, closed) })
+}
+
+// closedAt is when an application that is done now has closed: one of another
+// node when its last row was made, so that who learns of it late does not keep
+// it for longer.
+func (t *tx) closedAt(e *model.Entry) time.Time {
+	if e.Application.Arbiter == t.store.opts.Node {
+		return t.now
+	}
+	var last model.HLC
+	for _, s := range e.States {
+		last = max(last, s.HLC)
+	}
+	if at := time.Unix(0, int64(last)).UTC(); at.Before(t.now) {
+		return at
+	}
+	return t.now
 }
 
 func (exec execFunc) putClosed(app model.UID, at time.Time) error {

@@ -2,9 +2,12 @@ package store
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // batch is one transaction of the writer and what it will change in memory.
@@ -20,6 +23,13 @@ type batch struct {
 	locations overlay[string, model.Location]
 	mappings  overlay[model.UID, model.ServiceMapping]
 	keys      []Key
+
+	retirements overlay[model.UID, model.Retirement]
+	handovers   overlay[model.UID, model.Handover]
+	rows        rowsInBatch
+	vector      replica.Vector     // what the batch changes of it
+	absent      map[model.UID]bool // applications that are known not to be there
+	assembled   []model.UID        // applications for which nothing waits any more
 }
 
 func newBatch(s *Store) *batch {
@@ -30,6 +40,8 @@ func newBatch(s *Store) *batch {
 		nodes:     newOverlay(s.memory.nodes),
 		locations: newOverlay(s.memory.locations),
 		mappings:  newOverlay(s.memory.mappings),
+
+		retirements: newOverlay(s.memory.retirements), handovers: newOverlay(s.memory.handovers), vector: replica.Vector{}, absent: make(map[model.UID]bool),
 	}
 }
 
@@ -50,6 +62,9 @@ func (b *batch) commit() error {
 	if !b.begun {
 		return nil
 	}
+	if err := b.writeRows(); err != nil {
+		return err
+	}
 	b.store.crash.point("commit.before")
 	if err := b.store.engine.commit(b.store.clock.Last()); err != nil {
 		return err
@@ -60,6 +75,17 @@ func (b *batch) commit() error {
 
 func (b *batch) rollback() { b.store.engine.rollback() }
 
+// clone is the batch as it is now.
+func (b *batch) clone() *batch {
+	c := *b
+	c.entries, c.keys, c.vector, c.rows = maps.Clone(b.entries), slices.Clip(b.keys), b.vector.Clone(), b.rows.clone()
+	c.users, c.labels, c.nodes = b.users.clone(), b.labels.clone(), b.nodes.clone()
+	c.locations, c.mappings = b.locations.clone(), b.mappings.clone()
+	c.absent, c.assembled = maps.Clone(b.absent), slices.Clip(b.assembled)
+	c.retirements, c.handovers = b.retirements.clone(), b.handovers.clone()
+	return &c
+}
+
 // tx is one request within a batch.
 type tx struct {
 	*batch
@@ -67,17 +93,24 @@ type tx struct {
 	wrote  bool      // it executed a statement
 	lost   error     // an error that took the whole batch along
 	staged []func()  // changes of memory, for when the request succeeds
+	before *batch    // as it was, in a careful batch, for when it does not
 }
 
 // run makes a write of the request. The first one opens what it needs: a
 // request that writes nothing costs no SQL.
 func (t *tx) run(write func(nounWriter) error) error {
-	if !t.wrote {
-		if err := t.open(); err != nil {
-			return t.fail(err)
-		}
+	if err := t.touch(); err != nil {
+		return err
 	}
 	return t.fail(write(t.store.engine))
+}
+
+// touch opens what the request needs to write.
+func (t *tx) touch() error {
+	if t.wrote {
+		return nil
+	}
+	return t.fail(t.open())
 }
 
 // fail notes an error that concerns more than this request.
@@ -97,6 +130,7 @@ func (t *tx) open() error {
 		if err := t.store.engine.savepoint(); err != nil {
 			return err
 		}
+		t.before = t.clone()
 	}
 	t.wrote = true
 	return nil
@@ -108,6 +142,14 @@ func (t *tx) then(key Key, change func()) {
 		change()
 		t.keys = append(t.keys, key)
 	})
+}
+
+// flush makes the staged changes seen within the batch.
+func (t *tx) flush() {
+	for _, change := range t.staged {
+		change()
+	}
+	t.staged = nil
 }
 
 // errAgain says that a request failed after it wrote something, in a batch
@@ -124,9 +166,7 @@ func (t *tx) end(ok bool) error {
 	case !ok:
 		return nil
 	}
-	for _, change := range t.staged {
-		change()
-	}
+	t.flush()
 	if !t.wrote {
 		return nil
 	}
@@ -142,6 +182,7 @@ func (t *tx) undo() error {
 	if err := t.store.engine.undo(); err != nil {
 		return err
 	}
+	*t.batch = *t.before
 	return t.release()
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // execFunc runs a statement that writes. Its methods write the nouns.
@@ -123,6 +124,9 @@ func (t *tx) writeTasks(e *model.Entry, tasks []model.ApplicationTask) error {
 			task.CreatedAt, task.HLC = all[i].CreatedAt, all[i].HLC
 		}
 		t.stampTask(&task, e.Application.UID)
+		if err := t.recordTask(task, i >= 0); err != nil {
+			return err
+		}
 		if err := t.run(func(w nounWriter) error { return w.putTask(task) }); err != nil {
 			return err
 		}
@@ -134,6 +138,13 @@ func (t *tx) writeTasks(e *model.Entry, tasks []model.ApplicationTask) error {
 	}
 	e.Tasks = all
 	return nil
+}
+
+func (t *tx) recordTask(task model.ApplicationTask, changed bool) error {
+	if changed {
+		return recordChange(t, task, replica.EncodeApplicationTask, task.ApplicationUID)
+	}
+	return record(t, task, replica.EncodeApplicationTask, task.ApplicationUID)
 }
 
 func (t *tx) stampTask(task *model.ApplicationTask, app model.UID) {
@@ -158,35 +169,64 @@ func (exec execFunc) putTask(task model.ApplicationTask) error {
 }
 
 // writeResource comes after the states: a Resource is there only while the
-// application is ALLOCATED, whatever the change says.
+// application is ALLOCATED by its node, whatever the change says.
 func (t *tx) writeResource(e *model.Entry, c model.Change) error {
-	next := e.Resource
-	if c.Resource != nil {
-		r := *c.Resource
-		t.stampResource(&r, e)
-		next = &r
-	}
-	if c.DropResource || e.Fold.Status() != model.StatusAllocated {
-		next = nil
-	}
-	if next == e.Resource {
+	if c.Resource == nil && !c.DropResource && len(c.States) == 0 {
 		return nil
 	}
-	if e.Resource != nil && (next == nil || next.UID != e.Resource.UID) {
-		old := *e.Resource
+	shown := e.Resource
+	if c.Resource != nil {
+		r, fresh := *c.Resource, c.Resource.UID == model.NilUID
+		t.stampResource(&r, e)
+		if err := t.recordResource(r, fresh); err != nil {
+			return err
+		}
+		e.Resource = &r
+	}
+	if c.DropResource || e.Resource != nil && !runs(e, e.Resource.NodeUID) {
+		e.Resource = nil
+	}
+	if e.Resource == nil && e.Fold.Runs() && !c.DropResource {
+		if err := t.findResource(e); err != nil {
+			return err
+		}
+	}
+	t.store.present(e)
+	return t.replaceResource(e, shown)
+}
+
+// runs reports whether the application is ALLOCATED by the node, shown or not.
+func runs(e *model.Entry, node model.UID) bool {
+	return e.Fold.Runs() && e.Fold.Allocated.NodeUID == node
+}
+
+// replaceResource brings the table in step with the entry.
+func (t *tx) replaceResource(e *model.Entry, shown *model.Resource) error {
+	if shown != nil && (e.Resource == nil || e.Resource.UID != shown.UID) {
+		old := *shown
 		if err := t.run(func(w nounWriter) error { return w.deleteResource(old) }); err != nil {
 			return err
 		}
 	}
-	e.Resource = next
-	if next == nil {
+	if e.Resource == nil || e.Resource == shown {
 		return nil
 	}
-	return t.run(func(w nounWriter) error { return w.putResource(*next) })
+	return t.run(func(w nounWriter) error { return w.putResource(*e.Resource) })
 }
 
 func (exec execFunc) deleteResource(r model.Resource) error {
 	return exec.step("drop resource", "DELETE FROM resources WHERE uid = ?", key(r.UID))
+}
+
+// recordResource notes the row of this node's Resource; those of others are theirs.
+func (t *tx) recordResource(r model.Resource, fresh bool) error {
+	switch {
+	case r.NodeUID != t.store.opts.Node:
+		return nil
+	case fresh:
+		return record(t, r, replica.EncodeResource, r.ApplicationUID)
+	}
+	return recordChange(t, r, replica.EncodeResource, r.ApplicationUID)
 }
 
 func (t *tx) stampResource(r *model.Resource, e *model.Entry) {

@@ -27,13 +27,20 @@ type database struct {
 	fleeting   bool                 // the writer's transactions may be lost with the power
 	readers    *sql.DB
 	lists      *gorm.DB // over readers
+
+	origins *origins
+	inserts map[insertShape]string
+	args    []any // of the last insert, for the next one
 }
 
 var _ engine = (*database)(nil)
 
 // newDatabase is the engine over a file that is not open yet.
 func newDatabase(path string) *database {
-	d := &database{path: path, statements: make(map[string]*sql.Stmt)}
+	d := &database{path: path, statements: make(map[string]*sql.Stmt), origins: newOrigins(), inserts: make(map[insertShape]string)}
+	for _, n := range []int{1, someRows, manyRows} {
+		d.inserts[insertShape{n, false}], d.inserts[insertShape{n, true}] = insertRows(n, false), insertRows(n, true)
+	}
 	d.execFunc = d.exec
 	return d
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // errDisk is a write that a Disk refused.
@@ -47,6 +48,11 @@ type diskRows struct {
 	mappings     map[model.UID]model.ServiceMapping
 	applications map[model.UID]diskApplication
 	tasks        map[model.UID]model.UID // to their application
+
+	sync    map[rowKey]syncRow
+	parents map[model.UID][]rowKey
+	orders  map[replica.Origin][]diskPlace // rising; places of replaced rows stay
+	vector  replica.Vector
 }
 
 // diskApplication is all that belongs to one application.
@@ -61,6 +67,7 @@ func NewDisk() *Disk {
 		users: make(map[string]model.User), labels: make(map[model.UID]model.Label), nodes: make(map[model.UID]model.Node),
 		locations: make(map[string]model.Location), mappings: make(map[model.UID]model.ServiceMapping),
 		applications: make(map[model.UID]diskApplication), tasks: make(map[model.UID]model.UID),
+		sync: make(map[rowKey]syncRow), parents: make(map[model.UID][]rowKey), orders: make(map[replica.Origin][]diskPlace), vector: replica.Vector{},
 	}}
 }
 
@@ -68,6 +75,10 @@ func (r diskRows) clone() diskRows {
 	r.users, r.labels, r.nodes = maps.Clone(r.users), maps.Clone(r.labels), maps.Clone(r.nodes)
 	r.locations, r.mappings = maps.Clone(r.locations), maps.Clone(r.mappings)
 	r.applications, r.tasks = maps.Clone(r.applications), maps.Clone(r.tasks)
+	r.sync, r.parents, r.orders, r.vector = maps.Clone(r.sync), maps.Clone(r.parents), maps.Clone(r.orders), maps.Clone(r.vector)
+	for origin, order := range r.orders {
+		r.orders[origin] = slices.Clone(order) // it is appended to in place
+	}
 	return r
 }
 
@@ -238,10 +249,7 @@ func (m *memoryEngine) undo() error { m.disk.takeBack(m.point); return nil }
 func (m *memoryEngine) release() error { return nil }
 
 func (m *memoryEngine) entry(app model.UID) (*model.Entry, error) {
-	if !m.within { // before the first write of a batch
-		m.disk.mu.RLock()
-		defer m.disk.mu.RUnlock()
-	}
+	defer m.reading()()
 	a, ok := m.disk.rows.applications[app]
 	if !ok {
 		return nil, fmt.Errorf("application %s: %w", app, ErrNotFound)
@@ -259,10 +267,7 @@ func (a diskApplication) whole() *model.Entry {
 }
 
 func (m *memoryEngine) closedBefore(before time.Time, limit int) ([]model.UID, error) {
-	if !m.within {
-		m.disk.mu.RLock()
-		defer m.disk.mu.RUnlock()
-	}
+	defer m.reading()()
 	if !m.oldest.IsZero() && !m.oldest.Before(before) {
 		return nil, nil
 	}
@@ -310,6 +315,15 @@ func (m *memoryEngine) load(context.Context) (*contents, error) {
 		}
 	}
 	slices.SortFunc(c.open, queueOrder)
+	c.incarnation, c.vector = 1, r.vector.Clone()
+	for _, row := range r.sync {
+		if !row.since.IsZero() {
+			c.waiting = append(c.waiting, row.app)
+		}
+		if !row.Deleted && (row.Kind == replica.KindRetirement || row.Kind == replica.KindHandover) {
+			c.succession = append(c.succession, row)
+		}
+	}
 	return c, nil
 }
 

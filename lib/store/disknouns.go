@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // add sets what must not be there.
@@ -33,7 +34,8 @@ func (m *memoryEngine) insertNode(n model.Node) error {
 }
 
 func (m *memoryEngine) insertLabel(l model.Label) error {
-	return add(m.disk, "label", m.disk.rows.labels, l.UID, l)
+	set(m.disk, m.disk.rows.labels, l.UID, l)
+	return nil
 }
 
 func (m *memoryEngine) deleteLabel(uid model.UID) error {
@@ -42,11 +44,18 @@ func (m *memoryEngine) deleteLabel(uid model.UID) error {
 }
 
 func (m *memoryEngine) insertLocation(l model.Location) error {
-	return add(m.disk, "location", m.disk.rows.locations, l.Name, l)
+	set(m.disk, m.disk.rows.locations, l.Name, l)
+	return nil
+}
+
+func (m *memoryEngine) deleteLocation(name string) error {
+	unset(m.disk, m.disk.rows.locations, name)
+	return nil
 }
 
 func (m *memoryEngine) insertMapping(p model.ServiceMapping) error {
-	return add(m.disk, "service mapping", m.disk.rows.mappings, p.UID, p)
+	set(m.disk, m.disk.rows.mappings, p.UID, p)
+	return nil
 }
 
 func (m *memoryEngine) deleteMapping(uid model.UID) error {
@@ -56,6 +65,14 @@ func (m *memoryEngine) deleteMapping(uid model.UID) error {
 
 func (m *memoryEngine) insertApplication(a model.Application) error {
 	return add(m.disk, "application", m.disk.rows.applications, a.UID, diskApplication{entry: model.Entry{Application: a}})
+}
+
+// putApplication replaces the application's own part.
+func (m *memoryEngine) putApplication(a model.Application) error {
+	app := m.disk.rows.applications[a.UID]
+	app.entry.Application = a
+	set(m.disk, m.disk.rows.applications, a.UID, app)
+	return nil
 }
 
 // change replaces an application's value. Without the application there is
@@ -87,12 +104,14 @@ func (m *memoryEngine) removeApplication(app model.UID) error {
 	if !ok {
 		return nil
 	}
+	m.dropRowsOf(&a.entry)
 	for _, t := range a.entry.Tasks {
 		unset(m.disk, m.disk.rows.tasks, t.UID)
 	}
 	for uid, p := range m.disk.rows.mappings {
 		if p.ApplicationUID == app {
 			unset(m.disk, m.disk.rows.mappings, uid)
+			_ = m.dropRow(rowKey{replica.KindServiceMapping, string(uid[:])}) // it has no way to fail
 		}
 	}
 	unset(m.disk, m.disk.rows.applications, app)
@@ -105,6 +124,13 @@ func (m *memoryEngine) insertState(s model.ApplicationState) error {
 			return fmt.Errorf("insert state %s: %w", s.Status, ErrExists)
 		}
 		a.entry.States = append(slices.Clip(a.entry.States), s)
+		return nil
+	})
+}
+
+func (m *memoryEngine) putState(s model.ApplicationState) error {
+	return m.change(s.ApplicationUID, func(a *diskApplication) error {
+		a.entry.States = put(slices.Clone(a.entry.States), s, func(o model.ApplicationState) bool { return o.UID == s.UID })
 		return nil
 	})
 }

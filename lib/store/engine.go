@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // engine is what keeps the rows: SQLite, or a Disk in memory. All above it, the
@@ -27,6 +28,7 @@ type engine interface {
 	undo() error
 	release() error
 	nounWriter
+	rowStore
 
 	// entry reads an application as the transaction has left it.
 	entry(app model.UID) (*model.Entry, error)
@@ -43,8 +45,8 @@ type engine interface {
 	close() error
 }
 
-// nounWriter writes nouns. insert fails with ErrExists where the key is taken,
-// put replaces.
+// nounWriter writes nouns. Those of applications: insert fails with ErrExists
+// where the key is taken, put replaces. All others replace.
 type nounWriter interface {
 	insertUser(u model.User) error
 	deleteUser(name string) error
@@ -52,13 +54,16 @@ type nounWriter interface {
 	insertLabel(l model.Label) error
 	deleteLabel(uid model.UID) error
 	insertLocation(l model.Location) error
+	deleteLocation(name string) error
 	insertMapping(m model.ServiceMapping) error
 	deleteMapping(uid model.UID) error
 	insertApplication(a model.Application) error
+	putApplication(a model.Application) error
 	putClosed(app model.UID, at time.Time) error
-	// removeApplication takes all that belongs to it along.
+	// removeApplication takes all that belongs to it along, the rows too.
 	removeApplication(app model.UID) error
 	insertState(s model.ApplicationState) error
+	putState(s model.ApplicationState) error
 	putAllocation(a model.Allocation) error
 	putTask(t model.ApplicationTask) error
 	putResource(r model.Resource) error
@@ -75,4 +80,9 @@ type contents struct {
 	locations []model.Location
 	mappings  []model.ServiceMapping
 	open      []*model.Entry // in queue order
+
+	incarnation uint32
+	vector      replica.Vector
+	waiting     []model.UID // applications that rows wait for
+	succession  []syncRow   // retirements and handovers
 }

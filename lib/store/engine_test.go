@@ -134,7 +134,7 @@ func (p *player) play(ctx context.Context, o step) error {
 		_, err := s.DeleteServiceMapping(ctx, p.pick(p.maps, o.n))
 		return err
 	case 7:
-		_, err := s.PutNode(ctx, model.Node{UID: testNode, Name: fmt.Sprint("n", o.n%2), Pubkey: []byte{1}})
+		_, err := s.PutNode(ctx, model.Node{UID: s.opts.Node, Name: fmt.Sprint("n", s.opts.Node[0], o.n%2), Pubkey: []byte{1}})
 		return err
 	case 8, 9:
 		e, err := s.CreateApplication(ctx, model.Application{LabelUID: p.pick(p.labels, o.n), OwnerName: "u"})

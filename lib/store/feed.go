@@ -20,6 +20,8 @@ const (
 	KindNode
 	KindLocation
 	KindServiceMapping
+	KindRetirement // by the UID of the node
+	KindHandover
 )
 
 // Key names what changed: by UID, users and locations by Name.

@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 const labelColumns = "uid, name, version, definitions, metadata, created_at, hlc"
@@ -14,7 +16,37 @@ func scanLabel(row scanner) (l model.Label, err error) {
 	return l, err
 }
 
-// Label returns a label.
+// newLabelTable lists of the labels with one name and version, which nodes that
+// were cut off from each other may both have made, the oldest: it owns the
+// name. The others are in rows, for who knows their UID.
+func newLabelTable() *table[model.UID, model.Label] {
+	t := newTable[model.UID](byCreation(func(l model.Label) (int64, string) { return int64(l.HLC), string(l.UID[:]) }))
+	type name struct {
+		name    string
+		version int
+	}
+	t.shown = func(list []model.Label) []model.Label {
+		owned := make(map[name]bool, len(list))
+		return slices.DeleteFunc(list, func(l model.Label) bool {
+			n := name{l.Name, l.Version}
+			shadowed := owned[n]
+			owned[n] = true
+			return shadowed
+		})
+	}
+	return t
+}
+
+// shadowed reports whether a label that was read from SQL is not to be listed.
+func (s *Store) shadowed(l model.Label) bool {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	_, listed := slices.BinarySearchFunc(s.memory.labels.list, l, s.memory.labels.order)
+	_, known := s.memory.labels.rows[l.UID]
+	return known && !listed
+}
+
+// Label returns a label, also one whose name an older one owns.
 func (s *Store) Label(uid model.UID) (model.Label, bool) {
 	s.memory.mu.RLock()
 	defer s.memory.mu.RUnlock()
@@ -22,7 +54,8 @@ func (s *Store) Label(uid model.UID) (model.Label, bool) {
 	return l, ok
 }
 
-// Labels returns all labels in creation order. The slice is shared: it must
+// Labels returns all labels in creation order, but those whose name and version
+// an older one owns. The slice is shared: it must
 // not be changed.
 func (s *Store) Labels() []model.Label {
 	s.memory.mu.RLock()
@@ -52,11 +85,18 @@ func (t *tx) createLabel(l model.Label) (model.Label, error) {
 	if l.Definitions == nil {
 		l.Definitions = []model.LabelDefinition{}
 	}
-	if err := t.run(func(w nounWriter) error { return w.insertLabel(l) }); err != nil {
+	if err := record(t, l, replica.EncodeLabel, model.NilUID); err != nil {
 		return l, err
 	}
+	return l, t.putLabel(l)
+}
+
+func (t *tx) putLabel(l model.Label) error {
+	if err := t.run(func(w nounWriter) error { return w.insertLabel(l) }); err != nil {
+		return err
+	}
 	t.then(Key{Kind: KindLabel, UID: l.UID}, func() { t.labels.changed[l.UID] = &l })
-	return l, nil
+	return nil
 }
 
 func (exec execFunc) insertLabel(l model.Label) error {
@@ -69,9 +109,17 @@ func (exec execFunc) insertLabel(l model.Label) error {
 
 // insertLabelText takes the definitions as they are stored.
 func (exec execFunc) insertLabelText(l model.Label, definitions string) error {
-	_, err := exec("INSERT INTO labels ("+labelColumns+") VALUES (?,?,?,?,?,?,?)",
+	_, err := exec("INSERT OR REPLACE INTO labels ("+labelColumns+") VALUES (?,?,?,?,?,?,?)",
 		key(l.UID), l.Name, l.Version, definitions, rawText(l.Metadata), toNanos(l.CreatedAt), int64(l.HLC))
 	return exists(err, "insert label")
+}
+
+func (t *tx) deleteLabel(uid model.UID) error {
+	if err := t.run(func(w nounWriter) error { return w.deleteLabel(uid) }); err != nil {
+		return err
+	}
+	t.then(Key{Kind: KindLabel, UID: uid}, func() { t.labels.changed[uid] = nil })
+	return nil
 }
 
 func (exec execFunc) deleteLabel(uid model.UID) error {
@@ -85,11 +133,10 @@ func (s *Store) DeleteLabel(ctx context.Context, uid model.UID) (bool, error) {
 		if _, existed = t.labels.get(uid); !existed {
 			return nil
 		}
-		if err := t.run(func(w nounWriter) error { return w.deleteLabel(uid) }); err != nil {
+		if err := t.recordDeleted(replica.KindLabel, uid[:]); err != nil {
 			return err
 		}
-		t.then(Key{Kind: KindLabel, UID: uid}, func() { t.labels.changed[uid] = nil })
-		return nil
+		return t.deleteLabel(uid)
 	})
 	if err != nil {
 		return false, err

@@ -179,10 +179,20 @@ func (s *Store) ListUsers(ctx context.Context, q Query) iter.Seq2[model.User, er
 
 // ListLabels lists all labels.
 func (s *Store) ListLabels(ctx context.Context, q Query) iter.Seq2[model.Label, error] {
-	return listTable(ctx, s, s.memory.labels, listing[model.Label]{
+	all := listTable(ctx, s, s.memory.labels, listing[model.Label]{
 		table: "labels", columns: labelColumns, scan: scanLabel, allowed: labelFilter(q.Caller), order: "hlc", key: "uid",
 		at: func(l model.Label) (int64, any) { return int64(l.HLC), key(l.UID) }, until: math.MaxInt64,
 	}, q)
+	return func(yield func(model.Label, error) bool) {
+		for l, err := range all {
+			if err == nil && s.shadowed(l) {
+				continue
+			}
+			if !yield(l, err) {
+				return
+			}
+		}
+	}
 }
 
 // ListNodes lists all nodes.

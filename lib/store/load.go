@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // load reads what is alive into memory, and proves with a first write that the
@@ -22,9 +23,16 @@ func (s *Store) load(ctx context.Context) error {
 	fillTable(m.labels, c.labels, func(l model.Label) model.UID { return l.UID })
 	fillTable(m.nodes, c.nodes, func(n model.Node) model.UID { return n.UID })
 	fillTable(m.locations, c.locations, func(l model.Location) string { return l.Name })
+	s.origin = replica.Origin{Node: s.opts.Node, Incarnation: c.incarnation}
+	m.vector = c.vector
+	for _, app := range c.waiting {
+		s.waiting[app] = struct{}{}
+	}
 	fillTable(m.mappings, c.mappings, func(m model.ServiceMapping) model.UID { return m.UID })
 	b := newBatch(s)
+	s.loadSuccession(b, c.succession)
 	for _, e := range c.open {
+		s.present(e)
 		b.entries[e.Application.UID] = e
 	}
 	m.apply(b)
@@ -59,8 +67,10 @@ func (d *database) load(ctx context.Context) (*contents, error) {
 	if err := d.loadTables(ctx, c); err != nil {
 		return nil, err
 	}
-	c.open, err = readEntries(ctx, d.writer, whichOpen)
-	return c, err
+	if c.open, err = readEntries(ctx, d.writer, whichOpen); err != nil {
+		return nil, err
+	}
+	return c, d.loadRows(ctx, c)
 }
 
 func (d *database) loadTables(ctx context.Context, c *contents) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 const locationColumns = "name, description, created_at, hlc"
@@ -32,12 +33,11 @@ func (s *Store) PutLocation(ctx context.Context, l model.Location) (model.Locati
 		}
 		put := l
 		put.CreatedAt, put.HLC = t.now, t.store.clock.Next(t.now)
-		if err := t.run(func(w nounWriter) error { return w.insertLocation(put) }); err != nil {
+		if err := recordChange(t, put, replica.EncodeLocation, model.NilUID); err != nil {
 			return err
 		}
-		t.then(Key{Kind: KindLocation, Name: put.Name}, func() { t.locations.changed[put.Name] = &put })
 		created = put
-		return nil
+		return t.putLocation(put)
 	})
 	if err != nil {
 		return model.Location{}, err
@@ -45,8 +45,46 @@ func (s *Store) PutLocation(ctx context.Context, l model.Location) (model.Locati
 	return created, nil
 }
 
+func (t *tx) putLocation(l model.Location) error {
+	if err := t.run(func(w nounWriter) error { return w.insertLocation(l) }); err != nil {
+		return err
+	}
+	t.then(Key{Kind: KindLocation, Name: l.Name}, func() { t.locations.changed[l.Name] = &l })
+	return nil
+}
+
+// DeleteLocation removes a location, and reports whether there was one.
+func (s *Store) DeleteLocation(ctx context.Context, name string) (bool, error) {
+	var existed bool
+	err := s.do(ctx, func(t *tx) error {
+		if _, existed = t.locations.get(name); !existed {
+			return nil
+		}
+		if err := t.recordDeleted(replica.KindLocation, []byte(name)); err != nil {
+			return err
+		}
+		return t.deleteLocation(name)
+	})
+	if err != nil {
+		return false, err
+	}
+	return existed, nil
+}
+
+func (t *tx) deleteLocation(name string) error {
+	if err := t.run(func(w nounWriter) error { return w.deleteLocation(name) }); err != nil {
+		return err
+	}
+	t.then(Key{Kind: KindLocation, Name: name}, func() { t.locations.changed[name] = nil })
+	return nil
+}
+
+func (exec execFunc) deleteLocation(name string) error {
+	return exec.step("delete location", "DELETE FROM locations WHERE name = ?", name)
+}
+
 func (exec execFunc) insertLocation(l model.Location) error {
-	_, err := exec("INSERT INTO locations ("+locationColumns+") VALUES (?,?,?,?)",
+	_, err := exec("INSERT OR REPLACE INTO locations ("+locationColumns+") VALUES (?,?,?,?)",
 		l.Name, l.Description, toNanos(l.CreatedAt), int64(l.HLC))
 	return exists(err, "insert location")
 }

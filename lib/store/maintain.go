@@ -9,6 +9,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 const (
@@ -50,9 +51,9 @@ func (s *Store) maintain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, maintainEvery)
 	defer cancel()
 	if s.db == nil {
-		return s.expire(ctx) // the rest is the file's
+		return errors.Join(s.expire(ctx), s.expireRows(ctx)) // the rest is the file's
 	}
-	err := errors.Join(s.refreshMark(ctx), s.expire(ctx))
+	err := errors.Join(s.refreshMark(ctx), s.expire(ctx), s.expireRows(ctx))
 	commits := s.commits.Load()
 	idle := commits == s.maintained.Swap(commits)
 	return errors.Join(err, s.emptyLog(ctx, idle), s.vacuum(ctx, idle))
@@ -137,12 +138,21 @@ func (t *tx) remove(app model.UID) error {
 			t.then(Key{Kind: KindServiceMapping, UID: uid}, func() { t.mappings.changed[uid] = nil })
 		}
 	}
+	t.rows.drop(func(r *syncRow) bool { return r.app == app })
 	t.then(Key{Kind: KindApplication, UID: app}, func() { t.entries[app] = nil })
 	return nil
 }
 
 func (exec execFunc) removeApplication(app model.UID) error {
 	for _, statement := range [...]string{
+		fmt.Sprintf("DELETE FROM sync_rows WHERE kind = %d AND key IN (SELECT uid FROM application_states WHERE application_uid = ?)",
+			replica.KindApplicationState),
+		fmt.Sprintf("DELETE FROM sync_rows WHERE kind = %d AND key IN (SELECT uid FROM application_tasks WHERE application_uid = ?)",
+			replica.KindApplicationTask),
+		fmt.Sprintf("DELETE FROM sync_rows WHERE kind = %d AND key IN (SELECT uid FROM service_mappings WHERE application_uid = ?)",
+			replica.KindServiceMapping),
+		fmt.Sprintf("DELETE FROM sync_rows WHERE kind = %d AND key = ?", replica.KindApplication),
+		"DELETE FROM sync_rows WHERE parent = ?",
 		"DELETE FROM application_states WHERE application_uid = ?",
 		"DELETE FROM application_tasks WHERE application_uid = ?",
 		"DELETE FROM allocations WHERE application_uid = ?",

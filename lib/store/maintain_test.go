@@ -65,7 +65,7 @@ func TestRetention(t *testing.T) {
 // applications go, and the file gets smaller; what is alive stays.
 func TestMaxSize(t *testing.T) {
 	o := testOptions(t)
-	o.MaxSize = 2 << 20
+	o.MaxSize = 4 << 20
 	s := openStore(t, o)
 	label := newLabel(t, s).UID
 	var apps []model.UID

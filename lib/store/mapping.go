@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 const mappingColumns = "uid, application_uid, location_name, service, redirect, created_at, hlc"
@@ -44,17 +45,32 @@ func (t *tx) createMapping(m model.ServiceMapping) (model.ServiceMapping, error)
 		return m, fmt.Errorf("mapping of service %q: %w", m.Service, ErrExists)
 	}
 	m.UID, m.CreatedAt, m.HLC = t.store.uids.New(t.now), t.now, t.store.clock.Next(t.now)
-	if err := t.run(func(w nounWriter) error { return w.insertMapping(m) }); err != nil {
+	if err := record(t, m, replica.EncodeServiceMapping, m.ApplicationUID); err != nil {
 		return m, err
 	}
+	return m, t.putMapping(m)
+}
+
+func (t *tx) putMapping(m model.ServiceMapping) error {
+	if err := t.run(func(w nounWriter) error { return w.insertMapping(m) }); err != nil {
+		return err
+	}
 	t.then(Key{Kind: KindServiceMapping, UID: m.UID}, func() { t.mappings.changed[m.UID] = &m })
-	return m, nil
+	return nil
 }
 
 func (exec execFunc) insertMapping(m model.ServiceMapping) error {
-	_, err := exec("INSERT INTO service_mappings ("+mappingColumns+") VALUES (?,?,?,?,?,?,?)",
+	_, err := exec("INSERT OR REPLACE INTO service_mappings ("+mappingColumns+") VALUES (?,?,?,?,?,?,?)",
 		key(m.UID), key(m.ApplicationUID), m.LocationName, m.Service, m.Redirect, toNanos(m.CreatedAt), int64(m.HLC))
 	return exists(err, "insert service mapping")
+}
+
+func (t *tx) deleteMapping(uid model.UID) error {
+	if err := t.run(func(w nounWriter) error { return w.deleteMapping(uid) }); err != nil {
+		return err
+	}
+	t.then(Key{Kind: KindServiceMapping, UID: uid}, func() { t.mappings.changed[uid] = nil })
+	return nil
 }
 
 func (exec execFunc) deleteMapping(uid model.UID) error {
@@ -69,11 +85,10 @@ func (s *Store) DeleteServiceMapping(ctx context.Context, uid model.UID) (bool, 
 		if _, existed = t.mappings.get(uid); !existed {
 			return nil
 		}
-		if err := t.run(func(w nounWriter) error { return w.deleteMapping(uid) }); err != nil {
+		if err := t.recordDeleted(replica.KindServiceMapping, uid[:]); err != nil {
 			return err
 		}
-		t.then(Key{Kind: KindServiceMapping, UID: uid}, func() { t.mappings.changed[uid] = nil })
-		return nil
+		return t.deleteMapping(uid)
 	})
 	if err != nil {
 		return false, err

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // keepClosed is how many applications stay in memory after they are done, so
@@ -28,6 +29,10 @@ type memory struct {
 	nodes     *table[model.UID, model.Node]
 	locations *table[string, model.Location]
 	mappings  *table[model.UID, model.ServiceMapping]
+
+	retirements *table[model.UID, model.Retirement] // by the node
+	handovers   *table[model.UID, model.Handover]
+	vector      replica.Vector
 }
 
 func newMemory() *memory {
@@ -36,12 +41,15 @@ func newMemory() *memory {
 		recent:    ring{entries: make(map[model.UID]*model.Entry)},
 		resources: make(map[model.UID]model.UID),
 		users:     newTable[string](byCreation(func(u model.User) (int64, string) { return u.CreatedAt.UnixNano(), u.Name })),
-		labels:    newTable[model.UID](byCreation(func(l model.Label) (int64, string) { return int64(l.HLC), string(l.UID[:]) })),
+		labels:    newLabelTable(),
 		nodes:     newTable[model.UID](byCreation(func(n model.Node) (int64, string) { return n.CreatedAt.UnixNano(), string(n.UID[:]) })),
 		locations: newTable[string](byCreation(func(l model.Location) (int64, string) { return l.CreatedAt.UnixNano(), l.Name })),
 		mappings: newTable[model.UID](byCreation(func(m model.ServiceMapping) (int64, string) {
 			return m.CreatedAt.UnixNano(), string(m.UID[:])
 		})),
+		retirements: newTable[model.UID](byCreation(func(r model.Retirement) (int64, string) { return int64(r.HLC), string(r.NodeUID[:]) })),
+		handovers:   newTable[model.UID](byCreation(func(h model.Handover) (int64, string) { return int64(h.HLC), string(h.UID[:]) })),
+		vector:      replica.Vector{},
 	}
 }
 
@@ -76,6 +84,11 @@ func (m *memory) apply(b *batch) {
 	m.nodes.apply(b.nodes.changed)
 	m.locations.apply(b.locations.changed)
 	m.mappings.apply(b.mappings.changed)
+	m.retirements.apply(b.retirements.changed)
+	m.handovers.apply(b.handovers.changed)
+	if b.begun {
+		m.vector.Merge(b.vector)
+	}
 }
 
 // replace makes e the newest entry of the application; nil forgets it.
@@ -88,6 +101,10 @@ func (m *memory) replace(uid model.UID, e *model.Entry) {
 		m.resources[e.Resource.UID] = uid
 	}
 	wasOpen, isOpen := m.open[uid] != nil, e != nil && !e.Done()
+	if wasOpen && isOpen && queueOrder(old, e) != 0 { // its row was replaced: another place in the queue
+		m.dequeue(old)
+		wasOpen = false
+	}
 	switch {
 	case isOpen:
 		m.recent.remove(uid)

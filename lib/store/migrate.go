@@ -24,6 +24,7 @@ var errForeign = errors.New("it is no database of Aquarium Fish; move it away")
 func (s *Store) migrations() []*gormigrate.Migration {
 	return []*gormigrate.Migration{
 		{ID: "20261101_start", Migrate: s.migrateStart},
+		{ID: "20261122_rows", Migrate: s.migrateRows},
 	}
 }
 

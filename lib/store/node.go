@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 const nodeColumns = "uid, name, address, location_name, pubkey, definition, created_at, updated_at, hlc"
@@ -49,7 +50,7 @@ func (s *Store) PutNode(ctx context.Context, n model.Node) (model.Node, error) {
 
 func (t *tx) putNode(n model.Node) (model.Node, error) {
 	n.CreatedAt, n.UpdatedAt, n.HLC, n.Definition = t.now, t.now, t.store.clock.Next(t.now), orEmpty(n.Definition)
-	if named, ok := t.nodes.find(func(o model.Node) bool { return o.Name == n.Name }); ok {
+	if named, ok := t.nodes.find(func(o model.Node) bool { return o.Name == n.Name && !t.retired(o.UID) }); ok {
 		if !bytes.Equal(named.Pubkey, n.Pubkey) {
 			return n, fmt.Errorf("node %q: %w", n.Name, ErrPubkeyChanged)
 		}
@@ -57,11 +58,26 @@ func (t *tx) putNode(n model.Node) (model.Node, error) {
 	} else if same, ok := t.nodes.get(n.UID); ok { // it was renamed
 		n.CreatedAt = same.CreatedAt
 	}
+	if n.UID == t.store.opts.Node { // what others say of themselves is theirs
+		if err := recordChange(t, n, replica.EncodeNode, model.NilUID); err != nil {
+			return n, err
+		}
+	}
+	return n, t.storeNode(n)
+}
+
+// retired reports whether a node is gone for good; its name is free.
+func (t *tx) retired(node model.UID) bool {
+	_, ok := t.retirements.get(node)
+	return ok
+}
+
+func (t *tx) storeNode(n model.Node) error {
 	if err := t.run(func(w nounWriter) error { return w.insertNode(n) }); err != nil {
-		return n, err
+		return err
 	}
 	t.then(Key{Kind: KindNode, UID: n.UID}, func() { t.nodes.changed[n.UID] = &n })
-	return n, nil
+	return nil
 }
 
 func (exec execFunc) insertNode(n model.Node) error {

@@ -103,6 +103,21 @@ CREATE TABLE service_mappings (
   created_at INTEGER NOT NULL,
   hlc INTEGER NOT NULL
 );
+CREATE TABLE sync_origins (
+  id INTEGER PRIMARY KEY,
+  node_uid BLOB NOT NULL,
+  incarnation INTEGER NOT NULL,
+  seq INTEGER NOT NULL
+);
+CREATE TABLE sync_rows (
+  id INTEGER PRIMARY KEY,
+  kind INTEGER,
+  key BLOB,
+  hlc INTEGER,
+  body BLOB,
+  parent BLOB,
+  since INTEGER
+);
 CREATE TABLE users (
   name TEXT NOT NULL PRIMARY KEY,
   algo TEXT NOT NULL,
@@ -123,3 +138,7 @@ CREATE INDEX applications_order ON applications (hlc, uid);
 CREATE INDEX applications_owner ON applications (owner_name, hlc, uid);
 CREATE INDEX resources_application ON resources (application_uid);
 CREATE INDEX service_mappings_application ON service_mappings (application_uid);
+CREATE INDEX sync_rows_deleted ON sync_rows (hlc) WHERE body IS NULL;
+CREATE UNIQUE INDEX sync_rows_key ON sync_rows (kind, key);
+CREATE INDEX sync_rows_parent ON sync_rows (parent) WHERE parent IS NOT NULL;
+CREATE INDEX sync_rows_waiting ON sync_rows (since) WHERE since IS NOT NULL;

@@ -17,6 +17,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // autoCheckpointPages is the size of the -wal, in pages of 4 KB, at which a
@@ -62,17 +63,22 @@ func (o *Options) validate() error {
 
 // Store is an open database. It is safe for use by many goroutines.
 type Store struct {
-	opts   Options
-	log    *slog.Logger
-	engine engine
-	db     *database // the engine, where it is SQLite; nil in memory
-	memory *memory
-	feed   *feed
-	clock  *model.Clock
-	uids   *model.UIDSource
-	crash  crasher
-	opened time.Time // with its monotonic reading
-	steady steady    // what retention counts with; the maintenance's own
+	opts     Options
+	log      *slog.Logger
+	engine   engine
+	db       *database // the engine, where it is SQLite; nil in memory
+	memory   *memory
+	feed     *feed
+	clock    *model.Clock
+	uids     *model.UIDSource
+	crash    crasher
+	opened   time.Time // with its monotonic reading
+	steady   steady    // what retention counts with; the maintenance's own
+	rowsKept time.Time // when old rows were last looked for; the maintenance's own
+
+	origin   replica.Origin         // of what this node writes
+	waiting  map[model.UID]struct{} // the writer's: applications that rows may wait for
+	advanced signals
 
 	requests   chan *request
 	jobs       chan func()   // for the writer, between two batches
@@ -118,7 +124,7 @@ func newStore(o Options) (*Store, error) {
 		return nil, err
 	}
 	return &Store{
-		opts: o, log: o.Logger, memory: newMemory(), feed: newFeed(),
+		opts: o, log: o.Logger, memory: newMemory(), feed: newFeed(), waiting: make(map[model.UID]struct{}),
 		uids: model.NewUIDSource(o.Node), crash: crash, opened: time.Now(), steady: steady{begin: stamp(o.Now())},
 		requests: make(chan *request, maxQueued), jobs: make(chan func()), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}, nil

@@ -120,7 +120,7 @@ func requested() model.Change {
 func deallocated(e *model.Entry, epoch uint32) model.Change {
 	c := model.Change{States: []model.ApplicationState{{Status: model.StatusDeallocated, Epoch: epoch}}}
 	for _, a := range e.OpenAllocations() {
-		a.ReleasedAt = time.Now()
+		a.ReleasedAt = a.CreatedAt.Add(time.Second)
 		c.Allocations = append(c.Allocations, a)
 	}
 	return c

@@ -1,6 +1,9 @@
 package store
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // table is a small noun in memory, whole. Only the writer changes it, under
 // the read model's lock; the writer itself reads without.
@@ -8,6 +11,9 @@ type table[K comparable, V any] struct {
 	rows  map[K]V
 	order func(a, b V) int // creation order
 	list  []V              // rows in order; replaced, never changed
+	// shown leaves out of the list, which is in order, what is not to be shown;
+	// nil shows all. It may change the list.
+	shown func(list []V) []V
 }
 
 func newTable[K comparable, V any](order func(a, b V) int) *table[K, V] {
@@ -31,6 +37,9 @@ func (t *table[K, V]) apply(changed map[K]*V) {
 		list = append(list, v)
 	}
 	slices.SortFunc(list, t.order)
+	if t.shown != nil {
+		list = t.shown(list)
+	}
 	t.list = list
 }
 
@@ -43,6 +52,10 @@ type overlay[K comparable, V any] struct {
 
 func newOverlay[K comparable, V any](base *table[K, V]) overlay[K, V] {
 	return overlay[K, V]{base: base, changed: make(map[K]*V)}
+}
+
+func (o overlay[K, V]) clone() overlay[K, V] {
+	return overlay[K, V]{base: o.base, changed: maps.Clone(o.changed)}
 }
 
 func (o overlay[K, V]) get(k K) (V, bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 const userColumns = "name, algo, prop_memory, prop_iterations, prop_threads, salt, hash, created_at, updated_at, hlc"
@@ -54,11 +55,18 @@ func (t *tx) putUser(name string, change func(*model.User) (model.User, error)) 
 	if old != nil {
 		u.CreatedAt = old.CreatedAt
 	}
-	if err := t.run(func(w nounWriter) error { return w.insertUser(u) }); err != nil {
+	if err := recordChange(t, u, replica.EncodeUser, model.NilUID); err != nil {
 		return u, err
 	}
-	t.then(Key{Kind: KindUser, Name: name}, func() { t.users.changed[name] = &u })
-	return u, nil
+	return u, t.storeUser(u)
+}
+
+func (t *tx) storeUser(u model.User) error {
+	if err := t.run(func(w nounWriter) error { return w.insertUser(u) }); err != nil {
+		return err
+	}
+	t.then(Key{Kind: KindUser, Name: u.Name}, func() { t.users.changed[u.Name] = &u })
+	return nil
 }
 
 func (exec execFunc) insertUser(u model.User) error {
@@ -66,6 +74,14 @@ func (exec execFunc) insertUser(u model.User) error {
 		u.Name, u.Hash.Algo, u.Hash.Memory, u.Hash.Iterations, u.Hash.Threads, u.Hash.Salt, u.Hash.Hash,
 		toNanos(u.CreatedAt), toNanos(u.UpdatedAt), int64(u.HLC))
 	return exists(err, "insert user")
+}
+
+func (t *tx) deleteUser(name string) error {
+	if err := t.run(func(w nounWriter) error { return w.deleteUser(name) }); err != nil {
+		return err
+	}
+	t.then(Key{Kind: KindUser, Name: name}, func() { t.users.changed[name] = nil })
+	return nil
 }
 
 func (exec execFunc) deleteUser(name string) error {
@@ -80,11 +96,10 @@ func (s *Store) DeleteUser(ctx context.Context, name string) (bool, error) {
 		if _, existed = t.users.get(name); !existed {
 			return nil
 		}
-		if err := t.run(func(w nounWriter) error { return w.deleteUser(name) }); err != nil {
+		if err := t.recordDeleted(replica.KindUser, []byte(name)); err != nil {
 			return err
 		}
-		t.then(Key{Kind: KindUser, Name: name}, func() { t.users.changed[name] = nil })
-		return nil
+		return t.deleteUser(name)
 	})
 	if err != nil {
 		return false, err

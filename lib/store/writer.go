@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -23,16 +24,22 @@ const (
 
 // request is one caller's write.
 type request struct {
-	ctx  context.Context
-	run  func(*tx) error
-	done chan error // capacity 1
+	ctx context.Context
+	run func(*tx) error
+	// remote says that it brings nothing but what other nodes still have.
+	remote bool
+	done   chan error // capacity 1
 }
 
 // do runs one request in the writer and returns after it is durable, readable
 // and fed. An error of ctx after the request was queued leaves open whether
 // it was written.
 func (s *Store) do(ctx context.Context, run func(*tx) error) error {
-	r := &request{ctx: ctx, run: run, done: make(chan error, 1)}
+	return s.await(&request{ctx: ctx, run: run, done: make(chan error, 1)})
+}
+
+func (s *Store) await(r *request) error {
+	ctx := r.ctx
 	select {
 	case <-s.closing:
 		return ErrClosed
@@ -114,12 +121,14 @@ func (s *Store) gather(first *request) []*request {
 // each in its own.
 func (s *Store) commit(requests []*request) {
 	b := newBatch(s)
+	b.fleeting = !slices.ContainsFunc(requests, func(r *request) bool { return !r.remote })
 	answers := make([]error, len(requests))
 	err := s.runAll(b, requests, answers)
 	if errors.Is(err, errAgain) {
 		b.rollback()
+		fleeting := b.fleeting
 		b = newBatch(s)
-		b.careful = true
+		b.careful, b.fleeting = true, fleeting
 		err = s.runAll(b, requests, answers)
 	}
 	if err == nil {
@@ -135,8 +144,14 @@ func (s *Store) commit(requests []*request) {
 		s.setHealth(nil)
 	}
 	s.memory.apply(b)
+	for _, app := range b.assembled {
+		delete(s.waiting, app)
+	}
 	s.crash.point("feed.before")
 	s.feed.publish(b.keys, false)
+	if len(b.vector) > 0 {
+		s.advanced.notify()
+	}
 	s.crash.point("answer.before")
 	for i, r := range requests {
 		r.done <- answers[i]

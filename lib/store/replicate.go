@@ -1,0 +1,298 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
+)
+
+var (
+	// ErrGap says that a batch begins after what is known of its origin: what
+	// is between has to come first.
+	ErrGap = errors.New("batch begins after what is known of its origin")
+	// ErrAhead says that a batch has rows more than maxAhead ahead of this
+	// node's clock. One of the two clocks is wrong.
+	ErrAhead = errors.New("batch is ahead of this node's clock; look at the clocks of both nodes")
+	// ErrLost says that another node knows of rows which this one wrote and has
+	// no more: its database is older than what it has told.
+	ErrLost = errors.New("another node knows more of this node than its own database")
+)
+
+const (
+	// maxAhead is how far ahead of the local clock a row may be (cluster rule:
+	// a clock off by more than a minute is refused at the door; time services
+	// may step while a link is open).
+	maxAhead = 5 * time.Minute
+	// maxPiece is how many rows one request of the writer takes in: some 20 ms,
+	// which the node's own writes wait for it at most.
+	maxPiece = 200
+)
+
+// Origin is under which this node writes.
+func (s *Store) Origin() replica.Origin { return s.origin }
+
+// Vector returns up to where everything of each origin is stored here; a copy.
+func (s *Store) Vector() replica.Vector {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	return s.memory.vector.Clone()
+}
+
+// Rows reads what an origin wrote after a sequence number, as far as it is
+// current and the limit goes. It is empty, with To = From, if nothing is known
+// that is newer.
+func (s *Store) Rows(ctx context.Context, origin replica.Origin, after uint64, limit replica.Limit) (replica.Batch, error) {
+	s.memory.mu.RLock()
+	known := s.memory.vector[origin]
+	s.memory.mu.RUnlock()
+	b := replica.Batch{Origin: origin, From: after, To: max(after, known)}
+	if known <= after {
+		return b, nil
+	}
+	size := 0
+	err := s.engine.readRows(origin, after, known, func(r replica.Row) bool {
+		if ctx.Err() != nil || !limit.Fits(len(b.Rows), size, r.Size()) {
+			b.To = after
+			if n := len(b.Rows); n > 0 {
+				b.To = b.Rows[n-1].Version.Seq
+			}
+			return false
+		}
+		size += r.Size()
+		b.Rows = append(b.Rows, r)
+		return true
+	})
+	if err := errors.Join(err, ctx.Err()); err != nil {
+		return replica.Batch{}, fmt.Errorf("read rows of %s: %w", origin.Node, err)
+	}
+	return b, nil
+}
+
+// Replicate takes in what other nodes wrote. It returns after that can be read;
+// a loss of power may take it back, with the vector, until this node's next own
+// write. A batch of which all is known already is skipped. One that fails
+// (ErrGap, ErrAhead, ErrLost, or it is malformed) is left out with the rest of
+// its origin, and its error is returned; the others are taken in.
+func (s *Store) Replicate(ctx context.Context, batches []replica.Batch) error {
+	var failed []error
+	bad := make(map[replica.Origin]bool)
+	var piece []replica.Batch
+	rows := 0
+	send := func() error {
+		refused, err := s.takeIn(ctx, piece)
+		for origin, err := range refused {
+			bad[origin] = true
+			failed = append(failed, fmt.Errorf("batch of %s: %w", origin.Node, err))
+		}
+		piece, rows = nil, 0
+		return err
+	}
+	for _, b := range batches {
+		if err := b.Validate(); err != nil {
+			bad[b.Origin] = true
+			failed = append(failed, fmt.Errorf("batch of %s: %w", b.Origin.Node, err))
+		}
+		for part := range pieces(b) {
+			if bad[b.Origin] {
+				break
+			}
+			piece = append(piece, part)
+			if rows += len(part.Rows); rows < maxPiece {
+				continue
+			}
+			if err := send(); err != nil {
+				return err
+			}
+		}
+	}
+	if len(piece) > 0 {
+		if err := send(); err != nil {
+			return err
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// pieces cuts a batch where it is too large for one request.
+func pieces(b replica.Batch) func(yield func(replica.Batch) bool) {
+	return func(yield func(replica.Batch) bool) {
+		for len(b.Rows) > maxPiece {
+			part := b
+			part.Rows = b.Rows[:maxPiece]
+			part.To = part.Rows[maxPiece-1].Version.Seq
+			if !yield(part) {
+				return
+			}
+			b.From, b.Rows = part.To, b.Rows[maxPiece:]
+		}
+		if b.From < b.To {
+			yield(b)
+		}
+	}
+}
+
+// takeIn is one request of the writer. refused are the origins whose batch does
+// not fit.
+func (s *Store) takeIn(ctx context.Context, batches []replica.Batch) (refused map[replica.Origin]error, err error) {
+	err = s.await(&request{ctx: ctx, done: make(chan error, 1), remote: true, run: func(t *tx) error {
+		refused = make(map[replica.Origin]error)
+		for _, b := range batches {
+			if refused[b.Origin] != nil {
+				continue
+			}
+			if why := t.fits(b); why != nil {
+				refused[b.Origin] = why
+			} else if err := t.takeBatch(b); err != nil {
+				return fmt.Errorf("take in rows of %s: %w", b.Origin.Node, err)
+			}
+		}
+		return nil
+	}})
+	return refused, err
+}
+
+// fits says why a batch can not be taken in now.
+func (t *tx) fits(b replica.Batch) error {
+	known := t.seen(b.Origin)
+	switch {
+	case b.To <= known:
+		return nil
+	case b.Origin == t.store.origin:
+		return ErrLost
+	case b.From > known:
+		return ErrGap
+	}
+	limit := model.HLC(t.now.Add(maxAhead).UnixNano())
+	for _, r := range b.Rows {
+		if r.Version.HLC > limit {
+			return fmt.Errorf("%w: by %s", ErrAhead, time.Duration(r.Version.HLC-limit)+maxAhead)
+		}
+	}
+	return nil
+}
+
+func (t *tx) takeBatch(b replica.Batch) error {
+	known := t.seen(b.Origin)
+	if b.To <= known {
+		return nil
+	}
+	for _, r := range b.Rows {
+		if r.Version.Seq <= known {
+			continue
+		}
+		if err := t.takeRow(r); err != nil {
+			return err
+		}
+		t.flush() // the next row builds on it
+	}
+	if err := t.touch(); err != nil {
+		return err
+	}
+	t.vector[b.Origin] = b.To
+	return nil
+}
+
+// takeRow keeps a row of another node if it takes the place of what is here,
+// and makes of it what it says.
+func (t *tx) takeRow(r replica.Row) error {
+	if !replica.Authentic(r) {
+		t.store.log.Warn("a row was not written by its owner, it is dropped", "kind", r.Kind, "writer", r.Version.Origin.Node)
+		return nil
+	}
+	p, err := t.parse(r)
+	if err != nil { // of a newer program, or broken: others may know better
+		t.store.log.Warn("a row can not be read by this version, it is kept and passed on", "kind", r.Kind, "origin", r.Version.Origin.Node,
+			"error", err)
+	}
+	row := &syncRow{Row: r, app: p.app}
+	old, err := t.oldRow(row)
+	if err != nil {
+		return err
+	}
+	var before *replica.Row
+	if old != nil {
+		before = &old.Row
+	}
+	took := replica.Merge(r.Kind, before, r)
+	t.tellConflict(before, r, took)
+	if !took {
+		return nil
+	}
+	t.store.clock.Observe(r.Version.HLC)
+	if r.Deleted && old != nil {
+		row.app = old.app // nothing in it says so
+	}
+	if err := t.stage(row); err != nil {
+		return err
+	}
+	if p.apply == nil {
+		return nil
+	}
+	return p.apply(row)
+}
+
+// oldRow is the row in whose place this one may come. Most are of applications,
+// and new: what is known of those says so without a look into the database.
+func (t *tx) oldRow(row *syncRow) (*syncRow, error) {
+	if row.app != model.NilUID && row.Kind != replica.KindServiceMapping && row.Kind != replica.KindResource && !t.mayWait(row.app) {
+		e, err := t.find(row.app)
+		if err != nil {
+			return nil, err
+		}
+		if e == nil || row.Kind != replica.KindApplication && !holds(e, row) {
+			if staged := t.rows.get(keyOf(row)); staged == nil {
+				return nil, nil //nolint:nilnil // none is no error
+			}
+		}
+	}
+	return t.findRow(row.Kind, row.Key)
+}
+
+// holds reports whether the entry has the state or task of the row.
+func holds(e *model.Entry, row *syncRow) bool {
+	uid := model.UID(row.Key)
+	return slices.ContainsFunc(e.States, func(s model.ApplicationState) bool { return s.UID == uid }) ||
+		slices.ContainsFunc(e.Tasks, func(t model.ApplicationTask) bool { return t.UID == uid })
+}
+
+// find is entry, with nil for none.
+func (t *tx) find(app model.UID) (*model.Entry, error) {
+	if t.absent[app] {
+		return nil, nil //nolint:nilnil // none is no error
+	}
+	e, err := t.entry(app)
+	if errors.Is(err, ErrNotFound) {
+		t.absent[app] = true
+		return nil, nil //nolint:nilnil // none is no error
+	}
+	return e, err
+}
+
+// mayWait reports whether rows of the application may wait for it.
+func (t *tx) mayWait(app model.UID) bool {
+	_, may := t.store.waiting[app]
+	return may
+}
+
+// tellConflict leaves a line for who looks for a user or location that was
+// changed on two nodes, one of which did not know of the other.
+func (t *tx) tellConflict(old *replica.Row, r replica.Row, took bool) {
+	if old == nil || r.Kind != replica.KindUser && r.Kind != replica.KindLocation || old.Version.Origin == r.Version.Origin {
+		return
+	}
+	kept, lost := r.Version, old.Version
+	if !took {
+		kept, lost = lost, kept
+	}
+	noun := "user"
+	if r.Kind == replica.KindLocation {
+		noun = "location"
+	}
+	t.store.log.Info("changed on two nodes, the newer version stays", "noun", noun, "name", string(r.Key),
+		"kept_node", kept.Origin.Node, "kept_hlc", kept.HLC, "lost_node", lost.Origin.Node, "lost_hlc", lost.HLC)
+}

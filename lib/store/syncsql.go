@@ -1,0 +1,276 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
+)
+
+// The id of a row is its origin's id and its sequence number: one tree less
+// than with an index over both. 40 bits are a million rows a second for 12
+// days, or ten a second for 3,000 years.
+const seqBits = 40
+
+const maxSeq = 1<<seqBits - 1
+
+// origins are the ids of the origins, which rows are stored with. It is safe
+// for use by many goroutines.
+type origins struct {
+	mu   sync.RWMutex
+	ids  map[replica.Origin]int64
+	byID map[int64]replica.Origin
+}
+
+func newOrigins() *origins {
+	return &origins{ids: make(map[replica.Origin]int64), byID: make(map[int64]replica.Origin)}
+}
+
+func (o *origins) add(id int64, origin replica.Origin) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ids[origin], o.byID[id] = id, origin
+}
+
+// id of an origin; the first time it is given one. If its transaction is
+// rolled back the id is kept for it.
+func (o *origins) id(origin replica.Origin) int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	id, known := o.ids[origin]
+	if !known {
+		id = int64(len(o.ids)) + 1
+		for o.byID[id] != (replica.Origin{}) {
+			id++
+		}
+		o.ids[origin], o.byID[id] = id, origin
+	}
+	return id
+}
+
+func (o *origins) origin(id int64) replica.Origin {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.byID[id]
+}
+
+func (o *origins) place(v replica.Version) int64 { return o.id(v.Origin)<<seqBits | int64(v.Seq) }
+
+func (o *origins) version(place int64, hlc model.HLC) replica.Version {
+	return replica.Version{HLC: hlc, Origin: o.origin(place >> seqBits), Seq: uint64(place) & maxSeq}
+}
+
+const syncColumns = "id, kind, key, hlc, body, parent, since"
+
+// scanRow reads a row. A tombstone has no body, and everything else has one.
+func (d *database) scanRow(row scanner) (r syncRow, err error) {
+	var place int64
+	var hlc model.HLC
+	var parent []byte
+	err = row.Scan(&place, &r.Kind, &r.Key, &hlc, &r.Body, &parent, nanos{&r.since})
+	if err == nil && parent != nil {
+		r.app, err = replica.UIDKey(parent)
+	}
+	r.Version, r.Deleted = d.origins.version(place, hlc), r.Body == nil
+	return r, err
+}
+
+func (d *database) findRow(kind replica.Kind, key []byte) (*syncRow, error) {
+	rows, err := d.selectRows("WHERE kind = ? AND key = ?", int64(kind), key)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	return &rows[0], nil
+}
+
+func (d *database) rowsOf(parent model.UID) ([]syncRow, error) {
+	return d.selectRows("WHERE parent = ? ORDER BY hlc", key(parent))
+}
+
+// selectRows reads in the writer, with a prepared statement.
+func (d *database) selectRows(where string, args ...any) (_ []syncRow, err error) {
+	stmt, err := d.statement("SELECT " + syncColumns + " FROM sync_rows " + where) //nolint:sqlclosecheck // kept until the store closes
+	if err != nil {
+		return nil, err
+	}
+	cursor, err := stmt.QueryContext(context.Background(), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, cursor.Close()) }()
+	var rows []syncRow
+	for cursor.Next() {
+		r, err := d.scanRow(cursor)
+		if err != nil {
+			return nil, fmt.Errorf("read row: %w", err)
+		}
+		rows = append(rows, r)
+	}
+	return rows, cursor.Err()
+}
+
+// SQLite compiles a statement each time it runs, which costs more than a small
+// row: so many go into one.
+const (
+	manyRows = 24
+	someRows = 6
+)
+
+// insertRows is the statement for n rows; those that are found under a parent
+// have two columns more.
+func insertRows(n int, found bool) string {
+	columns, places := "id, kind, key, hlc, body", "(?,?,?,?,?)"
+	if found {
+		columns, places = syncColumns, "(?,?,?,?,?,?,?)"
+	}
+	return "INSERT OR REPLACE INTO sync_rows (" + columns + ") VALUES " + strings.Repeat(places+",", n-1) + places
+}
+
+func (d *database) putRows(rows []*syncRow) error {
+	plain := rows[:0:0]
+	for i, r := range rows {
+		if r.parent() == model.NilUID {
+			plain = append(plain, r)
+		} else if err := d.putSome(rows[i:i+1], true); err != nil {
+			return err
+		}
+	}
+	return d.putSome(plain, false)
+}
+
+func (d *database) putSome(rows []*syncRow, found bool) error {
+	for len(rows) > 0 {
+		n := 1
+		switch {
+		case len(rows) >= manyRows:
+			n = manyRows
+		case len(rows) >= someRows:
+			n = someRows
+		}
+		if _, err := d.exec(d.inserts[insertShape{n, found}], d.rowArgs(rows[:n], found)...); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// insertShape is what statements that insert rows differ by.
+type insertShape struct {
+	rows  int
+	found bool
+}
+
+func (d *database) rowArgs(rows []*syncRow, found bool) []any {
+	args := d.args[:0]
+	for _, r := range rows {
+		var body any
+		if !r.Deleted {
+			body = r.Body
+		}
+		args = append(args, d.origins.place(r.Version), int64(r.Kind), r.Key, int64(r.Version.HLC), body)
+		if !found {
+			continue
+		}
+		var parent any
+		if p := r.parent(); p != model.NilUID {
+			parent = p[:]
+		}
+		args = append(args, parent, toNanos(r.since))
+	}
+	d.args = args
+	return args
+}
+
+func (d *database) dropRow(k rowKey) error {
+	return d.step("drop row", "DELETE FROM sync_rows WHERE kind = ? AND key = ?", int64(k.kind), []byte(k.key))
+}
+
+func (d *database) putVector(origin replica.Origin, seq uint64) error {
+	if seq > maxSeq {
+		return fmt.Errorf("sequence number %d is too large", seq)
+	}
+	return d.step("store vector", "INSERT INTO sync_origins (id, node_uid, incarnation, seq) VALUES (?,?,?,?) "+
+		"ON CONFLICT (id) DO UPDATE SET seq = excluded.seq", d.origins.id(origin), key(origin.Node), int64(origin.Incarnation), int64(seq))
+}
+
+func (d *database) tombstones(before model.HLC, limit int) ([]rowKey, error) {
+	return d.rowKeys("WHERE body IS NULL AND hlc < ? ORDER BY hlc LIMIT ?", int64(before), limit)
+}
+
+func (d *database) abandoned(before time.Time, limit int) ([]rowKey, error) {
+	return d.rowKeys("WHERE since < ? ORDER BY since LIMIT ?", before.UnixNano(), limit)
+}
+
+func (d *database) rowKeys(where string, args ...any) ([]rowKey, error) {
+	return collect(context.Background(), d.writer, func(row scanner) (k rowKey, err error) {
+		var b []byte
+		err = row.Scan(&k.kind, &b)
+		k.key = string(b)
+		return k, err
+	}, "SELECT kind, key FROM sync_rows "+where, args...)
+}
+
+// readRows reads in pages, so that no cursor is open longer than for one.
+func (d *database) readRows(origin replica.Origin, after, to uint64, use func(replica.Row) bool) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	if after >= maxSeq {
+		return nil
+	}
+	id := d.origins.id(origin) << seqBits
+	cursor, err := d.readers.QueryContext(ctx, "SELECT "+syncColumns+" FROM sync_rows WHERE id > ? AND id <= ? ORDER BY id",
+		id|int64(after), id|int64(min(to, maxSeq)))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cursor.Close()) }()
+	for cursor.Next() {
+		r, err := d.scanRow(cursor)
+		if err != nil {
+			return fmt.Errorf("read row: %w", err)
+		}
+		if !use(r.Row) {
+			return nil
+		}
+	}
+	return cursor.Err()
+}
+
+// loadRows reads what a store has in memory of the rows.
+func (d *database) loadRows(ctx context.Context, c *contents) error {
+	incarnation, err := column[uint32](ctx, d.writer, "SELECT value FROM meta WHERE key = 'incarnation'")
+	if err != nil || len(incarnation) != 1 {
+		return errors.Join(errors.New("read incarnation"), err)
+	}
+	c.incarnation, c.vector = incarnation[0], replica.Vector{}
+	_, err = collect(ctx, d.writer, func(row scanner) (none struct{}, err error) {
+		var id, seq int64
+		var o replica.Origin
+		if err = row.Scan(&id, &o.Node, &o.Incarnation, &seq); err == nil {
+			d.origins.add(id, o)
+			c.vector[o] = uint64(seq)
+		}
+		return none, err
+	}, "SELECT id, node_uid, incarnation, seq FROM sync_origins")
+	if err != nil {
+		return fmt.Errorf("read vector: %w", err)
+	}
+	if c.waiting, err = column[model.UID](ctx, d.writer, "SELECT DISTINCT parent FROM sync_rows WHERE since IS NOT NULL"); err != nil {
+		return fmt.Errorf("read what waits: %w", err)
+	}
+	c.succession, err = collect(ctx, d.writer, d.scanRow, "SELECT "+syncColumns+" FROM sync_rows WHERE kind IN (?, ?) AND body IS NOT NULL",
+		int64(replica.KindRetirement), int64(replica.KindHandover))
+	if err != nil {
+		return fmt.Errorf("read retirements: %w", err)
+	}
+	return nil
+}
+
+var _ sql.Scanner = nanos{}
