@@ -271,7 +271,7 @@ func (m *memoryEngine) closedBefore(before time.Time, limit int) ([]model.UID, e
 	if !m.oldest.IsZero() && !m.oldest.Before(before) {
 		return nil, nil
 	}
-	closed := m.closed(func(at time.Time) bool { return true })
+	closed := m.closed(func(time.Time) bool { return true })
 	m.oldest = time.Time{}
 	if len(closed) > 0 {
 		m.oldest = closed[0].closed

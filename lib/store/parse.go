@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -23,7 +24,7 @@ func decodeRow[T replica.Noun](r replica.Row, decode func([]byte) (T, error)) (T
 	if err != nil {
 		return noun, err
 	}
-	if _, key := replica.KeyOf(noun); string(key) != string(r.Key) {
+	if _, key := replica.KeyOf(noun); !bytes.Equal(key, r.Key) {
 		return noun, errOtherKey
 	}
 	return noun, nil
@@ -83,7 +84,7 @@ func (t *tx) parsePart(r replica.Row) (p parsed, err error) {
 		}}.or(err)
 	case replica.KindResource:
 		n, err := decodeRow(r, replica.DecodeResource)
-		return parsed{n.ApplicationUID, func(row *syncRow) error { return t.takePart(row, func(e *model.Entry) error { return nil }) }}.or(err)
+		return parsed{n.ApplicationUID, func(row *syncRow) error { return t.takePart(row, func(*model.Entry) error { return nil }) }}.or(err)
 	}
 	return p, nil // of a kind that a newer program knows
 }
