@@ -54,6 +54,17 @@ func (s *Store) Label(uid model.UID) (model.Label, bool) {
 	return l, ok
 }
 
+// LabelDeleted reports whether a label was deleted, on any node, as far as that
+// is known here; tombstones are kept for keepDeleted.
+func (s *Store) LabelDeleted(uid model.UID) bool {
+	row, err := s.engine.readRow(replica.KindLabel, uid[:])
+	if err != nil {
+		s.log.Warn("can not look whether a label was deleted; it is taken for one that is still to come", "label", uid, "error", err)
+		return false
+	}
+	return row != nil && row.Deleted
+}
+
 // Labels returns all labels in creation order, but those whose name and version
 // an older one owns. The slice is shared: it must
 // not be changed.

@@ -140,7 +140,9 @@ func TestAnyOrderOfNodes(t *testing.T) {
 	label := newLabel(t, labels)
 	hand(t, labels, arbiter)
 	app := newApplication(t, arbiter, label.UID, "u").Application.UID
-	update(t, arbiter, app, elected(app, 1))
+	grant := elected(app, 1)
+	grant.States[0].Decision.Winner = executor.opts.Node
+	update(t, arbiter, app, grant)
 	hand(t, labels, executor)
 	hand(t, arbiter, executor)
 	update(t, executor, app, intent(1))
@@ -265,6 +267,9 @@ func TestLabelsOfOneName(t *testing.T) {
 			}
 		}
 		check(first.UID)
+		if s.LabelDeleted(first.UID) || s.LabelDeleted(model.UID{77}) {
+			t.Error("a label that is there, or not known, is told to be deleted")
+		}
 		if _, ok := s.Label(second.UID); !ok {
 			t.Error("the hidden label can not be read by its UID")
 		}
@@ -278,6 +283,9 @@ func TestLabelsOfOneName(t *testing.T) {
 		}
 		hand(t, a, s)
 		check(second.UID)
+		if !s.LabelDeleted(first.UID) {
+			t.Error("the deleted label is not told to be")
+		}
 	})
 }
 
@@ -436,6 +444,7 @@ func TestVectorChanged(t *testing.T) {
 	newLabel(t, a)
 	hand(t, a, s)
 	<-signal.C()
+	<-s.Advanced()
 	select {
 	case <-signal.C():
 		t.Error("a second signal was kept")

@@ -48,6 +48,10 @@ func (s *signals) notify() {
 	}
 }
 
+// Advanced is a Signal that is there from the start, for the one reader that
+// carries rows to other nodes.
+func (s *Store) Advanced() <-chan struct{} { return s.grown.C() }
+
 // VectorChanged starts a Signal. What was committed before it is not told:
 // ask for it first, then look.
 func (s *Store) VectorChanged() *Signal { return s.advanced.subscribe() }

@@ -79,6 +79,7 @@ type Store struct {
 	origin   replica.Origin         // of what this node writes
 	waiting  map[model.UID]struct{} // the writer's: applications that rows may wait for
 	advanced signals
+	grown    *Signal // of advanced
 
 	requests   chan *request
 	jobs       chan func()   // for the writer, between two batches
@@ -123,11 +124,13 @@ func newStore(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{
+	s := &Store{
 		opts: o, log: o.Logger, memory: newMemory(), feed: newFeed(), waiting: make(map[model.UID]struct{}),
 		uids: model.NewUIDSource(o.Node), crash: crash, opened: time.Now(), steady: steady{begin: stamp(o.Now())},
 		requests: make(chan *request, maxQueued), jobs: make(chan func()), closing: make(chan struct{}), stopped: make(chan struct{}),
-	}, nil
+	}
+	s.grown = s.advanced.subscribe()
+	return s, nil
 }
 
 func (s *Store) open(ctx context.Context) error {

@@ -56,6 +56,20 @@ func (s *Store) Handovers() []model.Handover {
 	return s.memory.handovers.list
 }
 
+// Succession returns all retirements and handovers, of one moment. The slices
+// are shared: they must not be changed.
+func (s *Store) Succession() ([]model.Retirement, []model.Handover) {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	return s.memory.retirements.list, s.memory.handovers.list
+}
+
+// AddHandover is CreateHandover for who does not need what became of it.
+func (s *Store) AddHandover(ctx context.Context, h model.Handover) error {
+	_, err := s.CreateHandover(ctx, h)
+	return err
+}
+
 // CreateHandover stores that this node gives away what it would have decided,
 // with UID, node, time and clock reading filled in. A clock reading that is
 // given stays: the applications up to it are given away.

@@ -25,6 +25,15 @@ func (m *memoryEngine) findRow(kind replica.Kind, key []byte) (*syncRow, error) 
 	return nil, nil //nolint:nilnil // none is no error
 }
 
+func (m *memoryEngine) readRow(kind replica.Kind, key []byte) (*syncRow, error) {
+	m.disk.mu.RLock()
+	defer m.disk.mu.RUnlock()
+	if r, ok := m.disk.rows.sync[rowKey{kind, string(key)}]; ok {
+		return &r, nil
+	}
+	return nil, nil //nolint:nilnil // none is no error
+}
+
 // reading holds the lock where no transaction does.
 func (m *memoryEngine) reading() (end func()) {
 	if m.within {

@@ -50,6 +50,8 @@ type rowStore interface {
 	// waited since before then.
 	tombstones(before model.HLC, limit int) ([]rowKey, error)
 	abandoned(before time.Time, limit int) ([]rowKey, error)
+	// readRow reads the committed row under a key; nil if there is none.
+	readRow(kind replica.Kind, key []byte) (*syncRow, error)
 	// readRows reads what is committed of the origin in (after, to].
 	readRows(origin replica.Origin, after, to uint64, use func(replica.Row) (more bool)) error
 }

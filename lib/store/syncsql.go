@@ -89,6 +89,16 @@ func (d *database) findRow(kind replica.Kind, key []byte) (*syncRow, error) {
 	return &rows[0], nil
 }
 
+func (d *database) readRow(kind replica.Kind, key []byte) (*syncRow, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	rows, err := collect(ctx, d.readers, d.scanRow, "SELECT "+syncColumns+" FROM sync_rows WHERE kind = ? AND key = ?", int64(kind), key)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	return &rows[0], nil
+}
+
 func (d *database) rowsOf(parent model.UID) ([]syncRow, error) {
 	return d.selectRows("WHERE parent = ? ORDER BY hlc", key(parent))
 }
