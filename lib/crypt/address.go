@@ -71,11 +71,13 @@ func (a *addressed) forAddress(ip netip.Addr) *tls.Certificate {
 func newAddressed(node tls.Certificate, ca authority, key crypto.Signer, now time.Time) *addressed {
 	a := &addressed{node: node, known: make(map[netip.Addr]*tls.Certificate)}
 	if ca.canSign(now) == nil && node.Leaf.CheckSignatureFrom(ca.cert) == nil {
-		a.sign = func(ip netip.Addr) (*x509.Certificate, error) { return ca.issueAddress(node.Leaf, ip, key) }
+		a.sign = func(ip netip.Addr) (*x509.Certificate, error) { return ca.issueAddress(node.Leaf, ip, key.Public()) }
 	}
 	return a
 }
 
 // Answers reports whether clients that come by this IP address get a
 // certificate that names it.
-func (id *Identity) Answers(ip netip.Addr) bool { return id.addressed.forAddress(ip.Unmap()) != nil }
+func (id *Identity) Answers(ip netip.Addr) bool {
+	return id.now.Load().addressed.forAddress(ip.Unmap()) != nil
+}

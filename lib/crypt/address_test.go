@@ -45,8 +45,8 @@ func TestAddressThatTheCertificateDoesNotName(t *testing.T) {
 			t.Errorf("client that wants %s: %v", name, err)
 			continue
 		}
-		public, err := publicDER(id.Certificate.PrivateKey.(crypto.Signer))
-		if err != nil || !bytes.Equal(public, id.PublicKey) || !samePublic(state.PeerCertificates[0].PublicKey, id.Certificate.Leaf.PublicKey) {
+		public, err := publicDER(id.Certificate().PrivateKey.(crypto.Signer))
+		if err != nil || !bytes.Equal(public, id.PublicKey) || !samePublic(state.PeerCertificates[0].PublicKey, id.Certificate().Leaf.PublicKey) {
 			t.Errorf("client that wants %s got a certificate of another key", name)
 		}
 	}
@@ -61,7 +61,7 @@ func TestAddressThatTheCertificateDoesNotName(t *testing.T) {
 func TestAddressThatTheCertificateNames(t *testing.T) {
 	id := mustLoad(t, testOptions(t))
 	state, err := handshake(t, id, "127.0.0.1:0", "127.0.0.1")
-	if err != nil || !state.PeerCertificates[0].Equal(id.Certificate.Leaf) {
+	if err != nil || !state.PeerCertificates[0].Equal(id.Certificate().Leaf) {
 		t.Errorf("certificate for 127.0.0.1 is not that of the file, error %v", err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
@@ -23,8 +25,11 @@ type Options struct {
 	Names       []string // DNS names and IP addresses that the certificate has to name besides
 	TLSKey      string   // <NodeName>.key
 	TLSCert     string   // <NodeName>.crt
-	CACert      string   // ca.crt; the CA key is beside it, with the extension .key
-	Log         *slog.Logger
+	CACert      string   // ca.crt, the oldest CA first; the CA key is beside it, with the extension .key
+	// Joins says that the node belongs to a cluster that is there already: no CA is made, and a certificate that no CA of
+	// the cluster signed is an error.
+	Joins bool
+	Log   *slog.Logger
 }
 
 // withPaths returns the options with every path filled in.
@@ -49,28 +54,40 @@ func (o Options) withPaths() (Options, error) {
 	return o, nil
 }
 
-// Identity is what a node proves itself with.
+// Identity is what a node proves itself with. The key stays as long as the process does; its certificate and the CAs may
+// be replaced meanwhile (Run), so that every handshake asks for them anew.
 type Identity struct {
-	UID         model.UID       // follows from PublicKey
-	PublicKey   []byte          // PKIX DER
-	Certificate tls.Certificate // the node's, then the chain to the CA
-	CA          *x509.Certificate
-	NotAfter    time.Time // when Certificate expires
+	UID       model.UID // follows from PublicKey
+	PublicKey []byte    // PKIX DER
 
+	opts Options
+	key  crypto.Signer
+	now  atomic.Pointer[credentials]
+
+	files  sync.Mutex // one change of the files at a time
+	warned time.Time  // when a certificate was last complained about; under files
+}
+
+// credentials are what of an Identity can be replaced. They never change themselves.
+type credentials struct {
+	cert      tls.Certificate // the node's, then the chain to the CA
+	ca        authority
+	pool      *x509.CertPool
 	addressed *addressed
 }
 
 // LoadOrCreate returns the node's identity from its files. What is missing is
-// made, what is there is kept (contract 3). A certificate with less than 30
-// days left, or without one of the Names, is signed again for the same key,
-// where the CA key is at hand; it keeps the names that it had.
+// made, what is there is kept (contract 3). A certificate that has less than 30
+// days left, lacks one of the Names or a usage, or was signed by an older CA than
+// could sign it now, is signed again for the same key, where the CA key is at
+// hand; it keeps the names that it had.
 func LoadOrCreate(o Options) (*Identity, error) {
 	o, err := o.withPaths()
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	ca, created, err := loadAuthority(o.CACert, now)
+	ca, created, err := loadAuthority(o, now)
 	if err != nil {
 		return nil, fmt.Errorf("load cluster CA: %w", err)
 	}
@@ -81,40 +98,62 @@ func LoadOrCreate(o Options) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load node identity: %w", err)
 	}
-	return newIdentity(key, chain, ca, now)
-}
-
-func newIdentity(key crypto.Signer, chain []*x509.Certificate, ca authority, now time.Time) (*Identity, error) {
 	public, err := publicDER(key)
 	if err != nil {
 		return nil, err
 	}
-	id := &Identity{
-		UID: NodeUID(public), PublicKey: public, CA: ca.cert, NotAfter: chain[0].NotAfter,
-		Certificate: tls.Certificate{PrivateKey: key, Leaf: chain[0]},
-	}
-	for _, cert := range chain {
-		id.Certificate.Certificate = append(id.Certificate.Certificate, cert.Raw)
-	}
-	id.addressed = newAddressed(id.Certificate, ca, key, now)
+	id := &Identity{UID: NodeUID(public), PublicKey: public, opts: o, key: key, warned: now}
+	id.use(chain, ca, now)
 	return id, nil
 }
 
-// CAPool returns a fresh pool with the cluster CA alone.
-func (id *Identity) CAPool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(id.CA)
-	return pool
+// use makes every handshake from now on use this certificate and these CAs.
+func (id *Identity) use(chain []*x509.Certificate, ca authority, now time.Time) {
+	c := &credentials{ca: ca, pool: poolOf(ca.cas), cert: tls.Certificate{PrivateKey: id.key, Leaf: chain[0]}}
+	for _, cert := range chain {
+		c.cert.Certificate = append(c.cert.Certificate, cert.Raw)
+	}
+	c.addressed = newAddressed(c.cert, ca, id.key, now)
+	id.now.Store(c)
+}
+
+// Certificate is the node's own one, then its chain to the CA. The caller does not change it.
+func (id *Identity) Certificate() *tls.Certificate { return &id.now.Load().cert }
+
+// NotAfter is when the certificate expires.
+func (id *Identity) NotAfter() time.Time { return id.now.Load().cert.Leaf.NotAfter }
+
+// CAs are those of the cluster, the oldest first. The caller does not change them.
+func (id *Identity) CAs() []*x509.Certificate { return id.now.Load().ca.cas }
+
+// CAPool is the pool of CAs. The caller does not change it.
+func (id *Identity) CAPool() *x509.CertPool { return id.now.Load().pool }
+
+// ClusterUID names the cluster: the KeyHash of its oldest CA.
+func (id *Identity) ClusterUID() [32]byte { return KeyHash(id.CAs()[0]) }
+
+// CanSign is nil where the key of a CA is at hand; else it says which is not.
+func (id *Identity) CanSign() error { return id.now.Load().ca.canSign(time.Now()) }
+
+// VerifyPeer checks the certificates that a peer has shown, the leaf first, and returns whose they are: its key proves
+// who it is, whatever name it has.
+func (id *Identity) VerifyPeer(chain []*x509.Certificate) (model.UID, error) {
+	if err := VerifyChain(chain, id.CAs(), time.Now()); err != nil {
+		return model.NilUID, err
+	}
+	return NodeUID(chain[0].RawSubjectPublicKeyInfo), nil
 }
 
 // ServerTLS returns the configuration of the API listener: a client's
 // certificate is asked for, never demanded or checked (contract 3).
 func (id *Identity) ServerTLS() *tls.Config {
 	return &tls.Config{
-		GetCertificate: id.addressed.forClient,
-		ClientAuth:     tls.RequestClientCert,
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return id.now.Load().addressed.forClient(hello)
+		},
+		ClientAuth: tls.RequestClientCert,
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"h2", "http/1.1"},
 	}
 }
 
@@ -127,16 +166,12 @@ func loadNode(o Options, ca authority, now time.Time) (crypto.Signer, []*x509.Ce
 	if err != nil {
 		return nil, nil, err
 	}
-	data, err := readIfPresent(o.TLSCert)
+	chain, err := readChain(o.TLSCert)
 	if err != nil {
 		return nil, nil, err
 	}
-	if key == nil || data == nil {
+	if key == nil || chain == nil {
 		return createNode(o, ca, key, now)
-	}
-	chain, err := allCerts(data)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read certificate %s: %w", o.TLSCert, err)
 	}
 	if !samePublic(key.Public(), chain[0].PublicKey) {
 		return nil, nil, fmt.Errorf("%s is not the key of certificate %s: "+
@@ -144,6 +179,19 @@ func loadNode(o Options, ca authority, now time.Time) (crypto.Signer, []*x509.Ce
 	}
 	chain, err = renewNode(o, ca, key, chain, now)
 	return key, chain, err
+}
+
+// readChain reads a node's certificate file; nil without an error if there is none.
+func readChain(path string) ([]*x509.Certificate, error) {
+	data, err := readIfPresent(path)
+	if err != nil || data == nil {
+		return nil, err
+	}
+	chain, err := allCerts(data)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate %s: %w", path, err)
+	}
+	return chain, nil
 }
 
 // createNode makes what is missing of the pair; key is nil if that is.
@@ -162,20 +210,25 @@ func createNode(o Options, ca authority, key crypto.Signer, now time.Time) (cryp
 	return key, chain, err
 }
 
-// signNode signs and stores a certificate. old is the one that it replaces, if
-// any: what clients know the node by must go on to work.
-func signNode(o Options, ca authority, key crypto.Signer, old *x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
+// wantedNames are all that a node's certificate is to stand for.
+func (o Options) wantedNames(old *x509.Certificate) []string {
 	names := append([]string{o.NodeName, hostOf(o.NodeAddress)}, o.Names...)
-	if old != nil {
+	if old != nil { // what clients know the node by must go on to work
 		names = append(names, namesOf(old)...)
 	}
-	cert, err := ca.issueNode(o.NodeName, names, key, now)
+	return names
+}
+
+// signNode signs and stores a certificate. old is the one that it replaces, if any.
+func signNode(o Options, ca authority, key crypto.Signer, old *x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
+	cert, err := ca.issueNode(o.NodeName, o.wantedNames(old), key.Public(), now)
 	if err != nil {
 		return nil, err
 	}
-	if err := durable.WriteFile(o.TLSCert, nodeFile(cert, ca.cert), modeCert); err != nil {
+	chain := []*x509.Certificate{cert, ca.cert}
+	if err := durable.WriteFile(o.TLSCert, nodeFile(chain), modeCert); err != nil {
 		return nil, err
 	}
 	o.Log.Info("node certificate signed", "path", o.TLSCert, "not_after", cert.NotAfter)
-	return []*x509.Certificate{cert, ca.cert}, nil
+	return chain, nil
 }

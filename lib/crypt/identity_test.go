@@ -81,7 +81,7 @@ func TestFreshFolder(t *testing.T) {
 			t.Errorf("mode of %s = %o, want %o", name, got, want)
 		}
 	}
-	ca, leaf := id.CA, id.Certificate.Leaf
+	ca, leaf := id.CAs()[0], id.Certificate().Leaf
 	if got := ca.Subject.String(); got != "CN=ClusterCA,O=Example Co CA" || !ca.IsCA {
 		t.Errorf("CA subject = %s, CA %v", got, ca.IsCA)
 	}
@@ -192,7 +192,7 @@ func TestMissingFiles(t *testing.T) {
 			if got := id.UID == first.UID; got != tt.sameUID {
 				t.Errorf("same node UID: %v, want %v", got, tt.sameUID)
 			}
-			_, err = id.Certificate.Leaf.Verify(x509.VerifyOptions{Roots: id.CAPool()})
+			_, err = id.Certificate().Leaf.Verify(x509.VerifyOptions{Roots: id.CAPool()})
 			if got := err == nil; got != tt.chained {
 				t.Errorf("certificate verifies: %v (%v), want %v", got, err, tt.chained)
 			}
@@ -211,7 +211,7 @@ func TestPreplacedCA(t *testing.T) {
 		}
 	}
 	second := mustLoad(t, two)
-	if _, err := second.Certificate.Leaf.Verify(x509.VerifyOptions{Roots: first.CAPool()}); err != nil {
+	if _, err := second.Certificate().Leaf.Verify(x509.VerifyOptions{Roots: first.CAPool()}); err != nil {
 		t.Errorf("the second node's certificate: %v", err)
 	}
 }
@@ -234,7 +234,7 @@ func TestNames(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := testOptions(t)
 			o.NodeName, o.NodeAddress = tt.node, tt.address
-			leaf := mustLoad(t, o).Certificate.Leaf
+			leaf := mustLoad(t, o).Certificate().Leaf
 			var ips []string
 			for _, ip := range leaf.IPAddresses {
 				ips = append(ips, ip.String())
@@ -283,7 +283,7 @@ func TestAging(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := id.NotAfter.After(first.NotAfter); got != tt.renewed || id.UID != first.UID {
+				if got := id.NotAfter().After(first.NotAfter()); got != tt.renewed || id.UID != first.UID {
 					t.Errorf("renewed %v, want %v; UID %s, want %s", got, tt.renewed, id.UID, first.UID)
 				}
 			})

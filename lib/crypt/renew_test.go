@@ -44,7 +44,7 @@ func TestNamesAreAdded(t *testing.T) {
 			old := contents(t, o.Directory)["node-1.crt"]
 			o.Names = tt.then
 			after := mustLoad(t, o)
-			if diff := cmp.Diff(tt.want, namesOf(after.Certificate.Leaf)); diff != "" {
+			if diff := cmp.Diff(tt.want, namesOf(after.Certificate().Leaf)); diff != "" {
 				t.Errorf("names (-want +got):\n%s", diff)
 			}
 			if after.UID != before.UID || !bytes.Equal(after.PublicKey, before.PublicKey) {
@@ -54,7 +54,7 @@ func TestNamesAreAdded(t *testing.T) {
 			if again := kept != ""; again != tt.signedAgain || again && kept != old {
 				t.Errorf("the replaced certificate is kept: %v, want %v and unchanged", again, tt.signedAgain)
 			}
-			if third := mustLoad(t, o); !bytes.Equal(third.Certificate.Certificate[0], after.Certificate.Certificate[0]) {
+			if third := mustLoad(t, o); !bytes.Equal(third.Certificate().Certificate[0], after.Certificate().Certificate[0]) {
 				t.Error("it is signed at each start, want once")
 			}
 		})
@@ -68,13 +68,13 @@ func TestNamesInCertificatesOfAddresses(t *testing.T) {
 	o.Names = []string{"ci.example.com", "10.0.0.7"}
 	id := mustLoad(t, o)
 	for ip, own := range map[string]bool{"10.0.0.7": true, "10.0.0.8": false} {
-		cert := id.addressed.forAddress(netip.MustParseAddr(ip))
+		cert := id.now.Load().addressed.forAddress(netip.MustParseAddr(ip))
 		for _, name := range []string{ip, "ci.example.com", "node-1"} {
 			if err := cert.Leaf.VerifyHostname(name); err != nil {
 				t.Errorf("certificate for %s: %v", ip, err)
 			}
 		}
-		if got := cert == &id.addressed.node; got != own {
+		if got := cert == &id.now.Load().addressed.node; got != own {
 			t.Errorf("%s gets the node's own certificate: %v, want %v", ip, got, own)
 		}
 	}
@@ -121,8 +121,8 @@ func TestRenewalKeepsNames(t *testing.T) {
 		time.Sleep(350 * day)
 		o.Names = nil
 		second := mustLoad(t, o)
-		if got := namesOf(second.Certificate.Leaf); !second.NotAfter.After(first.NotAfter) || !slices.Contains(got, "ci.example.com") {
-			t.Errorf("renewed until %v with %v, want later and with ci.example.com", second.NotAfter, got)
+		if got := namesOf(second.Certificate().Leaf); !second.NotAfter().After(first.NotAfter()) || !slices.Contains(got, "ci.example.com") {
+			t.Errorf("renewed until %v with %v, want later and with ci.example.com", second.NotAfter(), got)
 		}
 	})
 }
