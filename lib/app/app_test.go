@@ -169,7 +169,7 @@ func TestClientCertificateIsNotChecked(t *testing.T) {
 	asked := false
 	c.Transport.(*http.Transport).TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		asked = true
-		return &stranger.Certificate, nil
+		return stranger.Certificate(), nil
 	}
 	if resp, _ := get(t, c, "https://"+a.Addr()+"/"); resp.StatusCode != http.StatusNotFound || !asked {
 		t.Errorf("with a stranger's certificate: %s, certificate asked for: %v", resp.Status, asked)

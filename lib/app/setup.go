@@ -47,7 +47,8 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	identity, err := crypt.LoadOrCreate(crypt.Options{
 		NodeName: cfg.NodeName, NodeAddress: cfg.NodeAddress, Names: cfg.TLSNames,
 		TLSKey: cfg.TLSKey, TLSCert: cfg.TLSCrt, CACert: cfg.TLSCACrt, // joined with the directory already
-		Log: log.With("component", "crypt"),
+		Joins: len(cfg.ClusterJoin) > 0,
+		Log:   log.With("component", "crypt"),
 	})
 	if err != nil {
 		return fmt.Errorf("load identity: %w", err)
