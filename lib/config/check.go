@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
 
@@ -28,7 +29,7 @@ func (l *loader) check() {
 		{"proxy_ssh_address", c.ProxySSHAddress, checkListen(c.ProxySSHAddress)},
 		{"node_address", c.NodeAddress, checkNodeAddress(c.NodeAddress)},
 		{"mem_target", c.MemTarget, checkSize(c.MemTarget, 0, math.MaxInt64)},
-		{"node_name", c.NodeName, checkNodeName(c.NodeName)},
+		{"node_name", c.NodeName, model.CheckNodeName(c.NodeName)},
 		{"meta_address", c.MetaAddress, checkOptionalListen(c.MetaAddress)},
 		{"auth_hash_memory", c.AuthHashMemory, checkSize(c.AuthHashMemory, 0, math.MaxInt64)},
 		{"retention", c.Retention, checkDuration(c.Retention, 0, math.MaxInt64)},
@@ -122,14 +123,6 @@ func checkHost(host string) error {
 	}
 	if !regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?$`).MatchString(host) {
 		return errors.New("want an IP address or a DNS name as host")
-	}
-	return nil
-}
-
-// checkNodeName takes what can be a file name and stand in a certificate.
-func checkNodeName(s string) error {
-	if len(s) > 200 || s == "." || s == ".." || !regexp.MustCompile(`^[A-Za-z0-9!#$%&'()*+,.:;<=>?@\[\]^_{|}~-]+$`).MatchString(s) {
-		return errors.New("want 1 to 200 letters, digits and signs of ASCII, no spaces, quotes or slashes, as it names files")
 	}
 	return nil
 }

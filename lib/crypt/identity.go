@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,11 +111,26 @@ func LoadOrCreate(o Options) (*Identity, error) {
 // use makes every handshake from now on use this certificate and these CAs.
 func (id *Identity) use(chain []*x509.Certificate, ca authority, now time.Time) {
 	c := &credentials{ca: ca, pool: poolOf(ca.cas), cert: tls.Certificate{PrivateKey: id.key, Leaf: chain[0]}}
-	for _, cert := range chain {
+	for _, cert := range whole(chain, ca.cas) {
 		c.cert.Certificate = append(c.cert.Certificate, cert.Raw)
 	}
 	c.addressed = newAddressed(c.cert, ca, id.key, now)
 	id.now.Store(c)
+}
+
+// whole adds its CA to a chain without: who pins the CA has to see it.
+func whole(chain, cas []*x509.Certificate) []*x509.Certificate {
+	ca := signerOf(chain, cas)
+	if ca == nil || slices.ContainsFunc(chain, ca.Equal) {
+		return chain
+	}
+	return append(slices.Clone(chain), ca)
+}
+
+// Issuer is the CA that signed the certificate in use, nil if it is none of the cluster's.
+func (id *Identity) Issuer() *x509.Certificate {
+	c := id.now.Load()
+	return signerOf([]*x509.Certificate{c.cert.Leaf}, c.ca.cas)
 }
 
 // Certificate is the node's own one, then its chain to the CA. The caller does not change it.

@@ -82,6 +82,7 @@ func (id *Identity) Refresh() error {
 // differs reports whether something else than this is in use.
 func (id *Identity) differs(chain []*x509.Certificate, ca authority) bool {
 	c := id.now.Load()
+	chain = whole(chain, ca.cas)
 	if len(chain) != len(c.cert.Certificate) || len(ca.cas) != len(c.ca.cas) || (ca.cert == nil) != (c.ca.cert == nil) {
 		return true
 	}
