@@ -279,6 +279,60 @@ type Authentication struct {
 // AuthenticationRequest How the SSH proxy logs in to the environment.
 type AuthenticationRequest = Authentication
 
+// ClusterInvitation An invitation.
+type ClusterInvitation struct {
+	// Address What the node that redeemed it gave as its address.
+	Address string `json:"address,omitempty"`
+
+	// By The user who invited.
+	By        string    `json:"by"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// Name The name of the invited node.
+	Name string `json:"name"`
+
+	// RedeemedAt When it was redeemed.
+	RedeemedAt *time.Time `json:"redeemed_at,omitempty"`
+
+	// Status `open`, `redeemed`, `expired` or `revoked`.
+	Status string `json:"status"`
+}
+
+// ClusterInvitationCreated An invitation and its token.
+type ClusterInvitationCreated struct {
+	// By The user who invited.
+	By        string    `json:"by"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// Name The name of the invited node.
+	Name string `json:"name"`
+
+	// Status `open`
+	Status string `json:"status"`
+
+	// Token What the new machine redeems. It is shown this once.
+	Token string `json:"token"`
+}
+
+// ClusterInvitationList Invitations, the oldest first.
+type ClusterInvitationList []ClusterInvitation
+
+// ClusterInvitationRequest Whom to invite.
+type ClusterInvitationRequest struct {
+	// Addresses Where the new machine reaches this node, as `host:port`; absent: at its `node_address`.
+	Addresses []string `json:"addresses,omitempty"`
+
+	// Name The name that the node will have.
+	Name string `json:"name"`
+
+	// Valid How long, like `15m`, which is the default; 10s to 168h.
+	Valid string `json:"valid,omitempty"`
+}
+
 // Disk The same as in the request, every key present.
 type Disk struct {
 	Clone string `json:"clone"`
@@ -883,6 +937,9 @@ type ApplicationCreateJSONRequestBody = ApplicationRequest
 // ApplicationTaskCreateJSONRequestBody defines body for ApplicationTaskCreate for application/json ContentType.
 type ApplicationTaskCreateJSONRequestBody = ApplicationTaskRequest
 
+// ClusterInvitationCreateJSONRequestBody defines body for ClusterInvitationCreate for application/json ContentType.
+type ClusterInvitationCreateJSONRequestBody = ClusterInvitationRequest
+
 // LabelCreateJSONRequestBody defines body for LabelCreate for application/json ContentType.
 type LabelCreateJSONRequestBody = LabelRequest
 
@@ -936,6 +993,15 @@ type ServerInterface interface {
 	// AuditList List who did what
 	// (GET /api/v1/audit/)
 	AuditList(w http.ResponseWriter, r *http.Request, params AuditListParams)
+	// ClusterInvitationList List the invitations of the answering node
+	// (GET /api/v1/cluster/invitation/)
+	ClusterInvitationList(w http.ResponseWriter, r *http.Request)
+	// ClusterInvitationCreate Invite a machine into the cluster
+	// (POST /api/v1/cluster/invitation/)
+	ClusterInvitationCreate(w http.ResponseWriter, r *http.Request)
+	// ClusterInvitationDelete Revoke an open invitation of the answering node
+	// (DELETE /api/v1/cluster/invitation/{ref})
+	ClusterInvitationDelete(w http.ResponseWriter, r *http.Request, ref string)
 	// LabelList List labels
 	// (GET /api/v1/label/)
 	LabelList(w http.ResponseWriter, r *http.Request, params LabelListParams)
@@ -1098,6 +1164,24 @@ func (_ Unimplemented) ApplicationTaskCreate(w http.ResponseWriter, r *http.Requ
 // AuditList List who did what
 // (GET /api/v1/audit/)
 func (_ Unimplemented) AuditList(w http.ResponseWriter, r *http.Request, params AuditListParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ClusterInvitationList List the invitations of the answering node
+// (GET /api/v1/cluster/invitation/)
+func (_ Unimplemented) ClusterInvitationList(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ClusterInvitationCreate Invite a machine into the cluster
+// (POST /api/v1/cluster/invitation/)
+func (_ Unimplemented) ClusterInvitationCreate(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ClusterInvitationDelete Revoke an open invitation of the answering node
+// (DELETE /api/v1/cluster/invitation/{ref})
+func (_ Unimplemented) ClusterInvitationDelete(w http.ResponseWriter, r *http.Request, ref string) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1689,6 +1773,60 @@ func (siw *ServerInterfaceWrapper) AuditList(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.AuditList(w, r, params)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ClusterInvitationList operation middleware
+func (siw *ServerInterfaceWrapper) ClusterInvitationList(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ClusterInvitationList(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ClusterInvitationCreate operation middleware
+func (siw *ServerInterfaceWrapper) ClusterInvitationCreate(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ClusterInvitationCreate(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ClusterInvitationDelete operation middleware
+func (siw *ServerInterfaceWrapper) ClusterInvitationDelete(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "ref" -------------
+	var ref string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "ref", chi.URLParam(r, "ref"), &ref, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "ref", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ClusterInvitationDelete(w, r, ref)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -2650,6 +2788,15 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/api/v1/audit/", wrapper.AuditList)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/cluster/invitation/", wrapper.ClusterInvitationList)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/api/v1/cluster/invitation/", wrapper.ClusterInvitationCreate)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/api/v1/cluster/invitation/{ref}", wrapper.ClusterInvitationDelete)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/label/", wrapper.LabelList)
 	})
 	r.Group(func(r chi.Router) {
@@ -3168,6 +3315,122 @@ type AuditListdefaultJSONResponse struct {
 }
 
 func (response AuditListdefaultJSONResponse) VisitAuditListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClusterInvitationListRequestObject struct {
+}
+
+type ClusterInvitationListResponseObject interface {
+	VisitClusterInvitationListResponse(w http.ResponseWriter) error
+}
+
+type ClusterInvitationList200JSONResponse ClusterInvitationList
+
+func (response ClusterInvitationList200JSONResponse) VisitClusterInvitationListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClusterInvitationListdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ClusterInvitationListdefaultJSONResponse) VisitClusterInvitationListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClusterInvitationCreateRequestObject struct {
+	Body *ClusterInvitationCreateJSONRequestBody
+}
+
+type ClusterInvitationCreateResponseObject interface {
+	VisitClusterInvitationCreateResponse(w http.ResponseWriter) error
+}
+
+type ClusterInvitationCreate200JSONResponse ClusterInvitationCreated
+
+func (response ClusterInvitationCreate200JSONResponse) VisitClusterInvitationCreateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClusterInvitationCreatedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ClusterInvitationCreatedefaultJSONResponse) VisitClusterInvitationCreateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClusterInvitationDeleteRequestObject struct {
+	Ref string `json:"ref"`
+}
+
+type ClusterInvitationDeleteResponseObject interface {
+	VisitClusterInvitationDeleteResponse(w http.ResponseWriter) error
+}
+
+type ClusterInvitationDelete200JSONResponse ClusterInvitationList
+
+func (response ClusterInvitationDelete200JSONResponse) VisitClusterInvitationDeleteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClusterInvitationDeletedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ClusterInvitationDeletedefaultJSONResponse) VisitClusterInvitationDeleteResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4438,6 +4701,15 @@ type StrictServerInterface interface {
 	// AuditList List who did what
 	// (GET /api/v1/audit/)
 	AuditList(ctx context.Context, request AuditListRequestObject) (AuditListResponseObject, error)
+	// ClusterInvitationList List the invitations of the answering node
+	// (GET /api/v1/cluster/invitation/)
+	ClusterInvitationList(ctx context.Context, request ClusterInvitationListRequestObject) (ClusterInvitationListResponseObject, error)
+	// ClusterInvitationCreate Invite a machine into the cluster
+	// (POST /api/v1/cluster/invitation/)
+	ClusterInvitationCreate(ctx context.Context, request ClusterInvitationCreateRequestObject) (ClusterInvitationCreateResponseObject, error)
+	// ClusterInvitationDelete Revoke an open invitation of the answering node
+	// (DELETE /api/v1/cluster/invitation/{ref})
+	ClusterInvitationDelete(ctx context.Context, request ClusterInvitationDeleteRequestObject) (ClusterInvitationDeleteResponseObject, error)
 	// LabelList List labels
 	// (GET /api/v1/label/)
 	LabelList(ctx context.Context, request LabelListRequestObject) (LabelListResponseObject, error)
@@ -4864,6 +5136,87 @@ func (sh *strictHandler) AuditList(w http.ResponseWriter, r *http.Request, param
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(AuditListResponseObject); ok {
 		if err := validResponse.VisitAuditListResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ClusterInvitationList operation middleware
+func (sh *strictHandler) ClusterInvitationList(w http.ResponseWriter, r *http.Request) {
+	var request ClusterInvitationListRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ClusterInvitationList(ctx, request.(ClusterInvitationListRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClusterInvitationList")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ClusterInvitationListResponseObject); ok {
+		if err := validResponse.VisitClusterInvitationListResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ClusterInvitationCreate operation middleware
+func (sh *strictHandler) ClusterInvitationCreate(w http.ResponseWriter, r *http.Request) {
+	var request ClusterInvitationCreateRequestObject
+
+	var body ClusterInvitationCreateJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ClusterInvitationCreate(ctx, request.(ClusterInvitationCreateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClusterInvitationCreate")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ClusterInvitationCreateResponseObject); ok {
+		if err := validResponse.VisitClusterInvitationCreateResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ClusterInvitationDelete operation middleware
+func (sh *strictHandler) ClusterInvitationDelete(w http.ResponseWriter, r *http.Request, ref string) {
+	var request ClusterInvitationDeleteRequestObject
+
+	request.Ref = ref
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ClusterInvitationDelete(ctx, request.(ClusterInvitationDeleteRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClusterInvitationDelete")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ClusterInvitationDeleteResponseObject); ok {
+		if err := validResponse.VisitClusterInvitationDeleteResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

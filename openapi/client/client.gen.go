@@ -197,6 +197,38 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/audit/ (the `AuditList` operationId).
 	AuditList(ctx context.Context, params *AuditListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ClusterInvitationList List the invitations of the answering node
+	//
+	// For the admin. Those that are open, and those that ended within a day; without their tokens, which nobody keeps.
+	//
+	// Corresponds with GET /api/v1/cluster/invitation/ (the `ClusterInvitationList` operationId).
+	ClusterInvitationList(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClusterInvitationCreateWithBody Invite a machine into the cluster
+	//
+	// For the admin. The answer has a token, which is shown once: it lets one machine get a certificate for a node of that name, within its time, from the answering node alone (`aquarium-fish cluster join`). The node has to have the key of the cluster's CA. An open invitation of the same name ends.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/cluster/invitation/ (the `ClusterInvitationCreate` operationId).
+	ClusterInvitationCreateWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClusterInvitationCreate Invite a machine into the cluster
+	//
+	// For the admin. The answer has a token, which is shown once: it lets one machine get a certificate for a node of that name, within its time, from the answering node alone (`aquarium-fish cluster join`). The node has to have the key of the cluster's CA. An open invitation of the same name ends.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/cluster/invitation/ (the `ClusterInvitationCreate` operationId).
+	ClusterInvitationCreate(ctx context.Context, body ClusterInvitationCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClusterInvitationDelete Revoke an open invitation of the answering node
+	//
+	// For the admin.
+	//
+	// Corresponds with DELETE /api/v1/cluster/invitation/{ref} (the `ClusterInvitationDelete` operationId).
+	ClusterInvitationDelete(ctx context.Context, ref string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// LabelList List labels
 	//
 	// For any user, all versions. `authentication` is shown to the admin only.
@@ -728,6 +760,78 @@ func (c *Client) ApplicationTaskCreate(ctx context.Context, uid UID, body Applic
 // Corresponds with GET /api/v1/audit/ (the `AuditList` operationId).
 func (c *Client) AuditList(ctx context.Context, params *AuditListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAuditListRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClusterInvitationList List the invitations of the answering node
+//
+// For the admin. Those that are open, and those that ended within a day; without their tokens, which nobody keeps.
+//
+// Corresponds with GET /api/v1/cluster/invitation/ (the `ClusterInvitationList` operationId).
+func (c *Client) ClusterInvitationList(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClusterInvitationListRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClusterInvitationCreateWithBody Invite a machine into the cluster
+//
+// For the admin. The answer has a token, which is shown once: it lets one machine get a certificate for a node of that name, within its time, from the answering node alone (`aquarium-fish cluster join`). The node has to have the key of the cluster's CA. An open invitation of the same name ends.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/cluster/invitation/ (the `ClusterInvitationCreate` operationId).
+func (c *Client) ClusterInvitationCreateWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClusterInvitationCreateRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClusterInvitationCreate Invite a machine into the cluster
+//
+// For the admin. The answer has a token, which is shown once: it lets one machine get a certificate for a node of that name, within its time, from the answering node alone (`aquarium-fish cluster join`). The node has to have the key of the cluster's CA. An open invitation of the same name ends.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/cluster/invitation/ (the `ClusterInvitationCreate` operationId).
+func (c *Client) ClusterInvitationCreate(ctx context.Context, body ClusterInvitationCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClusterInvitationCreateRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClusterInvitationDelete Revoke an open invitation of the answering node
+//
+// For the admin.
+//
+// Corresponds with DELETE /api/v1/cluster/invitation/{ref} (the `ClusterInvitationDelete` operationId).
+func (c *Client) ClusterInvitationDelete(ctx context.Context, ref string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClusterInvitationDeleteRequest(c.Server, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -1938,6 +2042,107 @@ func NewAuditListRequest(server string, params *AuditListParams) (*http.Request,
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewClusterInvitationListRequest constructs an http.Request for the ClusterInvitationList method
+func NewClusterInvitationListRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/cluster/invitation/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewClusterInvitationCreateRequest calls the generic ClusterInvitationCreate builder with application/json body
+func NewClusterInvitationCreateRequest(server string, body ClusterInvitationCreateJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewClusterInvitationCreateRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewClusterInvitationCreateRequestWithBody constructs an http.Request for the ClusterInvitationCreate method, with any body, and a specified content type
+func NewClusterInvitationCreateRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/cluster/invitation/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewClusterInvitationDeleteRequest constructs an http.Request for the ClusterInvitationDelete method
+func NewClusterInvitationDeleteRequest(server string, ref string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "ref", ref, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/cluster/invitation/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -3406,6 +3611,42 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/audit/ (the `AuditList` operationId).
 	AuditListWithResponse(ctx context.Context, params *AuditListParams, reqEditors ...RequestEditorFn) (*AuditListResponse, error)
 
+	// ClusterInvitationListWithResponse List the invitations of the answering node
+	//
+	// For the admin. Those that are open, and those that ended within a day; without their tokens, which nobody keeps.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/cluster/invitation/ (the `ClusterInvitationList` operationId).
+	ClusterInvitationListWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ClusterInvitationListResponse, error)
+
+	// ClusterInvitationCreateWithBodyWithResponse Invite a machine into the cluster
+	//
+	// For the admin. The answer has a token, which is shown once: it lets one machine get a certificate for a node of that name, within its time, from the answering node alone (`aquarium-fish cluster join`). The node has to have the key of the cluster's CA. An open invitation of the same name ends.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/cluster/invitation/ (the `ClusterInvitationCreate` operationId).
+	ClusterInvitationCreateWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ClusterInvitationCreateResponse, error)
+
+	// ClusterInvitationCreateWithResponse Invite a machine into the cluster
+	//
+	// For the admin. The answer has a token, which is shown once: it lets one machine get a certificate for a node of that name, within its time, from the answering node alone (`aquarium-fish cluster join`). The node has to have the key of the cluster's CA. An open invitation of the same name ends.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/cluster/invitation/ (the `ClusterInvitationCreate` operationId).
+	ClusterInvitationCreateWithResponse(ctx context.Context, body ClusterInvitationCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*ClusterInvitationCreateResponse, error)
+
+	// ClusterInvitationDeleteWithResponse Revoke an open invitation of the answering node
+	//
+	// For the admin.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/cluster/invitation/{ref} (the `ClusterInvitationDelete` operationId).
+	ClusterInvitationDeleteWithResponse(ctx context.Context, ref string, reqEditors ...RequestEditorFn) (*ClusterInvitationDeleteResponse, error)
+
 	// LabelListWithResponse List labels
 	//
 	// For any user, all versions. `authentication` is shown to the admin only.
@@ -4284,6 +4525,150 @@ func (r AuditListResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AuditListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ClusterInvitationListResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ClusterInvitationList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ClusterInvitationListResponse) GetJSON200() *ClusterInvitationList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ClusterInvitationListResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ClusterInvitationListResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClusterInvitationListResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClusterInvitationListResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClusterInvitationListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ClusterInvitationCreateResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ClusterInvitationCreated
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ClusterInvitationCreateResponse) GetJSON200() *ClusterInvitationCreated {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ClusterInvitationCreateResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ClusterInvitationCreateResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClusterInvitationCreateResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClusterInvitationCreateResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClusterInvitationCreateResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ClusterInvitationDeleteResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ClusterInvitationList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ClusterInvitationDeleteResponse) GetJSON200() *ClusterInvitationList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ClusterInvitationDeleteResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ClusterInvitationDeleteResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClusterInvitationDeleteResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClusterInvitationDeleteResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClusterInvitationDeleteResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5958,6 +6343,66 @@ func (c *ClientWithResponses) AuditListWithResponse(ctx context.Context, params 
 	return ParseAuditListResponse(rsp)
 }
 
+// ClusterInvitationListWithResponse List the invitations of the answering node
+//
+// For the admin. Those that are open, and those that ended within a day; without their tokens, which nobody keeps.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/cluster/invitation/ (the `ClusterInvitationList` operationId).
+func (c *ClientWithResponses) ClusterInvitationListWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ClusterInvitationListResponse, error) {
+	rsp, err := c.ClusterInvitationList(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClusterInvitationListResponse(rsp)
+}
+
+// ClusterInvitationCreateWithBodyWithResponse Invite a machine into the cluster
+//
+// For the admin. The answer has a token, which is shown once: it lets one machine get a certificate for a node of that name, within its time, from the answering node alone (`aquarium-fish cluster join`). The node has to have the key of the cluster's CA. An open invitation of the same name ends.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/cluster/invitation/ (the `ClusterInvitationCreate` operationId).
+func (c *ClientWithResponses) ClusterInvitationCreateWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ClusterInvitationCreateResponse, error) {
+	rsp, err := c.ClusterInvitationCreateWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClusterInvitationCreateResponse(rsp)
+}
+
+// ClusterInvitationCreateWithResponse Invite a machine into the cluster
+//
+// For the admin. The answer has a token, which is shown once: it lets one machine get a certificate for a node of that name, within its time, from the answering node alone (`aquarium-fish cluster join`). The node has to have the key of the cluster's CA. An open invitation of the same name ends.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/cluster/invitation/ (the `ClusterInvitationCreate` operationId).
+func (c *ClientWithResponses) ClusterInvitationCreateWithResponse(ctx context.Context, body ClusterInvitationCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*ClusterInvitationCreateResponse, error) {
+	rsp, err := c.ClusterInvitationCreate(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClusterInvitationCreateResponse(rsp)
+}
+
+// ClusterInvitationDeleteWithResponse Revoke an open invitation of the answering node
+//
+// For the admin.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/cluster/invitation/{ref} (the `ClusterInvitationDelete` operationId).
+func (c *ClientWithResponses) ClusterInvitationDeleteWithResponse(ctx context.Context, ref string, reqEditors ...RequestEditorFn) (*ClusterInvitationDeleteResponse, error) {
+	rsp, err := c.ClusterInvitationDelete(ctx, ref, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClusterInvitationDeleteResponse(rsp)
+}
+
 // LabelListWithResponse List labels
 //
 // For any user, all versions. `authentication` is shown to the admin only.
@@ -6881,6 +7326,105 @@ func ParseAuditListResponse(rsp *http.Response) (*AuditListResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest AuditPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseClusterInvitationListResponse parses an HTTP response from a ClusterInvitationListWithResponse call
+func ParseClusterInvitationListResponse(rsp *http.Response) (*ClusterInvitationListResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClusterInvitationListResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ClusterInvitationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseClusterInvitationCreateResponse parses an HTTP response from a ClusterInvitationCreateWithResponse call
+func ParseClusterInvitationCreateResponse(rsp *http.Response) (*ClusterInvitationCreateResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClusterInvitationCreateResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ClusterInvitationCreated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseClusterInvitationDeleteResponse parses an HTTP response from a ClusterInvitationDeleteWithResponse call
+func ParseClusterInvitationDeleteResponse(rsp *http.Response) (*ClusterInvitationDeleteResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClusterInvitationDeleteResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ClusterInvitationList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
