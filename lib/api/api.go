@@ -57,8 +57,10 @@ type Options struct {
 	Audit       Audit
 	// Meta answers everything below /meta/v1/. nil: that is served elsewhere,
 	// and 404 here.
-	Meta   http.Handler
-	Logger *slog.Logger
+	Meta http.Handler
+	// Enrolment gives out invitations. nil: this node does not.
+	Enrolment Enrolment
+	Logger    *slog.Logger
 	// AllocateTimeout is how long ELECTED may last.
 	AllocateTimeout time.Duration
 

@@ -57,6 +57,14 @@ func deedOf(request, response any) (deed, bool) {
 		return deed{action: "maintenance.change", detail: maintenanceText(r.Params)}, true
 	case apiv1.NodeThisDrainSetRequestObject:
 		return deed{action: "drain.change", detail: drainText(*r.Body)}, true
+	case apiv1.ClusterInvitationCreateRequestObject:
+		d := deed{action: "cluster.invite", name: r.Body.Name}
+		if made, ok := response.(apiv1.ClusterInvitationCreate200JSONResponse); ok {
+			d.detail = "invitation " + made.ID
+		}
+		return d, true
+	case apiv1.ClusterInvitationDeleteRequestObject:
+		return deed{action: "cluster.revoke", name: r.Ref}, true
 	case apiv1.NodeThisProfilingGetRequestObject:
 		return deed{action: "node.profile", name: r.Profile}, true
 	}

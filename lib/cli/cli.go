@@ -52,6 +52,7 @@ func nouns(s *shell) []*cobra.Command {
 		userCommand(s),
 		nodeCommand(s),
 		auditCommand(s),
+		clusterCommand(s),
 		voteCommand(s),
 		locationCommand(s),
 		mappingCommand(s),
