@@ -166,10 +166,14 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return fmt.Errorf("make metadata api: %w", err)
 	}
 	a.addPart("meta", metadata.Run)
+	enrolment, err := a.newEnrolment(cfg, db, identity, trail, log)
+	if err != nil {
+		return err
+	}
 	apiOptions := api.Options{
 		Node: node.UID, LastSeen: pulse.last, Auth: authenticator, Store: db, Election: elect, Drivers: registry,
 		Lifecycle: life, Ledger: ledger, AllocateTimeout: cfg.AllocateTimeout,
-		Maintenance: keeper, Audit: trail, Logger: log,
+		Maintenance: keeper, Audit: trail, Enrolment: enrolment, Logger: log,
 		BodyTimeout: cfg.APIReadTimeout, ChunkTimeout: cfg.APIWriteTimeout,
 	}
 	if metaServer == a.api {
@@ -189,7 +193,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return err
 	}
 	a.addPart("health", probes.Run)
-	a.api.handle(logged(opts, rest), metadata.Stop, probes.Stop)
+	a.api.handle(logged(opts, enrolment.Wrap(rest)), metadata.Stop, probes.Stop)
 	a.addPart("api", a.api.run)
 	return nil
 }

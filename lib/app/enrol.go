@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/audit"
+	"github.com/aquarium-fish/aquarium-fish/lib/config"
+	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
+	"github.com/aquarium-fish/aquarium-fish/lib/enrol"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
+)
+
+// newEnrolment makes what invites machines into the cluster and signs their certificates, and keeps the node's own one
+// up to date. A node alone has it too: its first invitation makes a cluster of it.
+func (a *App) newEnrolment(cfg *config.Config, db *store.Store, id *crypt.Identity, trail *audit.Log, log *slog.Logger) (*enrol.Service, error) {
+	a.addPart("certificates", func(ctx context.Context) error { return id.Run(ctx, nil) })
+	service, err := enrol.New(enrol.Options{
+		Node: id.UID, File: filepath.Join(cfg.Directory, cfg.NodeName+"_invitations.json"), Identity: id,
+		Cluster: known{db}, Addresses: reachedAt(cfg.NodeAddress, a.api.addr()), Joined: joinedEvent(trail, log),
+		Log: log.With("component", "enrol"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make enrolment: %w", err)
+	}
+	return service, nil
+}
+
+// reachedAt are the addresses of this node for others: the one that it is known by, and the one that it listens on, if
+// that is one.
+func reachedAt(nodeAddress, bound string) []string {
+	addresses := []string{nodeAddress}
+	host, _, err := net.SplitHostPort(bound)
+	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsUnspecified() || slices.Contains(addresses, bound) {
+		return addresses
+	}
+	return append(addresses, bound)
+}
+
+// joinedEvent tells log and audit who joined, or was refused.
+func joinedEvent(trail *audit.Log, log *slog.Logger) func(enrol.Event) {
+	log = log.With("component", "enrol")
+	return func(e enrol.Event) {
+		noted := audit.Event{Action: "cluster.join", ObjectName: e.Name, Address: e.Remote, Result: audit.ResultOK, Detail: "invited by " + e.By}
+		switch {
+		case e.Err != nil:
+			noted.Result, noted.Detail = audit.ResultRefused, e.Err.Error()
+			log.Warn("node did not join", "joining", e.Name, "remote", e.Remote, "reason", e.Err.Error())
+		case e.Again:
+			noted.Detail += ", answered again"
+			log.Info("node that joined was answered again", "joining", e.Name, "remote", e.Remote, "invited_by", e.By)
+		default:
+			log.Info("node joined: its certificate is signed", "joining", e.Name, "remote", e.Remote, "invited_by", e.By)
+		}
+		trail.Note(noted)
+	}
+}
+
+// known is what the database says of the cluster.
+type known struct{ db *store.Store }
+
+// Members are the stored nodes.
+func (k known) Members(ctx context.Context) ([]enrol.Member, error) {
+	var members []enrol.Member
+	for n, err := range k.db.ListNodes(ctx, store.Query{Caller: store.Caller{Name: model.AdminName, Admin: true}}) {
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, enrol.Member{UID: n.UID, Name: n.Name, Address: n.Address})
+	}
+	return members, nil
+}
+
+// HasUser reports whether there is a user of the name.
+func (k known) HasUser(name string) bool {
+	_, ok := k.db.UserByName(name)
+	return ok
+}
+
+// HasLabel reports whether there is a label NAME:VERSION.
+func (k known) HasLabel(ref string) bool {
+	i := strings.LastIndexByte(ref, ':')
+	if i < 0 {
+		return false
+	}
+	version, err := strconv.Atoi(ref[i+1:])
+	return err == nil && slices.ContainsFunc(k.db.Labels(), func(l model.Label) bool { return l.Name == ref[:i] && l.Version == version })
+}
