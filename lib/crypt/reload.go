@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
@@ -36,11 +37,15 @@ func (id *Identity) Run(ctx context.Context, ask Signer) error {
 		if err := id.Refresh(); err != nil {
 			id.opts.Log.Warn("certificates can not be read again, those of before stay in use: put the files right", "error", err)
 		}
-		if now := time.Now(); ask != nil && id.needsSigner(now) && now.Sub(asked) >= askPeriod {
-			asked = now
-			if err := id.renewBy(ctx, ask); err != nil && ctx.Err() == nil {
-				id.opts.Log.Warn("node certificate ends soon and no other node has renewed it", "not_after", id.NotAfter(), "error", err)
-			}
+		now := time.Now()
+		need, try := id.needsSigner(now)
+		if ask == nil || !try || now.Sub(asked) < askPeriod {
+			return
+		}
+		asked = now
+		err := id.renewBy(ctx, ask)
+		if err != nil && ctx.Err() == nil && need {
+			id.opts.Log.Warn("node certificate ends soon and no other node has renewed it", "not_after", id.NotAfter(), "error", err)
 		}
 	})
 	return nil
@@ -99,15 +104,19 @@ func (id *Identity) differs(chain []*x509.Certificate, ca authority) bool {
 	return ca.cert != nil && !ca.cert.Equal(c.ca.cert)
 }
 
-// needsSigner reports whether another node has to be asked for a certificate: it ends, or lacks a name, and the CA's key
-// is not here.
-func (id *Identity) needsSigner(now time.Time) bool {
+// needsSigner reports whether another node has to be asked for a certificate, as it ends, or lacks a name, and the CA's key
+// is not here. try is also true while a newer CA than its own is trusted, which may or may not sign yet.
+func (id *Identity) needsSigner(now time.Time) (need, try bool) {
 	c := id.now.Load()
 	if c.ca.canSign(now) == nil {
-		return false
+		return false, false
 	}
-	return c.cert.Leaf.NotAfter.Sub(now) <= renewBefore || len(missingNames(c.cert.Leaf, id.opts.Names)) > 0
+	need = c.cert.Leaf.NotAfter.Sub(now) <= renewBefore || len(missingNames(c.cert.Leaf, id.opts.Names)) > 0
+	return need, need || rank([]*x509.Certificate{c.cert.Leaf}, c.ca.cas) < len(c.ca.cas)-1
 }
+
+// rank is how new the CA is that signed a certificate: its place among cas.
+func rank(chain, cas []*x509.Certificate) int { return slices.Index(cas, signerOf(chain, cas)) }
 
 // renewBy has the certificate signed again by another node.
 func (id *Identity) renewBy(ctx context.Context, ask Signer) error {
@@ -145,8 +154,9 @@ func (id *Identity) adopt(file []byte) error {
 	if lost := missingNames(chain[0], namesOf(c.cert.Leaf)); len(lost) > 0 {
 		return fmt.Errorf("it lacks the names %v", lost)
 	}
-	if !chain[0].NotAfter.After(c.cert.Leaf.NotAfter) && len(missingNames(c.cert.Leaf, id.opts.Names)) == 0 {
-		return errors.New("it does not last longer than the present one")
+	need, _ := id.needsSigner(now)
+	if newer := rank(chain, c.ca.cas) > rank([]*x509.Certificate{c.cert.Leaf}, c.ca.cas); !newer && (!need || !chain[0].NotAfter.After(c.cert.Leaf.NotAfter)) {
+		return errors.New("it is no better than the present one")
 	}
 	if err := durable.WriteFile(id.opts.TLSCert, nodeFile(chain), modeCert); err != nil {
 		return err

@@ -145,3 +145,15 @@ func (id *Identity) Issue(r Request) ([]byte, error) {
 	}
 	return nodeFile([]*x509.Certificate{cert, ca.cert}), nil
 }
+
+// NewKey makes a node key in memory alone: to try something out.
+func NewKey() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
+
+// KeyUID is the UID of the node with this key.
+func KeyUID(key crypto.Signer) (model.UID, error) {
+	der, err := publicDER(key)
+	if err != nil {
+		return model.NilUID, err
+	}
+	return NodeUID(der), nil
+}
