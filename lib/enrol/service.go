@@ -99,6 +99,8 @@ type Invite struct {
 	// Valid is how long it can be redeemed; DefaultValid if 0.
 	Valid time.Duration
 	By    string // the user who invites
+	// Renew says that Name is a member's, who gets another certificate for the same key.
+	Renew bool
 	// Addresses are used instead of the node's own ones: where the new machine comes by a gateway.
 	Addresses []string
 }
@@ -168,8 +170,13 @@ func (s *Service) mayInvite(ctx context.Context, in Invite) error {
 	if err != nil {
 		return fmt.Errorf("look for members: %w", err)
 	}
-	if m, taken := named(members, in.Name); taken {
-		return refuse(CodeNameTaken, "a node named %s is a member already (%s): choose another name, or retire that node first", m.Name, m.UID)
+	m, taken := named(members, in.Name)
+	switch {
+	case in.Renew && !taken:
+		return refuse(CodeName, "no member is named %s: without --renew a new one is invited", in.Name)
+	case !in.Renew && taken:
+		return refuse(CodeNameTaken, "a node named %s is a member already (%s): choose another name, or retire that node first; if it is the same "+
+			"machine, with its key, and wants another certificate: --renew", m.Name, m.UID)
 	}
 	return nil
 }
