@@ -329,6 +329,9 @@ type ClusterInvitationRequest struct {
 	// Name The name that the node will have.
 	Name string `json:"name"`
 
+	// Renew The name is that of a member, which gets another certificate for its own key.
+	Renew bool `json:"renew,omitempty"`
+
 	// Valid How long, like `15m`, which is the default; 10s to 168h.
 	Valid string `json:"valid,omitempty"`
 }
