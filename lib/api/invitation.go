@@ -52,7 +52,7 @@ func (h *handlers) ClusterInvitationCreate(
 	if err := h.mayInvite(ctx); err != nil {
 		return nil, err
 	}
-	in := enrol.Invite{Name: r.Body.Name, By: callerOf(ctx).Name, Addresses: r.Body.Addresses}
+	in := enrol.Invite{Name: r.Body.Name, By: callerOf(ctx).Name, Renew: r.Body.Renew, Addresses: r.Body.Addresses}
 	if r.Body.Valid != "" {
 		var err error
 		if in.Valid, err = time.ParseDuration(r.Body.Valid); err != nil || in.Valid == 0 {

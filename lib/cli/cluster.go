@@ -20,6 +20,7 @@ func clusterCommand(s *shell) *cobra.Command {
 func clusterInvite(s *shell) *cobra.Command {
 	var valid time.Duration
 	var via []string
+	var renew bool
 	c := &cobra.Command{
 		Use: "invite NAME", Short: "Print a token by which one machine joins the cluster as NAME (admin)", Args: cobra.ExactArgs(1),
 		Long: `Print a token by which one machine joins the cluster as the node NAME. It works once, within its time, and only while the
@@ -31,7 +32,7 @@ the token can become a member: hand it over as you would a password, and not as 
 			if err != nil {
 				return err
 			}
-			request := apiv1.ClusterInvitationRequest{Name: args[0], Valid: valid.String(), Addresses: via}
+			request := apiv1.ClusterInvitationRequest{Name: args[0], Valid: valid.String(), Addresses: via, Renew: renew}
 			made, err := result(api.ClusterInvitationCreateWithResponse(cmd.Context(), request))
 			if err != nil {
 				return err
@@ -46,6 +47,7 @@ the token can become a member: hand it over as you would a password, and not as 
 	}
 	c.Flags().DurationVar(&valid, "valid", 15*time.Minute, "how long it can be redeemed, 10s to 168h")
 	c.Flags().StringSliceVar(&via, "via", nil, "host:port where the new machine reaches the node, if not at its node_address; may be given more than once")
+	c.Flags().BoolVar(&renew, "renew", false, "NAME is a member whose certificate has expired: it gets another one for the key that it has")
 	return c
 }
 
