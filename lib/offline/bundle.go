@@ -58,6 +58,8 @@ func (b *bundle) scrub(data []byte) []byte {
 		{`(?i)\b(basic|bearer)\s+[A-Za-z0-9+/=._~-]{8,}`, "$1 (removed)"},
 		{`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\z)`, "(private key removed)"},
 		{`(://)[^/@\s"]*@`, "$1(removed)@"},
+		{`fishjoin1_[A-Za-z0-9_-]+`, "(token removed)"},
+		{`(?i)\b(fishjoin)\s+[A-Za-z0-9_-]{8,}`, "$1 (removed)"},
 		{`(Admin user pass: )\S+`, "$1(removed)"},
 		{`(/meta/v1/token/)[^/\s"]+`, "$1(removed)"},
 		{`(?i)("?(?:password|passphrase|secret|token)"?\s*[:=]\s*)("[^"]*"|[^\s,}]+)`, "$1(removed)"},

@@ -21,8 +21,14 @@ import (
 // databaseFile is the database's name in its folder (contract 3).
 const databaseFile = "sqlite.db"
 
-// Options are what the commands need from outside. All are required.
+// Options are what the commands need from outside. All but Stdin and ReadSecret
+// are required.
 type Options struct {
+	// Stdin is where a token may come from.
+	Stdin io.Reader
+	// ReadSecret shows the prompt and reads a line that is not shown; nil without a terminal.
+	ReadSecret func(ctx context.Context, prompt string) (string, error)
+
 	Stdout, Stderr io.Writer
 	// Context ends with the signals that end the program.
 	Context func() (context.Context, context.CancelFunc)
