@@ -59,9 +59,10 @@ func newRootCommand(stdout, stderr io.Writer) *cobra.Command {
 			return err
 		},
 	})
-	cli.Add(root, clientOptions(stdout, stderr))
+	client := clientOptions(stdout, stderr)
+	cli.Add(root, client)
 	root.AddCommand(configCommand())
-	addOffline(root, stdout, stderr)
+	addOffline(root, client)
 	return root
 }
 
