@@ -13,6 +13,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
+	"github.com/aquarium-fish/aquarium-fish/lib/enrol"
 	"github.com/aquarium-fish/aquarium-fish/lib/health"
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
@@ -42,6 +43,9 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	a.cleanups.add("lock", func(context.Context) error { return lock.Close() })
 	trail, err := a.startAudit(cfg, log) //nolint:contextcheck // it outlives ctx: it stops last
 	if err != nil {
+		return err
+	}
+	if err := enrol.Unfinished(cfg.Directory, cfg.NodeName); err != nil {
 		return err
 	}
 	identity, err := crypt.LoadOrCreate(crypt.Options{
