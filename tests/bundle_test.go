@@ -65,7 +65,7 @@ func TestDebugBundle(t *testing.T) {
 	}
 	log := filepath.Join(dir, "node.log")
 	basic := base64.StdEncoding.EncodeToString([]byte("admin:" + n.AdminPassword))
-	lines := fmt.Sprintf("an ordinary line\nAdmin user pass: %s\nAuthorization: Basic %s\nGET /meta/v1/token/planted-token-4711/data/\n%s\nwith planted-file-4711 in it\npassword=planted-log-4711\n",
+	lines := fmt.Sprintf("an ordinary line\nAdmin user pass: %s\nAuthorization: Basic %s\nGET /meta/v1/token/planted-token-4711/data/\n%s\nwith planted-file-4711 in it\ntoken of mac-7 is fishjoin1_planted-invite-4711\nAuthorization: FishJoin planted-join-4711\npassword=planted-log-4711\n",
 		n.AdminPassword, basic, key)
 	if err := os.WriteFile(log, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
