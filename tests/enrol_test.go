@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
@@ -162,6 +164,63 @@ func TestJoinRefused(t *testing.T) {
 	user := a.As("admin", "wrong").Request("POST", "/api/v1/cluster/invitation/", []byte(`{"name":"x"}`))
 	if user.Status != http.StatusUnauthorized {
 		t.Errorf("without credentials: %d", user.Status)
+	}
+}
+
+// TestExpiredInvitation waits for the end of the shortest one there is.
+func TestExpiredInvitation(t *testing.T) {
+	t.Parallel()
+	a, b := fish.Start(t, fish.Options{}), machine(t, "b")
+	made := fish.Post[invitation](a.Client, "/api/v1/cluster/invitation/", fmt.Sprintf(`{"name":"b","valid":"10s","addresses":[%q]}`, a.Address()))
+	fish.Eventually(t, "the invitation expires", func() bool {
+		return fish.Get[[]invitation](a.Client, "/api/v1/cluster/invitation/")[0].Status == "expired"
+	})
+	wantRefused(t, b, join(t, b, made.Token), "expired at")
+	mustJoin(t, b, invite(a, "b").Token) // with the key that was made before
+}
+
+// TestJoinIsKilled kills the join wherever it is, again and again, until one ends by itself: the next try always goes on,
+// and what comes of it is one member with one key.
+func TestJoinIsKilled(t *testing.T) {
+	t.Parallel()
+	a, b := fish.Start(t, fish.Options{}), machine(t, "b")
+	b.Start() // it was used alone, so that there is much to set aside
+	b.CreateLabel(fish.TestLabel("mine", `{}`))
+	b.Stop()
+	data := filepath.Join(b.Dir, "fish_data")
+	key := readFile(t, data, "b.key")
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(invite(a, "b").Token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for patience := 20 * time.Millisecond; ; patience += 15 * time.Millisecond {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		cmd := exec.CommandContext(ctx, os.Getenv(fish.BinaryEnv), "cluster", "join", "--cfg", "fish.yaml", "--import", "--token-file", file)
+		cmd.Dir = b.Dir
+		out, err := cmd.CombinedOutput()
+		killed := ctx.Err() != nil
+		cancel()
+		if err == nil {
+			break
+		}
+		if !killed {
+			t.Fatalf("after %v: %v\n%s", patience, err, out)
+		}
+	}
+	b.AdminPassword = ""
+	b.Start()
+	if readFile(t, data, "b.key") != key {
+		t.Error("the node got another key")
+	}
+	if err := parseCert(t, data, "b.crt").CheckSignatureFrom(parseCert(t, a.Dir, "fish_data", "ca.crt")); err != nil {
+		t.Error(err)
+	}
+	type named struct{ Name string }
+	if labels := fish.Get[[]named](b.Client, "/api/v1/label/"); len(labels) != 1 || labels[0].Name != "mine" {
+		t.Errorf("labels %v, want the one that was brought along", labels)
+	}
+	if left, _ := filepath.Glob(filepath.Join(data, "*_join.json")); len(left) > 0 {
+		t.Errorf("left %v", left)
 	}
 }
 
