@@ -88,6 +88,9 @@ func TestDeedsAreNoted(t *testing.T) {
 		{call{"admin", "DELETE", "/api/v1/servicemapping/" + none, "", "", nil}, noted{"servicemapping.remove", "admin", none, "", "ok", ""}},
 		{call{"admin", "GET", "/api/v1/node/this/maintenance?shutdown=false&shutdown_delay=1h", "", "", nil}, noted{"maintenance.change", "admin", "", "", "ok", "enable=true shutdown=false shutdown_delay=1h"}},
 		{call{"admin", "POST", "/api/v1/node/this/drain", `{"enable":true,"persist":true}`, "", nil}, noted{"drain.change", "admin", "", "", "ok", "enable=true persist=true"}},
+		{call{"admin", "POST", "/api/v1/cluster/invitation/", `{"name":"mac-7"}`, "", nil}, noted{"cluster.invite", "admin", "", "mac-7", "ok", "invitation 0badcafe"}},
+		{call{"alice", "POST", "/api/v1/cluster/invitation/", `{"name":"mac-7"}`, "", nil}, noted{"cluster.invite", "alice", "", "mac-7", "refused", ""}},
+		{call{"admin", "DELETE", "/api/v1/cluster/invitation/mac-7", "", "", nil}, noted{"cluster.revoke", "admin", "", "mac-7", "ok", ""}},
 		{call{"admin", "GET", "/api/v1/node/this/profiling/cmdline", "", "", nil}, noted{"node.profile", "admin", "", "cmdline", "ok", ""}},
 	} {
 		id := n.do(t, tt.call).header.Get("X-Request-Id")

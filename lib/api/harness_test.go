@@ -22,6 +22,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/auth"
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
+	"github.com/aquarium-fish/aquarium-fish/lib/enrol"
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -38,6 +39,7 @@ var (
 	_ Ledger        = (*capacity.Ledger)(nil)
 	_ Maintenance   = (*maintenance.Keeper)(nil)
 	_ Audit         = (*audit.Log)(nil)
+	_ Enrolment     = (*enrol.Service)(nil)
 )
 
 var testNode = model.UID{1, 2, 3, 4, 5, 6, 7, 8}
@@ -51,6 +53,7 @@ type node struct {
 	store       *store.Store
 	server      *httptest.Server
 	maintenance recordedMaintenance
+	enrolment   fakeEnrolment
 	audit       *audit.Log
 	auditPath   string
 	votes       []model.Vote
@@ -131,7 +134,7 @@ func (n *node) handler(t testing.TB, log *slog.Logger, authenticator Authenticat
 	a, err := New(Options{
 		Node: testNode, LastSeen: func() time.Time { return lastSeen }, Auth: authenticator, Store: n.store,
 		Election: n, Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour,
-		Drivers: testDrivers{}, Maintenance: &n.maintenance, Audit: n.audit, Logger: log,
+		Drivers: testDrivers{}, Maintenance: &n.maintenance, Audit: n.audit, Enrolment: &n.enrolment, Logger: log,
 		Meta: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "meta "+r.URL.Path)
 		}),

@@ -1,0 +1,71 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// TestSetAside: what was there is kept whole, what comes then is new, and a second call, as after a crash, moves nothing.
+func TestSetAside(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "db")
+	open := func() *Store {
+		t.Helper()
+		s, err := Open(t.Context(), Options{Folder: folder, Node: model.UID{1}, Logger: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	create := func(s *Store, name string) {
+		t.Helper()
+		if _, err := s.CreateLabel(t.Context(), model.Label{Name: name, Version: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open()
+	create(s, "old")
+	if err := SetAside(t.Context(), folder, "kept"); err == nil {
+		t.Error("the database of a node that runs was set aside")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := SetAside(t.Context(), folder, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	if got := s.Labels(); len(got) != 0 {
+		t.Errorf("the new database has %v", got)
+	}
+	create(s, "new")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := SetAside(t.Context(), folder, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{fileName: "new", "kept": "old"} {
+		other := filepath.Join(t.TempDir(), fileName)
+		data, err := os.ReadFile(filepath.Join(folder, file))
+		if err := errors.Join(err, os.WriteFile(other, data, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Open(t.Context(), Options{Folder: filepath.Dir(other), Node: model.UID{1}, Logger: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Labels(); len(got) != 1 || got[0].Name != want {
+			t.Errorf("%s has %v, want the label %s", file, got, want)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := SetAside(t.Context(), t.TempDir(), "kept"); err != nil {
+		t.Errorf("without a database: %v", err)
+	}
+}
