@@ -57,14 +57,6 @@ func deedOf(request, response any) (deed, bool) {
 		return deed{action: "maintenance.change", detail: maintenanceText(r.Params)}, true
 	case apiv1.NodeThisDrainSetRequestObject:
 		return deed{action: "drain.change", detail: drainText(*r.Body)}, true
-	case apiv1.ClusterInvitationCreateRequestObject:
-		d := deed{action: "cluster.invite", name: r.Body.Name}
-		if made, ok := response.(apiv1.ClusterInvitationCreate200JSONResponse); ok {
-			d.detail = "invitation " + made.ID
-		}
-		return d, true
-	case apiv1.ClusterInvitationDeleteRequestObject:
-		return deed{action: "cluster.revoke", name: r.Ref}, true
 	case apiv1.NodeThisProfilingGetRequestObject:
 		return deed{action: "node.profile", name: r.Profile}, true
 	}
@@ -90,6 +82,21 @@ func applicationDeed(request, response any) (deed, bool) {
 		return d, true
 	case apiv1.ResourceAccessGetRequestObject:
 		return deed{action: "access.create", uid: r.UID.String()}, true
+	}
+	return clusterDeed(request, response)
+}
+
+// clusterDeed is deedOf for what concerns the cluster.
+func clusterDeed(request, response any) (deed, bool) {
+	switch r := request.(type) {
+	case apiv1.ClusterInvitationCreateRequestObject:
+		d := deed{action: "cluster.invite", name: r.Body.Name}
+		if made, ok := response.(apiv1.ClusterInvitationCreate200JSONResponse); ok {
+			d.detail = "invitation " + made.ID
+		}
+		return d, true
+	case apiv1.ClusterInvitationDeleteRequestObject:
+		return deed{action: "cluster.revoke", name: r.Ref}, true
 	}
 	return deed{}, false
 }

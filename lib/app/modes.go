@@ -50,9 +50,9 @@ func passable(directory string) fs.FileMode {
 
 // secretFiles are the keys, the database with its log, and every copy of it.
 func secretFiles(cfg *config.Config, folder string) []string {
-	caKey := strings.TrimSuffix(cfg.TLSCACrt, filepath.Ext(cfg.TLSCACrt)) + ".key"
-	files := []string{caKey, cfg.TLSKey, cfg.SSHKey}
-	entries, _ := os.ReadDir(folder) // one that is not there yet has nothing to tighten
+	ca := strings.TrimSuffix(cfg.TLSCACrt, filepath.Ext(cfg.TLSCACrt))
+	files := []string{ca + ".key", ca + "-next.key", ca + ".key.old", cfg.TLSKey, cfg.SSHKey} // the middle two of a rotation
+	entries, _ := os.ReadDir(folder)                                                          // one that is not there yet has nothing to tighten
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), "sqlite.db") && e.Type().IsRegular() {
 			files = append(files, filepath.Join(folder, e.Name()))

@@ -255,7 +255,7 @@ func TestRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	make := func(key crypto.Signer, change func(*x509.CertificateRequest)) []byte {
+	request := func(key crypto.Signer, change func(*x509.CertificateRequest)) []byte {
 		template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "b"}, DNSNames: []string{"b", "ci.example.com"}}
 		change(template)
 		der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
@@ -265,26 +265,26 @@ func TestRequests(t *testing.T) {
 		return der
 	}
 	plain := func(*x509.CertificateRequest) {}
-	forged := make(p256, plain)
+	forged := request(p256, plain)
 	forged[len(forged)-1] ^= 1
 	for _, tt := range []struct {
 		name string
 		der  []byte
 		err  string
 	}{
-		{"good", make(p256, plain), ""},
-		{"a wildcard", make(p256, func(r *x509.CertificateRequest) { r.DNSNames = []string{"*.example.com"} }), ""},
-		{"another curve", make(p384, plain), "P-256"},
-		{"another kind", make(ed, plain), "P-256"},
+		{"good", request(p256, plain), ""},
+		{"a wildcard", request(p256, func(r *x509.CertificateRequest) { r.DNSNames = []string{"*.example.com"} }), ""},
+		{"another curve", request(p384, plain), "P-256"},
+		{"another kind", request(ed, plain), "P-256"},
 		{"not its key", forged, "does not have the key"},
 		{"nonsense", []byte("nonsense"), "certificate request: "},
 		{"nothing", nil, "certificate request: "},
 		{"too large", bytes.Repeat([]byte{'x'}, maxRequest+1), "want 12288 at most"},
-		{"no name", make(p256, func(r *x509.CertificateRequest) { r.Subject.CommonName = "" }), "the name of a node"},
-		{"an e-mail address", make(p256, func(r *x509.CertificateRequest) { r.EmailAddresses = []string{"a@b.c"} }), "nothing else"},
-		{"a URI", make(p256, func(r *x509.CertificateRequest) { r.URIs = []*url.URL{{Scheme: "spiffe", Host: "x"}} }), "nothing else"},
-		{"a bad DNS name", make(p256, func(r *x509.CertificateRequest) { r.DNSNames = []string{"a b"} }), `"a b" is no DNS name`},
-		{"too many names", make(p256, func(r *x509.CertificateRequest) {
+		{"no name", request(p256, func(r *x509.CertificateRequest) { r.Subject.CommonName = "" }), "the name of a node"},
+		{"an e-mail address", request(p256, func(r *x509.CertificateRequest) { r.EmailAddresses = []string{"a@b.c"} }), "nothing else"},
+		{"a URI", request(p256, func(r *x509.CertificateRequest) { r.URIs = []*url.URL{{Scheme: "spiffe", Host: "x"}} }), "nothing else"},
+		{"a bad DNS name", request(p256, func(r *x509.CertificateRequest) { r.DNSNames = []string{"a b"} }), `"a b" is no DNS name`},
+		{"too many names", request(p256, func(r *x509.CertificateRequest) {
 			for i := range maxRequestNames + 1 {
 				r.DNSNames = append(r.DNSNames, fmt.Sprint("n", i))
 			}
@@ -314,7 +314,7 @@ func TestRequests(t *testing.T) {
 			}
 		})
 	}
-	if _, err := ParseRenewal(make(p384, plain), id.PublicKey); err == nil || !strings.Contains(err.Error(), "another key") {
+	if _, err := ParseRenewal(request(p384, plain), id.PublicKey); err == nil || !strings.Contains(err.Error(), "another key") {
 		t.Errorf("renewal of another key: %v", err)
 	}
 }

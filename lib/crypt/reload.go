@@ -1,6 +1,7 @@
 package crypt
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -33,10 +34,16 @@ type Signer func(ctx context.Context, request []byte) (chain []byte, err error)
 // here, else by ask. ask may be nil.
 func (id *Identity) Run(ctx context.Context, ask Signer) error {
 	var asked time.Time
+	told := "" // what is wrong with the files
 	loop.Every(ctx, refreshPeriod, func(ctx context.Context) {
+		wrong := ""
 		if err := id.Refresh(); err != nil {
-			id.opts.Log.Warn("certificates can not be read again, those of before stay in use: put the files right", "error", err)
+			wrong = err.Error()
 		}
+		if wrong != told && wrong != "" {
+			id.opts.Log.Warn("certificates can not be used as they are in the files, those of before stay in use: put the files right", "reason", wrong)
+		}
+		told = wrong
 		now := time.Now()
 		need, try := id.needsSigner(now)
 		if ask == nil || !try || now.Sub(asked) < askPeriod {
@@ -65,7 +72,7 @@ func (id *Identity) Refresh() error {
 	if err != nil {
 		return err
 	}
-	if chain == nil || !samePublic(id.key.Public(), chain[0].PublicKey) {
+	if len(chain) == 0 || !samePublic(id.key.Public(), chain[0].PublicKey) {
 		return fmt.Errorf("%s is missing or of another key than the node runs with", id.opts.TLSCert)
 	}
 	o := id.opts
@@ -92,7 +99,7 @@ func (id *Identity) differs(chain []*x509.Certificate, ca authority) bool {
 		return true
 	}
 	for i, cert := range chain {
-		if string(cert.Raw) != string(c.cert.Certificate[i]) {
+		if !bytes.Equal(cert.Raw, c.cert.Certificate[i]) {
 			return true
 		}
 	}

@@ -1,6 +1,7 @@
 package crypt
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -84,7 +85,7 @@ func ParseRenewal(der, publicKey []byte) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	if string(csr.RawSubjectPublicKeyInfo) != string(publicKey) {
+	if !bytes.Equal(csr.RawSubjectPublicKeyInfo, publicKey) {
 		return Request{}, errors.New("certificate request: it is for another key; a certificate is renewed for the key of the node that asks, " +
 			"and for no other")
 	}
@@ -148,12 +149,3 @@ func (id *Identity) Issue(r Request) ([]byte, error) {
 
 // NewKey makes a node key in memory alone: to try something out.
 func NewKey() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
-
-// KeyUID is the UID of the node with this key.
-func KeyUID(key crypto.Signer) (model.UID, error) {
-	der, err := publicDER(key)
-	if err != nil {
-		return model.NilUID, err
-	}
-	return NodeUID(der), nil
-}

@@ -12,8 +12,10 @@ import (
 const (
 	// DefaultValid is how long an invitation can be redeemed: long enough to walk to the machine.
 	DefaultValid = 15 * time.Minute
-	// MinValid and MaxValid are what may be asked for instead.
-	MinValid, MaxValid = 10 * time.Second, 7 * 24 * time.Hour
+	// MinValid is the least that may be asked for instead: who copies a token needs some seconds.
+	MinValid = 10 * time.Second
+	// MaxValid is the most: a token that lies about for longer is somebody else's some day.
+	MaxValid = 7 * 24 * time.Hour
 	// maxInvitations bounds those that are kept: a hall of Macs at once.
 	maxInvitations = 1000
 	// keepEnded is how long one that ended is kept, so that who comes late hears why.

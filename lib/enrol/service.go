@@ -144,27 +144,37 @@ func (s *Service) Invite(ctx context.Context, in Invite) (Invited, error) {
 	return Invited{i, text}, nil
 }
 
-// mayInvite finds what would keep the token from being redeemed.
-func (s *Service) mayInvite(ctx context.Context, in Invite) error {
-	refuse := func(code Code, format string, args ...any) error {
-		return &Refusal{code, "Unable to invite: " + fmt.Sprintf(format, args...)}
-	}
+// cannot is a refusal to invite.
+func cannot(code Code, format string, args ...any) error {
+	return &Refusal{code, "Unable to invite: " + fmt.Sprintf(format, args...)}
+}
+
+// check finds what nobody could be invited by.
+func (in Invite) check() error {
 	if err := model.CheckNodeName(in.Name); err != nil {
-		return refuse(CodeRequest, "bad name: %v", err)
+		return cannot(CodeRequest, "bad name: %v", err)
 	}
 	if in.Valid < MinValid || in.Valid > MaxValid {
-		return refuse(CodeRequest, "an invitation is valid for %v to %v", MinValid, MaxValid)
+		return cannot(CodeRequest, "an invitation is valid for %v to %v", MinValid, MaxValid)
 	}
 	for _, a := range in.Addresses {
 		if host, port, err := net.SplitHostPort(a); err != nil || host == "" || port == "" || len(a) > maxField {
-			return refuse(CodeRequest, "bad address %q: want host:port where the new node reaches this one", a)
+			return cannot(CodeRequest, "bad address %q: want host:port where the new node reaches this one", a)
 		}
 	}
+	return nil
+}
+
+// mayInvite finds what would keep the token from being redeemed.
+func (s *Service) mayInvite(ctx context.Context, in Invite) error {
+	if err := in.check(); err != nil {
+		return err
+	}
 	if err := s.Identity.CanSign(); err != nil {
-		return refuse(CodeNoSigner, "%s", s.whoSigns(err))
+		return cannot(CodeNoSigner, "%s", s.whoSigns(err))
 	}
 	if s.Identity.Issuer() == nil {
-		return refuse(CodeNoSigner, "this node's own certificate was not signed by its CA: put that right, and restart it")
+		return cannot(CodeNoSigner, "this node's own certificate was not signed by its CA: put that right, and restart it")
 	}
 	members, err := s.Cluster.Members(ctx)
 	if err != nil {
@@ -173,9 +183,9 @@ func (s *Service) mayInvite(ctx context.Context, in Invite) error {
 	m, taken := named(members, in.Name)
 	switch {
 	case in.Renew && !taken:
-		return refuse(CodeName, "no member is named %s: without --renew a new one is invited", in.Name)
+		return cannot(CodeName, "no member is named %s: without --renew a new one is invited", in.Name)
 	case !in.Renew && taken:
-		return refuse(CodeNameTaken, "a node named %s is a member already (%s): choose another name, or retire that node first; if it is the same "+
+		return cannot(CodeNameTaken, "a node named %s is a member already (%s): choose another name, or retire that node first; if it is the same "+
 			"machine, with its key, and wants another certificate: --renew", m.Name, m.UID)
 	}
 	return nil

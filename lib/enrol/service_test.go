@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -101,11 +102,11 @@ func newJoiner(t *testing.T, name string, names ...string) joiner {
 
 func (j joiner) uid(t *testing.T) model.UID {
 	t.Helper()
-	uid, err := crypt.KeyUID(j.key)
+	der, err := x509.MarshalPKIXPublicKey(j.key.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return uid
+	return crypt.NodeUID(der)
 }
 
 func (j joiner) request(t *testing.T) JoinRequest {
@@ -223,7 +224,7 @@ func TestWhatIsRefused(t *testing.T) {
 			}
 		}, 0, CodeRevoked},
 		{"invited again", func(t *testing.T, i *issuer, _ *Token, _ *joiner) { i.invite(t, "b") }, 0, CodeRevoked},
-		{"another name", func(t *testing.T, _ *issuer, _ *Token, j *joiner) { j.files.NodeName = "c" }, 0, CodeName},
+		{"another name", func(_ *testing.T, _ *issuer, _ *Token, j *joiner) { j.files.NodeName = "c" }, 0, CodeName},
 		{"a name that was taken meanwhile", func(_ *testing.T, i *issuer, _ *Token, _ *joiner) {
 			i.cluster.members = append(i.cluster.members, Member{UID: model.UID{9}, Name: "B"})
 		}, 0, CodeNameTaken},

@@ -88,7 +88,7 @@ func rotate(ctx context.Context, o Options, t *target, step string) error {
 		return err
 	}
 	if after.Phase != before.Phase || len(after.CAs) != len(before.CAs) {
-		o.note(place{cfg: cfg}, audit.Event{Action: "cluster.rotate", ObjectName: step})
+		o.note(place{cfg: cfg}, audit.Event{Action: "cluster.rotate", ObjectName: step}) //nolint:contextcheck // what is done is noted, also when ctx ends just now
 	}
 	return o.tellRotation(after, cfg)
 }

@@ -2,7 +2,7 @@ package offline
 
 import (
 	"context"
-	"crypto"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -105,26 +105,28 @@ func openQuietly(ctx context.Context, o Options, folder string, node model.UID) 
 	return db, nil
 }
 
-// bringAlong writes users and labels into the new database. What is there already stays: the step was done before.
-func bringAlong(ctx context.Context, o Options, key crypto.Signer, j enrol.Journal, files crypt.Options) (err error) {
-	if len(j.Users)+len(j.Labels) == 0 {
+// bringAlong writes users and labels into the new database. What is there already stays: the step was done before. The
+// node is written too: by its name and key a start finds the database, whatever the node's address is then.
+func (j *joining) bringAlong(ctx context.Context, journal *enrol.Journal) (err error) {
+	if len(journal.Users)+len(journal.Labels) == 0 {
 		return nil
 	}
-	if key == nil { // of a join that is gone on with
-		if key, err = crypt.LoadOrCreateKey(files.TLSKey); err != nil {
-			return err
-		}
-	}
-	uid, err := crypt.KeyUID(key)
+	der, err := crypt.NodePublicKey(j.cfg.TLSKey)
 	if err != nil {
 		return err
 	}
-	db, err := openQuietly(ctx, o, j.Database, uid)
+	node := model.Node{
+		UID: crypt.NodeUID(der), Name: j.cfg.NodeName, Address: j.cfg.NodeAddress, Pubkey: der, Definition: json.RawMessage("{}"),
+	}
+	db, err := openQuietly(ctx, j.Options, filepath.Join(j.cfg.Directory, j.cfg.NodeAddress), node.UID)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	for _, u := range j.Users {
+	if _, err := db.PutNode(ctx, node); err != nil {
+		return fmt.Errorf("write node: %w", err)
+	}
+	for _, u := range journal.Users {
 		_, err := db.PutUser(ctx, u.Name, func(old *model.User) (model.User, error) {
 			if old != nil {
 				return *old, nil
@@ -135,7 +137,7 @@ func bringAlong(ctx context.Context, o Options, key crypto.Signer, j enrol.Journ
 			return fmt.Errorf("bring user %q along: %w", u.Name, err)
 		}
 	}
-	for _, l := range j.Labels {
+	for _, l := range journal.Labels {
 		if _, err := db.CreateLabel(ctx, l); err != nil && !errors.Is(err, store.ErrExists) {
 			return fmt.Errorf("bring label %s along: %w", labelRef(l), err)
 		}
