@@ -29,7 +29,8 @@ type Config struct {
 	CPULimit uint16 `yaml:"cpu_limit"`
 	// MemTarget is the soft memory limit of the Go runtime in bytes. Default 0 = none.
 	MemTarget yamlconf.Size `yaml:"mem_target"`
-	// ClusterJoin lists addresses of other nodes; read so that existing files load, not used by a single node.
+	// ClusterJoin lists addresses of other nodes of the cluster. With any, a missing CA is an error and none is made: it
+	// would be another cluster's. Default: none.
 	ClusterJoin []string `yaml:"cluster_join"`
 	// TLSKey is the path of the node's private key. Default `<node_name>.key`, relative to Directory.
 	TLSKey string `yaml:"tls_key"`

@@ -99,7 +99,7 @@ func meanings() map[string]string {
 		"node_address":              "how others reach this node; names the database folder, stands in the certificate",
 		"cpu_limit":                 "most threads that run Go code at once; 0 = no limit",
 		"mem_target":                "soft memory limit of the Go runtime; 0 = none",
-		"cluster_join":              "addresses of other nodes; read, not used by a single node",
+		"cluster_join":              "addresses of other nodes of the cluster; with it a missing CA is an error, none is made",
 		"tls_key":                   "the node's private key, relative to `directory`",
 		"tls_crt":                   "the node's certificate, relative to `directory`",
 		"tls_ca_crt":                "the cluster CA, relative to `directory`; its key lies beside it as `.key`",
