@@ -93,9 +93,13 @@ func TestJoin(t *testing.T) {
 	if config := readFile(t, b.Dir, "fish.yaml"); !strings.Contains(config, "cluster_join: [") || !strings.Contains(config, a.Address()) {
 		t.Errorf("config:\n%s\nwant cluster_join with %s", config, a.Address())
 	}
+	b.AdminPassword = a.AdminPassword // there is no other admin in the cluster
 	b.Start()
 	if me := b.Request("GET", mePath, nil); me.Status != http.StatusOK {
 		t.Errorf("b answers %d %s", me.Status, me.Body)
+	}
+	if _, stderr := b.Lines(); strings.Contains(strings.Join(stderr, "\n"), "Admin user pass") {
+		t.Error("b made an admin of its own, who would replace the cluster's")
 	}
 	cert := parseCert(t, data, "b.crt")
 	if err := cert.CheckSignatureFrom(parseCert(t, a.Dir, "fish_data", "ca.crt")); err != nil || cert.Subject.CommonName != "b" {
@@ -207,7 +211,7 @@ func TestJoinIsKilled(t *testing.T) {
 			t.Fatalf("after %v: %v\n%s", patience, err, out)
 		}
 	}
-	b.AdminPassword = ""
+	b.AdminPassword = a.AdminPassword
 	b.Start()
 	if readFile(t, data, "b.key") != key {
 		t.Error("the node got another key")
@@ -329,6 +333,7 @@ func TestNodeWithoutCAKeyInvitesNobody(t *testing.T) {
 	a := fish.Start(t, fish.Options{})
 	b := machine(t, "b")
 	mustJoin(t, b, invite(a, "b").Token)
+	b.AdminPassword = a.AdminPassword
 	b.Start()
 	got := b.Request("POST", "/api/v1/cluster/invitation/", []byte(`{"name":"c"}`))
 	if got.Status != http.StatusBadRequest || !strings.Contains(string(got.Body), "has not the key of the cluster's CA") {
@@ -383,7 +388,7 @@ func TestJoinWithData(t *testing.T) {
 	if len(kept) != 1 || len(oldCA) != 1 {
 		t.Errorf("kept %v and %v, want the old database and the old CA's key", kept, oldCA)
 	}
-	b.AdminPassword = ""
+	b.AdminPassword = a.AdminPassword
 	b.Start()
 	type named struct{ Name string }
 	var users, labels []string

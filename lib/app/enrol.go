@@ -78,6 +78,9 @@ func (k known) Members(ctx context.Context) ([]enrol.Member, error) {
 	return members, nil
 }
 
+// Admin is the user admin.
+func (k known) Admin() (model.User, bool) { return k.db.UserByName(model.AdminName) }
+
 // HasUser reports whether there is a user of the name.
 func (k known) HasUser(name string) bool {
 	_, ok := k.db.UserByName(name)

@@ -188,6 +188,9 @@ func (s *Service) join(ctx context.Context, secret Secret, j JoinRequest, remote
 		return answer, fmt.Errorf("sign certificate of %s: %w", request.Name, err)
 	}
 	answer.Certificate = string(chain)
+	if admin, ok := s.Cluster.Admin(); ok {
+		answer.Admin = &admin.Hash
+	}
 	e.By, e.Again = inv.By, again
 	return answer, nil
 }

@@ -2,6 +2,8 @@ package enrol
 
 import (
 	"net/http"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // JoinPath is where a token is redeemed. It is no part of the v1 API: no credentials but the token's secret count there.
@@ -38,6 +40,9 @@ type JoinAnswer struct {
 	CAs         string   `json:"cas"`         // PEM, the oldest first
 	Cluster     string   `json:"cluster"`     // UID in hex
 	Addresses   []string `json:"addresses"`   // where members are reached: for cluster_join
+	// Admin is the hash of the admin's password, absent after a dry run. A member gets to know all users in any case; with
+	// this one it does not begin with an admin of its own, who would be newer than the cluster's and replace that.
+	Admin *model.PasswordHash `json:"admin,omitempty"`
 	// TakenUsers and TakenLabels are those of the request that the cluster has already.
 	TakenUsers  []string `json:"taken_users,omitempty"`
 	TakenLabels []string `json:"taken_labels,omitempty"`

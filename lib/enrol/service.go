@@ -36,6 +36,8 @@ type Member struct {
 type Cluster interface {
 	// Members are the nodes that the cluster has, this one among them.
 	Members(ctx context.Context) ([]Member, error)
+	// Admin is the user admin, if there is one.
+	Admin() (model.User, bool)
 	// HasUser and HasLabel report whether a name is taken.
 	HasUser(name string) bool
 	HasLabel(name string) bool

@@ -30,11 +30,15 @@ import (
 type fakeCluster struct {
 	members       []Member
 	users, labels map[string]bool
+	adminless     bool
 }
 
 func (c *fakeCluster) Members(context.Context) ([]Member, error) { return c.members, nil }
-func (c *fakeCluster) HasUser(name string) bool                  { return c.users[name] }
-func (c *fakeCluster) HasLabel(name string) bool                 { return c.labels[name] }
+func (c *fakeCluster) Admin() (model.User, bool) {
+	return model.User{Name: model.AdminName, Hash: model.PasswordHash{Algo: "Argon2id", Hash: []byte("hash")}}, !c.adminless
+}
+func (c *fakeCluster) HasUser(name string) bool  { return c.users[name] }
+func (c *fakeCluster) HasLabel(name string) bool { return c.labels[name] }
 
 // issuer is a node that invites.
 type issuer struct {
@@ -164,7 +168,7 @@ func TestRedeem(t *testing.T) {
 	q := b.request(t)
 	q.Users, q.Labels, q.DryRun = []string{"eve", "bob"}, []string{"l:1", "l:2"}, true
 	dry, err := i.send(t, token, q)
-	if err != nil || dry.Certificate != "" || !cmp.Equal(dry.TakenUsers, []string{"eve"}) || !cmp.Equal(dry.TakenLabels, []string{"l:1"}) {
+	if err != nil || dry.Certificate != "" || dry.Admin != nil || !cmp.Equal(dry.TakenUsers, []string{"eve"}) || !cmp.Equal(dry.TakenLabels, []string{"l:1"}) {
 		t.Errorf("dry run: %+v, %v", dry, err)
 	}
 	if got := i.Invitations()[0].Status(time.Now()); got != StatusOpen || len(i.events) != 0 {
@@ -174,6 +178,9 @@ func TestRedeem(t *testing.T) {
 	answer, err := i.send(t, token, q)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if answer.Admin == nil || string(answer.Admin.Hash) != "hash" {
+		t.Errorf("admin %+v, want the cluster's", answer.Admin)
 	}
 	cas, err := answer.check(token)
 	if err != nil {
@@ -189,7 +196,8 @@ func TestRedeem(t *testing.T) {
 	if len(i.events) != 1 || i.events[0].By != "admin" || i.events[0].Name != "b" || i.events[0].Again || i.events[0].Err != nil {
 		t.Errorf("events %+v", i.events)
 	}
-	if again, err := i.send(t, token, q); err != nil || again.Certificate == "" || !i.events[1].Again {
+	i.cluster.adminless = true
+	if again, err := i.send(t, token, q); err != nil || again.Admin != nil || again.Certificate == "" || !i.events[1].Again {
 		t.Errorf("the same key again: %v, %+v", err, i.events)
 	}
 	if _, err := i.send(t, token, newJoiner(t, "b").request(t)); code(t, err) != CodeUsed {

@@ -8,11 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/enrol"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
@@ -38,7 +40,16 @@ func (j *joining) plan(answer enrol.JoinAnswer, cas []*x509.Certificate) enrol.J
 	if j.importing {
 		journal.Users, journal.Labels = j.data.users, j.data.labels
 	}
+	if answer.Admin != nil && !j.keepsDatabase() {
+		journal.Users = append(journal.Users, model.User{Name: model.AdminName, Hash: *answer.Admin})
+	}
 	return journal
+}
+
+// keepsDatabase reports whether the node goes on with a database that is there: it is of the cluster already.
+func (j *joining) keepsDatabase() bool {
+	found, err := databases(j.cfg.Directory)
+	return j.ofCluster() && err == nil && len(found) > 0
 }
 
 // finish does what the journal says. Every step may have been done before.
@@ -71,11 +82,10 @@ func (j *joining) finish(ctx context.Context, journal *enrol.Journal) error {
 
 // finishDatabase sets the old one aside, and brings along what is to be in the new one.
 func (j *joining) finishDatabase(ctx context.Context, journal *enrol.Journal) error {
-	if journal.Database == "" {
-		return nil
-	}
-	if err := store.SetAside(ctx, journal.Database, journal.Kept); err != nil {
-		return err
+	if journal.Database != "" {
+		if err := store.SetAside(ctx, journal.Database, journal.Kept); err != nil {
+			return err
+		}
 	}
 	return j.bringAlong(ctx, journal)
 }
@@ -84,8 +94,12 @@ func (j *joining) finishDatabase(ctx context.Context, journal *enrol.Journal) er
 func (j *joining) result(journal *enrol.Journal, ca *x509.Certificate, missing string) string {
 	uid := crypt.KeyHash(ca)
 	text := fmt.Sprintf("joined: node %s of the cluster %x, by way of %v", j.cfg.NodeName, uid[:8], journal.Addresses)
-	if len(journal.Users)+len(journal.Labels) > 0 {
-		text += fmt.Sprintf("\nbrought along: %d users, %d labels", len(journal.Users), len(journal.Labels))
+	others := slices.DeleteFunc(slices.Clone(journal.Users), func(u model.User) bool { return u.Name == model.AdminName })
+	if len(others)+len(journal.Labels) > 0 {
+		text += fmt.Sprintf("\nbrought along: %d users, %d labels", len(others), len(journal.Labels))
+	}
+	if len(others) < len(journal.Users) {
+		text += "\nthe user admin has the password that it has in the cluster"
 	}
 	if journal.Database != "" {
 		text += "\nkept: " + filepath.Join(journal.Database, journal.Kept)
