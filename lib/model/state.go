@@ -83,9 +83,15 @@ func (f Fold) Waiting() bool {
 	return f.Grant == nil && f.Request == nil && !f.Final && f.Current.Status == StatusNew
 }
 
+// Overtaken reports whether the epoch was followed by another grant before
+// anything was allocated: who holds it begins nothing, whatever became of the
+// later one.
+func (f Fold) Overtaken(epoch uint32) bool { return f.Allocated == nil && epoch < f.LastEpoch }
+
 // FoldStates computes the current state from an Application's rows. It never
 // looks at times of day, and gives the same answer for every order of rows and
-// for repeated ones. First match wins: (1) rows of a declined epoch are void;
+// for repeated ones. First match wins: (1) rows of a declined epoch are void,
+// and so is an ALLOCATED of another node than its grant names;
 // (2) DEALLOCATED or ERROR, highest epoch, then newest; (3) a request, the
 // oldest; (4) ALLOCATED of the lowest epoch; (5) ELECTED of the highest;
 // (6) NEW.
@@ -107,7 +113,9 @@ func FoldStates(rows []ApplicationState) Fold {
 		case StatusElected:
 			elected = pick(elected, row, higherEpoch)
 		case StatusAllocated:
-			f.Allocated = pick(f.Allocated, row, lowerEpoch)
+			if !usurped(rows, row) {
+				f.Allocated = pick(f.Allocated, row, lowerEpoch)
+			}
 		case StatusDeallocate, StatusRecalled:
 			f.Request = pick(f.Request, row, older)
 		case StatusDeallocated, StatusError:
@@ -127,6 +135,21 @@ func FoldStates(rows []ApplicationState) Fold {
 		}
 	}
 	return f
+}
+
+// usurped reports whether the row's grant is known and names another node: two
+// arbiters may have granted one epoch, of which every node keeps the same one.
+func usurped(rows []ApplicationState, allocated *ApplicationState) bool {
+	if allocated.NodeUID == NilUID {
+		return false
+	}
+	for i := range rows {
+		d := rows[i].Decision
+		if rows[i].Status == StatusElected && rows[i].Epoch == allocated.Epoch && d != nil {
+			return d.Winner != allocated.NodeUID
+		}
+	}
+	return false
 }
 
 func declinedEpochs(rows []ApplicationState) map[uint32]bool {

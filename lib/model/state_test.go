@@ -13,6 +13,17 @@ func row(status Status, epoch uint32, hlc HLC) ApplicationState {
 	return r
 }
 
+// by is the row as the node wrote it, granted an ELECTED one that names it.
+func by(r ApplicationState, node byte) ApplicationState {
+	r.NodeUID = UID{node}
+	return r
+}
+
+func granted(r ApplicationState, winner byte) ApplicationState {
+	r.Decision = &Decision{Winner: UID{winner}}
+	return r
+}
+
 func TestFoldStates(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -52,6 +63,12 @@ func TestFoldStates(t *testing.T) {
 			row(StatusNew, 0, 1), row(StatusElected, 1, 2), row(StatusElected, 1000, 3),
 			row(StatusAllocated, 1, 4), row(StatusDeallocated, 1000, 5),
 		}, StatusDeallocated, false},
+		{"allocated by another than the grant names", []ApplicationState{
+			row(StatusNew, 0, 1), granted(row(StatusElected, 1000, 3), 2), by(row(StatusAllocated, 1000, 4), 1),
+		}, StatusElected, false},
+		{"allocated by whom the grant names", []ApplicationState{
+			row(StatusNew, 0, 1), by(row(StatusAllocated, 1000, 4), 1), granted(row(StatusElected, 1000, 3), 2), by(row(StatusAllocated, 1000, 5), 2),
+		}, StatusAllocated, false},
 		{"error before any grant", []ApplicationState{
 			row(StatusNew, 0, 1), row(StatusError, 0, 2),
 		}, StatusError, true},
@@ -170,5 +187,15 @@ func TestRequestRelease(t *testing.T) {
 				t.Errorf("RequestRelease() = %+v, %v, want one %s", change, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestOvertaken(t *testing.T) {
+	grants := []ApplicationState{row(StatusNew, 0, 1), row(StatusElected, 1, 2), row(StatusElected, 2, 3), row(StatusDeclined, 2, 4)}
+	if f := FoldStates(grants); !f.Overtaken(1) || f.Overtaken(2) {
+		t.Errorf("Overtaken(1) = %v, Overtaken(2) = %v, want true, false", f.Overtaken(1), f.Overtaken(2))
+	}
+	if f := FoldStates(append(grants, row(StatusAllocated, 1, 9))); f.Overtaken(1) {
+		t.Error("what is allocated counts as overtaken")
 	}
 }

@@ -1,6 +1,17 @@
 package model
 
-import "time"
+import (
+	"encoding/binary"
+	"time"
+)
+
+// The values of Vote.Available that are no index: the node can not run the
+// application now, or could not even if it were empty and all its drivers were
+// there.
+const (
+	VoteNo    = -1
+	VoteNever = -2
+)
 
 // Vote is a node's answer to "can you run this application now?" in one round.
 // Each node writes its own. Open rounds are held in memory; those of a decided
@@ -10,10 +21,20 @@ type Vote struct {
 	ApplicationUID UID       `json:"application_UID"`
 	NodeUID        UID       `json:"node_UID"`
 	Round          uint16    `json:"round"`
-	Available      int       `json:"available"` // index of the first definition that fits, -1 for none
+	Available      int       `json:"available"` // index of the first definition that fits, or VoteNo, VoteNever
 	Rand           uint32    `json:"rand"`
 	CreatedAt      time.Time `json:"created_at"`
+	// Cached says that the node has the image of that definition at hand.
+	Cached bool `json:"cached,omitempty"`
+	// Location is where the node is; empty if it did not say.
+	Location string `json:"location,omitempty"`
+	// Load is how much of its cpu and memory the node has promised, in percent.
+	Load uint8 `json:"load,omitempty"`
 }
+
+// VoteRand is the random part of a vote. It follows from the vote's UID, so
+// that anyone can check it.
+func VoteRand(vote UID) uint32 { return binary.BigEndian.Uint32(vote[12:]) }
 
 // Yes reports whether the node can run the application.
 func (v Vote) Yes() bool { return v.Available >= 0 }
@@ -24,7 +45,10 @@ type Decision struct {
 	Round      uint16 `json:"round"`
 	Winner     UID    `json:"winner"`
 	Definition int    `json:"definition"` // index that the winner voted for
-	Yes        []Vote `json:"yes"`
-	No         int    `json:"no"`      // how many active nodes voted no
-	Missing    int    `json:"missing"` // how many active nodes had not voted when the time was up
+	// Location is where the application's origin is: of equals a node there
+	// wins.
+	Location string `json:"location,omitempty"`
+	Yes      []Vote `json:"yes"`     // the winner's first
+	No       int    `json:"no"`      // how many active nodes voted no
+	Missing  int    `json:"missing"` // how many active nodes had not voted when the time was up
 }
