@@ -38,6 +38,7 @@ func (l *loader) check() {
 		{"task_timeout", c.TaskTimeout, checkDuration(c.TaskTimeout, time.Second, math.MaxInt64)},
 		{"starvation_after", c.StarvationAfter, checkDuration(c.StarvationAfter, 0, math.MaxInt64)},
 		{"vote_timeout", c.VoteTimeout, checkDuration(c.VoteTimeout, 100*time.Millisecond, 30*time.Second)},
+		{"election.safety", c.Election.Safety, checkSafety(c.Election.Safety)},
 		{"audit_file_size", c.AuditFileSize, checkSize(c.AuditFileSize, 64<<10, 1<<40)},
 		{"api_max_connections", c.APIMaxConnections, checkConnections(c.APIMaxConnections)},
 		{"api_header_timeout", c.APIHeaderTimeout, checkDuration(c.APIHeaderTimeout, time.Second, time.Hour)},
@@ -157,6 +158,13 @@ func checkDuration(d, least, most time.Duration) error {
 	default:
 		return fmt.Errorf("want a duration from %v to %v", least, most)
 	}
+}
+
+func checkSafety(s string) error {
+	if s != "strict" && s != "available" {
+		return errors.New("want strict or available")
+	}
+	return nil
 }
 
 func checkLogFile(s string) error {

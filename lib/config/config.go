@@ -80,6 +80,9 @@ type Config struct {
 	// Default 3s: many times a round trip to the other side of the world.
 	VoteTimeout time.Duration `yaml:"vote_timeout"`
 
+	// Election is how a cluster elects.
+	Election Election `yaml:"election"`
+
 	// AuditFile takes who did what: one JSON object per line, a file of its own for each node. Default
 	// `<node_name>_audit.log`, relative to Directory.
 	AuditFile string `yaml:"audit_file"`
@@ -115,6 +118,14 @@ type Config struct {
 	LogFileSize yamlconf.Size `yaml:"log_file_size"`
 	// LogFileKeep is how many rotated files stay beside LogFile. Default 5: with it the log takes 600 MB at most.
 	LogFileKeep uint16 `yaml:"log_file_keep"`
+}
+
+// Election are the keys below `election`.
+type Election struct {
+	// Safety is what is done about a node of which nothing is heard. Default strict: its Applications wait until it is
+	// back or retired, and nothing is ever run twice. available: after 5 minutes others go on, and an Application runs
+	// twice if that node lives, cut off, and had begun it.
+	Safety string `yaml:"safety"`
 }
 
 // DriverEntry is one configured driver instance.
@@ -157,6 +168,7 @@ func Default() Config {
 		TaskTimeout:       time.Hour,
 		StarvationAfter:   10 * time.Minute,
 		VoteTimeout:       3 * time.Second,
+		Election:          Election{Safety: "strict"},
 		AuditFileSize:     10 << 20,
 		AuditFileKeep:     9,
 		APIMaxConnections: 4096,

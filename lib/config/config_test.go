@@ -114,6 +114,7 @@ log_file_keep: 3
 		Drivers:                 []config.DriverEntry{{Name: "test/dev", Cfg: yamlconf.Raw("\n\n\n\n{\"cpu_limit\":4}"), Line: 3}, {Name: "test", Line: 6}},
 		MetaAddress:             "10.0.0.1:8001", AuthHashMemory: 1 << 30, Retention: 48 * time.Hour, MaxDBSize: 2 << 30,
 		AllocateTimeout: time.Hour, TaskTimeout: 2 * time.Hour, VoteTimeout: 5 * time.Second,
+		Election:  config.Election{Safety: "strict"},
 		AuditFile: "/var/log/fish.audit", AuditFileSize: 1 << 20, AuditFileKeep: 3,
 		APIMaxConnections: 100, APIHeaderTimeout: time.Second, APIReadTimeout: 2 * time.Second,
 		APIWriteTimeout: 3 * time.Second, APIIdleTimeout: 4 * time.Second, APIMaxHeaderSize: 16 << 10,

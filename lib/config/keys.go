@@ -19,10 +19,19 @@ type Key struct {
 
 // Keys lists every key in the order of [Config]. The README's table is made from it.
 func Keys() []Key {
-	defaults := reflect.ValueOf(Default())
+	return keysOf(reflect.ValueOf(Default()), "")
+}
+
+// keysOf lists the keys of a struct; those of one inside of it are named with
+// a dot.
+func keysOf(defaults reflect.Value, prefix string) []Key {
 	var keys []Key
 	for i := range defaults.NumField() {
-		name := defaults.Type().Field(i).Tag.Get("yaml")
+		name := prefix + defaults.Type().Field(i).Tag.Get("yaml")
+		if field := defaults.Field(i); field.Kind() == reflect.Struct {
+			keys = append(keys, keysOf(field, name+".")...)
+			continue
+		}
 		k := Key{Name: name, Words: derived(name), Meaning: meanings()[name]}
 		if k.Words == "" {
 			k.Default = defaultText(defaults.Field(i).Interface())
@@ -117,6 +126,7 @@ func meanings() map[string]string {
 		"task_timeout":              "how long the tasks of one deallocation may take together",
 		"starvation_after":          "how long an Application waits before capacity is kept free for it; 0 = never",
 		"vote_timeout":              "how long an election waits for the votes of other nodes; at most 30s",
+		"election.safety":           "`strict`: what a silent node was to run waits for it; `available`: others go on after 5m, and it may run twice",
 		"api_max_connections":       "most open connections; past it the longest idle one is closed, or the new one refused",
 		"api_header_timeout":        "how long a client may take for the handshake and for the headers of a request",
 		"api_read_timeout":          "how long a client may take to send a whole request",
