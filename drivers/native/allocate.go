@@ -97,6 +97,7 @@ func (d *driver) getImages(ctx context.Context, list []images.Image) ([]images.L
 		if laid[i], err = d.images.Get(ctx, image); err != nil {
 			return nil, err
 		}
+		d.cached.learn(image, true, time.Now())
 	}
 	return laid, nil
 }

@@ -65,6 +65,7 @@ type driver struct {
 	limits    drivers.Limits
 	workspace *workspace
 	images    *images.Cache
+	cached    *cached
 	limiter   *limits.Limiter
 	accounts  accounts // nil with isolation process
 	self      *user.User
@@ -146,6 +147,9 @@ func (d *driver) openImages() (err error) {
 		Path: s.ImagesPath, User: s.DownloadUser, Password: string(s.DownloadPassword), FileRoots: s.ImagesFileRoots,
 		Mirrors: s.ImagesMirrors, RequireSum: s.ImagesRequireSum, Logger: d.log,
 	})
+	if err == nil {
+		d.cached = newCached(d.images.Have)
+	}
 	return err
 }
 

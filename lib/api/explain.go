@@ -37,6 +37,9 @@ func (h *handlers) explainWaiting(ctx context.Context, app model.Application, x 
 	label, ok := h.Store.Label(app.LabelUID)
 	if !ok {
 		x.Text = "Its label was deleted: it is about to end as ERROR"
+		if app.Arbiter != h.Node { // another node accepted it, and this one may know less
+			x.Text = "Its label is not known on this node: it has not come here yet, or was deleted"
+		}
 		return
 	}
 	standing := h.Election.Explain(app, label)

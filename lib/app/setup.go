@@ -18,12 +18,12 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 	"github.com/aquarium-fish/aquarium-fish/lib/meta"
-	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
-// startBy is how long a node keeps the room of a yes for the grant to be taken
-// up: far more than a write takes, far less than a user's patience.
+// startBy is how long after a node's vote a grant is taken up: far more than a
+// write takes, far less than a user's patience and what an available cluster
+// waits for a silent node.
 const startBy = 30 * time.Second
 
 // setup builds the parts of the node. It is one long straight function on purpose: what depends on what is then held by
@@ -122,11 +122,13 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 
 	// What the node has promised, restored before anything new is promised.
 	ledger := capacity.NewLedger()
+	promises := election.NewPromises(lifecycle.BootClock)
 	life := lifecycle.New(lifecycle.Options{
 		Node: node.UID, Store: db, Ledger: ledger,
 		Driver: driverOf(registry), Instances: instances(registry),
 		MetadataURL:     metadataURL(metaServer.listener.Addr(), cfg.NodeAddress, identity.Answers, log),
 		DefaultLifetime: cfg.DefaultResourceLifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
+		Promised: promises.Age, StartBy: startBy,
 		Boot: lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
 	})
 	life.Restore()
@@ -139,11 +141,11 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	}
 	a.addPart("maintenance", keeper.Run)
 	elect := election.New(election.Options{
-		Node: node.UID, NodeName: node.Name, Store: db, Ledger: ledger, Driver: driverOf(registry),
+		Node: node.UID, NodeName: node.Name, Location: node.LocationName, Store: db, Ledger: ledger, Driver: driverOf(registry),
 		Configured:  registry.Configured,
-		Maintenance: keeper.On, Active: func() []model.UID { return []model.UID{node.UID} },
+		Maintenance: keeper.On, Cluster: election.Alone{Node: node.UID}, Promises: promises, Load: loadOf(ledger, node),
 		Identifiers: cfg.NodeIdentifiers, VoteTimeout: cfg.VoteTimeout, StarvationAfter: cfg.StarvationAfter,
-		StartBy: startBy, Logger: log.With("component", "election"),
+		Safety: election.Safety(cfg.Election.Safety), Logger: log.With("component", "election"),
 	})
 	a.addPart("election", elect.Run)
 	a.addPart("events", func(ctx context.Context) error {

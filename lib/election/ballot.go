@@ -17,6 +17,8 @@ import (
 type Option struct {
 	Definition int // index in the label
 	Claim      capacity.Claim
+	// Cached says that its image is at hand.
+	Cached bool
 	capacity.Offer
 }
 
@@ -42,6 +44,8 @@ type Host struct {
 	Identifiers []string
 	// Maintenance says that nothing new is taken.
 	Maintenance bool
+	// Unfit is why nothing should be given to the node; "" if it is well.
+	Unfit string
 	// Driver returns a ready instance, or says why there is none.
 	Driver func(name string) (driver drivers.Driver, absent string)
 	// Configured says that there may be such an instance later.
@@ -72,6 +76,9 @@ func examine(def model.LabelDefinition, host Host, all bool) (Option, []Refusal)
 	var refusals []Refusal
 	if host.Maintenance {
 		refusals = append(refusals, refusal(CauseMaintenance, false, "node is in maintenance"))
+	}
+	if host.Unfit != "" {
+		refusals = append(refusals, refusal(CauseUnfit, false, "node takes nothing: %s", host.Unfit))
 	}
 	driver, absent := host.Driver(def.Driver)
 	switch {
@@ -109,27 +116,17 @@ func consult(def model.LabelDefinition, driver drivers.Driver) (option Option, r
 	}
 	option.Claim = capacity.ClaimOf(def, driver)
 	var err error
-	option.Offer, err = offer(def, driver, option.Claim)
+	option.Offer, err = capacity.OfferOf(def, driver, option.Claim)
 	if short := capacity.EverFits(option.Claim, option.Offer); short != nil {
 		refusals = append(refusals, refusal(CauseTooLarge, true, "does not fit on an empty node: %v", short))
+	}
+	if holder, ok := driver.(drivers.ImageHolder); ok {
+		option.Cached = holder.Cached(def)
 	}
 	if err != nil {
 		refusals = append(refusals, refusal(CauseCapacityUnknown, false, "driver does not know its capacity: %v", err))
 	}
 	return option, refusals
-}
-
-// offer asks the driver for what it has; what came with an error is as much as
-// is known.
-func offer(def model.LabelDefinition, driver drivers.Driver, claim capacity.Claim) (o capacity.Offer, err error) {
-	o.Limits = driver.Limits()
-	if holder, ok := driver.(drivers.DiskHolder); ok && claim.Disk > 0 {
-		if o.Disk, err = holder.DiskRoom(); err != nil {
-			return o, err
-		}
-	}
-	o.Free, err = driver.Capacity(def)
-	return o, err
 }
 
 // Heads picks the applications that younger ones must stand back for: per
@@ -187,6 +184,7 @@ func rendezvous(w *Waiting, scope string) []byte {
 type Yes struct {
 	Waiting    *Waiting
 	Definition int
+	Cached     bool
 }
 
 // Ballot answers for each waiting application, oldest first, whether this node
@@ -204,11 +202,11 @@ func Ballot(lines []Line, sorted map[model.UID]Candidates, heads map[string]mode
 		}
 		w, younger := lines[0][0], lines[0][1:]
 		lines = lines[1:]
-		definition, ok := firstFit(w, sorted[w.Application.LabelUID].Options, heads, hold)
+		option, ok := firstFit(w, sorted[w.Application.LabelUID].Options, heads, hold)
 		if !ok {
 			continue
 		}
-		yeses = append(yeses, Yes{Waiting: w, Definition: definition})
+		yeses = append(yeses, Yes{Waiting: w, Definition: option.Definition, Cached: option.Cached})
 		if len(younger) > 0 {
 			i, _ := slices.BinarySearchFunc(lines, younger, byAge)
 			lines = slices.Insert(lines, i, younger)
@@ -217,13 +215,13 @@ func Ballot(lines []Line, sorted map[model.UID]Candidates, heads map[string]mode
 	return yeses, false
 }
 
-func firstFit(w *Waiting, options []Option, heads map[string]model.UID, hold func(model.UID, Option) error) (int, bool) {
+func firstFit(w *Waiting, options []Option, heads map[string]model.UID, hold func(model.UID, Option) error) (Option, bool) {
 	for _, o := range options {
 		if attempt(w.Application.UID, o, heads, hold) == nil {
-			return o.Definition, true
+			return o, true
 		}
 	}
-	return 0, false
+	return Option{}, false
 }
 
 // attempt tries to take the room of an option, and says what is in the way: a

@@ -12,28 +12,37 @@ import (
 type Poll struct {
 	Round    uint16
 	OpenedAt time.Time
-	// Active are the nodes whose votes count: alive, reachable and not in
-	// maintenance.
+	// Active are the nodes whose votes count: alive, reachable, ready, healthy
+	// and not in maintenance.
 	Active []model.UID
-	// Votes are the newest of each node in this round.
+	// Votes are the newest of each node. Those that stand no more are not
+	// among them.
 	Votes []model.Vote
 	// Timeout is how long to wait for the votes of active nodes.
 	Timeout time.Duration
+	// Location is where the application's origin is; empty if nowhere.
+	Location string
 }
 
 // Decide settles a poll at the time now. It returns the decision, or nil
 // together with the time at which to ask again: the zero time says that all
-// active nodes voted and none can run the application.
+// active nodes voted, or had their time, and none can run the application.
 //
-// The winner is the yes-vote of an active node with the lowest (definition
-// index, rand, node UID). Times of votes do not count: clocks differ. Waiting
-// for every active node, up to Timeout, keeps the order of definitions
-// meaningful: a faster node with a worse one does not win by being first.
+// The winner is the best yes-vote of an active node: the lowest definition
+// index, then one with the image at hand, then one where the origin is, then
+// the least loaded, then the lowest rand, then the lowest node UID. Times of
+// votes do not count: clocks differ. Waiting for every active node, up to
+// Timeout, keeps the order of definitions meaningful: a faster node with a
+// worse one does not win by being first.
 func Decide(p Poll, now time.Time) (decision *model.Decision, again time.Time) {
+	byNode := make(map[model.UID]model.Vote, len(p.Votes))
+	for _, v := range p.Votes {
+		byNode[v.NodeUID] = v
+	}
 	var yes []model.Vote
 	no, missing := 0, 0
 	for _, node := range p.Active {
-		vote, voted := voteOf(p.Votes, node)
+		vote, voted := byNode[node]
 		switch {
 		case !voted:
 			missing++
@@ -50,29 +59,37 @@ func Decide(p Poll, now time.Time) (decision *model.Decision, again time.Time) {
 	if len(yes) == 0 {
 		return nil, time.Time{}
 	}
-	slices.SortFunc(yes, better)
+	slices.SortFunc(yes, betterAt(p.Location))
 	return &model.Decision{
-		Round: p.Round, Winner: yes[0].NodeUID, Definition: yes[0].Available,
+		Round: p.Round, Winner: yes[0].NodeUID, Definition: yes[0].Available, Location: p.Location,
 		Yes: yes, No: no, Missing: missing,
 	}, time.Time{}
 }
 
-func voteOf(votes []model.Vote, node model.UID) (model.Vote, bool) {
-	for _, v := range votes {
-		if v.NodeUID == node {
-			return v, true
-		}
+// betterAt orders yes-votes for an application from the location, the winner
+// first.
+func betterAt(location string) func(a, b model.Vote) int {
+	far := func(v model.Vote) bool { return location == "" || v.Location != location }
+	return func(a, b model.Vote) int {
+		return cmp.Or(
+			cmp.Compare(a.Available, b.Available),
+			falseFirst(!a.Cached, !b.Cached),
+			falseFirst(far(a), far(b)),
+			cmp.Compare(a.Load, b.Load),
+			cmp.Compare(a.Rand, b.Rand),
+			slices.Compare(a.NodeUID[:], b.NodeUID[:]),
+		)
 	}
-	return model.Vote{}, false
 }
 
-// better orders yes-votes, the winner first.
-func better(a, b model.Vote) int {
-	return cmp.Or(
-		cmp.Compare(a.Available, b.Available),
-		cmp.Compare(a.Rand, b.Rand),
-		slices.Compare(a.NodeUID[:], b.NodeUID[:]),
-	)
+func falseFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // roundPauses is how long a round without a yes lasts before the next one
@@ -94,4 +111,10 @@ func RoundAt(since, now time.Time) (round uint16, opened time.Time) {
 	last := roundPauses[len(roundPauses)-1]
 	more := max(0, int64(now.Sub(opened)/last))
 	return round + uint16(min(more, 1<<15)), opened.Add(time.Duration(more) * last) //nolint:gosec // bounded
+}
+
+// nextRound is when the round after the one that is open at now opens.
+func nextRound(since, now time.Time) time.Time {
+	round, opened := RoundAt(since, now)
+	return opened.Add(roundPauses[min(int(round), len(roundPauses)-1)])
 }

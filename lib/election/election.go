@@ -1,17 +1,15 @@
 // Package election decides which node runs which application.
 //
 // Every node votes for each application that waits: the index of the first
-// definition that it can run now, or no. The application's arbiter, the node
-// that accepted it, decides by those votes and writes the grant. The rules are
-// pure functions (Sort, Heads, Ballot, Decide); Election is the loop around
-// them that reads the store's feed, takes holds in the ledger and writes
-// grants. See DESIGN.md.
+// definition that it can run now, or no. The application's arbiter, at first
+// the node that accepted it, decides by those votes and writes the grant. The
+// rules are pure functions (RoleOf, Sort, Heads, Ballot, Decide, Verify);
+// Election is the loop around them that reads the store's feed, takes holds in
+// the ledger, tells and hears votes and writes grants. See DESIGN.md.
 package election
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -57,8 +55,14 @@ type database interface {
 type Options struct {
 	Node     model.UID
 	NodeName string
+	// Location is where this node is; may be empty.
+	Location string
 	Store    database
 	Ledger   *capacity.Ledger
+	// Cluster are the other nodes; Alone if there are none.
+	Cluster cluster
+	// Promises are this process's yes-votes; lifecycle asks for them.
+	Promises *Promises
 	// Driver returns a ready instance, or says why there is none.
 	Driver func(name string) (driver drivers.Driver, absent string)
 	// Configured reports whether there is, or may be later, an instance of
@@ -66,35 +70,51 @@ type Options struct {
 	Configured func(name string) bool
 	// Maintenance reports whether nothing new is taken.
 	Maintenance func() bool
-	// Active are the nodes whose votes count.
-	Active      func() []model.UID
+	// Unfit is why this node should not take anything although it could, as its
+	// own health check says; "" if it is well. May be nil.
+	Unfit func() string
+	// Load is how much of the node is promised, in percent. May be nil.
+	Load func() uint8
+	// Member is what is known of another node; "" where it is not. May be nil.
+	Member func(node model.UID) (name, location string)
+	// Succession are all retirements and handovers. May be nil.
+	Succession func() ([]model.Retirement, []model.Handover)
+	// LabelDeleted reports whether a label that is not here was, and is known
+	// to be deleted. Nil: every label was here that an application of this
+	// node's asks for.
+	LabelDeleted func(label model.UID) bool
+	// Safety is Strict if it is empty.
+	Safety      Safety
 	Identifiers []string
 	// VoteTimeout is how long a round waits for active nodes.
 	VoteTimeout time.Duration
 	// StarvationAfter is when an application begins to hold back younger ones;
 	// 0 = never.
 	StarvationAfter time.Duration
-	// StartBy is how long a yes is kept for the grant to be taken up.
-	StartBy time.Duration
-	Logger  *slog.Logger
+	Logger          *slog.Logger
 }
 
 // Election is the loop of one node. Make it with New.
 type Election struct {
 	opts Options
 	wake chan struct{}
-	told told // Run's goroutine's
+
+	// Of Run's goroutine:
+	told  told
+	sweep bool // noes of new rounds are due
 
 	heart loop.Heart
 
-	mu    sync.Mutex
-	queue queue                // guarded by mu; changed by Run's goroutine and those that it waits for
-	heads map[string]model.UID // guarded by mu: those of the last pass; never changed, only replaced
+	mu     sync.Mutex
+	queue  queue                // guarded by mu; changed by Run's goroutine and those that it waits for
+	tally  tally                // guarded by mu
+	heads  map[string]model.UID // guarded by mu: those of the last pass; never changed, only replaced
+	giving bool                 // guarded by mu: what this node decides is being handed over
 }
 
 // New returns an election that does nothing until Run.
 func New(opts Options) *Election {
-	return &Election{opts: opts, wake: make(chan struct{}, 1), queue: newQueue(), told: told{}}
+	return &Election{opts: opts, wake: make(chan struct{}, 1), queue: newQueue(), tally: newTally(), told: told{}}
 }
 
 // Wake makes the loop look again at once: a driver came back, maintenance
@@ -115,12 +135,13 @@ func (e *Election) Run(ctx context.Context) error {
 	sub := e.opts.Store.Subscribe(store.KindApplication, store.KindLabel)
 	defer sub.Close()
 	e.resync(ctx)
+	heard, take := e.opts.Cluster.Votes()
 	net := time.NewTicker(tick)
 	defer net.Stop()
-	holdOff := time.NewTimer(tick)
-	defer holdOff.Stop()
-	for {
-		took, more := e.pass(ctx)
+	due := time.NewTimer(tick)
+	defer due.Stop()
+	for voting := true; ; {
+		took, more := e.round(ctx, voting)
 		e.heart.Beat()
 		if more {
 			e.Wake()
@@ -128,26 +149,43 @@ func (e *Election) Run(ctx context.Context) error {
 		if loop.Sleep(ctx, min(idleFactor*took, mostIdle)) != nil {
 			return nil
 		}
-		holdOff.Reset(e.untilNext())
+		due.Reset(e.untilNext())
+		voting = true
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-sub.C():
 			e.absorb(ctx, sub)
+		case <-heard:
+			voting = e.hear(ctx, take())
 		case <-e.opts.Ledger.Freed():
 		case <-e.wake:
-		case <-holdOff.C:
+		case <-due.C:
 		case <-net.C: // also while there is always something to do
 			e.resync(ctx)
 		}
 	}
 }
 
-// untilNext is the time to the next application whose hold-off ends, at most
+// round does what the last event asks for: votes of others change nothing in
+// this node's.
+func (e *Election) round(ctx context.Context, voting bool) (took time.Duration, more bool) {
+	if voting {
+		return e.pass(ctx)
+	}
+	if e.opts.Store.Writable() != nil {
+		return 0, false
+	}
+	return 0, e.settle(ctx)
+}
+
+// untilNext is the time to what has to be done next without any event, at most
 // one tick.
-func (e *Election) untilNext() (wait time.Duration) {
-	e.edit(func(q *queue) { wait = q.next(time.Now(), tick) })
-	return wait
+func (e *Election) untilNext() time.Duration {
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tally.next(now, e.queue.next(now, tick))
 }
 
 // absorb takes what the feed says into the queue.
@@ -158,55 +196,143 @@ func (e *Election) absorb(ctx context.Context, sub *store.Subscription) {
 		return
 	}
 	var over []model.Application
+	here := e.standpoint()
 	for _, k := range keys {
 		if k.Kind != store.KindApplication {
-			continue // a label came or went: the pass reads labels anew
+			e.sweep = true // a label came or went: the pass reads labels anew
+			continue
 		}
 		entry, err := e.opts.Store.Application(ctx, k.UID)
 		if err != nil {
 			continue // gone, or unreadable now: the tick looks again
 		}
-		if e.consider(entry) {
+		if e.consider(entry, here) {
 			over = append(over, entry.Application)
 		}
 	}
-	e.end(ctx, over, e.ending)
+	e.end(ctx, over, e.ending(here))
 }
 
 // resync reads everything that is open.
 func (e *Election) resync(ctx context.Context) {
 	var over []model.Application
+	here := e.standpoint()
 	for _, entry := range e.opts.Store.Open() {
-		if e.consider(entry) {
+		if e.consider(entry, here) {
 			over = append(over, entry.Application)
 		}
 	}
-	e.end(ctx, over, e.ending)
+	e.end(ctx, over, e.ending(here))
+	e.sweep = true
+	e.opts.Promises.sweep()
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tally.sweep(now, func(app model.UID) bool { return e.queue.items[app] != nil })
+}
+
+// standpoint is what this node knows of the others now.
+func (e *Election) standpoint() Standpoint {
+	s := Standpoint{
+		Node: e.opts.Node, Safety: e.opts.Safety, Active: e.opts.Cluster.Active(), Silent: e.opts.Cluster.Unreachable,
+		Ready: e.opts.Cluster.Ready(), Covered: e.opts.Cluster.Covered(),
+	}
+	if e.opts.Succession != nil {
+		s.Retirements, s.Handovers = e.opts.Succession()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.giving {
+		s.Ready = false
+	}
+	return s
 }
 
 // consider puts an application into the queue or takes it out, and reports
-// whether it has to be ended: it was recalled before anything was granted, or
-// dropped. One in doubt stays out until it is certain, which comes as a resync.
-func (e *Election) consider(entry *model.Entry) bool {
-	if entry.Application.Arbiter != e.opts.Node {
-		return false
-	}
-	if entry.Fold.Waiting() && e.opts.Store.Doubt(entry.Application) == store.Certain {
+// whether this node has to end something of it. One in doubt stays out until
+// it is certain, which comes as a resync.
+func (e *Election) consider(entry *model.Entry, here Standpoint) bool {
+	role, open := RoleOf(entry, here)
+	app := entry.Application
+	if open && e.opts.Store.Doubt(app) == store.Certain {
 		now := time.Now()
-		w := Waiting{Application: entry.Application, Since: now, Declined: entry.Fold.Declined}
+		w := Waiting{Application: app, Since: now, Declined: entry.Fold.Declined, Role: role}
 		if pause := declineBackoff(w.Declined); pause > 0 {
-			w.NotBefore = now.Add(pause)
+			w.NotBefore, w.Rest = now.Add(pause), RestDeclined
 		}
-		e.edit(func(q *queue) { q.put(w) })
+		e.edit(func(q *queue) {
+			if q.put(w) {
+				e.tally.declined(entry)
+			}
+		})
+		if role.Asleep != "" {
+			e.withdraw(app)
+		}
 		return false
 	}
-	e.edit(func(q *queue) { q.remove(entry.Application) })
-	return unanswered(entry) || e.dropped(entry)
+	e.leave(entry)
+	return here.decides(app) && e.overdue(entry, here)
 }
 
-// end writes the end of applications that will never be granted, many at once
-// so that they share commits. What could not be written is found again by the
-// tick.
+// declined makes the yeses of those who declined count no more.
+func (t *tally) declined(entry *model.Entry) {
+	if t.polls[entry.Application.UID] == nil {
+		return
+	}
+	t.touched[entry.Application.UID] = struct{}{}
+	for i := range entry.States {
+		if s := &entry.States[i]; s.Status == model.StatusDeclined {
+			t.demote(entry.Application.UID, s.NodeUID)
+		}
+	}
+}
+
+// leave takes out what does not wait any more. Its hold stays if the grant
+// names this node: then lifecycle takes it over, or it runs out.
+func (e *Election) leave(entry *model.Entry) {
+	app, f := entry.Application, entry.Fold
+	ours := f.Grant != nil && f.Grant.Decision != nil && f.Grant.Decision.Winner == e.opts.Node
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.queue.remove(app)
+	e.tally.forget(app.UID, e.opts.Node)
+	if f.Grant == nil || f.Allocated != nil || f.Final {
+		e.tally.drop(app.UID)
+	}
+	if _, stands := e.tally.stands[app.UID]; stands {
+		delete(e.tally.stands, app.UID)
+		if !ours {
+			e.opts.Ledger.Unhold(app.UID)
+		}
+	}
+}
+
+// hear takes votes in, and reports whether this node has to vote anew: no
+// votes say that the others are others now.
+func (e *Election) hear(ctx context.Context, votes []model.Vote) (voting bool) {
+	if len(votes) == 0 {
+		e.resync(ctx)
+	}
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, v := range votes {
+		if v.NodeUID != e.opts.Node {
+			e.tally.note(v, now)
+		}
+	}
+	if len(votes) == 0 { // who does not count any more is not waited for
+		for app := range e.queue.items {
+			if e.tally.polls[app] != nil {
+				e.tally.touched[app] = struct{}{}
+			}
+		}
+	}
+	return len(votes) == 0
+}
+
+// end writes what ends applications, many at once so that they share commits.
+// What could not be written is found again by the tick.
 func (e *Election) end(ctx context.Context, apps []model.Application, decide func(*model.Entry) (model.Change, error)) {
 	var g errgroup.Group
 	g.SetLimit(mostGrants)
@@ -219,170 +345,6 @@ func (e *Election) end(ctx context.Context, apps []model.Application, decide fun
 		})
 	}
 	_ = g.Wait() // update reports its own errors
-}
-
-// unanswered reports whether the application was recalled while no grant
-// lives, and nobody has said yet that none will.
-func unanswered(entry *model.Entry) bool {
-	f := entry.Fold
-	return f.Request != nil && f.Grant == nil && !f.Final && !f.Closed
-}
-
-// dropped reports whether an operator wants the application ended that waits.
-func (e *Election) dropped(entry *model.Entry) bool {
-	return entry.Fold.Waiting() && e.opts.Store.Doubt(entry.Application) == store.Dropped
-}
-
-// ending is how an application ends that will not be granted.
-func (e *Election) ending(entry *model.Entry) (model.Change, error) {
-	switch {
-	case unanswered(entry):
-		return model.Change{States: []model.ApplicationState{{
-			Status: model.StatusClosed, Description: "Recalled before it was granted",
-		}}}, nil
-	case e.dropped(entry):
-		return model.Change{States: []model.ApplicationState{{
-			Status: model.StatusError, Description: "Waited in a copy of the database that was put back, and may have been run since",
-		}}}, nil
-	}
-	return model.Change{}, nil
-}
-
-// pass votes on everything that is due and decides. It returns how long the
-// voting took, and whether it stopped with more to do.
-func (e *Election) pass(ctx context.Context) (took time.Duration, more bool) {
-	now := time.Now()
-	var due []Line
-	e.edit(func(q *queue) { due = q.due(now) })
-	if len(due) == 0 || e.opts.Store.Writable() != nil {
-		e.publish(nil)
-		return 0, false
-	}
-	sorted, orphans := e.sortLabels(due)
-	heads := Heads(due, sorted, e.opts.StarvationAfter, now)
-	e.publish(heads)
-	hold := func(app model.UID, o Option) error {
-		return e.opts.Ledger.Hold(app, o.Claim, o.Offer, now, now.Add(e.opts.StartBy))
-	}
-	yeses, more := Ballot(due, sorted, heads, hold, mostGrants)
-	took = time.Since(now)
-	var g errgroup.Group
-	for _, y := range yeses {
-		g.Go(func() error { e.decide(ctx, y, now); return nil })
-	}
-	_ = g.Wait() // decide reports its own errors
-	e.end(ctx, orphans, labelDeleted)
-	return took, more
-}
-
-// sortLabels sorts the labels of the lines out for this node, and names the
-// applications whose label is gone. The arbiter knew the label when it
-// accepted the application, so one that it does not know now was deleted.
-func (e *Election) sortLabels(due []Line) (sorted map[model.UID]Candidates, orphans []model.Application) {
-	host := e.host()
-	sorted = make(map[model.UID]Candidates, len(due))
-	for _, line := range due {
-		uid := line[0].Application.LabelUID
-		label, ok := e.opts.Store.Label(uid)
-		if !ok {
-			for _, w := range line {
-				orphans = append(orphans, w.Application)
-			}
-			continue
-		}
-		sorted[uid] = Sort(label, host)
-		if reasons, news := e.told.news(uid, sorted[uid]); news {
-			e.opts.Logger.Info("applications wait for a label that can not run here", "label", label.Name,
-				"version", label.Version, "label_uid", uid, "reason", reasons)
-		}
-	}
-	return sorted, orphans
-}
-
-func labelDeleted(entry *model.Entry) (model.Change, error) {
-	if !entry.Fold.Waiting() {
-		return model.Change{}, nil
-	}
-	return model.Change{States: []model.ApplicationState{{
-		Status: model.StatusError, Description: "Label was deleted",
-	}}}, nil
-}
-
-// decide casts the node's vote, settles the poll and writes the grant. The
-// hold is given back unless the grant names this node and is durable.
-func (e *Election) decide(ctx context.Context, y Yes, now time.Time) {
-	app := y.Waiting.Application
-	if e.opts.Maintenance() { // since the pass began; whoever drained the node counts what holds room
-		e.opts.Ledger.Unhold(app.UID)
-		return
-	}
-	vote := e.vote(y.Waiting, y.Definition, now)
-	decision, _ := Decide(Poll{
-		Round: vote.Round, OpenedAt: now, Active: e.opts.Active(),
-		Votes: []model.Vote{vote}, Timeout: e.opts.VoteTimeout,
-	}, now)
-	if decision == nil {
-		e.opts.Ledger.Unhold(app.UID)
-		return
-	}
-	granted := false
-	err := e.update(ctx, app.UID, func(entry *model.Entry) (model.Change, error) {
-		change := grant(entry, *decision, e.opts.NodeName)
-		granted = !change.Empty()
-		return change, nil
-	})
-	if err != nil || !granted || decision.Winner != e.opts.Node {
-		e.opts.Ledger.Unhold(app.UID)
-	}
-	e.edit(func(q *queue) {
-		switch {
-		case err == nil: // granted, or it does not wait any more
-			q.remove(app)
-		case !errors.Is(err, store.ErrUnavailable): // Writable holds everything off then
-			q.postpone(app, now.Add(tick))
-		}
-	})
-}
-
-// grant is what the arbiter writes for a decision: nothing if the application
-// does not wait any more.
-func grant(entry *model.Entry, d model.Decision, winner string) model.Change {
-	if !entry.Fold.Waiting() {
-		return model.Change{}
-	}
-	epoch := entry.Fold.LastEpoch + 1
-	return model.Change{States: []model.ApplicationState{{
-		UID:         model.GrantUID(entry.Application.UID, epoch),
-		Status:      model.StatusElected,
-		Description: "Elected node: " + winner,
-		Epoch:       epoch,
-		Decision:    &d,
-	}}}
-}
-
-// vote is this node's answer in the round that is open now. Its random part
-// follows from its UID, so that anyone can check it.
-func (e *Election) vote(w *Waiting, available int, now time.Time) model.Vote {
-	round, opened := RoundAt(w.Since, now)
-	uid := model.VoteUID(w.Application.UID, e.opts.Node, round)
-	return model.Vote{
-		UID: uid, ApplicationUID: w.Application.UID, NodeUID: e.opts.Node,
-		Round: round, Available: available,
-		Rand: binary.BigEndian.Uint32(uid[12:]), CreatedAt: opened.UTC(),
-	}
-}
-
-// OpenVotes returns this node's votes in the rounds that are open: the noes,
-// since a yes of a single voter is decided at once.
-func (e *Election) OpenVotes() []model.Vote {
-	var items []*Waiting
-	e.edit(func(q *queue) { items = q.all() })
-	now := time.Now()
-	votes := make([]model.Vote, len(items))
-	for i, w := range items {
-		votes[i] = e.vote(w, -1, now)
-	}
-	return votes
 }
 
 func (e *Election) edit(f func(*queue)) {

@@ -91,7 +91,7 @@ func TestDecideIsCheckable(t *testing.T) {
 			t.Fatalf("decision accounts for %d+%d+%d of %d nodes", len(d.Yes), d.No, d.Missing, len(p.Active))
 		}
 		for _, v := range d.Yes {
-			if better(v, d.Yes[0]) < 0 || d.Winner != d.Yes[0].NodeUID || d.Definition != d.Yes[0].Available {
+			if betterAt("")(v, d.Yes[0]) < 0 || d.Winner != d.Yes[0].NodeUID || d.Definition != d.Yes[0].Available {
 				t.Fatalf("winner %v does not follow from %+v", d.Winner, d.Yes)
 			}
 		}

@@ -18,6 +18,8 @@ type Cause string
 const (
 	// CauseMaintenance: the node takes nothing new.
 	CauseMaintenance Cause = "maintenance"
+	// CauseUnfit: the node's own health check fails, or it has not caught up.
+	CauseUnfit Cause = "unfit"
 	// CauseDriverAbsent: the driver instance is configured and not ready.
 	CauseDriverAbsent Cause = "driver_absent"
 	// CauseDriverUnknown: no such driver instance is configured.
@@ -48,6 +50,11 @@ const (
 	// CauseHeldOff: grants were declined, or could not be written, and a pause
 	// is made.
 	CauseHeldOff Cause = "held_off"
+	// CauseArbiter: who decides about it can not be reached, or may not decide
+	// yet.
+	CauseArbiter Cause = "arbiter"
+	// CauseVoted: this node voted for it, and the decision is not made yet.
+	CauseVoted Cause = "voted"
 	// CauseRestored: it waited in a copy of the database that was put back, and
 	// nobody has confirmed that.
 	CauseRestored Cause = "restored_copy"
@@ -139,9 +146,18 @@ func (s Situation) hindrance(o Option, now time.Time) (Obstacle, bool) {
 	if short, ok := errors.AsType[capacity.Shortage](err); ok {
 		return shortObstacle(short), true
 	}
+	if s.Waiting.Role.Asleep != "" {
+		return Obstacle{Cause: CauseArbiter, Reason: s.Waiting.Role.Asleep}, true
+	}
+	if s.Waiting.Rest == RestStanding {
+		return Obstacle{Cause: CauseVoted, Reason: "fits: this node voted for it, and the votes of all nodes decide"}, true
+	}
 	if pause := s.Waiting.NotBefore.Sub(now); pause > 0 {
 		why := fmt.Sprintf("after %d declined grants", s.Waiting.Declined)
-		if s.Waiting.Declined < 2 { // that many make no pause
+		switch s.Waiting.Rest {
+		case RestUndecided:
+			why = "as this node voted for it and the node that decides did not"
+		case RestUnwritten:
 			why = "as its grant could not be written; the log says why"
 		}
 		return Obstacle{Cause: CauseHeldOff, Reason: fmt.Sprintf("tried again in %v, %s", pause.Round(time.Millisecond), why)}, true
@@ -168,10 +184,17 @@ func shortObstacle(s capacity.Shortage) Obstacle {
 
 // host is this node as a vote sees it now.
 func (e *Election) host() Host {
-	return Host{
+	h := Host{
 		Identifiers: e.opts.Identifiers, Maintenance: e.opts.Maintenance(),
 		Driver: e.opts.Driver, Configured: e.opts.Configured,
 	}
+	switch {
+	case !e.opts.Cluster.Ready():
+		h.Unfit = notReady
+	case e.opts.Unfit != nil:
+		h.Unfit = e.opts.Unfit()
+	}
+	return h
 }
 
 // publish keeps the heads of a pass for Explain.
@@ -205,11 +228,11 @@ func (e *Election) Explain(app model.Application, label model.Label) Standing {
 }
 
 // Misfits says for each definition of a label what speaks against it on this
-// node, whether anything waits for it or not; maintenance, which passes, and
-// the room do not count.
+// node, whether anything waits for it or not; maintenance and bad health, which
+// pass, and the room do not count.
 func (e *Election) Misfits(label model.Label) [][]Refusal {
 	host := e.host()
-	host.Maintenance = false
+	host.Maintenance, host.Unfit = false, ""
 	all := make([][]Refusal, len(label.Definitions))
 	for i, def := range label.Definitions {
 		_, all[i] = examine(def, host, true)

@@ -80,7 +80,7 @@ func TestExplain(t *testing.T) {
 			Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}, false, ""},
 		{"held off", def("good"), func(s *Situation) { s.Waiting.Declined, s.Waiting.NotBefore = 4, t0.Add(time.Second) },
 			Obstacle{Cause: CauseHeldOff, Reason: "tried again in 1s, after 4 declined grants"}, false, ""},
-		{"held off as nothing could be written", def("good"), func(s *Situation) { s.Waiting.NotBefore = t0.Add(time.Second) },
+		{"held off as nothing could be written", def("good"), func(s *Situation) { s.Waiting.NotBefore, s.Waiting.Rest = t0.Add(time.Second), RestUnwritten },
 			Obstacle{Cause: CauseHeldOff, Reason: "tried again in 1s, as its grant could not be written; the log says why"}, false, ""},
 		{"disk full", def("good"), func(s *Situation) { s.Unwritable = errors.New("no space") },
 			Obstacle{Cause: CauseDatabase, Reason: "the node grants nothing while it can not store anything: no space"}, false, ""},

@@ -46,9 +46,15 @@ func newShelved(labels int) *Election {
 		Node: node(200), NodeName: "n", Store: s, Ledger: capacity.NewLedger(),
 		Driver:      func(string) (drivers.Driver, string) { return plain{}, "" },
 		Configured:  func(string) bool { return true },
-		Maintenance: func() bool { return false }, Active: func() []model.UID { return []model.UID{node(200)} },
-		StarvationAfter: 10 * time.Minute, StartBy: time.Minute, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Maintenance: func() bool { return false }, Cluster: Alone{Node: node(200)}, Promises: NewPromises(uptime()),
+		StarvationAfter: 10 * time.Minute, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
+}
+
+// uptime is a boot clock that never sleeps.
+func uptime() func() time.Duration {
+	start := time.Now()
+	return func() time.Duration { return time.Since(start) }
 }
 
 // enqueue makes an application of the label wait.
@@ -57,7 +63,7 @@ func (e *Election) enqueue(n int, label byte) model.Application {
 	app.Arbiter, app.CreatedAt = e.opts.Node, time.Now()
 	e.consider(&model.Entry{
 		Application: app, Fold: model.FoldStates([]model.ApplicationState{{Status: model.StatusNew}}),
-	})
+	}, e.standpoint())
 	return app
 }
 

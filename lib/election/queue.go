@@ -14,9 +14,42 @@ type Waiting struct {
 	Since time.Time
 	// Declined is how many of its grants were declined.
 	Declined int
-	// NotBefore holds off the next vote after a grant was declined, or could
-	// not be written.
+	// NotBefore holds off the next vote, for the reason Rest.
 	NotBefore time.Time
+	Rest      Rest
+	// Role says who decides.
+	Role Role
+}
+
+// Rest is why an application is not voted on for a while.
+type Rest uint8
+
+// The reasons.
+const (
+	RestNone Rest = iota
+	// RestDeclined: grants were declined.
+	RestDeclined
+	// RestUnwritten: its grant could not be written.
+	RestUnwritten
+	// RestStanding: this node has voted yes, and waits for the decision.
+	RestStanding
+	// RestUndecided: it had voted yes, and nobody decided in time.
+	RestUndecided
+)
+
+// resting reports whether no vote is due.
+func (w *Waiting) resting(now time.Time) bool { return w.Role.Asleep != "" || now.Before(w.NotBefore) }
+
+// undecidable reports whether no grant may be written now, and until when; the
+// zero time is for as long as its role is what it is.
+func (w *Waiting) undecidable(now time.Time) (until time.Time, rests bool) {
+	switch {
+	case w.Role.Asleep != "":
+		return time.Time{}, true
+	case w.Rest == RestDeclined || w.Rest == RestUnwritten:
+		return w.NotBefore, now.Before(w.NotBefore)
+	}
+	return time.Time{}, false
 }
 
 // waited is how long the application has been unserved: by this process's own
@@ -49,41 +82,56 @@ func place(w *Waiting, app model.Application) int {
 // so that a pass looks at the oldest of each label and not at all of them.
 type queue struct {
 	lines map[model.UID]Line     // by label
-	held  map[model.UID]*Waiting // those with a hold-off, by application
+	items map[model.UID]*Waiting // by application
+	held  map[model.UID]*Waiting // those that rest, by application
+	fresh []model.UID            // put in since the last answer
 }
 
 func newQueue() queue {
-	return queue{lines: make(map[model.UID]Line), held: make(map[model.UID]*Waiting)}
+	return queue{lines: make(map[model.UID]Line), items: make(map[model.UID]*Waiting), held: make(map[model.UID]*Waiting)}
 }
 
-// put adds the application. One that is there already stays as it is unless a
-// further grant was declined: looking again must not prolong its hold-off.
-func (q *queue) put(w Waiting) {
+// put adds the application, and reports whether it is a new one, or another
+// grant of it was declined. Else it stays as it is but for its role: looking
+// again must not prolong its rest.
+func (q *queue) put(w Waiting) (news bool) {
 	line, i, found := q.find(w.Application)
 	switch {
 	case !found:
 		q.lines[w.Application.LabelUID] = slices.Insert(line, i, &w)
-	case line[i].Declined == w.Declined:
-		return
+	case line[i].Declined == w.Declined && line[i].Role == w.Role:
+		return false
 	default:
 		w.Since = line[i].Since
+		if line[i].Declined == w.Declined {
+			w.NotBefore, w.Rest = line[i].NotBefore, line[i].Rest
+		}
+		news = line[i].Declined != w.Declined
 		line[i] = &w
 	}
+	q.items[w.Application.UID] = &w
 	q.hold(&w)
+	if found && !news {
+		return false
+	}
+	q.fresh = append(q.fresh, w.Application.UID)
+	return true
 }
 
-// postpone holds an application off until then, if it waits.
-func (q *queue) postpone(app model.Application, until time.Time) {
+// postpone lets an application rest until then, if it waits; the zero time
+// ends its rest.
+func (q *queue) postpone(app model.Application, until time.Time, why Rest) {
 	if line, i, found := q.find(app); found {
 		w := *line[i]
-		w.NotBefore = until
+		w.NotBefore, w.Rest = until, why
 		line[i] = &w
+		q.items[app.UID] = &w
 		q.hold(&w)
 	}
 }
 
 func (q *queue) hold(w *Waiting) {
-	if w.NotBefore.IsZero() {
+	if w.NotBefore.IsZero() && w.Role.Asleep == "" {
 		delete(q.held, w.Application.UID)
 		return
 	}
@@ -96,6 +144,7 @@ func (q *queue) remove(app model.Application) {
 		return
 	}
 	delete(q.held, app.UID)
+	delete(q.items, app.UID)
 	if len(line) == 1 {
 		delete(q.lines, app.LabelUID)
 		return
@@ -114,7 +163,7 @@ func (q *queue) find(app model.Application) (line Line, i int, found bool) {
 func (q *queue) due(now time.Time) []Line {
 	resting := make(map[model.UID]bool) // labels
 	for uid, w := range q.held {
-		if now.Before(w.NotBefore) {
+		if w.resting(now) {
 			resting[w.Application.LabelUID] = true
 		} else {
 			delete(q.held, uid)
@@ -123,7 +172,7 @@ func (q *queue) due(now time.Time) []Line {
 	lines := make([]Line, 0, len(q.lines))
 	for label, line := range q.lines {
 		if resting[label] {
-			line = slices.DeleteFunc(slices.Clone(line), func(w *Waiting) bool { return now.Before(w.NotBefore) })
+			line = slices.DeleteFunc(slices.Clone(line), func(w *Waiting) bool { return w.resting(now) })
 		}
 		if len(line) > 0 {
 			lines = append(lines, line)
@@ -132,10 +181,10 @@ func (q *queue) due(now time.Time) []Line {
 	return lines
 }
 
-// next is the time to the first hold-off that ends, at most most.
+// next is the time to the first rest that ends, at most most.
 func (q *queue) next(now time.Time, most time.Duration) time.Duration {
 	for _, w := range q.held {
-		if d := w.NotBefore.Sub(now); d > 0 {
+		if d := w.NotBefore.Sub(now); d > 0 && w.Role.Asleep == "" {
 			most = min(most, d)
 		}
 	}

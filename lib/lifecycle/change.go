@@ -23,6 +23,9 @@ func endGrant(e *model.Entry, epoch uint32, status model.Status, description str
 	if _, intended := e.Allocation(epoch); intended || ended(e, epoch) {
 		return model.Change{}
 	}
+	if status != model.StatusDeclined && e.Fold.Overtaken(epoch) {
+		status, description = model.StatusDeclined, "Another grant is in force"
+	}
 	change := ofEpoch(status, epoch, description)
 	if status != model.StatusDeclined {
 		change.Tasks = endTasks(e)
@@ -33,8 +36,7 @@ func endGrant(e *model.Entry, epoch uint32, status model.Status, description str
 // intend stores an allocation, unless the grant does not stand any more or was
 // recalled.
 func intend(e *model.Entry, a model.Allocation) model.Change {
-	g := e.Fold.Grant
-	if g == nil || g.Epoch != a.Epoch || e.Fold.Request != nil || ended(e, a.Epoch) {
+	if !inForce(e, a.Epoch, a.NodeUID) || e.Fold.Request != nil {
 		return model.Change{}
 	}
 	if _, twice := e.Allocation(a.Epoch); twice {
@@ -52,8 +54,7 @@ func allocated(e *model.Entry, epoch uint32, env drivers.Environment) model.Chan
 	}
 	a.Identifier = env.Identifier
 	change := model.Change{Allocations: []model.Allocation{a}}
-	g := e.Fold.Grant
-	if g == nil || g.Epoch != epoch || e.Fold.Request != nil || e.Fold.Final || a.Failure != "" || e.Fold.Allocated != nil {
+	if !inForce(e, epoch, a.NodeUID) || e.Fold.Request != nil || e.Fold.Final || a.Failure != "" || e.Fold.Allocated != nil {
 		return change
 	}
 	change.States = ofEpoch(model.StatusAllocated, epoch, "Driver allocated the resource").States
@@ -75,6 +76,34 @@ func fail(e *model.Entry, epoch uint32, description string) model.Change {
 	return model.Change{Allocations: []model.Allocation{a}}
 }
 
+// withdrawn closes an allocation for which no driver was asked for anything,
+// and declines its grant, unless that names another node by now.
+func withdrawn(e *model.Entry, epoch uint32, now time.Time, description string) model.Change {
+	a, ok := e.Allocation(epoch)
+	if !ok || !a.Open() || a.Identifier != "" {
+		return model.Change{}
+	}
+	a.ReleasedAt = now.UTC()
+	change := model.Change{Allocations: []model.Allocation{a}}
+	if !ended(e, epoch) && !replaced(e, a) {
+		change.States = ofEpoch(model.StatusDeclined, epoch, description).States
+	}
+	return change
+}
+
+// replaced reports whether the grant of the allocation's epoch names another
+// node by now: two arbiters granted one epoch, and the other one's stays. Its
+// rows are that node's.
+func replaced(e *model.Entry, a model.Allocation) bool {
+	for i := range e.States {
+		s := &e.States[i]
+		if s.Status == model.StatusElected && s.Epoch == a.Epoch && s.Decision != nil {
+			return s.Decision.Winner != a.NodeUID
+		}
+	}
+	return false
+}
+
 // released closes an allocation of which the driver confirmed that nothing is
 // left, and ends its grant and its tasks.
 func released(e *model.Entry, epoch uint32, now time.Time) model.Change {
@@ -84,7 +113,7 @@ func released(e *model.Entry, epoch uint32, now time.Time) model.Change {
 	}
 	a.ReleasedAt = now.UTC()
 	var change model.Change
-	if !ended(e, epoch) {
+	if !ended(e, epoch) && !replaced(e, a) {
 		status, description := lastRow(e, a)
 		change = ofEpoch(status, epoch, description)
 		if status != model.StatusDeclined {
@@ -92,19 +121,28 @@ func released(e *model.Entry, epoch uint32, now time.Time) model.Change {
 		}
 	}
 	change.Allocations = []model.Allocation{a}
-	change.DropResource = e.Fold.Grant == nil || e.Fold.Grant.Epoch == epoch
+	change.DropResource = dropsResource(e, a)
 	return change
 }
 
+// dropsResource reports whether the Resource is that of the allocation.
+func dropsResource(e *model.Entry, a model.Allocation) bool {
+	if g := e.Fold.Grant; g == nil || g.Epoch == a.Epoch && !replaced(e, a) {
+		return true
+	}
+	return e.Resource != nil && e.Resource.Identifier == a.Identifier && e.Resource.NodeUID == a.NodeUID
+}
+
 // lastRow is how a released grant ends. One that the fold does not name steps
-// aside for the one that is ALLOCATED.
+// aside for the one that it names; that it failed besides concerns nobody.
 func lastRow(e *model.Entry, a model.Allocation) (model.Status, string) {
-	other := e.Fold.Allocated != nil && e.Fold.Allocated.Epoch != a.Epoch
 	switch {
+	case e.Fold.Allocated != nil && e.Fold.Allocated.Epoch != a.Epoch:
+		return model.StatusDeclined, "Another node runs the application"
+	case e.Fold.Overtaken(a.Epoch):
+		return model.StatusDeclined, "Another grant came after it"
 	case a.Failure != "":
 		return model.StatusError, a.Failure
-	case other:
-		return model.StatusDeclined, "Another node runs the application"
 	}
 	return model.StatusDeallocated, "Driver deallocated the resource"
 }

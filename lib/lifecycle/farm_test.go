@@ -72,17 +72,19 @@ func (f *farm) start() {
 		f.t.Fatal(err)
 	}
 	f.ledger = capacity.NewLedger()
+	promises := election.NewPromises(f.boot)
 	eo := election.Options{
 		Node: self, NodeName: "n1", Store: f.store, Ledger: f.ledger, Driver: f.driverOf,
 		Configured:  func(string) bool { return true },
-		Maintenance: func() bool { return false }, Active: func() []model.UID { return []model.UID{self} },
-		VoteTimeout: 3 * time.Second, StarvationAfter: 10 * time.Minute, StartBy: 30 * time.Second, Logger: log,
+		Maintenance: func() bool { return false }, Cluster: election.Alone{Node: self}, Promises: promises,
+		VoteTimeout: 3 * time.Second, StarvationAfter: 10 * time.Minute, Logger: log,
 	}
 	mo := lifecycle.Options{
 		Node: self, Store: f.store, Ledger: f.ledger, Driver: f.driverOf,
 		Instances:       func() []string { return []string{"test"} },
 		MetadataURL:     func(token string) string { return "https://127.0.0.1/" + token },
 		AllocateTimeout: 10 * time.Minute, TaskTimeout: time.Hour, Boot: f.boot, Logger: log,
+		Promised: promises.Age, StartBy: 30 * time.Second,
 	}
 	if f.options != nil {
 		f.options(&mo, &eo)

@@ -39,13 +39,24 @@ type database interface {
 	Doubt(app model.Application) store.Doubt
 }
 
-// Options configures a Manager. All fields are required.
+// Options configures a Manager. All fields are required unless noted.
 type Options struct {
 	Node   model.UID
 	Store  database
 	Ledger *capacity.Ledger
 	// Driver returns a ready instance, or says why there is none.
 	Driver func(name string) (driver drivers.Driver, absent string)
+	// Promised is how long ago this process voted yes for an application, by
+	// the clock that ran further; ok is false if it did not, or took it back.
+	Promised func(app model.UID) (age time.Duration, ok bool)
+	// StartBy is how long after the vote a grant is still taken up.
+	StartBy time.Duration
+	// Settled reports whether no other node can have been granted what this one
+	// was, while it was away. Nil: it never can.
+	Settled func() bool
+	// Heir is who ends what a node leaves undone that was retired; others are
+	// their own heirs. Nil: nobody was.
+	Heir func(node model.UID) model.UID
 	// Instances are the names of all configured instances, ready or not.
 	Instances func() []string
 	// MetadataURL is where an environment on this host reads its metadata.
@@ -182,7 +193,7 @@ func (m *Manager) attend(ctx context.Context, e *model.Entry) {
 		r.poke()
 		return
 	}
-	if !Concerns(e, m.opts.Node) {
+	if !Concerns(e, m.opts.Node, m.opts.Heir) {
 		return
 	}
 	r := newRunner(m, uid)

@@ -22,6 +22,8 @@ const (
 	Decline
 	// Finish a grant that was recalled before its intent was stored.
 	Finish
+	// Withdraw closes an allocation that nothing was made for, and declines.
+	Withdraw
 	// Intend stores the allocation before anything is made.
 	Intend
 	// Allocate makes the environment, or completes one by its token.
@@ -53,8 +55,17 @@ type Step struct {
 // Facts is what a runner knows beside the entry.
 type Facts struct {
 	Node model.UID
-	// Held says that this process voted yes and still holds the room.
-	Held bool
+	// Heir is as in Options.
+	Heir func(model.UID) model.UID
+	// Promised says that this process voted yes, Promise how long ago, StartBy
+	// for how long that counts.
+	Promised         bool
+	Promise, StartBy time.Duration
+	// Untouched is the epoch whose intent this process stored and of which it
+	// has asked no driver for anything; 0 for none.
+	Untouched uint32
+	// Settled says that no other node can have been granted it meanwhile.
+	Settled bool
 	// Writable says that the store takes writes; nothing is started else.
 	Writable bool
 	// Doubt says whether it may have been run since, by a node whose database
@@ -87,32 +98,76 @@ const recheck = 30 * time.Second
 // with a known way out.
 func Next(e *model.Entry, f Facts) Step {
 	for _, a := range e.OpenAllocations() {
-		if e.Fold.Grant == nil || a.Epoch != e.Fold.Grant.Epoch || ended(e, a.Epoch) {
+		if !inForce(e, a.Epoch, f.Node) {
+			if a.Epoch == f.Untouched {
+				return Step{Action: Withdraw, Epoch: a.Epoch, Allocation: a, Reason: "Another grant came after it"}
+			}
 			return Step{Action: Release, Epoch: a.Epoch, Allocation: a}
 		}
+	}
+	if epoch, ok := pastGrant(e, f.Node); ok {
+		return Step{Action: Decline, Epoch: epoch, Reason: "Another grant is in force"}
 	}
 	if named(e, f.Node) {
 		return nextOfGrant(e, f, e.Fold.Grant.Epoch)
 	}
-	if e.Fold.Final || e.Fold.Closed {
-		if len(unendedTasks(e)) > 0 {
-			return Step{Action: EndTasks}
-		}
+	if endsTasks(e, f.Node, f.Heir) {
+		return Step{Action: EndTasks}
 	}
 	return Step{Action: Done}
 }
 
 // Concerns reports whether the node has something to do, or to wait for, for
-// the application.
-func Concerns(e *model.Entry, node model.UID) bool {
-	return len(e.OpenAllocations()) > 0 || named(e, node) ||
-		(e.Fold.Final || e.Fold.Closed) && len(unendedTasks(e)) > 0
+// the application. Nil is a heir for nobody.
+func Concerns(e *model.Entry, node model.UID, heir func(model.UID) model.UID) bool {
+	_, past := pastGrant(e, node)
+	return past || len(e.OpenAllocations()) > 0 || named(e, node) || endsTasks(e, node, heir)
+}
+
+// inForce reports whether what the node holds by a grant of the epoch is what
+// the application is to run by.
+func inForce(e *model.Entry, epoch uint32, node model.UID) bool {
+	g := e.Fold.Grant
+	return g != nil && g.Epoch == epoch && (g.Decision == nil || g.Decision.Winner == node) &&
+		!ended(e, epoch) && !e.Fold.Overtaken(epoch)
 }
 
 // named reports whether a grant in force names the node and has not ended.
 func named(e *model.Entry, node model.UID) bool {
 	g := e.Fold.Grant
 	return g != nil && g.Decision != nil && g.Decision.Winner == node && !ended(e, g.Epoch)
+}
+
+// pastGrant is the epoch of a grant that names the node, that it never took up
+// and that another one has overtaken: it has to be declined, as else nobody
+// knows that nothing will come of it.
+func pastGrant(e *model.Entry, node model.UID) (epoch uint32, ok bool) {
+	for i := range e.States {
+		s := &e.States[i]
+		if s.Status != model.StatusElected || s.Decision == nil || s.Decision.Winner != node || inForce(e, s.Epoch, node) {
+			continue
+		}
+		if _, intended := e.Allocation(s.Epoch); !intended && !ended(e, s.Epoch) {
+			return s.Epoch, true
+		}
+	}
+	return 0, false
+}
+
+// endsTasks reports whether the node has to end the tasks of an application
+// that is over: who wrote its end does, or who closed it; one of all nodes.
+func endsTasks(e *model.Entry, node model.UID, heir func(model.UID) model.UID) bool {
+	if !e.Fold.Final && !e.Fold.Closed || len(unendedTasks(e)) == 0 {
+		return false
+	}
+	owner := e.Application.Arbiter
+	if e.Fold.Final && e.Fold.Current.NodeUID != model.NilUID {
+		owner = e.Fold.Current.NodeUID
+	}
+	if heir != nil {
+		owner = heir(owner)
+	}
+	return owner == node
 }
 
 // ended reports whether the executor wrote the last row of the epoch.
@@ -153,16 +208,30 @@ func nextWithoutIntent(e *model.Entry, f Facts, epoch uint32) Step {
 	switch {
 	case e.Fold.Request != nil || e.Fold.Final:
 		return Step{Action: Finish, Epoch: epoch, Reason: "Recalled before anything was allocated"}
-	case !f.Held:
-		return Step{Action: Decline, Epoch: epoch, Reason: "Node restarted or the grant came too late"}
+	case !f.Promised:
+		return Step{Action: Decline, Epoch: epoch, Reason: "Node restarted since its vote, or took the vote back"}
+	case f.Promise > f.StartBy:
+		return Step{Action: Decline, Epoch: epoch, Reason: tooLate(f)}
 	case !f.Writable:
 		return Step{Action: Wait, Wait: time.Second}
 	}
 	return Step{Action: Intend, Epoch: epoch}
 }
 
+// tooLate says that a grant was not taken up in time.
+func tooLate(f Facts) string {
+	return fmt.Sprintf("Grant came too late: %v after the vote, it counts for %v", f.Promise.Round(time.Second), f.StartBy)
+}
+
 func nextOfAllocation(f Facts, step Step) Step {
+	untouched := step.Epoch == f.Untouched
 	switch {
+	case untouched && (!f.Promised || f.Promise > f.StartBy):
+		step.Action, step.Reason = Withdraw, tooLate(f)
+	case !untouched && !f.Settled && !f.Known:
+		step.Action = Inspect
+	case !untouched && !f.Settled && f.Presence != drivers.Running:
+		step.Action, step.Wait = Wait, time.Second // another node may run it since: the others have to be heard
 	case f.Doubt == store.Dropped:
 		step.Action, step.Reason = Fail, "Was being made in a copy of the database that was put back, and may have been run since"
 	case f.Doubt == store.Doubtful && !f.Known:

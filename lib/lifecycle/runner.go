@@ -30,6 +30,7 @@ type runner struct {
 	intent    age // of the open Allocation
 	request   age // of the release request
 	measuring model.UID
+	untouched uint32 // epoch of an intent that this process stored and asked no driver for
 
 	resting map[model.UID]rest
 	retry   loop.Backoff
@@ -108,6 +109,8 @@ func (r *runner) act(ctx context.Context, e *model.Entry, step Step) {
 		err = r.decline(ctx, step)
 	case Finish:
 		err = r.finish(ctx, step)
+	case Withdraw:
+		err = r.withdraw(ctx, step)
 	case Intend:
 		err = r.intend(ctx, e, step)
 	case Allocate:
@@ -136,7 +139,7 @@ func (r *runner) act(ctx context.Context, e *model.Entry, step Step) {
 }
 
 var actionNames = map[Action]string{ //nolint:gochecknoglobals // constant
-	Decline: "grant not declined", Finish: "grant not finished", Intend: "intent not stored",
+	Decline: "grant not declined", Withdraw: "grant not declined", Finish: "grant not finished", Intend: "intent not stored",
 	Allocate: "environment not allocated", Inspect: "environment not inspected", Fail: "failure not stored",
 	Expire: "release not requested", RunTask: "task not run", Release: "environment not released",
 	EndTasks: "tasks not ended",
@@ -202,15 +205,18 @@ func (r *runner) update(ctx context.Context, decide func(e *model.Entry) model.C
 func (r *runner) facts(e *model.Entry) Facts {
 	now, boot := time.Now(), r.m.opts.Boot()
 	f := Facts{
-		Node:     r.m.opts.Node,
-		Held:     r.m.opts.Ledger.Held(r.uid, now),
+		Node:    r.m.opts.Node,
+		Heir:    r.m.opts.Heir,
+		StartBy: r.m.opts.StartBy, Untouched: r.untouched,
+		Settled:  r.m.opts.Settled == nil || r.m.opts.Settled(),
 		Writable: r.m.opts.Store.Writable() == nil,
 		Doubt:    r.m.opts.Store.Doubt(e.Application),
 		Known:    r.known, Presence: r.presence, Ending: r.ending,
 		AllocateTimeout: r.m.opts.AllocateTimeout, TaskTimeout: r.m.opts.TaskTimeout,
 	}
-	if f.Doubt == store.Doubtful {
-		r.intent = newAge(now, now, boot) // what an operator has to decide is not late
+	f.Promise, f.Promised = r.m.opts.Promised(r.uid)
+	if f.Doubt == store.Doubtful || !f.Settled {
+		r.intent = newAge(now, now, boot) // what an operator, or others, have to decide is not late
 	}
 	r.measure(e, now, boot)
 	f.Allocating, f.Releasing = r.intent.at(now, boot), r.request.at(now, boot)

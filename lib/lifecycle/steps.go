@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -60,8 +61,9 @@ func (r *runner) intend(ctx context.Context, e *model.Entry, step Step) error {
 		return r.decline(ctx, step)
 	}
 	ledger := r.m.opts.Ledger
-	if !ledger.Reserve(r.uid, step.Epoch, time.Now()) {
-		return nil // the next look finds nothing held and declines
+	if short := r.reserve(a); short != nil {
+		step.Reason = "No room any more: " + short.Error()
+		return r.decline(ctx, step)
 	}
 	stored, err := r.m.opts.Store.Update(ctx, r.uid, func(e *model.Entry) (model.Change, error) {
 		return intend(e, a), nil
@@ -72,7 +74,46 @@ func (r *runner) intend(ctx context.Context, e *model.Entry, step Step) error {
 	}
 	if _, ok := stored.Allocation(step.Epoch); !ok { // recalled meanwhile
 		ledger.Return(r.uid, step.Epoch)
+		return nil
 	}
+	r.untouched = step.Epoch
+	return nil
+}
+
+// reserve turns the hold of the vote into the reservation of the grant. A hold
+// that ran out meanwhile is taken anew, if there still is room.
+func (r *runner) reserve(a model.Allocation) error {
+	now := time.Now()
+	if r.m.opts.Ledger.Reserve(r.uid, a.Epoch, now) {
+		return nil
+	}
+	driver, err := r.driver(a)
+	if err != nil {
+		return err
+	}
+	claim := capacity.ClaimOf(a.Definition, driver)
+	offer, err := capacity.OfferOf(a.Definition, driver, claim)
+	if err != nil {
+		return err
+	}
+	if err := r.m.opts.Ledger.Hold(r.uid, claim, offer, now, now.Add(time.Minute)); err != nil {
+		return err
+	}
+	if !r.m.opts.Ledger.Reserve(r.uid, a.Epoch, now) {
+		return errors.New("its room was given back")
+	}
+	return nil
+}
+
+// withdraw gives up an intent of this process for which nothing was made.
+func (r *runner) withdraw(ctx context.Context, step Step) error {
+	r.log.Info("grant declined", "epoch", step.Epoch, "reason", step.Reason)
+	err := r.update(ctx, func(e *model.Entry) model.Change { return withdrawn(e, step.Epoch, time.Now(), step.Reason) })
+	if err != nil {
+		return err
+	}
+	r.m.opts.Ledger.Return(r.uid, step.Epoch)
+	r.untouched, r.intent = 0, age{}
 	return nil
 }
 
@@ -84,9 +125,13 @@ func (r *runner) allocate(ctx context.Context, step Step) error {
 	if err != nil {
 		return err
 	}
+	if stale, err := r.stale(ctx, a.Epoch); stale || err != nil {
+		return err
+	}
+	r.untouched = 0
 	var env drivers.Environment
 	limit := r.m.opts.AllocateTimeout - r.intent.at(time.Now(), r.m.opts.Boot())
-	err = r.await(ctx, limit, recalled, func(ctx context.Context) error {
+	err = r.await(ctx, limit, r.unwanted(a.Epoch), func(ctx context.Context) error {
 		env, err = driver.Allocate(ctx, r.requestOf(a))
 		return err
 	})
@@ -109,6 +154,25 @@ func (r *runner) allocate(ctx context.Context, step Step) error {
 	return nil
 }
 
+// stale is the last look before the driver is asked for the first time: time
+// has passed since the step was decided, perhaps much, as on a machine that
+// slept. The next look decides anew.
+func (r *runner) stale(ctx context.Context, epoch uint32) (bool, error) {
+	if r.untouched != epoch {
+		return false, nil
+	}
+	e, err := r.m.opts.Store.Application(ctx, r.uid)
+	if err != nil {
+		return false, err
+	}
+	return Next(e, r.facts(e)).Action != Allocate, nil
+}
+
+// unwanted says when what is being made is not wanted any more.
+func (r *runner) unwanted(epoch uint32) func(e *model.Entry) bool {
+	return func(e *model.Entry) bool { return recalled(e) || !inForce(e, epoch, r.m.opts.Node) }
+}
+
 func recalled(e *model.Entry) bool { return e.Fold.Request != nil || e.Fold.Final }
 
 // allocateFailed gives the allocation up, unless the try was cut short by a
@@ -117,7 +181,7 @@ func (r *runner) allocateFailed(ctx context.Context, step Step, err error) error
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		e, readErr := r.m.opts.Store.Application(ctx, r.uid)
 		late := r.intent.at(time.Now(), r.m.opts.Boot()) >= r.m.opts.AllocateTimeout
-		if late || readErr == nil && recalled(e) {
+		if late || readErr == nil && r.unwanted(step.Epoch)(e) {
 			return nil
 		}
 	}
@@ -163,6 +227,19 @@ func (r *runner) inspect(ctx context.Context, e *model.Entry, step Step) error {
 	return nil
 }
 
+// tellRelease says so where an environment is removed because another node
+// runs the application: that costs somebody his work.
+func (r *runner) tellRelease(ctx context.Context, epoch uint32) {
+	e, err := r.m.opts.Store.Application(ctx, r.uid)
+	if err != nil || e.Fold.Allocated == nil || e.Fold.Allocated.Epoch == epoch && inForce(e, epoch, r.m.opts.Node) {
+		return
+	}
+	if e.Fold.Allocated.NodeUID != r.m.opts.Node && !e.Fold.Final {
+		r.log.Warn("another node runs the application too, its environment here is removed", "epoch", epoch,
+			"other_epoch", e.Fold.Allocated.Epoch, "other_node_uid", e.Fold.Allocated.NodeUID)
+	}
+}
+
 // release removes the environment until the driver confirms that nothing of
 // it is left, writes the end and only then gives the room back.
 func (r *runner) release(ctx context.Context, step Step) error {
@@ -170,6 +247,7 @@ func (r *runner) release(ctx context.Context, step Step) error {
 	if err != nil {
 		return err
 	}
+	r.tellRelease(ctx, step.Epoch)
 	r.stopWatch()
 	r.known = false // from here on it may be gone, or half of it
 	err = r.await(ctx, releaseTimeout, never, func(ctx context.Context) error {

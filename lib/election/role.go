@@ -1,0 +1,135 @@
+package election
+
+import (
+	"crypto/sha256"
+	"slices"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Safety is what an election does about a node that is silent.
+type Safety string
+
+// The choices of election.safety.
+const (
+	// Strict waits for it: whatever the network does, no application is run
+	// twice.
+	Strict Safety = "strict"
+	// Available goes on without it after silentAfter. An application runs twice
+	// if the silent node lives, cut off, and had begun it.
+	Available Safety = "available"
+)
+
+// silentAfter is how long nothing may be heard of a node before an available
+// cluster goes on without it: most cuts are shorter.
+const silentAfter = 5 * time.Minute
+
+// takeoverEpoch is the first epoch of a node that decides in place of a silent
+// arbiter: what the arbiter itself had granted then has a lower one, and stays.
+const takeoverEpoch = 1000
+
+// Role is who decides about an application, as this node sees it.
+type Role struct {
+	// Decider may be another node; NilUID where nobody is left.
+	Decider model.UID
+	// Takeover says that it decides in place of a silent arbiter.
+	Takeover bool
+	// Replaces is the epoch of a grant whose winner is silent, 0 for none.
+	Replaces uint32
+	// Asleep is why nobody needs this node's vote now, for the user; "" if
+	// somebody does.
+	Asleep string
+}
+
+// Standpoint is what a node knows of the others at one moment.
+type Standpoint struct {
+	Node        model.UID
+	Safety      Safety
+	Retirements []model.Retirement
+	Handovers   []model.Handover
+	// Active are the nodes whose votes count.
+	Active []model.UID
+	// Silent is how long nothing was heard of a node, 0 if it can be reached.
+	Silent func(node model.UID) time.Duration
+	// Ready says that this node has caught up; Covered that it knows all that
+	// any member that is not retired ever wrote.
+	Ready, Covered bool
+}
+
+// RoleOf says who decides about the application, and whether there is anything
+// to decide: it waits, or its winner is silent.
+func RoleOf(entry *model.Entry, s Standpoint) (role Role, open bool) {
+	app, f := entry.Application, entry.Fold
+	role.Decider = s.arbiter(app)
+	if open = f.Waiting(); !open {
+		if role.Replaces = s.abandoned(f); role.Replaces == 0 {
+			return role, false
+		}
+	}
+	if role.Decider == s.Node {
+		role.Asleep = s.hindrance(app)
+		return role, true
+	}
+	silent := silentAfter // of nobody
+	if role.Decider != model.NilUID {
+		silent = s.Silent(role.Decider)
+	}
+	switch {
+	case silent == 0:
+	case s.Safety != Available || silent < silentAfter || f.Grant != nil || len(s.Active) == 0:
+		role.Asleep = "the node that decides, its arbiter, can not be reached"
+	default:
+		role.Decider, role.Takeover = nearest(app.UID, s.Active), true
+		if role.Decider == s.Node && !s.Ready {
+			role.Asleep = notReady
+		}
+	}
+	return role, true
+}
+
+const notReady = "this node has not caught up with the others yet"
+
+func (s Standpoint) arbiter(app model.Application) model.UID {
+	return model.Arbiter(app, s.Retirements, s.Handovers)
+}
+
+// hindrance is why this node, the arbiter, may not decide now. A successor
+// waits until it knows everything: its predecessor may have granted.
+func (s Standpoint) hindrance(app model.Application) string {
+	switch {
+	case !s.Ready:
+		return notReady
+	case app.Arbiter != s.Node && !s.Covered:
+		return "this node decides as a successor, and waits until it knows all that every other member knows"
+	}
+	return ""
+}
+
+// abandoned is the epoch of the grant that an available cluster gives up,
+// because its winner is silent and nobody heard that it began. 0 for none.
+func (s Standpoint) abandoned(f model.Fold) uint32 {
+	g := f.Grant
+	if s.Safety != Available || g == nil || g.Decision == nil || f.Allocated != nil || f.Request != nil || f.Final {
+		return 0
+	}
+	if g.Decision.Winner == s.Node || s.Silent(g.Decision.Winner) < silentAfter {
+		return 0
+	}
+	return g.Epoch
+}
+
+// nearest is the node with the highest rendezvous hash with the application:
+// all who know the same nodes name the same one, and many applications spread
+// over all of them. NilUID if there is none.
+func nearest(app model.UID, nodes []model.UID) model.UID {
+	var best model.UID
+	var highest [sha256.Size]byte
+	for _, node := range nodes {
+		hash := sha256.Sum256(append(app[:], node[:]...))
+		if best == model.NilUID || slices.Compare(hash[:], highest[:]) > 0 {
+			best, highest = node, hash
+		}
+	}
+	return best
+}
