@@ -1,6 +1,7 @@
 package election
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -8,52 +9,63 @@ import (
 )
 
 // Promises are the yes-votes of this process. A grant is taken up only by the
-// process that voted for it, and not long after: who was asleep meanwhile, or
-// was started anew, does not know what the others decided since.
+// process that cast the vote which it was decided on, and not long after: who
+// was asleep meanwhile, or was started anew, does not know what the others
+// decided since.
 type Promises struct {
 	boot func() time.Duration
 
 	mu    sync.Mutex
-	given map[model.UID]promise
+	given map[model.UID][]promise // by application, oldest first
 }
 
 type promise struct {
+	vote model.UID
 	at   time.Time // with its monotonic reading
 	boot time.Duration
 }
 
 // promiseKept is how long a promise is remembered: far beyond every start_by,
-// so that a late grant is told to be late.
-const promiseKept = time.Hour
+// so that a late grant is told to be late. Of one application no more than
+// mostPromises are.
+const (
+	promiseKept  = time.Hour
+	mostPromises = 8
+)
 
 // NewPromises returns none. boot reads a clock that runs on while the machine
 // sleeps.
 func NewPromises(boot func() time.Duration) *Promises {
-	return &Promises{boot: boot, given: map[model.UID]promise{}}
+	return &Promises{boot: boot, given: map[model.UID][]promise{}}
 }
 
-// Give notes that this process votes yes now.
-func (p *Promises) Give(app model.UID) {
-	now := promise{at: time.Now(), boot: p.boot()}
+// Give notes that this process casts the vote now, perhaps again.
+func (p *Promises) Give(app, vote model.UID) {
+	now := promise{vote: vote, at: time.Now(), boot: p.boot()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.given[app] = now
+	list := slices.DeleteFunc(p.given[app], func(o promise) bool { return o.vote == vote })
+	if len(list) == mostPromises {
+		list = list[1:]
+	}
+	p.given[app] = append(list, now)
 }
 
-// Age is how long ago this process voted yes last, by the clock that ran
+// Age is how long ago this process cast the vote last, by the clock that ran
 // further; ok is false if it did not, or took it back.
-func (p *Promises) Age(app model.UID) (age time.Duration, ok bool) {
+func (p *Promises) Age(app, vote model.UID) (age time.Duration, ok bool) {
 	boot := p.boot()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	given, ok := p.given[app]
-	if !ok {
-		return 0, false
+	for _, given := range p.given[app] {
+		if given.vote == vote {
+			return max(time.Since(given.at), boot-given.boot), true
+		}
 	}
-	return max(time.Since(given.at), boot-given.boot), true
+	return 0, false
 }
 
-// TakeBack forgets a promise.
+// TakeBack forgets what was promised for an application.
 func (p *Promises) TakeBack(app model.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,8 +76,8 @@ func (p *Promises) TakeBack(app model.UID) {
 func (p *Promises) sweep() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for app, given := range p.given {
-		if time.Since(given.at) > promiseKept {
+	for app, list := range p.given {
+		if time.Since(list[len(list)-1].at) > promiseKept {
 			delete(p.given, app)
 		}
 	}

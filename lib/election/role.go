@@ -94,13 +94,14 @@ func (s Standpoint) arbiter(app model.Application) model.UID {
 	return model.Arbiter(app, s.Retirements, s.Handovers)
 }
 
-// hindrance is why this node, the arbiter, may not decide now. A successor
-// waits until it knows everything: its predecessor may have granted.
+// hindrance is why this node, the arbiter, may not decide now. The successor of
+// a retired node waits until it knows everything: its predecessor may have
+// granted. Who was handed the role has acknowledged all grants before that.
 func (s Standpoint) hindrance(app model.Application) string {
 	switch {
 	case !s.Ready:
 		return notReady
-	case app.Arbiter != s.Node && !s.Covered:
+	case !s.Covered && model.Arbiter(app, nil, s.Handovers) != s.Node:
 		return "this node decides as a successor, and waits until it knows all that every other member knows"
 	}
 	return ""

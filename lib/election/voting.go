@@ -134,7 +134,7 @@ func (e *Election) answerYes(yeses []Yes, load uint8, now, until time.Time) []mo
 			s.again = now.Add(repeatEvery)
 			rest = laterOf(until, nextRound(y.Waiting.Since, now))
 		}
-		e.opts.Promises.Give(app.UID)
+		e.opts.Promises.Give(app.UID, v.UID)
 		e.tally.stands[app.UID] = s
 		e.tally.note(v, now)
 		e.queue.postpone(app, rest, RestStanding)
@@ -236,7 +236,7 @@ func (e *Election) repeat(now time.Time) {
 		}
 		s.again = now.Add(repeatEvery)
 		e.tally.stands[uid] = s
-		e.opts.Promises.Give(uid)
+		e.opts.Promises.Give(uid, s.vote.UID)
 		votes = append(votes, s.vote)
 	}
 	e.mu.Unlock()

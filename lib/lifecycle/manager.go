@@ -46,9 +46,9 @@ type Options struct {
 	Ledger *capacity.Ledger
 	// Driver returns a ready instance, or says why there is none.
 	Driver func(name string) (driver drivers.Driver, absent string)
-	// Promised is how long ago this process voted yes for an application, by
+	// Promised is how long ago this process cast a vote for an application, by
 	// the clock that ran further; ok is false if it did not, or took it back.
-	Promised func(app model.UID) (age time.Duration, ok bool)
+	Promised func(app, vote model.UID) (age time.Duration, ok bool)
 	// StartBy is how long after the vote a grant is still taken up.
 	StartBy time.Duration
 	// Settled reports whether no other node can have been granted what this one

@@ -57,8 +57,8 @@ type Facts struct {
 	Node model.UID
 	// Heir is as in Options.
 	Heir func(model.UID) model.UID
-	// Promised says that this process voted yes, Promise how long ago, StartBy
-	// for how long that counts.
+	// Promised says that this process cast the vote that the grant in force was
+	// decided on, Promise how long ago, StartBy for how long that counts.
 	Promised         bool
 	Promise, StartBy time.Duration
 	// Untouched is the epoch whose intent this process stored and of which it

@@ -214,7 +214,7 @@ func (r *runner) facts(e *model.Entry) Facts {
 		Known:    r.known, Presence: r.presence, Ending: r.ending,
 		AllocateTimeout: r.m.opts.AllocateTimeout, TaskTimeout: r.m.opts.TaskTimeout,
 	}
-	f.Promise, f.Promised = r.m.opts.Promised(r.uid)
+	f.Promise, f.Promised = r.promise(e)
 	if f.Doubt == store.Doubtful || !f.Settled {
 		r.intent = newAge(now, now, boot) // what an operator, or others, have to decide is not late
 	}
@@ -223,6 +223,20 @@ func (r *runner) facts(e *model.Entry) Facts {
 	f.Age, f.Lifetime = r.lifetime.at(now, boot), r.lifetimeOf(e)
 	f.Resting, f.Rest = r.restingTasks(now)
 	return f
+}
+
+// promise is how long ago this process cast the vote that the grant in force
+// was decided on.
+func (r *runner) promise(e *model.Entry) (time.Duration, bool) {
+	g := e.Fold.Grant
+	if g == nil || g.Decision == nil {
+		return 0, false
+	}
+	vote, voted := g.Decision.Vote(r.m.opts.Node)
+	if !voted {
+		return 0, false
+	}
+	return r.m.opts.Promised(r.uid, vote.UID)
 }
 
 // measure starts each clock once, when what it measures is first seen.

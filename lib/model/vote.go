@@ -52,3 +52,14 @@ type Decision struct {
 	No       int    `json:"no"`      // how many active nodes voted no
 	Missing  int    `json:"missing"` // how many active nodes had not voted when the time was up
 }
+
+// Vote is the vote of the node that the decision counts; ok is false if there
+// is none.
+func (d Decision) Vote(node UID) (vote Vote, ok bool) {
+	for _, v := range d.Yes {
+		if v.NodeUID == node {
+			return v, true
+		}
+	}
+	return Vote{}, false
+}

@@ -1,0 +1,572 @@
+package election_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
+	"github.com/aquarium-fish/aquarium-fish/lib/election"
+	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// inHub runs a test of a farm of started nodes in fake time.
+func inHub(t *testing.T, nodes int, test func(t *testing.T, h *hub)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, nodes, 1)
+		defer h.close()
+		for _, n := range h.nodes {
+			n.start()
+		}
+		time.Sleep(time.Second)
+		test(t, h)
+	})
+}
+
+// TestQuietFarmWaitsForNoTick: from the request on one node to ALLOCATED on
+// another pass but the ways of rows and votes, 10 ms at most each.
+func TestQuietFarmWaitsForNoTick(t *testing.T) {
+	inHub(t, 3, func(t *testing.T, h *hub) {
+		label := h.label(definition(1, 1, ""))
+		for range 5 {
+			began := time.Now()
+			app := h.nodes[0].db.create(label)
+			h.nodes[2].want(app, model.StatusAllocated, time.Second)
+			if took := time.Since(began); took > 150*time.Millisecond {
+				t.Errorf("it took %v", took)
+			}
+			time.Sleep(1300 * time.Millisecond)
+		}
+	})
+}
+
+// executor is the index of the node that the application runs on, -1 for none.
+func (h *hub) executor(app model.UID) int {
+	h.t.Helper()
+	for i, n := range h.nodes {
+		if a := h.nodes[0].entry(app).Fold.Allocated; a != nil && a.NodeUID == n.uid {
+			return i
+		}
+	}
+	return -1
+}
+
+// said reports whether a row of the application says so.
+func said(e *model.Entry, status model.Status, text string) bool {
+	return slices.ContainsFunc(e.States, func(s model.ApplicationState) bool {
+		return s.Status == status && strings.Contains(s.Description, text)
+	})
+}
+
+// over waits until nothing is left of the application anywhere.
+func (h *hub) wantOver(app model.UID, within time.Duration) {
+	h.t.Helper()
+	for deadline := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {
+		done := true
+		for _, n := range h.nodes {
+			done = done && (!n.running() || n.entry(app).Done())
+		}
+		if done {
+			return
+		}
+		if time.Now().After(deadline) {
+			h.t.Fatalf("%s is not over: %+v", app, h.nodes[0].entry(app).States)
+		}
+	}
+}
+
+func TestWinnerIsTheBestNode(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(h *hub)
+		want   int
+	}{
+		"that has the image": {func(h *hub) {
+			h.nodes[2].host.cached = func(model.LabelDefinition) bool { return true }
+			h.nodes[2].ledger.Restore(model.UID{99}, 1, claim(2), true)
+		}, 2},
+		"that is where the origin is": {func(h *hub) {
+			for i, location := range []string{"here", "here", "there"} {
+				h.restart(i, func(e *election.Options, _ *lifecycle.Options) { e.Location = location })
+			}
+			h.nodes[0].ledger.Restore(model.UID{99}, 1, claim(4), true)
+			h.nodes[1].ledger.Restore(model.UID{99}, 1, claim(1), true)
+		}, 1},
+		"that is least loaded": {func(h *hub) {
+			h.nodes[0].ledger.Restore(model.UID{99}, 1, claim(2), true)
+			h.nodes[2].ledger.Restore(model.UID{99}, 1, claim(1), true)
+		}, 1},
+		"that has the better definition": {func(h *hub) {
+			h.nodes[1].host.limits.CPU, h.nodes[0].host.limits.CPU = 1, 1
+			h.nodes[2].ledger.Restore(model.UID{99}, 1, claim(1), true)
+		}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inHub(t, 3, func(t *testing.T, h *hub) {
+				tt.change(h)
+				time.Sleep(time.Second)
+				app := h.nodes[0].db.create(h.label(definition(2, 1, ""), definition(1, 1, "")))
+				h.nodes[0].want(app, model.StatusAllocated, time.Second)
+				if got := h.executor(app); got != tt.want {
+					t.Errorf("node %d runs it, want %d: %+v", got, tt.want, h.nodes[0].entry(app).Fold.Grant.Decision)
+				}
+				h.nodes[1].recall(app)
+				h.wantOver(app, time.Second)
+			})
+		})
+	}
+}
+
+func claim(cpu uint) capacity.Claim { return capacity.Claim{Instance: "test", CPU: cpu} }
+
+// restart starts a node anew with other options.
+func (h *hub) restart(i int, change func(*election.Options, *lifecycle.Options)) {
+	h.nodes[i].crash()
+	h.nodes[i].change = change
+	h.nodes[i].start()
+}
+
+// TestYesInThePauseDecidesAtOnce: nobody can, for long; room comes back on one
+// node, in the middle of a round.
+func TestYesInThePauseDecidesAtOnce(t *testing.T) {
+	inHub(t, 3, func(t *testing.T, h *hub) {
+		for _, n := range h.nodes {
+			n.ledger.Restore(model.UID{99}, 1, claim(4), true)
+		}
+		app := h.nodes[0].db.create(h.label(definition(2, 1, "")))
+		time.Sleep(95*time.Second + 300*time.Millisecond)
+		h.nodes[0].want(app, model.StatusNew, 0)
+		began := time.Now()
+		h.nodes[2].ledger.Return(model.UID{99}, 1)
+		h.nodes[1].want(app, model.StatusAllocated, time.Second)
+		if took := time.Since(began); took > 150*time.Millisecond {
+			t.Errorf("it took %v after room came back", took)
+		}
+	})
+}
+
+// TestArbiterInMaintenanceDecidesForOthers, and takes nothing itself.
+func TestArbiterInMaintenanceDecidesForOthers(t *testing.T) {
+	inHub(t, 2, func(t *testing.T, h *hub) {
+		label := h.label(definition(1, 1, ""))
+		h.nodes[0].drain(true)
+		for range 4 {
+			app := h.nodes[0].db.create(label)
+			h.nodes[0].want(app, model.StatusAllocated, time.Second)
+			if got := h.executor(app); got != 1 {
+				t.Errorf("node %d runs it, want 1", got)
+			}
+		}
+		waits := h.nodes[1].db.create(label) // the other is full
+		time.Sleep(10 * time.Second)
+		h.nodes[1].want(waits, model.StatusNew, 0)
+		h.nodes[0].drain(false)
+		h.nodes[0].election.Wake()
+		h.nodes[1].want(waits, model.StatusAllocated, time.Second)
+	})
+}
+
+// TestStrictWaitsForTheWinner that died between grant and intent; back, it
+// declines, as its process did not vote, and another node is granted.
+func TestStrictWaitsForTheWinner(t *testing.T) {
+	inHub(t, 3, func(t *testing.T, h *hub) {
+		app := h.grantTo(1)
+		time.Sleep(30 * time.Minute)
+		h.nodes[0].want(app, model.StatusElected, 0)
+		h.nodes[1].start()
+		h.nodes[0].want(app, model.StatusAllocated, 2*time.Second)
+		if e := h.nodes[0].entry(app); !said(e, model.StatusDeclined, "restarted") || e.Fold.Grant.Epoch != 2 {
+			t.Errorf("states are %+v", e.States)
+		}
+		h.nodes[2].recall(app)
+		h.wantOver(app, time.Second)
+	})
+}
+
+// grantTo has an application granted to a node that dies before it hears of it.
+func (h *hub) grantTo(winner int) model.UID {
+	h.t.Helper()
+	for i, n := range h.nodes {
+		if i != winner {
+			n.ledger.Restore(model.UID{99}, 1, claim(4), true)
+		}
+	}
+	app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+	for h.nodes[winner].status(app) == "" {
+		time.Sleep(time.Millisecond)
+	}
+	h.hold(winner, true)
+	h.nodes[0].want(app, model.StatusElected, time.Second)
+	h.nodes[winner].crash()
+	h.hold(winner, false)
+	for i, n := range h.nodes {
+		if i != winner {
+			n.ledger.Return(model.UID{99}, 1)
+		}
+	}
+	return app
+}
+
+// available makes the farm an available one.
+func (h *hub) available() {
+	for i, n := range h.nodes {
+		h.restart(i, func(e *election.Options, l *lifecycle.Options) { e.Safety, l.Settled = election.Available, n.Covered })
+	}
+	time.Sleep(time.Second)
+}
+
+// TestAvailableGrantsAgain after five minutes; the first winner, back, declines
+// what has been overtaken.
+func TestAvailableGrantsAgain(t *testing.T) {
+	inHub(t, 3, func(t *testing.T, h *hub) {
+		h.available()
+		app := h.grantTo(1)
+		time.Sleep(4 * time.Minute)
+		h.nodes[0].want(app, model.StatusElected, 0)
+		h.nodes[2].want(app, model.StatusAllocated, 2*time.Minute)
+		h.nodes[1].start()
+		time.Sleep(time.Minute)
+		if e := h.nodes[0].entry(app); !said(e, model.StatusDeclined, "") || e.Fold.Grant.Epoch != 2 {
+			t.Errorf("states are %+v", e.States)
+		}
+		h.nodes[0].recall(app)
+		h.wantOver(app, time.Second)
+	})
+}
+
+// TestAvailableTakesOver from an arbiter that is silent, with an epoch above
+// all of its own.
+func TestAvailableTakesOver(t *testing.T) {
+	inHub(t, 3, func(t *testing.T, h *hub) {
+		h.available()
+		for _, n := range h.nodes {
+			n.ledger.Restore(model.UID{99}, 1, claim(4), true)
+		}
+		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+		time.Sleep(time.Second)
+		h.nodes[0].crash()
+		h.nodes[1].ledger.Return(model.UID{99}, 1)
+		time.Sleep(4 * time.Minute)
+		h.nodes[1].want(app, model.StatusNew, 0)
+		h.nodes[2].want(app, model.StatusAllocated, 2*time.Minute)
+		if got := h.nodes[2].entry(app).Fold.Grant.Epoch; got != 1000 {
+			t.Errorf("epoch %d is granted, want 1000", got)
+		}
+		h.nodes[0].start()
+		time.Sleep(time.Minute)
+		h.nodes[0].recall(app)
+		h.wantOver(app, time.Second)
+	})
+}
+
+// TestTwoAllocatedAfterAHeal: the arbiter's side of a cut of six minutes runs
+// it, and so does the other one, which took it for waiting. The lowest epoch stays.
+func TestTwoAllocatedAfterAHeal(t *testing.T) {
+	inHub(t, 4, func(t *testing.T, h *hub) {
+		h.available()
+		for _, n := range h.nodes {
+			n.ledger.Restore(model.UID{99}, 1, claim(4), true)
+		}
+		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+		time.Sleep(time.Second)
+		h.split(func(i int) bool { return i < 2 })
+		time.Sleep(4 * time.Minute)
+		h.nodes[1].ledger.Return(model.UID{99}, 1)
+		h.nodes[3].ledger.Return(model.UID{99}, 1)
+		h.nodes[0].want(app, model.StatusAllocated, time.Minute)
+		h.nodes[2].want(app, model.StatusAllocated, 2*time.Minute)
+		h.heal()
+		time.Sleep(10 * time.Second)
+		for _, n := range h.nodes {
+			n.want(app, model.StatusAllocated, 0)
+			if e := n.entry(app); e.Fold.Grant.Epoch != 1 || e.Resource == nil || e.Resource.NodeUID != h.nodes[1].uid || !said(e, model.StatusDeclined, "Another node runs") {
+				t.Errorf("node %d: resource %+v, states %+v", n.index, e.Resource, e.States)
+			}
+		}
+		if n := h.world.running(); n != 1 {
+			t.Errorf("%d environments run, want 1", n)
+		}
+		h.nodes[3].recall(app)
+		h.wantOver(app, time.Second)
+	})
+}
+
+// retire says on one node that another is gone.
+func (h *hub) retire(by, gone, successor int) {
+	h.nodes[by].db.take([]row{{retirement: &model.Retirement{
+		NodeUID: h.nodes[gone].uid, Successor: h.nodes[successor].uid, HLC: h.nodes[by].db.clock.Next(time.Now()),
+	}}})
+}
+
+func TestRetiredExecutor(t *testing.T) {
+	inHub(t, 3, func(t *testing.T, h *hub) {
+		label := h.label(definition(1, 1, ""))
+		for _, i := range []int{0, 2} {
+			h.nodes[i].drain(true)
+		}
+		runs := h.nodes[0].db.create(label)
+		h.nodes[2].want(runs, model.StatusAllocated, time.Second)
+		h.nodes[2].drain(false)
+		h.nodes[0].drain(false)
+		granted := h.grantTo(1) // and dies
+		h.retire(2, 1, 0)
+		h.nodes[2].want(runs, model.StatusError, 10*time.Second)
+		if e := h.nodes[0].entry(runs); !said(e, model.StatusError, "Node "+h.nodes[1].uid.String()+" was retired") || !e.Done() {
+			t.Errorf("states are %+v", e.States)
+		}
+		h.nodes[2].want(granted, model.StatusAllocated, 10*time.Second)
+		h.nodes[2].recall(granted)
+		h.wantOver(granted, time.Second)
+	})
+}
+
+// TestSuccessorWaitsUntilItKnowsAll: the arbiter is retired; its successor
+// grants only once it knows what every member knows.
+func TestSuccessorWaitsUntilItKnowsAll(t *testing.T) {
+	inHub(t, 4, func(t *testing.T, h *hub) {
+		for _, n := range h.nodes {
+			n.drain(true)
+		}
+		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+		time.Sleep(time.Second)
+		h.nodes[0].crash()
+		h.nodes[3].crash()
+		for _, n := range h.nodes {
+			n.drain(false)
+		}
+		h.retire(2, 0, 1)
+		time.Sleep(time.Minute)
+		h.nodes[1].want(app, model.StatusNew, 0)
+		if got := h.nodes[1].election.Explain(h.nodes[1].entry(app).Application, mustLabel(h, app)).Definitions[0]; got.Cause != election.CauseArbiter {
+			t.Errorf("the successor explains %+v", got)
+		}
+		h.nodes[3].start()
+		h.nodes[2].want(app, model.StatusAllocated, 10*time.Second)
+		h.nodes[2].recall(app)
+		h.wantOver(app, time.Second)
+	})
+}
+
+func mustLabel(h *hub, app model.UID) model.Label {
+	l, _ := h.nodes[1].db.Label(h.nodes[1].entry(app).Application.LabelUID)
+	return l
+}
+
+// TestHandover gives away what waits, not what comes later, and grants no more
+// of it.
+func TestHandover(t *testing.T) {
+	inHub(t, 3, func(t *testing.T, h *hub) {
+		for _, n := range h.nodes {
+			n.ledger.Restore(model.UID{99}, 1, claim(4), true)
+		}
+		label := h.label(definition(1, 1, ""))
+		app := h.nodes[0].db.create(label)
+		time.Sleep(time.Second)
+		h.nodes[0].drain(true)
+		asked := 0
+		successor, err := h.nodes[0].election.HandOver(t.Context(), election.Handing{
+			Store: h.nodes[0].db,
+			Acknowledge: func(_ context.Context, to model.UID) error {
+				for i, n := range h.nodes {
+					if n.uid == to {
+						asked++
+						for !h.has(0, i) {
+							time.Sleep(time.Millisecond)
+						}
+					}
+				}
+				return nil
+			},
+		})
+		if err != nil || asked != 2 || successor == model.NilUID || successor == h.nodes[0].uid {
+			t.Fatalf("HandOver() = %v, %v after %d questions", successor, err, asked)
+		}
+		h.nodes[0].halt() // in order
+		h.nodes[0].crash()
+		for _, n := range h.nodes[1:] {
+			n.ledger.Return(model.UID{99}, 1)
+		}
+		h.nodes[2].want(app, model.StatusAllocated, 10*time.Second)
+		if e := h.nodes[1].entry(app); e.Fold.Grant.NodeUID != successor {
+			t.Errorf("granted by %v, want the successor %v", e.Fold.Grant.NodeUID, successor)
+		}
+		h.nodes[0].start()
+		h.nodes[0].drain(false)
+		later := h.nodes[0].db.create(label)
+		h.nodes[2].want(later, model.StatusAllocated, 10*time.Second)
+		if e := h.nodes[1].entry(later); e.Fold.Grant.NodeUID != h.nodes[0].uid {
+			t.Errorf("what came later was granted by %v", e.Fold.Grant.NodeUID)
+		}
+	})
+}
+
+// TestHandoverThatNobodyTakes leaves everything as it was.
+func TestHandoverThatNobodyTakes(t *testing.T) {
+	inHub(t, 2, func(t *testing.T, h *hub) {
+		for _, n := range h.nodes {
+			n.ledger.Restore(model.UID{99}, 1, claim(4), true)
+		}
+		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+		time.Sleep(time.Second)
+		_, err := h.nodes[0].election.HandOver(t.Context(), election.Handing{
+			Store: h.nodes[0].db, Acknowledge: func(context.Context, model.UID) error { return errors.New("it hangs") },
+		})
+		if err == nil || !strings.Contains(err.Error(), "it hangs") {
+			t.Errorf("HandOver() = %v", err)
+		}
+		h.nodes[1].ledger.Return(model.UID{99}, 1)
+		h.nodes[0].want(app, model.StatusAllocated, 10*time.Second)
+		if got := h.nodes[0].entry(app).Fold.Grant.NodeUID; got != h.nodes[0].uid {
+			t.Errorf("granted by %v, want the first node", got)
+		}
+	})
+}
+
+// TestLabelThatIsNotHereYet is waited for; one that is known to be deleted ends
+// its applications.
+func TestLabelThatIsNotHereYet(t *testing.T) {
+	inHub(t, 2, func(t *testing.T, h *hub) {
+		deleted := map[model.UID]bool{}
+		h.restart(0, func(e *election.Options, _ *lifecycle.Options) {
+			e.LabelDeleted = func(label model.UID) bool { return deleted[label] }
+		})
+		late, gone := model.UID{201}, model.UID{202}
+		app, ends := h.nodes[0].db.create(late), h.nodes[0].db.create(gone)
+		time.Sleep(time.Minute)
+		h.nodes[1].want(app, model.StatusNew, 0)
+		deleted[gone] = true
+		h.nodes[0].election.Wake()
+		h.nodes[1].want(ends, model.StatusError, time.Second)
+		h.nodes[0].want(app, model.StatusNew, 0)
+		l := model.Label{UID: late, Definitions: []model.LabelDefinition{definition(1, 1, "")}, Metadata: []byte("{}")}
+		h.nodes[1].db.take([]row{{label: &l}})
+		h.nodes[0].want(app, model.StatusAllocated, 5*time.Second)
+	})
+}
+
+// TestLateGrantIsDeclined: it comes to the winner a minute after its vote.
+func TestLateGrantIsDeclined(t *testing.T) {
+	inHub(t, 2, func(t *testing.T, h *hub) {
+		h.nodes[0].ledger.Restore(model.UID{99}, 1, claim(4), true)
+		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+		for h.nodes[1].status(app) == "" {
+			time.Sleep(time.Millisecond)
+		}
+		h.hold(1, true)
+		h.nodes[0].want(app, model.StatusElected, time.Second)
+		time.Sleep(time.Minute)
+		h.hold(1, false)
+		h.nodes[0].want(app, model.StatusAllocated, 5*time.Second)
+		if e := h.nodes[0].entry(app); !said(e, model.StatusDeclined, "too late") {
+			t.Errorf("states are %+v", e.States)
+		}
+	})
+}
+
+// TestSleepBeforeTheDriverIsCalled: the machine sleeps between the stored
+// intent and the driver; nothing is made by a grant that is that old.
+func TestSleepBeforeTheDriverIsCalled(t *testing.T) {
+	inHub(t, 1, func(t *testing.T, h *hub) {
+		var slept time.Duration
+		n := h.nodes[0]
+		h.restart(0, func(e *election.Options, l *lifecycle.Options) {
+			began := time.Now()
+			boot := func() time.Duration { return time.Since(began) + slept }
+			e.Promises = election.NewPromises(boot)
+			l.Promised, l.Boot = e.Promises.Age, boot
+		})
+		stored := n.db.onIntent(func() { slept = time.Hour })
+		app := n.db.create(h.label(definition(1, 1, "")))
+		n.want(app, model.StatusAllocated, time.Minute)
+		if e := n.entry(app); !stored() || !said(e, model.StatusDeclined, "too late") || h.world.made[app] != 1 || len(e.Allocations) != 2 {
+			t.Errorf("made %d, states are %+v", h.world.made[app], e.States)
+		}
+	})
+}
+
+// TestGrantReplacedByAnother: two took over from a silent arbiter and granted
+// one epoch; the grant that every node keeps is not the one by which this node
+// runs it.
+func TestGrantReplacedByAnother(t *testing.T) {
+	inHub(t, 2, func(t *testing.T, h *hub) {
+		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+		h.nodes[1].want(app, model.StatusAllocated, time.Second)
+		mine := *h.nodes[0].entry(app).Fold.Grant
+		other := mine
+		other.HLC--
+		other.Decision = &model.Decision{Winner: model.UID{77}}
+		h.nodes[0].db.take([]row{{state: &other}})
+		time.Sleep(10 * time.Second)
+		if n := h.world.running(); n != 0 {
+			t.Errorf("%d environments are left", n)
+		}
+		for _, n := range h.nodes {
+			if e := n.entry(app); e.Fold.Status() != model.StatusElected || len(e.OpenAllocations()) > 0 || e.Resource != nil {
+				t.Errorf("node %d shows %s: %+v", n.index, e.Fold.Status(), e.States)
+			}
+		}
+	})
+}
+
+// TestHeadHoldsBackOneNode: a starving application that fits nowhere keeps room
+// free on one of the nodes that could run it, and only there.
+func TestHeadHoldsBackOneNode(t *testing.T) {
+	inHub(t, 3, func(t *testing.T, h *hub) {
+		h.nodes[2].host.limits = drivers.Limits{CPU: 2, RAM: 8}
+		for i, n := range h.nodes {
+			n.ledger.Restore(model.UID{99}, 1, claim([]uint{2, 2, 1}[i]), true)
+		}
+		big := h.nodes[0].db.create(h.label(definition(4, 1, "")))
+		time.Sleep(11 * time.Minute)
+		small := h.label(definition(1, 1, ""))
+		var apps []model.UID
+		for range 5 {
+			apps = append(apps, h.nodes[2].db.create(small))
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Minute)
+		runs := 0
+		for _, app := range apps {
+			if h.nodes[0].status(app) == model.StatusAllocated {
+				runs++
+			}
+		}
+		if runs != 3 { // 1 on the small node, 2 on one of the others
+			t.Errorf("%d younger ones run, want 3", runs)
+		}
+		h.nodes[0].want(big, model.StatusNew, 0)
+		for _, n := range h.nodes {
+			n.ledger.Return(model.UID{99}, 1)
+		}
+		h.nodes[0].want(big, model.StatusAllocated, time.Second)
+	})
+}
+
+// TestPeersTellWhoIsInTheWay: what a node knows of the others' votes.
+func TestPeersTellWhoIsInTheWay(t *testing.T) {
+	inHub(t, 4, func(t *testing.T, h *hub) {
+		h.nodes[1].ledger.Restore(model.UID{99}, 1, claim(4), true)
+		h.nodes[2].host.limits.CPU = 1
+		h.nodes[0].ledger.Restore(model.UID{99}, 1, claim(4), true)
+		h.nodes[3].crash()
+		app := h.nodes[0].db.create(h.label(definition(2, 1, "")))
+		time.Sleep(time.Second)
+		members := []model.UID{h.nodes[0].uid, h.nodes[1].uid, h.nodes[2].uid, h.nodes[3].uid}
+		got := map[byte]election.Answer{}
+		for _, p := range h.nodes[0].election.Peers(app, members) {
+			got[p.Node[0]] = p.Answer
+		}
+		want := map[byte]election.Answer{2: election.AnswerNo, 3: election.AnswerNever, 4: election.AnswerUnreachable}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("Peers() (-want +got):\n%s", diff)
+		}
+	})
+}
