@@ -251,3 +251,18 @@ func TestDisks(t *testing.T) {
 		t.Error("Crowded() where the driver has no place = false")
 	}
 }
+
+func TestLoad(t *testing.T) {
+	l := NewLedger()
+	l.Restore(model.UID{1}, 1, Claim{Instance: "a", CPU: 2, RAM: 1}, true)
+	l.Restore(model.UID{2}, 1, Claim{Instance: "b", CPU: 1, RAM: 1}, false)
+	l.Restore(model.UID{3}, 1, Claim{Instance: "cloud", Remote: true, CPU: 90}, true)
+	for _, tt := range []struct {
+		cpu, ram uint
+		want     uint8
+	}{{4, 8, 75}, {4, 2, 100}, {0, 0, 0}, {0, 8, 25}, {2, 8, 100}} {
+		if got := l.Load(tt.cpu, tt.ram); got != tt.want {
+			t.Errorf("Load(%d, %d) = %d, want %d", tt.cpu, tt.ram, got, tt.want)
+		}
+	}
+}

@@ -18,9 +18,9 @@ import (
 
 //nolint:gochecknoglobals // flags
 var (
-	seeds = flag.Uint64("elect.seeds", 10, "how many hostile histories are played")
+	seeds = flag.Uint64("elect.seeds", 6, "how many hostile histories are played")
 	first = flag.Uint64("elect.seed", 1, "the first one's seed")
-	load  = flag.Int("elect.apps", 300, "applications of each")
+	load  = flag.Int("elect.apps", 350, "applications of each")
 )
 
 // TestStrictRunsNothingTwice plays hostile histories over real elections and

@@ -1,0 +1,97 @@
+package election
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+func TestTally(t *testing.T) {
+	a, b := node(1), node(2)
+	tl := newTally()
+	tl.note(sound(a, 1, 0, 0), t0)
+	tl.note(sound(a, 2, 0, model.VoteNo), t0)
+	tl.note(sound(a, 3, 0, model.VoteNever), t0)
+	tl.note(sound(a, 1, 0, 1), t0.Add(time.Second)) // again, and better known
+	count := func(now time.Time) (yes, all int) {
+		for _, v := range tl.votes(a, now, 5*time.Second) {
+			all++
+			if v.Yes() {
+				yes++
+			}
+		}
+		return yes, all
+	}
+	if yes, all := count(t0.Add(6 * time.Second)); yes != 1 || all != 3 {
+		t.Errorf("%d yes of %d while it stands, want 1 of 3", yes, all)
+	}
+	if yes, all := count(t0.Add(6*time.Second + 1)); yes != 0 || all != 2 {
+		t.Errorf("%d yes of %d once it lapsed, want 0 of 2", yes, all)
+	}
+	if diff := cmp.Diff([]model.UID{node(1), node(2), node(4)}, tl.capable(a, []model.UID{node(1), node(2), node(3), node(4)})); diff != "" {
+		t.Errorf("capable (-want +got):\n%s", diff)
+	}
+	tl.demote(a, node(1))
+	if yes, all := count(t0.Add(time.Second)); yes != 0 || all != 3 {
+		t.Errorf("%d yes of %d after a decline, want 0 of 3", yes, all)
+	}
+	tl.note(sound(b, 1, 0, 0), t0.Add(time.Minute))
+	tl.sweep(t0.Add(time.Minute), func(model.UID) bool { return false })
+	if tl.polls[a] != nil || tl.polls[b] == nil {
+		t.Error("old votes for what is not known stay, or new ones go")
+	}
+}
+
+// TestPollsAreBounded: who tells of ever new applications fills no memory.
+func TestPollsAreBounded(t *testing.T) {
+	tl := newTally()
+	for i := range mostPolls + 10 {
+		v := model.Vote{ApplicationUID: model.UID{byte(i >> 16), byte(i >> 8), byte(i)}}
+		tl.note(v, t0)
+	}
+	if len(tl.polls) != mostPolls {
+		t.Errorf("%d polls, want %d", len(tl.polls), mostPolls)
+	}
+}
+
+func TestPromises(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slept time.Duration
+		began := time.Now()
+		p := NewPromises(func() time.Duration { return time.Since(began) + slept })
+		app, first, second := node(1), node(2), node(3)
+		if _, ok := p.Age(app, first); ok {
+			t.Error("promised before it voted")
+		}
+		p.Give(app, first)
+		time.Sleep(20 * time.Second)
+		p.Give(app, second)
+		time.Sleep(5 * time.Second)
+		if age, ok := p.Age(app, first); !ok || age != 25*time.Second {
+			t.Errorf("Age(first) = %v, %v, want 25s", age, ok)
+		}
+		p.Give(app, first) // cast again
+		slept = time.Hour
+		if age, ok := p.Age(app, first); !ok || age != time.Hour {
+			t.Errorf("Age(first) after a sleep = %v, %v, want 1h", age, ok)
+		}
+		p.TakeBack(app)
+		if _, ok := p.Age(app, second); ok {
+			t.Error("promised although it was taken back")
+		}
+		for i := range byte(2 * mostPromises) {
+			p.Give(app, node(100+i))
+		}
+		if n := len(p.given[app]); n != mostPromises {
+			t.Errorf("%d promises are kept, want %d", n, mostPromises)
+		}
+		time.Sleep(promiseKept + 1)
+		if p.sweep(); len(p.given) != 0 {
+			t.Error("old promises stay")
+		}
+	})
+}
