@@ -141,6 +141,8 @@ func lastRow(e *model.Entry, a model.Allocation) (model.Status, string) {
 		return model.StatusDeclined, "Another node runs the application"
 	case e.Fold.Overtaken(a.Epoch):
 		return model.StatusDeclined, "Another grant came after it"
+	case e.Fold.Final: // by another grant: its last row stays the last
+		return model.StatusDeclined, "The application ended by another grant"
 	case a.Failure != "":
 		return model.StatusError, a.Failure
 	}

@@ -206,7 +206,9 @@ func nextOfGrant(e *model.Entry, f Facts, epoch uint32) Step {
 
 func nextWithoutIntent(e *model.Entry, f Facts, epoch uint32) Step {
 	switch {
-	case e.Fold.Request != nil || e.Fold.Final:
+	case e.Fold.Final: // by another grant: its last row stays the last
+		return Step{Action: Decline, Epoch: epoch, Reason: "The application ended by another grant"}
+	case e.Fold.Request != nil:
 		return Step{Action: Finish, Epoch: epoch, Reason: "Recalled before anything was allocated"}
 	case !f.Promised:
 		return Step{Action: Decline, Epoch: epoch, Reason: "Node restarted since its vote, or took the vote back"}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -169,5 +170,56 @@ func TestRequestsWaitTheirTurn(t *testing.T) {
 	k.release()
 	if err := k.Apply(t.Context(), Request{}); err != nil || !k.On() {
 		t.Errorf("after it: %v, on %v; want nil, true", err, k.On())
+	}
+}
+
+// TestHandOverComesBeforeTheStop, only in maintenance, and holds it up for a
+// bounded time.
+func TestHandOverComesBeforeTheStop(t *testing.T) {
+	yes, no := true, false
+	for name, tt := range map[string]struct {
+		request Request
+		hangs   bool
+		want    string
+		after   time.Duration
+	}{
+		"in maintenance":            {Request{Shutdown: &yes}, false, "handover stop", 0},
+		"of others who do not take": {Request{Shutdown: &yes}, true, "handover stop", handOverTimeout},
+		"without maintenance":       {Request{Enable: &no, Shutdown: &yes}, false, "stop", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var did []string
+				start := time.Now()
+				stopped := make(chan time.Duration, 1)
+				k, err := New(Options{
+					Running: func() int { return 0 },
+					Stop:    func() { did = append(did, "stop"); stopped <- time.Since(start) },
+					HandOver: func(ctx context.Context) {
+						did = append(did, "handover")
+						if tt.hangs {
+							<-ctx.Done()
+						}
+					},
+					Logger: slog.New(slog.DiscardHandler),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- k.Run(ctx) }()
+				if err := k.Apply(ctx, tt.request); err != nil {
+					t.Fatal(err)
+				}
+				if after := <-stopped; after != tt.after || strings.Join(did, " ") != tt.want {
+					t.Errorf("did %v, stopped after %v, want %s after %v", did, after, tt.want, tt.after)
+				}
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }

@@ -17,6 +17,10 @@ type Options struct {
 	// Stop starts the orderly stop of the node. It is called once at most, and
 	// must not wait for Run to return.
 	Stop func()
+	// HandOver gives what this node decides to another one. It is called before
+	// Stop where the node is in maintenance, and its ctx ends after
+	// handOverTimeout: the stop comes in any case. Nil where there is no other.
+	HandOver func(ctx context.Context)
 	// File keeps a drain that is to outlive a restart: it is there while one is
 	// on. Empty: none can be kept.
 	File   string
@@ -169,7 +173,7 @@ func (k *Keeper) RunningChanged() { signal(k.wake) }
 // Run carries out shutdowns until ctx is done. It returns nil.
 func (k *Keeper) Run(ctx context.Context) error {
 	for {
-		pause := k.act()
+		pause := k.act(ctx)
 		var due <-chan time.Time
 		if pause > 0 {
 			due = time.After(pause)
@@ -184,7 +188,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 }
 
 // act takes one step and says how long to pause; 0: until woken.
-func (k *Keeper) act() time.Duration {
+func (k *Keeper) act(ctx context.Context) time.Duration {
 	k.mu.Lock()
 	seen := k.state
 	k.mu.Unlock()
@@ -206,9 +210,23 @@ func (k *Keeper) act() time.Duration {
 	}
 	if stop {
 		k.options.Logger.Warn("shutdown starts")
+		k.handOver(ctx, next)
 		k.options.Stop()
 	}
 	return next.wait(now)
+}
+
+// handOverTimeout bounds what others are waited for at a shutdown: an
+// administrator who ordered it sits in front of it.
+const handOverTimeout = 30 * time.Second
+
+func (k *Keeper) handOver(ctx context.Context, s state) {
+	if k.options.HandOver == nil || !s.on {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
+	defer cancel()
+	k.options.HandOver(ctx)
 }
 
 func (k *Keeper) update(f func(state) state) (old, next state) {
