@@ -51,7 +51,7 @@ func (h *handlers) explainWaiting(ctx context.Context, app model.Application, x 
 		node.Definitions = append(node.Definitions, toObstacle(o, h.visible(ctx, o.Head)))
 	}
 	x.Nodes = append(x.Nodes, node)
-	x.Never = standing.Never // there is one node
+	x.Never = standing.Never && !standing.Others
 	x.Text = waitingText(standing)
 }
 
@@ -77,13 +77,17 @@ func toObstacle(o election.Obstacle, headVisible bool) apiv1.Obstacle {
 
 // waitingText says in a sentence how an application stands that waits.
 func waitingText(s election.Standing) string {
+	nobody := "No member can ever run this"
+	if s.Others {
+		nobody = "This node can never run it, others may"
+	}
 	switch {
 	case len(s.Definitions) == 0:
 		return "No member can ever run this: its label has no definitions"
 	case s.Never && len(s.Definitions) == 1:
-		return "No member can ever run this: " + s.Definitions[0].Lasting
+		return nobody + ": " + s.Definitions[0].Lasting
 	case s.Never:
-		return fmt.Sprintf("No member can ever run this: none of its %d definitions; of the first: %s", len(s.Definitions), s.Definitions[0].Lasting)
+		return fmt.Sprintf(nobody+": none of its %d definitions; of the first: %s", len(s.Definitions), s.Definitions[0].Lasting)
 	}
 	for _, o := range s.Definitions {
 		if o.Cause == election.CauseFits {

@@ -3,6 +3,7 @@ package election
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
@@ -82,7 +83,9 @@ type Obstacle struct {
 type Standing struct {
 	// Never says that none of the definitions could run on this node even if
 	// it were empty.
-	Never       bool
+	Never bool
+	// Others says that there are other nodes, which this one can not speak for.
+	Others      bool
 	Definitions []Obstacle
 }
 
@@ -224,7 +227,9 @@ func (e *Election) Explain(app model.Application, label model.Label) Standing {
 			s.Waiting = *line[i]
 		}
 	})
-	return Explain(s, now)
+	st := Explain(s, now)
+	st.Others = app.Arbiter != e.opts.Node || slices.ContainsFunc(e.opts.Cluster.Active(), func(n model.UID) bool { return n != e.opts.Node })
+	return st
 }
 
 // Misfits says for each definition of a label what speaks against it on this

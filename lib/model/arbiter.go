@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -63,6 +64,10 @@ func living(node UID, retirements []Retirement, by HLC) UID {
 	}
 	return NilUID
 }
+
+// Heir is who ends what a node leaves undone: the node itself, or if it was
+// retired the last of its successors; NilUID if they name each other in a circle.
+func Heir(node UID, retirements []Retirement) UID { return living(node, retirements, math.MaxInt64) }
 
 // Retired finds the retirement of a node.
 func Retired(node UID, retirements []Retirement) (Retirement, bool) {

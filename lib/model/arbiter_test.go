@@ -82,3 +82,12 @@ func TestArbiterIsOneEverywhere(t *testing.T) {
 		}
 	})
 }
+
+func TestHeir(t *testing.T) {
+	retired := []Retirement{retirement(20, 1, 2), retirement(10, 2, 3), retirement(5, 4, 5), retirement(6, 5, 4)}
+	for node, want := range map[byte]byte{1: 3, 2: 3, 3: 3, 4: 0, 9: 9} {
+		if got := Heir(UID{node}, retired); got != (UID{want}) {
+			t.Errorf("Heir(%d) = %d, want %d", node, got[0], want)
+		}
+	}
+}
