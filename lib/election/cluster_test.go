@@ -439,7 +439,7 @@ func TestHandoverThatNobodyTakes(t *testing.T) {
 // TestLabelThatIsNotHereYet is waited for; one that is known to be deleted ends
 // its applications.
 func TestLabelThatIsNotHereYet(t *testing.T) {
-	inHub(t, 2, func(t *testing.T, h *hub) {
+	inHub(t, 2, func(_ *testing.T, h *hub) {
 		deleted := map[model.UID]bool{}
 		h.restart(0, func(e *election.Options, _ *lifecycle.Options) {
 			e.LabelDeleted = func(label model.UID) bool { return deleted[label] }

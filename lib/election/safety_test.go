@@ -16,7 +16,6 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
-//nolint:gochecknoglobals // flags
 var (
 	seeds = flag.Uint64("elect.seeds", 6, "how many hostile histories are played")
 	first = flag.Uint64("elect.seed", 1, "the first one's seed")

@@ -226,20 +226,10 @@ func tooLate(f Facts) string {
 }
 
 func nextOfAllocation(f Facts, step Step) Step {
-	untouched := step.Epoch == f.Untouched
+	if doubted, ok := nextInDoubt(f, step); ok {
+		return doubted
+	}
 	switch {
-	case untouched && (!f.Promised || f.Promise > f.StartBy):
-		step.Action, step.Reason = Withdraw, tooLate(f)
-	case !untouched && !f.Settled && !f.Known:
-		step.Action = Inspect
-	case !untouched && !f.Settled && f.Presence != drivers.Running:
-		step.Action, step.Wait = Wait, time.Second // another node may run it since: the others have to be heard
-	case f.Doubt == store.Dropped:
-		step.Action, step.Reason = Fail, "Was being made in a copy of the database that was put back, and may have been run since"
-	case f.Doubt == store.Doubtful && !f.Known:
-		step.Action = Inspect
-	case f.Doubt == store.Doubtful && f.Presence != drivers.Running:
-		step.Action, step.Wait = Wait, recheck // it would be made again: an operator has to confirm
 	case f.Allocating >= f.AllocateTimeout:
 		step.Action = Fail
 		step.Reason = fmt.Sprintf("Driver allocate resource error:not done within allocate_timeout %v", f.AllocateTimeout)
@@ -249,6 +239,28 @@ func nextOfAllocation(f Facts, step Step) Step {
 		step.Action = Allocate
 	}
 	return step
+}
+
+// nextInDoubt is what comes before an allocation that might be none of this
+// node's any more.
+func nextInDoubt(f Facts, step Step) (Step, bool) {
+	untouched := step.Epoch == f.Untouched
+	unsettled := !untouched && !f.Settled
+	switch {
+	case untouched && (!f.Promised || f.Promise > f.StartBy):
+		step.Action, step.Reason = Withdraw, tooLate(f)
+	case f.Doubt == store.Dropped:
+		step.Action, step.Reason = Fail, "Was being made in a copy of the database that was put back, and may have been run since"
+	case (unsettled || f.Doubt == store.Doubtful) && !f.Known:
+		step.Action = Inspect
+	case unsettled && f.Presence != drivers.Running:
+		step.Action, step.Wait = Wait, time.Second // another node may run it since: the others have to be heard
+	case f.Doubt == store.Doubtful && f.Presence != drivers.Running:
+		step.Action, step.Wait = Wait, recheck // it would be made again: an operator has to confirm
+	default:
+		return step, false
+	}
+	return step, true
 }
 
 func nextOfLife(e *model.Entry, f Facts, step Step) Step {

@@ -100,7 +100,7 @@ func withTasks(e *model.Entry, tasks []model.ApplicationTask) *model.Entry {
 // TestHoldThatRanOutIsTakenAnew: the grant comes when the room of the vote has
 // been given back, and nobody else took it.
 func TestHoldThatRanOutIsTakenAnew(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *farm) {
+	inBubble(t, func(_ *testing.T, f *farm) {
 		f.driver.limits = drivers.Limits{CPU: 1}
 		f.options = func(o *lifecycle.Options, _ *election.Options) {
 			o.Promised = func(_, _ model.UID) (time.Duration, bool) { return 10 * time.Second, true }
