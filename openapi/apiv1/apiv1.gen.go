@@ -336,6 +336,121 @@ type ClusterInvitationRequest struct {
 	Valid string `json:"valid,omitempty"`
 }
 
+// ClusterLink A connection between two neighbours.
+type ClusterLink struct {
+	// Bridge Without it the cluster falls apart.
+	Bridge  bool               `json:"bridge"`
+	FromUID openapi_types.UUID `json:"from_UID"`
+
+	// RttMs Round trip; 0 if not measured yet.
+	RttMs float64            `json:"rtt_ms"`
+	ToUID openapi_types.UUID `json:"to_UID"`
+}
+
+// ClusterLoad How busy a member is, in percent.
+type ClusterLoad struct {
+	// CPU Of all cores.
+	CPU int `json:"cpu"`
+
+	// Disk Of the file system of its workspace.
+	Disk   int `json:"disk"`
+	Memory int `json:"memory"`
+}
+
+// ClusterMember A member, as the answering node knows it.
+type ClusterMember struct {
+	UID openapi_types.UUID `json:"UID"`
+
+	// Address Where other members reach it; empty for who is not the admin.
+	Address string `json:"address"`
+
+	// Applications How many it runs.
+	Applications int `json:"applications"`
+
+	// CertificateExpires When its certificate expires; absent if unknown.
+	CertificateExpires *time.Time `json:"certificate_expires,omitempty"`
+
+	// ClockOffsetMs How far its clock is ahead of the answering node's; negative: behind; absent if unknown.
+	ClockOffsetMs *int64 `json:"clock_offset_ms,omitempty"`
+
+	// Healthy Its database takes writes and its loops go round.
+	Healthy bool `json:"healthy"`
+
+	// Incarnation Which life of its database it is in.
+	Incarnation uint32 `json:"incarnation"`
+
+	// Lag How many of its rows the answering node does not have yet.
+	Lag uint64 `json:"lag"`
+
+	// LastSeen Its last sign of life; absent if there was none since the answering node started.
+	LastSeen *time.Time `json:"last_seen,omitempty"`
+
+	// Load How busy a member is, in percent.
+	Load         ClusterLoad `json:"load"`
+	LocationName string      `json:"location_name"`
+
+	// Maintenance It takes no new applications.
+	Maintenance bool   `json:"maintenance"`
+	Name        string `json:"name"`
+
+	// Neighbour It has a link to the answering node.
+	Neighbour   bool   `json:"neighbour"`
+	ProtocolMax uint16 `json:"protocol_max"`
+	ProtocolMin uint16 `json:"protocol_min"`
+
+	// Ready It has caught up and votes.
+	Ready bool `json:"ready"`
+
+	// Safety `strict` or `available`: its `election.safety`; empty if unknown.
+	Safety string `json:"safety"`
+
+	// Self It is the answering node.
+	Self bool `json:"self"`
+
+	// Signer It holds the key of the CA.
+	Signer bool `json:"signer"`
+
+	// State `active` (its votes count), `inactive` (reachable, but unhealthy, not ready or in maintenance), `unreachable`, `stopped` (in order) or `retired`. More may come.
+	State string `json:"state"`
+
+	// Version Version of its program.
+	Version string `json:"version"`
+}
+
+// ClusterOwnership The member that owns a shared outside thing.
+type ClusterOwnership struct {
+	// NodeUID All zeros while nobody does.
+	NodeUID openapi_types.UUID `json:"node_UID"`
+	Thing   string             `json:"thing"`
+}
+
+// ClusterStatus The cluster as one node sees it.
+type ClusterStatus struct {
+	// UID What tells this cluster from others: the first 8 bytes of the hash of its CA's key, in hex.
+	UID string `json:"UID"`
+
+	// Components The groups of members that reach each other, that of the answering node first; more than one: the cluster is cut.
+	Components [][]openapi_types.UUID `json:"components"`
+
+	// Links The connections between neighbours; empty for who is not the admin.
+	Links []ClusterLink `json:"links"`
+
+	// Members All that belong to the cluster, by name, also those that are gone or retired.
+	Members []ClusterMember `json:"members"`
+
+	// NodeUID The node that answers.
+	NodeUID openapi_types.UUID `json:"node_UID"`
+
+	// Ownership Which member owns each shared thing; empty for who is not the admin.
+	Ownership []ClusterOwnership `json:"ownership"`
+
+	// Ready Whether the answering node has caught up with the others. Before that it answers 503 to what it would have to guess.
+	Ready bool `json:"ready"`
+
+	// Reason Why it is not ready; empty if it is.
+	Reason string `json:"reason"`
+}
+
 // Disk The same as in the request, every key present.
 type Disk struct {
 	Clone string `json:"clone"`
@@ -802,6 +917,9 @@ type VoteList []Vote
 // Filter defines model for Filter.
 type Filter = string
 
+// Member defines model for Member.
+type Member = string
+
 // UID defines model for UID.
 type UID = openapi_types.UUID
 
@@ -898,6 +1016,27 @@ type NodeThisProfilingGetParams struct {
 	Seconds float64 `form:"seconds,omitempty" json:"seconds,omitempty"`
 }
 
+// MemberMaintenanceParams defines parameters for MemberMaintenance.
+type MemberMaintenanceParams struct {
+	// Enable Maintenance on or off. Absent means on.
+	Enable *bool `form:"enable,omitempty" json:"enable,omitempty"`
+
+	// Shutdown Order or cancel the shutdown. Absent means unchanged.
+	Shutdown *bool `form:"shutdown,omitempty" json:"shutdown,omitempty"`
+
+	// ShutdownDelay How long to wait before the stop, a duration like `30s` or `1h10m`.
+	ShutdownDelay *string `form:"shutdown_delay,omitempty" json:"shutdown_delay,omitempty"`
+}
+
+// MemberProfilingGetParams defines parameters for MemberProfilingGet.
+type MemberProfilingGetParams struct {
+	// Debug 0 is the binary form, 1 and 2 are text.
+	Debug int `form:"debug,omitempty" json:"debug,omitempty"`
+
+	// Seconds Duration of `profile` and `trace`; of the others the difference over that time.
+	Seconds float64 `form:"seconds,omitempty" json:"seconds,omitempty"`
+}
+
 // ResourceListParams defines parameters for ResourceList.
 type ResourceListParams struct {
 	// Filter Selects rows with an SQL-like expression over the columns of the operation: `=`, `!=`, `<`, `<=`, `>`, `>=`, `AND`, `OR`, parentheses, `[NOT] IN`, `[NOT] LIKE`, `GLOB`, `[NOT] BETWEEN`, `IS [NOT] NULL`, numbers, `'text'` with `''` for a quote. Column names are case-insensitive; a double-quoted word that is no column is a text. An expression that is not accepted, also an empty one, selects nothing: 200 and `[]`.
@@ -955,6 +1094,9 @@ type LocationCreateJSONRequestBody = LocationRequest
 // NodeThisDrainSetJSONRequestBody defines body for NodeThisDrainSet for application/json ContentType.
 type NodeThisDrainSetJSONRequestBody = NodeDrainRequest
 
+// MemberDrainSetJSONRequestBody defines body for MemberDrainSet for application/json ContentType.
+type MemberDrainSetJSONRequestBody = NodeDrainRequest
+
 // ServiceMappingCreateJSONRequestBody defines body for ServiceMappingCreate for application/json ContentType.
 type ServiceMappingCreateJSONRequestBody = ServiceMappingRequest
 
@@ -996,6 +1138,9 @@ type ServerInterface interface {
 	// AuditList List who did what
 	// (GET /api/v1/audit/)
 	AuditList(w http.ResponseWriter, r *http.Request, params AuditListParams)
+	// ClusterStatus Show the cluster as the answering node sees it
+	// (GET /api/v1/cluster/)
+	ClusterStatus(w http.ResponseWriter, r *http.Request)
 	// ClusterInvitationList List the invitations of the answering node
 	// (GET /api/v1/cluster/invitation/)
 	ClusterInvitationList(w http.ResponseWriter, r *http.Request)
@@ -1050,6 +1195,24 @@ type ServerInterface interface {
 	// NodeThisProfilingGet Take a profile
 	// (GET /api/v1/node/this/profiling/{profile})
 	NodeThisProfilingGet(w http.ResponseWriter, r *http.Request, profile string, params NodeThisProfilingGetParams)
+	// MemberDrainGet Show whether a member is drained
+	// (GET /api/v1/node/{node}/drain)
+	MemberDrainGet(w http.ResponseWriter, r *http.Request, node Member)
+	// MemberDrainSet Drain a member, or put it back to work
+	// (POST /api/v1/node/{node}/drain)
+	MemberDrainSet(w http.ResponseWriter, r *http.Request, node Member)
+	// MemberDrivers List the driver instances of a member
+	// (GET /api/v1/node/{node}/drivers)
+	MemberDrivers(w http.ResponseWriter, r *http.Request, node Member)
+	// MemberMaintenance Drain or stop a member
+	// (GET /api/v1/node/{node}/maintenance)
+	MemberMaintenance(w http.ResponseWriter, r *http.Request, node Member, params MemberMaintenanceParams)
+	// MemberProfilingIndex Index of the profiles of a member
+	// (GET /api/v1/node/{node}/profiling/)
+	MemberProfilingIndex(w http.ResponseWriter, r *http.Request, node Member)
+	// MemberProfilingGet Take a profile of a member
+	// (GET /api/v1/node/{node}/profiling/{profile})
+	MemberProfilingGet(w http.ResponseWriter, r *http.Request, node Member, profile string, params MemberProfilingGetParams)
 	// ResourceList List resources
 	// (GET /api/v1/resource/)
 	ResourceList(w http.ResponseWriter, r *http.Request, params ResourceListParams)
@@ -1170,6 +1333,12 @@ func (_ Unimplemented) AuditList(w http.ResponseWriter, r *http.Request, params 
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ClusterStatus Show the cluster as the answering node sees it
+// (GET /api/v1/cluster/)
+func (_ Unimplemented) ClusterStatus(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ClusterInvitationList List the invitations of the answering node
 // (GET /api/v1/cluster/invitation/)
 func (_ Unimplemented) ClusterInvitationList(w http.ResponseWriter, r *http.Request) {
@@ -1275,6 +1444,42 @@ func (_ Unimplemented) NodeThisProfilingIndex(w http.ResponseWriter, r *http.Req
 // NodeThisProfilingGet Take a profile
 // (GET /api/v1/node/this/profiling/{profile})
 func (_ Unimplemented) NodeThisProfilingGet(w http.ResponseWriter, r *http.Request, profile string, params NodeThisProfilingGetParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MemberDrainGet Show whether a member is drained
+// (GET /api/v1/node/{node}/drain)
+func (_ Unimplemented) MemberDrainGet(w http.ResponseWriter, r *http.Request, node Member) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MemberDrainSet Drain a member, or put it back to work
+// (POST /api/v1/node/{node}/drain)
+func (_ Unimplemented) MemberDrainSet(w http.ResponseWriter, r *http.Request, node Member) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MemberDrivers List the driver instances of a member
+// (GET /api/v1/node/{node}/drivers)
+func (_ Unimplemented) MemberDrivers(w http.ResponseWriter, r *http.Request, node Member) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MemberMaintenance Drain or stop a member
+// (GET /api/v1/node/{node}/maintenance)
+func (_ Unimplemented) MemberMaintenance(w http.ResponseWriter, r *http.Request, node Member, params MemberMaintenanceParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MemberProfilingIndex Index of the profiles of a member
+// (GET /api/v1/node/{node}/profiling/)
+func (_ Unimplemented) MemberProfilingIndex(w http.ResponseWriter, r *http.Request, node Member) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MemberProfilingGet Take a profile of a member
+// (GET /api/v1/node/{node}/profiling/{profile})
+func (_ Unimplemented) MemberProfilingGet(w http.ResponseWriter, r *http.Request, node Member, profile string, params MemberProfilingGetParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1785,6 +1990,20 @@ func (siw *ServerInterfaceWrapper) AuditList(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// ClusterStatus operation middleware
+func (siw *ServerInterfaceWrapper) ClusterStatus(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ClusterStatus(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ClusterInvitationList operation middleware
 func (siw *ServerInterfaceWrapper) ClusterInvitationList(w http.ResponseWriter, r *http.Request) {
 
@@ -2207,6 +2426,242 @@ func (siw *ServerInterfaceWrapper) NodeThisProfilingGet(w http.ResponseWriter, r
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.NodeThisProfilingGet(w, r, profile, params)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MemberDrainGet operation middleware
+func (siw *ServerInterfaceWrapper) MemberDrainGet(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node Member
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", chi.URLParam(r, "node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MemberDrainGet(w, r, node)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MemberDrainSet operation middleware
+func (siw *ServerInterfaceWrapper) MemberDrainSet(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node Member
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", chi.URLParam(r, "node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MemberDrainSet(w, r, node)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MemberDrivers operation middleware
+func (siw *ServerInterfaceWrapper) MemberDrivers(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node Member
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", chi.URLParam(r, "node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MemberDrivers(w, r, node)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MemberMaintenance operation middleware
+func (siw *ServerInterfaceWrapper) MemberMaintenance(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node Member
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", chi.URLParam(r, "node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MemberMaintenanceParams
+
+	// ------------- Optional query parameter "enable" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "enable", r.URL.Query(), &params.Enable, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "enable"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "enable", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "shutdown" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "shutdown", r.URL.Query(), &params.Shutdown, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "shutdown"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "shutdown", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "shutdown_delay" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "shutdown_delay", r.URL.Query(), &params.ShutdownDelay, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "shutdown_delay"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "shutdown_delay", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MemberMaintenance(w, r, node, params)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MemberProfilingIndex operation middleware
+func (siw *ServerInterfaceWrapper) MemberProfilingIndex(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node Member
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", chi.URLParam(r, "node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MemberProfilingIndex(w, r, node)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MemberProfilingGet operation middleware
+func (siw *ServerInterfaceWrapper) MemberProfilingGet(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node Member
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", chi.URLParam(r, "node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "profile" -------------
+	var profile string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "profile", chi.URLParam(r, "profile"), &profile, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "profile", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MemberProfilingGetParams
+
+	// ------------- Optional query parameter "debug" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "debug", r.URL.Query(), &params.Debug, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "debug"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "debug", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "seconds" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "seconds", r.URL.Query(), &params.Seconds, runtime.BindQueryParameterOptions{Type: "number", Format: "double"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "seconds"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "seconds", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MemberProfilingGet(w, r, node, profile, params)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -2791,6 +3246,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/api/v1/audit/", wrapper.AuditList)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/cluster/", wrapper.ClusterStatus)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/cluster/invitation/", wrapper.ClusterInvitationList)
 	})
 	r.Group(func(r chi.Router) {
@@ -2822,6 +3280,24 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/node/", wrapper.NodeList)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/{node}/drain", wrapper.MemberDrainGet)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/api/v1/node/{node}/drain", wrapper.MemberDrainSet)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/{node}/drivers", wrapper.MemberDrivers)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/{node}/maintenance", wrapper.MemberMaintenance)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/{node}/profiling/", wrapper.MemberProfilingIndex)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/{node}/profiling/{profile}", wrapper.MemberProfilingGet)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/node/this/", wrapper.NodeThisGet)
@@ -3318,6 +3794,44 @@ type AuditListdefaultJSONResponse struct {
 }
 
 func (response AuditListdefaultJSONResponse) VisitAuditListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClusterStatusRequestObject struct {
+}
+
+type ClusterStatusResponseObject interface {
+	VisitClusterStatusResponse(w http.ResponseWriter) error
+}
+
+type ClusterStatus200JSONResponse ClusterStatus
+
+func (response ClusterStatus200JSONResponse) VisitClusterStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClusterStatusdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ClusterStatusdefaultJSONResponse) VisitClusterStatusResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4040,6 +4554,257 @@ func (response NodeThisProfilingGetdefaultJSONResponse) VisitNodeThisProfilingGe
 	return err
 }
 
+type MemberDrainGetRequestObject struct {
+	Node Member `json:"node"`
+}
+
+type MemberDrainGetResponseObject interface {
+	VisitMemberDrainGetResponse(w http.ResponseWriter) error
+}
+
+type MemberDrainGet200JSONResponse NodeDrain
+
+func (response MemberDrainGet200JSONResponse) VisitMemberDrainGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberDrainGetdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MemberDrainGetdefaultJSONResponse) VisitMemberDrainGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberDrainSetRequestObject struct {
+	Node Member `json:"node"`
+	Body *MemberDrainSetJSONRequestBody
+}
+
+type MemberDrainSetResponseObject interface {
+	VisitMemberDrainSetResponse(w http.ResponseWriter) error
+}
+
+type MemberDrainSet200JSONResponse NodeDrain
+
+func (response MemberDrainSet200JSONResponse) VisitMemberDrainSetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberDrainSetdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MemberDrainSetdefaultJSONResponse) VisitMemberDrainSetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberDriversRequestObject struct {
+	Node Member `json:"node"`
+}
+
+type MemberDriversResponseObject interface {
+	VisitMemberDriversResponse(w http.ResponseWriter) error
+}
+
+type MemberDrivers200JSONResponse DriverInstanceList
+
+func (response MemberDrivers200JSONResponse) VisitMemberDriversResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberDriversdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MemberDriversdefaultJSONResponse) VisitMemberDriversResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberMaintenanceRequestObject struct {
+	Node   Member `json:"node"`
+	Params MemberMaintenanceParams
+}
+
+type MemberMaintenanceResponseObject interface {
+	VisitMemberMaintenanceResponse(w http.ResponseWriter) error
+}
+
+type MemberMaintenance200JSONResponse NodeMaintenance
+
+func (response MemberMaintenance200JSONResponse) VisitMemberMaintenanceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberMaintenancedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MemberMaintenancedefaultJSONResponse) VisitMemberMaintenanceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberProfilingIndexRequestObject struct {
+	Node Member `json:"node"`
+}
+
+type MemberProfilingIndexResponseObject interface {
+	VisitMemberProfilingIndexResponse(w http.ResponseWriter) error
+}
+
+type MemberProfilingIndex200TextHTMLCharsetUTF8Response struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response MemberProfilingIndex200TextHTMLCharsetUTF8Response) VisitMemberProfilingIndexResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type MemberProfilingIndexdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MemberProfilingIndexdefaultJSONResponse) VisitMemberProfilingIndexResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberProfilingGetRequestObject struct {
+	Node    Member `json:"node"`
+	Profile string `json:"profile"`
+	Params  MemberProfilingGetParams
+}
+
+type MemberProfilingGetResponseObject interface {
+	VisitMemberProfilingGetResponse(w http.ResponseWriter) error
+}
+
+type MemberProfilingGet200AsteriskResponse struct {
+	Body          io.Reader
+	ContentType   string
+	ContentLength int64
+}
+
+func (response MemberProfilingGet200AsteriskResponse) VisitMemberProfilingGetResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type MemberProfilingGetdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MemberProfilingGetdefaultJSONResponse) VisitMemberProfilingGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ResourceListRequestObject struct {
 	Params ResourceListParams
 }
@@ -4704,6 +5469,9 @@ type StrictServerInterface interface {
 	// AuditList List who did what
 	// (GET /api/v1/audit/)
 	AuditList(ctx context.Context, request AuditListRequestObject) (AuditListResponseObject, error)
+	// ClusterStatus Show the cluster as the answering node sees it
+	// (GET /api/v1/cluster/)
+	ClusterStatus(ctx context.Context, request ClusterStatusRequestObject) (ClusterStatusResponseObject, error)
 	// ClusterInvitationList List the invitations of the answering node
 	// (GET /api/v1/cluster/invitation/)
 	ClusterInvitationList(ctx context.Context, request ClusterInvitationListRequestObject) (ClusterInvitationListResponseObject, error)
@@ -4758,6 +5526,24 @@ type StrictServerInterface interface {
 	// NodeThisProfilingGet Take a profile
 	// (GET /api/v1/node/this/profiling/{profile})
 	NodeThisProfilingGet(ctx context.Context, request NodeThisProfilingGetRequestObject) (NodeThisProfilingGetResponseObject, error)
+	// MemberDrainGet Show whether a member is drained
+	// (GET /api/v1/node/{node}/drain)
+	MemberDrainGet(ctx context.Context, request MemberDrainGetRequestObject) (MemberDrainGetResponseObject, error)
+	// MemberDrainSet Drain a member, or put it back to work
+	// (POST /api/v1/node/{node}/drain)
+	MemberDrainSet(ctx context.Context, request MemberDrainSetRequestObject) (MemberDrainSetResponseObject, error)
+	// MemberDrivers List the driver instances of a member
+	// (GET /api/v1/node/{node}/drivers)
+	MemberDrivers(ctx context.Context, request MemberDriversRequestObject) (MemberDriversResponseObject, error)
+	// MemberMaintenance Drain or stop a member
+	// (GET /api/v1/node/{node}/maintenance)
+	MemberMaintenance(ctx context.Context, request MemberMaintenanceRequestObject) (MemberMaintenanceResponseObject, error)
+	// MemberProfilingIndex Index of the profiles of a member
+	// (GET /api/v1/node/{node}/profiling/)
+	MemberProfilingIndex(ctx context.Context, request MemberProfilingIndexRequestObject) (MemberProfilingIndexResponseObject, error)
+	// MemberProfilingGet Take a profile of a member
+	// (GET /api/v1/node/{node}/profiling/{profile})
+	MemberProfilingGet(ctx context.Context, request MemberProfilingGetRequestObject) (MemberProfilingGetResponseObject, error)
 	// ResourceList List resources
 	// (GET /api/v1/resource/)
 	ResourceList(ctx context.Context, request ResourceListRequestObject) (ResourceListResponseObject, error)
@@ -5139,6 +5925,30 @@ func (sh *strictHandler) AuditList(w http.ResponseWriter, r *http.Request, param
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(AuditListResponseObject); ok {
 		if err := validResponse.VisitAuditListResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ClusterStatus operation middleware
+func (sh *strictHandler) ClusterStatus(w http.ResponseWriter, r *http.Request) {
+	var request ClusterStatusRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ClusterStatus(ctx, request.(ClusterStatusRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClusterStatus")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ClusterStatusResponseObject); ok {
+		if err := validResponse.VisitClusterStatusResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -5623,6 +6433,172 @@ func (sh *strictHandler) NodeThisProfilingGet(w http.ResponseWriter, r *http.Req
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(NodeThisProfilingGetResponseObject); ok {
 		if err := validResponse.VisitNodeThisProfilingGetResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MemberDrainGet operation middleware
+func (sh *strictHandler) MemberDrainGet(w http.ResponseWriter, r *http.Request, node Member) {
+	var request MemberDrainGetRequestObject
+
+	request.Node = node
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MemberDrainGet(ctx, request.(MemberDrainGetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MemberDrainGet")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MemberDrainGetResponseObject); ok {
+		if err := validResponse.VisitMemberDrainGetResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MemberDrainSet operation middleware
+func (sh *strictHandler) MemberDrainSet(w http.ResponseWriter, r *http.Request, node Member) {
+	var request MemberDrainSetRequestObject
+
+	request.Node = node
+
+	var body MemberDrainSetJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MemberDrainSet(ctx, request.(MemberDrainSetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MemberDrainSet")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MemberDrainSetResponseObject); ok {
+		if err := validResponse.VisitMemberDrainSetResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MemberDrivers operation middleware
+func (sh *strictHandler) MemberDrivers(w http.ResponseWriter, r *http.Request, node Member) {
+	var request MemberDriversRequestObject
+
+	request.Node = node
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MemberDrivers(ctx, request.(MemberDriversRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MemberDrivers")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MemberDriversResponseObject); ok {
+		if err := validResponse.VisitMemberDriversResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MemberMaintenance operation middleware
+func (sh *strictHandler) MemberMaintenance(w http.ResponseWriter, r *http.Request, node Member, params MemberMaintenanceParams) {
+	var request MemberMaintenanceRequestObject
+
+	request.Node = node
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MemberMaintenance(ctx, request.(MemberMaintenanceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MemberMaintenance")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MemberMaintenanceResponseObject); ok {
+		if err := validResponse.VisitMemberMaintenanceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MemberProfilingIndex operation middleware
+func (sh *strictHandler) MemberProfilingIndex(w http.ResponseWriter, r *http.Request, node Member) {
+	var request MemberProfilingIndexRequestObject
+
+	request.Node = node
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MemberProfilingIndex(ctx, request.(MemberProfilingIndexRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MemberProfilingIndex")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MemberProfilingIndexResponseObject); ok {
+		if err := validResponse.VisitMemberProfilingIndexResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MemberProfilingGet operation middleware
+func (sh *strictHandler) MemberProfilingGet(w http.ResponseWriter, r *http.Request, node Member, profile string, params MemberProfilingGetParams) {
+	var request MemberProfilingGetRequestObject
+
+	request.Node = node
+	request.Profile = profile
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MemberProfilingGet(ctx, request.(MemberProfilingGetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MemberProfilingGet")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MemberProfilingGetResponseObject); ok {
+		if err := validResponse.VisitMemberProfilingGetResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

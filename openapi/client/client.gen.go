@@ -197,6 +197,15 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/audit/ (the `AuditList` operationId).
 	AuditList(ctx context.Context, params *AuditListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ClusterStatus Show the cluster as the answering node sees it
+	//
+	// For the admin: all. Any other user: who is a member, its state and version, and whether the answering node is ready; no addresses, no links, no certificates, no load, no ownership.
+	//
+	// It comes from the node's memory, so it is there also when a member is not, and while the node is not ready.
+	//
+	// Corresponds with GET /api/v1/cluster/ (the `ClusterStatus` operationId).
+	ClusterStatus(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ClusterInvitationList List the invitations of the answering node
 	//
 	// For the admin. Those that are open, and those that ended within a day; without their tokens, which nobody keeps.
@@ -389,6 +398,59 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/node/this/profiling/{profile} (the `NodeThisProfilingGet` operationId).
 	NodeThisProfilingGet(ctx context.Context, profile string, params *NodeThisProfilingGetParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberDrainGet Show whether a member is drained
+	//
+	// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked.
+	//
+	// Corresponds with GET /api/v1/node/{node}/drain (the `MemberDrainGet` operationId).
+	MemberDrainGet(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberDrainSetWithBody Drain a member, or put it back to work
+	//
+	// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/node/{node}/drain (the `MemberDrainSet` operationId).
+	MemberDrainSetWithBody(ctx context.Context, node Member, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberDrainSet Drain a member, or put it back to work
+	//
+	// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/node/{node}/drain (the `MemberDrainSet` operationId).
+	MemberDrainSet(ctx context.Context, node Member, body MemberDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberDrivers List the driver instances of a member
+	//
+	// For the admin. The same as `node/this/drivers`, of any member of the cluster, whichever node is asked.
+	//
+	// Corresponds with GET /api/v1/node/{node}/drivers (the `MemberDrivers` operationId).
+	MemberDrivers(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberMaintenance Drain or stop a member
+	//
+	// For the admin. The same as `node/this/maintenance`, of any member of the cluster, whichever node is asked: it changes something although it is a GET, and **any call without `enable=false` switches maintenance on**.
+	//
+	// Corresponds with GET /api/v1/node/{node}/maintenance (the `MemberMaintenance` operationId).
+	MemberMaintenance(ctx context.Context, node Member, params *MemberMaintenanceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberProfilingIndex Index of the profiles of a member
+	//
+	// For the admin. An HTML page with relative links to the profiles.
+	//
+	// Corresponds with GET /api/v1/node/{node}/profiling/ (the `MemberProfilingIndex` operationId).
+	MemberProfilingIndex(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberProfilingGet Take a profile of a member
+	//
+	// For the admin. The same as `node/this/profiling/{profile}`, of any member of the cluster, whichever node is asked.
+	//
+	// Corresponds with GET /api/v1/node/{node}/profiling/{profile} (the `MemberProfilingGet` operationId).
+	MemberProfilingGet(ctx context.Context, node Member, profile string, params *MemberProfilingGetParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ResourceList List resources
 	//
@@ -760,6 +822,25 @@ func (c *Client) ApplicationTaskCreate(ctx context.Context, uid UID, body Applic
 // Corresponds with GET /api/v1/audit/ (the `AuditList` operationId).
 func (c *Client) AuditList(ctx context.Context, params *AuditListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAuditListRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClusterStatus Show the cluster as the answering node sees it
+//
+// For the admin: all. Any other user: who is a member, its state and version, and whether the answering node is ready; no addresses, no links, no certificates, no load, no ownership.
+//
+// It comes from the node's memory, so it is there also when a member is not, and while the node is not ready.
+//
+// Corresponds with GET /api/v1/cluster/ (the `ClusterStatus` operationId).
+func (c *Client) ClusterStatus(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClusterStatusRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -1183,6 +1264,129 @@ func (c *Client) NodeThisProfilingIndex(ctx context.Context, reqEditors ...Reque
 // Corresponds with GET /api/v1/node/this/profiling/{profile} (the `NodeThisProfilingGet` operationId).
 func (c *Client) NodeThisProfilingGet(ctx context.Context, profile string, params *NodeThisProfilingGetParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewNodeThisProfilingGetRequest(c.Server, profile, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberDrainGet Show whether a member is drained
+//
+// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked.
+//
+// Corresponds with GET /api/v1/node/{node}/drain (the `MemberDrainGet` operationId).
+func (c *Client) MemberDrainGet(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberDrainGetRequest(c.Server, node)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberDrainSetWithBody Drain a member, or put it back to work
+//
+// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/node/{node}/drain (the `MemberDrainSet` operationId).
+func (c *Client) MemberDrainSetWithBody(ctx context.Context, node Member, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberDrainSetRequestWithBody(c.Server, node, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberDrainSet Drain a member, or put it back to work
+//
+// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/node/{node}/drain (the `MemberDrainSet` operationId).
+func (c *Client) MemberDrainSet(ctx context.Context, node Member, body MemberDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberDrainSetRequest(c.Server, node, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberDrivers List the driver instances of a member
+//
+// For the admin. The same as `node/this/drivers`, of any member of the cluster, whichever node is asked.
+//
+// Corresponds with GET /api/v1/node/{node}/drivers (the `MemberDrivers` operationId).
+func (c *Client) MemberDrivers(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberDriversRequest(c.Server, node)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberMaintenance Drain or stop a member
+//
+// For the admin. The same as `node/this/maintenance`, of any member of the cluster, whichever node is asked: it changes something although it is a GET, and **any call without `enable=false` switches maintenance on**.
+//
+// Corresponds with GET /api/v1/node/{node}/maintenance (the `MemberMaintenance` operationId).
+func (c *Client) MemberMaintenance(ctx context.Context, node Member, params *MemberMaintenanceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberMaintenanceRequest(c.Server, node, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberProfilingIndex Index of the profiles of a member
+//
+// For the admin. An HTML page with relative links to the profiles.
+//
+// Corresponds with GET /api/v1/node/{node}/profiling/ (the `MemberProfilingIndex` operationId).
+func (c *Client) MemberProfilingIndex(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberProfilingIndexRequest(c.Server, node)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberProfilingGet Take a profile of a member
+//
+// For the admin. The same as `node/this/profiling/{profile}`, of any member of the cluster, whichever node is asked.
+//
+// Corresponds with GET /api/v1/node/{node}/profiling/{profile} (the `MemberProfilingGet` operationId).
+func (c *Client) MemberProfilingGet(ctx context.Context, node Member, profile string, params *MemberProfilingGetParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberProfilingGetRequest(c.Server, node, profile, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2049,6 +2253,33 @@ func NewAuditListRequest(server string, params *AuditListParams) (*http.Request,
 	return req, nil
 }
 
+// NewClusterStatusRequest constructs an http.Request for the ClusterStatus method
+func NewClusterStatusRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/cluster/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewClusterInvitationListRequest constructs an http.Request for the ClusterInvitationList method
 func NewClusterInvitationListRequest(server string) (*http.Request, error) {
 	var err error
@@ -2743,6 +2974,312 @@ func NewNodeThisProfilingGetRequest(server string, profile string, params *NodeT
 	}
 
 	operationPath := fmt.Sprintf("/api/v1/node/this/profiling/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "debug", params.Debug, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "seconds", params.Seconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "number", Format: "double"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMemberDrainGetRequest constructs an http.Request for the MemberDrainGet method
+func NewMemberDrainGetRequest(server string, node Member) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/%s/drain", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMemberDrainSetRequest calls the generic MemberDrainSet builder with application/json body
+func NewMemberDrainSetRequest(server string, node Member, body MemberDrainSetJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMemberDrainSetRequestWithBody(server, node, "application/json", bodyReader)
+}
+
+// NewMemberDrainSetRequestWithBody constructs an http.Request for the MemberDrainSet method, with any body, and a specified content type
+func NewMemberDrainSetRequestWithBody(server string, node Member, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/%s/drain", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewMemberDriversRequest constructs an http.Request for the MemberDrivers method
+func NewMemberDriversRequest(server string, node Member) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/%s/drivers", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMemberMaintenanceRequest constructs an http.Request for the MemberMaintenance method
+func NewMemberMaintenanceRequest(server string, node Member, params *MemberMaintenanceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/%s/maintenance", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Enable != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "enable", *params.Enable, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Shutdown != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shutdown", *params.Shutdown, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShutdownDelay != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shutdown_delay", *params.ShutdownDelay, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMemberProfilingIndexRequest constructs an http.Request for the MemberProfilingIndex method
+func NewMemberProfilingIndexRequest(server string, node Member) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/%s/profiling/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMemberProfilingGetRequest constructs an http.Request for the MemberProfilingGet method
+func NewMemberProfilingGetRequest(server string, node Member, profile string, params *MemberProfilingGetParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "profile", profile, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/%s/profiling/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -3611,6 +4148,17 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/audit/ (the `AuditList` operationId).
 	AuditListWithResponse(ctx context.Context, params *AuditListParams, reqEditors ...RequestEditorFn) (*AuditListResponse, error)
 
+	// ClusterStatusWithResponse Show the cluster as the answering node sees it
+	//
+	// For the admin: all. Any other user: who is a member, its state and version, and whether the answering node is ready; no addresses, no links, no certificates, no load, no ownership.
+	//
+	// It comes from the node's memory, so it is there also when a member is not, and while the node is not ready.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/cluster/ (the `ClusterStatus` operationId).
+	ClusterStatusWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ClusterStatusResponse, error)
+
 	// ClusterInvitationListWithResponse List the invitations of the answering node
 	//
 	// For the admin. Those that are open, and those that ended within a day; without their tokens, which nobody keeps.
@@ -3829,6 +4377,69 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/node/this/profiling/{profile} (the `NodeThisProfilingGet` operationId).
 	NodeThisProfilingGetWithResponse(ctx context.Context, profile string, params *NodeThisProfilingGetParams, reqEditors ...RequestEditorFn) (*NodeThisProfilingGetResponse, error)
+
+	// MemberDrainGetWithResponse Show whether a member is drained
+	//
+	// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/{node}/drain (the `MemberDrainGet` operationId).
+	MemberDrainGetWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberDrainGetResponse, error)
+
+	// MemberDrainSetWithBodyWithResponse Drain a member, or put it back to work
+	//
+	// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/node/{node}/drain (the `MemberDrainSet` operationId).
+	MemberDrainSetWithBodyWithResponse(ctx context.Context, node Member, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MemberDrainSetResponse, error)
+
+	// MemberDrainSetWithResponse Drain a member, or put it back to work
+	//
+	// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/node/{node}/drain (the `MemberDrainSet` operationId).
+	MemberDrainSetWithResponse(ctx context.Context, node Member, body MemberDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*MemberDrainSetResponse, error)
+
+	// MemberDriversWithResponse List the driver instances of a member
+	//
+	// For the admin. The same as `node/this/drivers`, of any member of the cluster, whichever node is asked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/{node}/drivers (the `MemberDrivers` operationId).
+	MemberDriversWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberDriversResponse, error)
+
+	// MemberMaintenanceWithResponse Drain or stop a member
+	//
+	// For the admin. The same as `node/this/maintenance`, of any member of the cluster, whichever node is asked: it changes something although it is a GET, and **any call without `enable=false` switches maintenance on**.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/{node}/maintenance (the `MemberMaintenance` operationId).
+	MemberMaintenanceWithResponse(ctx context.Context, node Member, params *MemberMaintenanceParams, reqEditors ...RequestEditorFn) (*MemberMaintenanceResponse, error)
+
+	// MemberProfilingIndexWithResponse Index of the profiles of a member
+	//
+	// For the admin. An HTML page with relative links to the profiles.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/{node}/profiling/ (the `MemberProfilingIndex` operationId).
+	MemberProfilingIndexWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberProfilingIndexResponse, error)
+
+	// MemberProfilingGetWithResponse Take a profile of a member
+	//
+	// For the admin. The same as `node/this/profiling/{profile}`, of any member of the cluster, whichever node is asked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/{node}/profiling/{profile} (the `MemberProfilingGet` operationId).
+	MemberProfilingGetWithResponse(ctx context.Context, node Member, profile string, params *MemberProfilingGetParams, reqEditors ...RequestEditorFn) (*MemberProfilingGetResponse, error)
 
 	// ResourceListWithResponse List resources
 	//
@@ -4525,6 +5136,54 @@ func (r AuditListResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AuditListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ClusterStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ClusterStatus
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ClusterStatusResponse) GetJSON200() *ClusterStatus {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ClusterStatusResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ClusterStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClusterStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClusterStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClusterStatusResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5375,6 +6034,280 @@ func (r NodeThisProfilingGetResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r NodeThisProfilingGetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MemberDrainGetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeDrain
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MemberDrainGetResponse) GetJSON200() *NodeDrain {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r MemberDrainGetResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MemberDrainGetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MemberDrainGetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MemberDrainGetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MemberDrainGetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MemberDrainSetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeDrain
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MemberDrainSetResponse) GetJSON200() *NodeDrain {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r MemberDrainSetResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MemberDrainSetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MemberDrainSetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MemberDrainSetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MemberDrainSetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MemberDriversResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DriverInstanceList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MemberDriversResponse) GetJSON200() *DriverInstanceList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r MemberDriversResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MemberDriversResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MemberDriversResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MemberDriversResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MemberDriversResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MemberMaintenanceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeMaintenance
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MemberMaintenanceResponse) GetJSON200() *NodeMaintenance {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r MemberMaintenanceResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MemberMaintenanceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MemberMaintenanceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MemberMaintenanceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MemberMaintenanceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MemberProfilingIndexResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r MemberProfilingIndexResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MemberProfilingIndexResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MemberProfilingIndexResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MemberProfilingIndexResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MemberProfilingIndexResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MemberProfilingGetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r MemberProfilingGetResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MemberProfilingGetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MemberProfilingGetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MemberProfilingGetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MemberProfilingGetResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6343,6 +7276,23 @@ func (c *ClientWithResponses) AuditListWithResponse(ctx context.Context, params 
 	return ParseAuditListResponse(rsp)
 }
 
+// ClusterStatusWithResponse Show the cluster as the answering node sees it
+//
+// For the admin: all. Any other user: who is a member, its state and version, and whether the answering node is ready; no addresses, no links, no certificates, no load, no ownership.
+//
+// It comes from the node's memory, so it is there also when a member is not, and while the node is not ready.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/cluster/ (the `ClusterStatus` operationId).
+func (c *ClientWithResponses) ClusterStatusWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ClusterStatusResponse, error) {
+	rsp, err := c.ClusterStatus(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClusterStatusResponse(rsp)
+}
+
 // ClusterInvitationListWithResponse List the invitations of the answering node
 //
 // For the admin. Those that are open, and those that ended within a day; without their tokens, which nobody keeps.
@@ -6698,6 +7648,111 @@ func (c *ClientWithResponses) NodeThisProfilingGetWithResponse(ctx context.Conte
 		return nil, err
 	}
 	return ParseNodeThisProfilingGetResponse(rsp)
+}
+
+// MemberDrainGetWithResponse Show whether a member is drained
+//
+// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/{node}/drain (the `MemberDrainGet` operationId).
+func (c *ClientWithResponses) MemberDrainGetWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberDrainGetResponse, error) {
+	rsp, err := c.MemberDrainGet(ctx, node, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberDrainGetResponse(rsp)
+}
+
+// MemberDrainSetWithBodyWithResponse Drain a member, or put it back to work
+//
+// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/node/{node}/drain (the `MemberDrainSet` operationId).
+func (c *ClientWithResponses) MemberDrainSetWithBodyWithResponse(ctx context.Context, node Member, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MemberDrainSetResponse, error) {
+	rsp, err := c.MemberDrainSetWithBody(ctx, node, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberDrainSetResponse(rsp)
+}
+
+// MemberDrainSetWithResponse Drain a member, or put it back to work
+//
+// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/node/{node}/drain (the `MemberDrainSet` operationId).
+func (c *ClientWithResponses) MemberDrainSetWithResponse(ctx context.Context, node Member, body MemberDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*MemberDrainSetResponse, error) {
+	rsp, err := c.MemberDrainSet(ctx, node, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberDrainSetResponse(rsp)
+}
+
+// MemberDriversWithResponse List the driver instances of a member
+//
+// For the admin. The same as `node/this/drivers`, of any member of the cluster, whichever node is asked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/{node}/drivers (the `MemberDrivers` operationId).
+func (c *ClientWithResponses) MemberDriversWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberDriversResponse, error) {
+	rsp, err := c.MemberDrivers(ctx, node, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberDriversResponse(rsp)
+}
+
+// MemberMaintenanceWithResponse Drain or stop a member
+//
+// For the admin. The same as `node/this/maintenance`, of any member of the cluster, whichever node is asked: it changes something although it is a GET, and **any call without `enable=false` switches maintenance on**.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/{node}/maintenance (the `MemberMaintenance` operationId).
+func (c *ClientWithResponses) MemberMaintenanceWithResponse(ctx context.Context, node Member, params *MemberMaintenanceParams, reqEditors ...RequestEditorFn) (*MemberMaintenanceResponse, error) {
+	rsp, err := c.MemberMaintenance(ctx, node, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberMaintenanceResponse(rsp)
+}
+
+// MemberProfilingIndexWithResponse Index of the profiles of a member
+//
+// For the admin. An HTML page with relative links to the profiles.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/{node}/profiling/ (the `MemberProfilingIndex` operationId).
+func (c *ClientWithResponses) MemberProfilingIndexWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberProfilingIndexResponse, error) {
+	rsp, err := c.MemberProfilingIndex(ctx, node, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberProfilingIndexResponse(rsp)
+}
+
+// MemberProfilingGetWithResponse Take a profile of a member
+//
+// For the admin. The same as `node/this/profiling/{profile}`, of any member of the cluster, whichever node is asked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/{node}/profiling/{profile} (the `MemberProfilingGet` operationId).
+func (c *ClientWithResponses) MemberProfilingGetWithResponse(ctx context.Context, node Member, profile string, params *MemberProfilingGetParams, reqEditors ...RequestEditorFn) (*MemberProfilingGetResponse, error) {
+	rsp, err := c.MemberProfilingGet(ctx, node, profile, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberProfilingGetResponse(rsp)
 }
 
 // ResourceListWithResponse List resources
@@ -7343,6 +8398,39 @@ func ParseAuditListResponse(rsp *http.Response) (*AuditListResponse, error) {
 	return response, nil
 }
 
+// ParseClusterStatusResponse parses an HTTP response from a ClusterStatusWithResponse call
+func ParseClusterStatusResponse(rsp *http.Response) (*ClusterStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClusterStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ClusterStatus
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseClusterInvitationListResponse parses an HTTP response from a ClusterInvitationListWithResponse call
 func ParseClusterInvitationListResponse(rsp *http.Response) (*ClusterInvitationListResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -7906,6 +8994,190 @@ func ParseNodeThisProfilingGetResponse(rsp *http.Response) (*NodeThisProfilingGe
 	}
 
 	response := &NodeThisProfilingGetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMemberDrainGetResponse parses an HTTP response from a MemberDrainGetWithResponse call
+func ParseMemberDrainGetResponse(rsp *http.Response) (*MemberDrainGetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MemberDrainGetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeDrain
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMemberDrainSetResponse parses an HTTP response from a MemberDrainSetWithResponse call
+func ParseMemberDrainSetResponse(rsp *http.Response) (*MemberDrainSetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MemberDrainSetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeDrain
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMemberDriversResponse parses an HTTP response from a MemberDriversWithResponse call
+func ParseMemberDriversResponse(rsp *http.Response) (*MemberDriversResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MemberDriversResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DriverInstanceList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMemberMaintenanceResponse parses an HTTP response from a MemberMaintenanceWithResponse call
+func ParseMemberMaintenanceResponse(rsp *http.Response) (*MemberMaintenanceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MemberMaintenanceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeMaintenance
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMemberProfilingIndexResponse parses an HTTP response from a MemberProfilingIndexWithResponse call
+func ParseMemberProfilingIndexResponse(rsp *http.Response) (*MemberProfilingIndexResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MemberProfilingIndexResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMemberProfilingGetResponse parses an HTTP response from a MemberProfilingGetWithResponse call
+func ParseMemberProfilingGetResponse(rsp *http.Response) (*MemberProfilingGetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MemberProfilingGetResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
