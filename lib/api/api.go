@@ -17,7 +17,9 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/cluster/status"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/overlay"
 	"github.com/aquarium-fish/aquarium-fish/openapi"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
 )
@@ -38,6 +40,9 @@ const (
 	// DefaultChunkTimeout is how long a client of a long list may take for
 	// 32 KB of it.
 	DefaultChunkTimeout = 30 * time.Second
+	// DefaultStreamTimeout is how long another member may be silent within an
+	// answer: streams say that they are alive more often.
+	DefaultStreamTimeout = time.Minute
 )
 
 // Options is what an API needs. All without a default are required.
@@ -55,6 +60,8 @@ type Options struct {
 	Ledger      Ledger
 	Maintenance Maintenance
 	Audit       Audit
+	// Cluster is the other members; nil: there are none, and this node is ready.
+	Cluster Cluster
 	// Meta answers everything below /meta/v1/. nil: that is served elsewhere,
 	// and 404 here.
 	Meta http.Handler
@@ -68,6 +75,9 @@ type Options struct {
 	BodyTimeout time.Duration
 	// ChunkTimeout bounds the time that a client takes for a part of a list.
 	ChunkTimeout time.Duration
+	// StreamTimeout bounds the time for which another member may be silent
+	// within an answer.
+	StreamTimeout time.Duration
 }
 
 func (o *Options) validate() error {
@@ -77,11 +87,15 @@ func (o *Options) validate() error {
 	case o.LastSeen == nil, o.Auth == nil, o.Store == nil, o.Election == nil, o.Lifecycle == nil,
 		o.Drivers == nil, o.Ledger == nil, o.Maintenance == nil, o.Audit == nil, o.Logger == nil, o.AllocateTimeout <= 0:
 		return errors.New("a required option is not set")
-	case o.BodyTimeout < 0, o.ChunkTimeout < 0:
+	case o.BodyTimeout < 0, o.ChunkTimeout < 0, o.StreamTimeout < 0:
 		return errors.New("a timeout is negative")
 	}
 	o.BodyTimeout = cmp.Or(o.BodyTimeout, DefaultBodyTimeout)
 	o.ChunkTimeout = cmp.Or(o.ChunkTimeout, DefaultChunkTimeout)
+	o.StreamTimeout = cmp.Or(o.StreamTimeout, DefaultStreamTimeout)
+	if o.Cluster == nil {
+		o.Cluster = Alone{Self: func() status.Member { return o.self() }}
+	}
 	if o.Meta == nil {
 		o.Meta = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.(*exchange).fail(http.StatusNotFound, "Not Found") //nolint:forcetypeassert // ServeHTTP made it
@@ -90,18 +104,29 @@ func (o *Options) validate() error {
 	return nil
 }
 
+// self is what a node says of itself that was not told of a cluster.
+func (o *Options) self() status.Member {
+	m := status.Member{UID: o.Node, State: status.StateActive, LastSeen: o.LastSeen(), Healthy: true, Ready: true}
+	if n, ok := o.Store.Node(); ok {
+		m.Name, m.Address, m.Location = n.Name, n.Address, n.LocationName
+	}
+	return m
+}
+
 // API is the http.Handler of a node's API port. It relies on the server's
 // WriteTimeout to bound short answers; bodies, long lists and profiles set
 // deadlines of their own.
 type API struct {
-	auth   Authenticator
-	audit  Audit
-	known  func(user string) bool
-	meta   http.Handler
-	router http.Handler
-	log    *slog.Logger
-	page   []byte // of pagePath
-	spec   []byte
+	auth     Authenticator
+	audit    Audit
+	known    func(user string) bool
+	ready    func() bool
+	meta     http.Handler
+	router   http.Handler
+	handlers *handlers
+	log      *slog.Logger
+	page     []byte // of pagePath
+	spec     []byte
 
 	idPrefix  string // of this process
 	idCounter atomic.Uint64
@@ -110,7 +135,10 @@ type API struct {
 // handlers implements the generated server.
 type handlers struct {
 	Options
-	uids *model.UIDSource
+	uids    *model.UIDSource
+	members *overlay.Client
+	asked   chan struct{} // holds one for each request that waits for a member
+	router  http.Handler
 }
 
 var _ apiv1.StrictServerInterface = (*handlers)(nil)
@@ -129,15 +157,19 @@ func New(o Options) (*API, error) {
 	_, _ = rand.Read(seed[:]) // never fails (crypto/rand documents a crash instead)
 	a := &API{
 		auth: o.Auth, audit: o.Audit, known: func(name string) bool { _, ok := o.Store.UserByName(name); return ok },
-		meta: o.Meta, log: o.Logger.With("component", "api"), page: page, spec: spec,
+		ready: o.Cluster.Ready, meta: o.Meta, log: o.Logger.With("component", "api"), page: page, spec: spec,
 		idPrefix: hex.EncodeToString(seed[:]) + "-",
 	}
-	a.router = a.newRouter(&handlers{Options: o, uids: model.NewUIDSource(o.Node)})
+	h := &handlers{
+		Options: o, uids: model.NewUIDSource(o.Node), members: overlay.NewClient(o.Cluster), asked: make(chan struct{}, maxAsked),
+	}
+	a.router = a.newRouter(h)
+	h.router, a.handlers = a.router, h
 	return a, nil
 }
 
 func (a *API) newRouter(h *handlers) http.Handler {
-	strict := apiv1.NewStrictHandlerWithOptions(h, []apiv1.StrictMiddlewareFunc{h.audited}, apiv1.StrictHTTPServerOptions{
+	strict := apiv1.NewStrictHandlerWithOptions(h, []apiv1.StrictMiddlewareFunc{h.replicas, h.located, h.audited}, apiv1.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  a.answerBadBody,
 		ResponseErrorHandlerFunc: a.answerError,
 	})
@@ -148,6 +180,9 @@ func (a *API) newRouter(h *handlers) http.Handler {
 		BaseRouter: mux, ErrorHandlerFunc: a.answerBadParameter,
 	})
 }
+
+// Close closes the connections to other members that are not in use.
+func (a *API) Close() { a.handlers.members.Close() }
 
 func answerNotFound(w http.ResponseWriter, _ *http.Request) {
 	w.(*exchange).fail(http.StatusNotFound, "Not Found") //nolint:forcetypeassert // ServeHTTP made it
@@ -181,16 +216,17 @@ func (a *API) serveRoute(e *exchange, r *http.Request) {
 	if query.Has("pretty") {
 		e.pretty = &indenter{}
 	}
+	replicated, badReplica := wantsReplica(query)
 	caller, err := a.authenticate(e, r)
 	if err != nil {
 		a.refuse(e, r, err)
 		return
 	}
-	if badQuery != nil {
+	if badQuery = errors.Join(badQuery, badReplica); badQuery != nil {
 		e.fail(http.StatusBadRequest, "Invalid format for the query: "+badQuery.Error())
 		return
 	}
-	e.caller = caller
+	e.caller, e.replicated = caller, replicated
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, e))
 	if rawQuery != r.URL.RawQuery {
 		address := *r.URL

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -25,11 +26,18 @@ func (h *handlers) application(
 	e, err := h.Store.Application(ctx, uid)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return nil, absent("Unable to find the Application: %s", uid)
+		return nil, &absence{of: uid, here: h.hasApplication(uid), answer: absent("Unable to find the Application: %s", uid)}
 	case err != nil:
 		return nil, err
 	}
 	return e, needOwner(ctx, e)
+}
+
+func (h *handlers) hasApplication(uid model.UID) func(context.Context) bool {
+	return func(ctx context.Context) bool {
+		_, err := h.Store.Application(ctx, uid)
+		return err == nil
+	}
 }
 
 // needOwner lets the owner of an application pass, and the admin.
@@ -79,7 +87,10 @@ func (h *handlers) ApplicationCreate(
 	e, err := h.Store.CreateApplication(ctx, application)
 	switch {
 	case errors.Is(err, store.ErrLabelUnknown):
-		return nil, badRequest("Unable to create application: there is no label %s", application.LabelUID)
+		return nil, &absence{
+			of:     application.LabelUID, // whose maker takes the application, rather than this node one that it can not check
+			answer: badRequest("Unable to create application: there is no label %s", application.LabelUID),
+		}
 	case err != nil:
 		return nil, err
 	}
@@ -106,9 +117,29 @@ func (h *handlers) ApplicationResourceGet(
 		return nil, err
 	}
 	if e.Resource == nil {
-		return nil, notFound("The Application has no Resource, its status is %s", e.Fold.Status())
+		return nil, h.noResource(e)
 	}
 	return apiv1.ApplicationResourceGet200JSONResponse(toResource(*e.Resource)), nil
+}
+
+// noResource is the answer for an application without one. Before it was
+// allocated as far as is known here, whoever would allocate it knows better.
+func (h *handlers) noResource(e *model.Entry) error {
+	uid := e.Application.UID
+	missing := &absence{
+		answer: notFound("The Application has no Resource, its status is %s", e.Fold.Status()),
+		here: func(ctx context.Context) bool {
+			e, err := h.Store.Application(ctx, uid)
+			return err == nil && e.Resource != nil
+		},
+	}
+	switch grant := e.Fold.Grant; {
+	case e.Fold.Waiting():
+		missing.of = cmp.Or(e.Application.Arbiter, uid)
+	case e.Fold.Status() == model.StatusElected && grant != nil && grant.Decision != nil:
+		missing.of = grant.Decision.Winner
+	}
+	return missing
 }
 
 // ApplicationDeallocate asks for the end of an application.

@@ -172,7 +172,7 @@ func (h *handlers) noteDeed(e *exchange, request, response any, err error, gone 
 		response = nil
 	}
 	d, ok := deedOf(request, response)
-	if !ok {
+	if !ok || e.elsewhere { // who does it notes it
 		return
 	}
 	h.Audit.Note(audit.Event{

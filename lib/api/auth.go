@@ -79,6 +79,8 @@ func (a *API) refuse(e *exchange, r *http.Request, err error) {
 		e.fail(http.StatusBadRequest, "Bad Request") // contract 5
 	case errors.Is(err, errNoCredentials):
 		e.unauthorized()
+	case errors.Is(err, auth.ErrUnauthorized) && !a.ready():
+		a.answerError(e, r, errBehind()) // the user, or the password, may not have come yet
 	default:
 		a.answerError(e, r, authFailure(err))
 	}

@@ -22,6 +22,8 @@ type passwordHasher interface {
 
 // Store is what the handlers ask of the database.
 type Store interface {
+	// Subscribe tells what changes, also by what other members send.
+	Subscribe(kinds ...store.Kind) *store.Subscription
 	userStore
 	labelStore
 	applicationStore

@@ -24,6 +24,13 @@ type exchange struct {
 	bodyUID string    // the one field of the body that is a UID: its mistakes do not tell where they are
 	pretty  *indenter // nil unless asked for
 	begun   bool
+	body    []byte // what takeBody has made of the request's; nil without
+	// Where the answer comes from.
+	peer       bool // the request was passed on by another member
+	again      bool // it is served here a second time: under another path, or as what it is about has come
+	changes    bool // it is not to be made twice
+	elsewhere  bool // it was answered by another member, or the second time
+	replicated bool // the answer is to wait for a second node to have the change
 	// values are the values of headers that every answer has: a slice of one
 	// element is what a header takes.
 	values  [3]string

@@ -29,7 +29,7 @@ func (h *handlers) ApplicationExplain(
 	} else {
 		h.explainLife(e, &x)
 	}
-	return apiv1.ApplicationExplain200JSONResponse(x), nil
+	return apiv1.ApplicationExplain200JSONResponse(h.explainFarm(ctx, e, x)), nil
 }
 
 // explainWaiting fills in how the nodes stand with an application that waits.
@@ -51,7 +51,7 @@ func (h *handlers) explainWaiting(ctx context.Context, app model.Application, x 
 		node.Definitions = append(node.Definitions, toObstacle(o, h.visible(ctx, o.Head)))
 	}
 	x.Nodes = append(x.Nodes, node)
-	x.Never = standing.Never && !standing.Others
+	x.Never = standing.Never // for this node
 	x.Text = waitingText(standing)
 }
 

@@ -148,6 +148,7 @@ func (g guard) takeBody(w http.ResponseWriter, r *http.Request, key string) bool
 		e.failUnder(key, http.StatusBadRequest, wrongBody(err.Error()))
 		return false
 	}
+	e.body = object
 	r.Body = io.NopCloser(bytes.NewReader(object))
 	return true
 }

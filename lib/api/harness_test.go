@@ -60,6 +60,11 @@ type node struct {
 	standing    election.Standing // of whatever waits
 	misfits     [][]election.Refusal
 	trouble     *lifecycle.Trouble // of whatever does not wait
+	uid         model.UID
+	api         *API
+	cluster     Cluster                  // nil: alone
+	wrap        func(*store.Store) Store // nil: as it is
+	arrivals    *arriving
 	log         logBuffer
 }
 
@@ -77,10 +82,17 @@ func cheapHash() model.PasswordHash {
 
 func newNode(t testing.TB) *node {
 	t.Helper()
-	n := &node{}
+	n := &node{uid: testNode}
+	n.start(t, "node-1")
+	return n
+}
+
+// start makes the node serve.
+func (n *node) start(t testing.TB, name string) {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(&n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	n.store, err = store.Open(t.Context(), store.Options{Folder: t.TempDir(), Node: testNode, Logger: log})
+	n.store, err = store.Open(t.Context(), store.Options{Folder: t.TempDir(), Node: n.uid, Logger: log})
 	if err != nil {
 		t.Fatalf("store.Open() error: %v", err)
 	}
@@ -97,7 +109,7 @@ func newNode(t testing.TB) *node {
 		}
 	}
 	if _, err := n.store.PutNode(t.Context(), model.Node{
-		UID: testNode, Name: "node-1", Address: "127.0.0.1:8001", Pubkey: []byte("key"),
+		UID: n.uid, Name: name, Address: "127.0.0.1:8001", Pubkey: []byte("key"),
 		Definition: json.RawMessage(`{"cpu":[{"cores":2}],"host":{"os":"linux"}}`),
 	}); err != nil {
 		t.Fatalf("PutNode() error: %v", err)
@@ -112,9 +124,10 @@ func newNode(t testing.TB) *node {
 		t.Fatalf("audit.Open() error: %v", err)
 	}
 	run(t, n.audit.Run)
-	n.server = httptest.NewServer(n.handler(t, log, authenticator))
+	n.api = n.handler(t, log, authenticator)
+	t.Cleanup(n.api.Close)
+	n.server = httptest.NewServer(n.api)
 	t.Cleanup(n.server.Close)
-	return n
 }
 
 // run runs a component until the test ends.
@@ -131,8 +144,12 @@ func run(t testing.TB, f func(context.Context) error) {
 
 func (n *node) handler(t testing.TB, log *slog.Logger, authenticator Authenticator) *API {
 	t.Helper()
+	var db Store = n.store
+	if n.wrap != nil {
+		db = n.wrap(n.store)
+	}
 	a, err := New(Options{
-		Node: testNode, LastSeen: func() time.Time { return lastSeen }, Auth: authenticator, Store: n.store,
+		Node: n.uid, LastSeen: func() time.Time { return lastSeen }, Auth: authenticator, Store: db, Cluster: n.cluster,
 		Election: n, Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour,
 		Drivers: testDrivers{}, Maintenance: &n.maintenance, Audit: n.audit, Enrolment: &n.enrolment, Logger: log,
 		Meta: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -351,13 +368,13 @@ func (n *node) allocate(t testing.TB, e *model.Entry) *model.Entry {
 	return n.update(t, e, model.Change{
 		States: []model.ApplicationState{
 			{Status: model.StatusElected, Epoch: 1, UID: model.GrantUID(app.UID, 1), Decision: &model.Decision{
-				Winner: testNode, Yes: []model.Vote{{UID: model.VoteUID(app.UID, testNode, 0), ApplicationUID: app.UID, NodeUID: testNode, Rand: 7, CreatedAt: app.CreatedAt}},
+				Winner: n.uid, Yes: []model.Vote{{UID: model.VoteUID(app.UID, n.uid, 0), ApplicationUID: app.UID, NodeUID: n.uid, Rand: 7, CreatedAt: app.CreatedAt}},
 			}},
 			{Status: model.StatusAllocated, Epoch: 1, Description: "Driver allocated the resource"},
 		},
 		Allocations: []model.Allocation{{Epoch: 1, Token: fmt.Sprintf("%032x", app.UID[:]), LabelUID: app.LabelUID}},
 		Resource: &model.Resource{
-			LabelUID: app.LabelUID, NodeUID: testNode, Identifier: "test-abcdef", IPAddr: "127.0.0.1",
+			LabelUID: app.LabelUID, NodeUID: n.uid, Identifier: "test-abcdef", IPAddr: "127.0.0.1",
 			Authentication: &model.Authentication{Username: "u", Password: "p", Port: 22}, Metadata: json.RawMessage(`{"A":"<b>"}`),
 		},
 	})

@@ -115,7 +115,13 @@ func (h *handlers) LabelList(ctx context.Context, r apiv1.LabelListRequestObject
 func (h *handlers) LabelGet(ctx context.Context, r apiv1.LabelGetRequestObject) (apiv1.LabelGetResponseObject, error) {
 	l, ok := h.Store.Label(r.UID)
 	if !ok {
-		return nil, notFound("Unable to find the label: %s", r.UID)
+		return nil, &absence{
+			of: r.UID, answer: notFound("Unable to find the label: %s", r.UID),
+			here: func(context.Context) bool {
+				_, ok := h.Store.Label(r.UID)
+				return ok
+			},
+		}
 	}
 	return apiv1.LabelGet200JSONResponse(toLabel(l, callerOf(ctx).IsAdmin())), nil
 }
@@ -125,7 +131,11 @@ func (h *handlers) LabelDelete(ctx context.Context, r apiv1.LabelDeleteRequestOb
 	if err := needAdmin(ctx, "remove labels"); err != nil {
 		return nil, err
 	}
-	if _, err := h.Store.DeleteLabel(ctx, r.UID); err != nil {
+	removed, err := h.Store.DeleteLabel(ctx, r.UID)
+	if err == nil && !removed {
+		err = h.unknown(ctx, r.UID)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return apiv1.LabelDelete200JSONResponse{Message: "Label removed"}, nil

@@ -6,18 +6,27 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
 )
 
-// toNode shows of this node itself its newest sign of life, which is not
-// stored each time.
-func (h *handlers) toNode(n model.Node) apiv1.Node {
-	if n.UID == h.Node {
-		if seen := h.LastSeen(); seen.After(n.UpdatedAt) {
-			n.UpdatedAt = seen.UTC()
-		}
+// seen are the newest signs of life of the members: they are not stored each
+// time.
+func (h *handlers) seen() map[model.UID]time.Time {
+	seen := make(map[model.UID]time.Time)
+	for _, m := range h.Cluster.Members() {
+		seen[m.UID] = m.LastSeen
+	}
+	seen[h.Node] = h.LastSeen()
+	return seen
+}
+
+// toNode shows a node with its newest sign of life.
+func toNode(n model.Node, seen time.Time) apiv1.Node {
+	if seen.After(n.UpdatedAt) {
+		n.UpdatedAt = seen.UTC()
 	}
 	return apiv1.Node{
 		UID: n.UID, Address: n.Address, CreatedAt: n.CreatedAt, Definition: toNodeDefinition(n.Definition),
@@ -52,7 +61,8 @@ func (l nodeList) VisitNodeListResponse(w http.ResponseWriter) error { return l.
 // NodeList lists the nodes.
 func (h *handlers) NodeList(ctx context.Context, r apiv1.NodeListRequestObject) (apiv1.NodeListResponseObject, error) {
 	nodes := h.Store.ListNodes(ctx, query(ctx, r.Params.Filter))
-	return nodeList{newList(h, "node", nodes, h.toNode)}, nil
+	seen := h.seen()
+	return nodeList{newList(h, "node", nodes, func(n model.Node) apiv1.Node { return toNode(n, seen[n.UID]) })}, nil
 }
 
 // NodeThisGet shows this node.
@@ -63,5 +73,5 @@ func (h *handlers) NodeThisGet(
 	if !ok {
 		return nil, errors.New("this node is not stored")
 	}
-	return apiv1.NodeThisGet200JSONResponse(h.toNode(n)), nil
+	return apiv1.NodeThisGet200JSONResponse(toNode(n, h.LastSeen())), nil
 }

@@ -74,8 +74,8 @@ func (h *handlers) NodeThisProfilingGet(
 	if !ok {
 		return nil, notFound("There is no profile %q, take one of %s", r.Profile, profiles)
 	}
-	if s := r.Params.Seconds; !(s >= 0 && s <= maxProfileSeconds) { // written so that NaN fails
-		return nil, badRequest("Invalid format for parameter seconds: it must be from 0 to %d", maxProfileSeconds)
+	if err := checkSeconds(r.Params.Seconds); err != nil {
+		return nil, err
 	}
 	e := exchangeOf(ctx)
 	// The server's deadlines are for answers that come at once. Writers that
@@ -84,4 +84,11 @@ func (h *handlers) NodeThisProfilingGet(
 	_ = rc.SetReadDeadline(time.Time{})
 	_ = rc.SetWriteDeadline(time.Now().Add(time.Duration(r.Params.Seconds*float64(time.Second)) + profileSlack))
 	return profileAnswer{handler, e.request}, nil
+}
+
+func checkSeconds(s float64) error {
+	if !(s >= 0 && s <= maxProfileSeconds) { // written so that NaN fails
+		return badRequest("Invalid format for parameter seconds: it must be from 0 to %d", maxProfileSeconds)
+	}
+	return nil
 }

@@ -41,9 +41,16 @@ func (h *handlers) ResourceGet(
 	}
 	resource, _, ok := h.Store.Resource(r.UID)
 	if !ok {
-		return nil, notFound("Unable to find the Resource: %s", r.UID)
+		return nil, &absence{of: r.UID, here: h.hasResource(r.UID), answer: notFound("Unable to find the Resource: %s", r.UID)}
 	}
 	return apiv1.ResourceGet200JSONResponse(toResource(resource)), nil
+}
+
+func (h *handlers) hasResource(uid model.UID) func(context.Context) bool {
+	return func(context.Context) bool {
+		_, _, ok := h.Store.Resource(uid)
+		return ok
+	}
 }
 
 // ResourceAccessGet refuses: this node opens no SSH listener, so credentials
@@ -53,7 +60,7 @@ func (h *handlers) ResourceAccessGet(
 ) (apiv1.ResourceAccessGetResponseObject, error) {
 	_, e, ok := h.Store.Resource(r.UID)
 	if !ok {
-		return nil, notFound("Unable to find the Resource: %s", r.UID)
+		return nil, &absence{of: r.UID, here: h.hasResource(r.UID), answer: notFound("Unable to find the Resource: %s", r.UID)}
 	}
 	if err := needOwner(ctx, e); err != nil {
 		return nil, err

@@ -44,7 +44,13 @@ func (h *handlers) ServiceMappingGet(
 	}
 	m, ok := h.Store.ServiceMapping(r.UID)
 	if !ok {
-		return nil, notFound("Unable to find the ServiceMapping: %s", r.UID)
+		return nil, &absence{
+			of: r.UID, answer: notFound("Unable to find the ServiceMapping: %s", r.UID),
+			here: func(context.Context) bool {
+				_, ok := h.Store.ServiceMapping(r.UID)
+				return ok
+			},
+		}
 	}
 	return apiv1.ServiceMappingGet200JSONResponse(toServiceMapping(m)), nil
 }
@@ -93,7 +99,11 @@ func (h *handlers) ServiceMappingDelete(
 	if err := needAdmin(ctx, "remove service mappings"); err != nil {
 		return nil, err
 	}
-	if _, err := h.Store.DeleteServiceMapping(ctx, r.UID); err != nil {
+	removed, err := h.Store.DeleteServiceMapping(ctx, r.UID)
+	if err == nil && !removed {
+		err = h.unknown(ctx, r.UID)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return apiv1.ServiceMappingDelete200JSONResponse{Message: "ServiceMapping removed"}, nil

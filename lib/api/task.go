@@ -44,7 +44,13 @@ func (h *handlers) ApplicationTaskGet(
 	task, e, err := h.Store.Task(ctx, r.TaskUID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return nil, badRequest("Unable to find the ApplicationTask: %s", r.TaskUID)
+		return nil, &absence{
+			of: r.TaskUID, answer: badRequest("Unable to find the ApplicationTask: %s", r.TaskUID),
+			here: func(ctx context.Context) bool {
+				_, _, err := h.Store.Task(ctx, r.TaskUID)
+				return err == nil
+			},
+		}
 	case err != nil:
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func (h *handlers) UserGet(ctx context.Context, r apiv1.UserGetRequestObject) (a
 	}
 	u, ok := h.Store.UserByName(r.Name)
 	if !ok {
-		return nil, notFound("Unable to find the user: %q", r.Name)
+		return nil, &absence{answer: notFound("Unable to find the user: %q", r.Name)}
 	}
 	return apiv1.UserGet200JSONResponse(toUser(u)), nil
 }
@@ -59,7 +59,11 @@ func (h *handlers) UserDelete(ctx context.Context, r apiv1.UserDeleteRequestObje
 	if r.Name == model.AdminName {
 		return nil, badRequest("Unable to remove the user %q: the node can't do without it", model.AdminName)
 	}
-	if _, err := h.Store.DeleteUser(ctx, r.Name); err != nil {
+	removed, err := h.Store.DeleteUser(ctx, r.Name)
+	if err == nil && !removed {
+		err = h.unknown(ctx, model.NilUID)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return apiv1.UserDelete200JSONResponse{Message: "User removed"}, nil
