@@ -115,8 +115,8 @@ func TestProfileOfMember(t *testing.T) {
 		if _, err := io.Copy(io.Discard, z); err != nil {
 			t.Errorf("%s: the profile is broken: %v", node, err)
 		}
-		if r := f.c.do(t, call{user: "admin", path: "/api/v1/node/" + node + "/profiling/profile?seconds=0.01"}); r.status != http.StatusOK || !strings.HasPrefix(r.body, "\x1f\x8b") {
-			t.Errorf("%s: cpu profile is %d %.40q", node, r.status, r.body)
+		if r := f.c.do(t, call{user: "admin", path: "/api/v1/node/" + node + "/profiling/trace?seconds=0.01"}); r.status != http.StatusOK || !strings.HasPrefix(r.body, "go 1.") {
+			t.Errorf("%s: trace is %d %.40q", node, r.status, r.body)
 		}
 		index := f.c.do(t, call{user: "admin", path: "/api/v1/node/" + node + "/profiling/"})
 		if index.status != http.StatusOK || !strings.Contains(index.body, "goroutine") || !strings.HasPrefix(index.header.Get("Content-Type"), "text/html") {

@@ -68,6 +68,8 @@ func (e *statusError) Error() string {
 	case e.status == http.StatusUnauthorized:
 		return "the node does not know this user and password (" + text + "): run 'aquarium-fish login', or set " +
 			envUser + " and " + envPassword
+	case e.status == http.StatusServiceUnavailable: // not now: the message says why
+		return text
 	case e.status >= http.StatusInternalServerError:
 		return fmt.Sprintf("the node failed with status %d: %s; its log has the reason", e.status, text)
 	}

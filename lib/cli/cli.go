@@ -51,6 +51,7 @@ func nouns(s *shell) []*cobra.Command {
 		resourceCommand(s),
 		userCommand(s),
 		nodeCommand(s),
+		clusterCommand(s),
 		auditCommand(s),
 		clusterCommand(s),
 		voteCommand(s),

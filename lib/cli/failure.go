@@ -16,6 +16,7 @@ const (
 	CodeNotFound    = 3   // what the command is about is not there
 	CodeTimeout     = 4   // not finished within the time that was given; it may yet
 	CodeEnded       = 5   // the Application ended in another way than the one waited for
+	CodeUnhealthy   = 6   // 'cluster status --check' found something wrong
 	CodeInterrupted = 130 // the user interrupted the command, as of shells: 128 + SIGINT
 )
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 
 // nodeCommand is the noun of Nodes.
 func nodeCommand(s *shell) *cobra.Command {
-	c := s.noun("node", "Look at nodes and their drivers, drain the one that answers",
+	c := s.noun("node", "Look at nodes and their drivers, drain them",
 		nodeList(s),
 		nodeGet(s),
 		nodeMaintenance(s),
@@ -104,17 +105,18 @@ func nodeMaintenance(s *shell) *cobra.Command {
 	var shutdown, cancel bool
 	var delay time.Duration
 	c := &cobra.Command{
-		Use: "maintenance on|off", Args: cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs), ValidArgs: []string{"on", "off"},
-		Short: "Let the node that answers take no new applications, or take them again (admin)",
-		Long: `Let the node that answers take no new applications, or take them again. Running ones go on. With 'on --shutdown' the node
-stops when nothing runs any more, with 'off --shutdown' at once, each after --delay; --cancel-shutdown takes that back.`,
+		Use: "maintenance on|off [NODE]", Args: cobra.MatchAll(cobra.RangeArgs(1, 2), onOrOff), ValidArgsFunction: s.completeMaintenance,
+		Short: "Let a node, the one that answers by default, take no new applications, or take them again (admin)",
+		Long: `Let a node take no new applications, or take them again. Running ones go on. NODE is the name or UID of any member, whichever
+node is asked; without it, it is the node that answers. With 'on --shutdown' the node stops when nothing runs any more, with
+'off --shutdown' at once, each after --delay; --cancel-shutdown takes that back.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			api, err := s.api(cmd.Context())
+			m, err := s.one(cmd.Context(), args[1:])
 			if err != nil {
 				return err
 			}
 			enable := args[0] == "on"
-			p := &apiv1.NodeThisMaintenanceParams{Enable: &enable}
+			p := apiv1.NodeThisMaintenanceParams{Enable: &enable}
 			if shutdown || cancel {
 				p.Shutdown = &shutdown
 			}
@@ -122,11 +124,11 @@ stops when nothing runs any more, with 'off --shutdown' at once, each after --de
 				text := delay.String()
 				p.ShutdownDelay = &text
 			}
-			done, err := result(api.NodeThisMaintenanceWithResponse(cmd.Context(), p))
+			done, err := m.maintain(cmd.Context(), p)
 			if err != nil {
 				return err
 			}
-			return s.print(view{Data: done, Names: args, Rows: maintenanceRows(*done)})
+			return s.print(view{Data: done, Names: args[:1], Rows: maintenanceRows(*done)})
 		},
 	}
 	c.Flags().BoolVar(&shutdown, "shutdown", false, "stop the node too")
@@ -134,6 +136,30 @@ stops when nothing runs any more, with 'off --shutdown' at once, each after --de
 	c.Flags().DurationVar(&delay, "delay", 0, "how long to wait before the stop")
 	c.MarkFlagsMutuallyExclusive("shutdown", "cancel-shutdown")
 	return c
+}
+
+// onOrOff checks the first argument.
+func onOrOff(_ *cobra.Command, args []string) error {
+	if args[0] != "on" && args[0] != "off" {
+		return fmt.Errorf("invalid argument %q", args[0])
+	}
+	return nil
+}
+
+// completeNode completes the name of one node.
+func (s *shell) completeNode(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return s.completeNodes(cmd, args, word)
+}
+
+// completeMaintenance completes the switch, then the name of a node.
+func (s *shell) completeMaintenance(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return []cobra.Completion{"on", "off"}, cobra.ShellCompDirectiveNoFileComp
+	}
+	return s.completeNode(cmd, args[1:], word)
 }
 
 func maintenanceRows(m apiv1.NodeMaintenance) [][]string {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -8,22 +9,63 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
 )
 
-// nodeDrivers lists the driver instances of the node.
+// nodeDrivers lists the driver instances of a node.
 func nodeDrivers(s *shell) *cobra.Command {
-	return &cobra.Command{
-		Use: "drivers", Aliases: []string{"driver"}, Short: "List the driver instances of the node with what they failed with (admin)", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			api, err := s.api(cmd.Context())
+	f := &memberFlags{}
+	c := &cobra.Command{
+		Use: "drivers [NODE]", Aliases: []string{"driver"}, Args: cobra.MaximumNArgs(1), ValidArgsFunction: s.completeNode,
+		Short: "List the driver instances of a node, of the one that answers by default, with what they failed with (admin)",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := notBoth(*f, args); err != nil {
+				return err
+			}
+			if f.all {
+				return s.allDrivers(cmd.Context())
+			}
+			m, err := s.one(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
-			list, err := result(api.NodeThisDriversWithResponse(cmd.Context()))
+			list, err := m.drivers(cmd.Context())
 			if err != nil {
 				return err
 			}
 			return s.print(s.driversView(*list))
 		},
 	}
+	f.register(c)
+	return c
+}
+
+// memberDrivers are the driver instances of one member, among those of all.
+type memberDrivers struct {
+	Node    string                   `json:"node"`
+	Drivers apiv1.DriverInstanceList `json:"drivers"`
+}
+
+// allDrivers lists those of all members.
+func (s *shell) allDrivers(ctx context.Context) error {
+	all := view{Empty: "no driver instances"}
+	data := []memberDrivers{}
+	failed := s.each(ctx, func(m member) error {
+		list, err := m.drivers(ctx)
+		if err != nil {
+			return err
+		}
+		data = append(data, memberDrivers{m.ref, *list})
+		one := s.driversView(*list)
+		all.Header = append([]string{"NODE"}, one.Header...)
+		for i, row := range one.Rows {
+			all.Names = append(all.Names, m.ref+" "+one.Names[i])
+			all.Rows = append(all.Rows, append([]string{m.ref}, row...))
+		}
+		return nil
+	})
+	all.Data = data
+	if err := s.print(all); err != nil {
+		return err
+	}
+	return failed
 }
 
 func (s *shell) driversView(list []apiv1.DriverInstance) view {
