@@ -21,7 +21,7 @@ func logged(opts Options, h http.Handler) http.Handler {
 // has with their values. None of them is a secret.
 func shownParameters() map[string]bool {
 	return map[string]bool{
-		"filter": true, "ended_within": true, "pretty": true, "format": true, "prefix": true,
+		"filter": true, "ended_within": true, "pretty": true, "replicated": true, "format": true, "prefix": true,
 		"enable": true, "shutdown": true, "shutdown_delay": true, "debug": true, "seconds": true,
 		"since": true, "until": true, "user": true, "action": true, "object": true, "result": true, "limit": true, "cursor": true,
 	}
