@@ -78,7 +78,7 @@ func serve(f *flags, stdout, stderr io.Writer) error {
 	}
 	limitRuntime(cfg)
 	log.Info("starting node", "version", version(), "node", cfg.NodeName)
-	node, err := app.New(ctx, app.Options{Config: cfg, Drivers: factories(), Logger: log, Console: out.access, Stderr: stderr})
+	node, err := app.New(ctx, app.Options{Config: cfg, Drivers: factories(), Logger: log, Version: version(), Console: out.access, Stderr: stderr})
 	if err != nil {
 		return err
 	}

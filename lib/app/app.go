@@ -32,6 +32,8 @@ type Options struct {
 	Drivers []drivers.Factory
 	// Logger takes everything that the node has to tell; lines that supervisors wait for are its messages.
 	Logger *slog.Logger
+	// Version names the program to people and to other nodes.
+	Version string
 	// Console takes the access log; nil writes none.
 	Console *logging.Console
 	// Stderr takes the one line that is no log: the password of a new admin (contract 4).

@@ -185,10 +185,15 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	if metaServer == a.api {
 		apiOptions.Meta = metadata
 	}
+	apiOptions.Cluster = alone(aloneOptions{
+		node: node, version: opts.Version, ca: identity.CA, caFile: cfg.TLSCACrt, expires: func() time.Time { return identity.NotAfter },
+		seen: pulse.last, writable: db.Writable, maintenance: keeper.On, running: life.Running,
+	})
 	rest, err := api.New(apiOptions)
 	if err != nil {
 		return fmt.Errorf("make api: %w", err)
 	}
+	a.cleanups.add("connections to members", func(context.Context) error { rest.Close(); return nil })
 
 	// The API comes last, so that it answers only when everything behind it is there, and stops first.
 	if metaServer != a.api {
