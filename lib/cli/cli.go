@@ -53,7 +53,6 @@ func nouns(s *shell) []*cobra.Command {
 		nodeCommand(s),
 		clusterCommand(s),
 		auditCommand(s),
-		clusterCommand(s),
 		voteCommand(s),
 		locationCommand(s),
 		mappingCommand(s),
