@@ -95,7 +95,7 @@ func (a *Authenticator) Check(ctx context.Context, name, password, remote string
 	}
 	d := a.keys.digest(name, password)
 	user, known := a.opts.Users.UserByName(name)
-	if known && a.verified.fresh(d, user.HLC, time.Now()) {
+	if known && a.verified.fresh(d, versionOf(user), time.Now()) {
 		return Principal{Name: name}, nil
 	}
 	l := login{digest: d, name: name, password: password, src: a.source(remote, name)}
@@ -141,7 +141,7 @@ func (a *Authenticator) sighted(d digest) int {
 // bring the same credentials, or the answer that needs no hash.
 func (a *Authenticator) join(l login, seen int) (*flight, error) {
 	user, known := a.opts.Users.UserByName(l.name)
-	acct := account{version: user.HLC, known: known}
+	acct := account{version: versionOf(user), known: known}
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()

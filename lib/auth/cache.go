@@ -4,8 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 const (
@@ -32,7 +30,7 @@ type shard struct {
 }
 
 type entry struct {
-	version  model.HLC
+	version  version
 	verified time.Duration
 	used     atomic.Int64 // a Duration
 }
@@ -54,9 +52,9 @@ func (c *cache) entry(d digest) *entry {
 
 // fresh tells whether the credentials are verified for this version, and marks
 // them used.
-func (c *cache) fresh(d digest, version model.HLC, now time.Time) bool {
+func (c *cache) fresh(d digest, v version, now time.Time) bool {
 	e := c.entry(d)
-	if e == nil || e.version != version {
+	if e == nil || e.version != v {
 		return false
 	}
 	at := now.Sub(c.start)
@@ -71,16 +69,16 @@ func (c *cache) fresh(d digest, version model.HLC, now time.Time) bool {
 }
 
 // knows tells whether the credentials ever were verified for this version.
-func (c *cache) knows(d digest, version model.HLC) bool {
+func (c *cache) knows(d digest, v version) bool {
 	e := c.entry(d)
-	return e != nil && e.version == version
+	return e != nil && e.version == v
 }
 
-func (c *cache) put(d digest, version model.HLC, now time.Time) {
+func (c *cache) put(d digest, v version, now time.Time) {
 	if c.max == 0 {
 		return
 	}
-	e := &entry{version: version, verified: now.Sub(c.start)}
+	e := &entry{version: v, verified: now.Sub(c.start)}
 	e.used.Store(int64(e.verified))
 	s := &c.shards[d[0]%cacheShards]
 	s.mu.Lock()

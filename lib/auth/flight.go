@@ -11,7 +11,7 @@ import (
 // account is the state of a user that an outcome holds for: any change of the
 // user, its creation and deletion too, makes the outcome void.
 type account struct {
-	version model.HLC
+	version version
 	known   bool
 }
 
@@ -67,7 +67,7 @@ func (a *Authenticator) verifyFlight(f *flight) {
 	}
 	good = good && !f.hopeless
 	user, known := a.opts.Users.UserByName(f.name)
-	stale := known != f.acct.known || user.HLC != f.acct.version
+	stale := known != f.acct.known || versionOf(user) != f.acct.version
 	limited := a.settle(f, good, stale)
 	close(f.done)
 	if limited {
@@ -108,12 +108,13 @@ func (a *Authenticator) rehash(f *flight) {
 	// Not the request's context: its client has its answer already.
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	version, err := a.opts.Rehash(ctx, f.name, f.acct.version, crypt.HashPassword(f.password))
+	hash := crypt.HashPassword(f.password)
+	clock, err := a.opts.Rehash(ctx, f.name, f.acct.version.clock, hash)
 	if err != nil {
 		a.opts.Log.Warn("password hash was not renewed", "user", f.name, "error", err)
 		return
 	}
-	a.verified.put(f.digest, version, time.Now())
+	a.verified.put(f.digest, version{clock, markOf(hash)}, time.Now())
 }
 
 // nameForLog is the user's name, and nothing where there is no such user: what

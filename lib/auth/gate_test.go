@@ -180,7 +180,7 @@ func TestCacheIsBounded(t *testing.T) {
 	c := newCache(100)
 	now := time.Now()
 	for i := range 5000 {
-		c.put(digest{byte(rand.Uint32()), byte(i), byte(i >> 8)}, 1, now.Add(time.Duration(i)*time.Second))
+		c.put(digest{byte(rand.Uint32()), byte(i), byte(i >> 8)}, version{clock: 1}, now.Add(time.Duration(i)*time.Second))
 	}
 	n := 0
 	for i := range c.shards {
