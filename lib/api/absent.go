@@ -121,7 +121,7 @@ func (h *handlers) locate(ctx context.Context, missing *absence) error {
 	come(nil)
 	<-watched
 	if errors.Is(err, errCame) {
-		h.again(e, path)
+		h.again(e, path) //nolint:contextcheck // it is served as it was before it was routed
 		return nil
 	}
 	return err
@@ -212,7 +212,7 @@ func (h *handlers) reach(ctx context.Context, wanted *memberWanted) error {
 	case !ok:
 		return notFound("There is no member %q in the cluster, there are: %s", short(wanted.ref), memberNames(members))
 	case to.UID == h.Node:
-		h.again(e, path)
+		h.again(e, path) //nolint:contextcheck // it is served as it was before it was routed
 		return nil
 	case to.State == status.StateRetired:
 		return notFound("The member %s was retired", to.Name)

@@ -109,7 +109,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.http.Shutdown(bounded) != nil {
 		_ = s.http.Close() // what still runs has had its time
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve members: %w", err)
+	}
 	return nil
 }
 
