@@ -17,6 +17,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/status"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/overlay"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
 )
 
@@ -144,6 +145,31 @@ func TestPeerIsForMembers(t *testing.T) {
 	n.api.Peer().ServeHTTP(w, r)
 	if w.Code != http.StatusNotFound {
 		t.Errorf("Peer() without an envelope answers %d, want 404", w.Code)
+	}
+}
+
+// TestPeerKnowsTheUser: neither a member itself nor a user of another database
+// may anything.
+func TestPeerKnowsTheUser(t *testing.T) {
+	f := newFarm(t)
+	for _, user := range []string{"", "zoe"} {
+		res, err := f.c.api.handlers.members.Do(t.Context(), f.a.uid, overlay.Envelope{User: user}, overlay.Request{Method: http.MethodGet, Path: "/api/v1/label/"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = res.Body.Close(); res.StatusCode != http.StatusForbidden {
+			t.Errorf("as %q: %d, want 403", user, res.StatusCode)
+		}
+	}
+	for path, want := range map[string]int{"/meta/v1/data/": 404, "/api/": 404, "/api/v1/user/me/": 200, "/api/v1/user/?filter=%zz": 400} {
+		raw, query, _ := strings.Cut(path, "?")
+		res, err := f.c.api.handlers.members.Do(t.Context(), f.a.uid, overlay.Envelope{User: "admin", RequestID: "\n"}, overlay.Request{Method: http.MethodGet, Path: raw, Query: query})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = res.Body.Close(); res.StatusCode != want || strings.Contains(res.Header.Get("X-Request-Id"), "\n") {
+			t.Errorf("%s: %d with id %q, want %d", path, res.StatusCode, res.Header.Get("X-Request-Id"), want)
+		}
 	}
 }
 

@@ -32,6 +32,8 @@ type Node struct {
 	Writable func() error
 	// Drain is the maintenance state.
 	Drain func() maintenance.Drain
+	// CaughtUp says that the node knows what the other members know.
+	CaughtUp func() bool
 }
 
 // attached is a node that is looked at.
@@ -52,8 +54,8 @@ func New(log *slog.Logger) *Handler { return &Handler{log: log} }
 
 // Attach says what to look at from now on. Call it once, before Run.
 func (h *Handler) Attach(n Node) error {
-	if len(n.Loops) == 0 || n.Writable == nil || n.Drain == nil {
-		return errors.New("health: Loops, Writable and Drain are required")
+	if len(n.Loops) == 0 || n.Writable == nil || n.Drain == nil || n.CaughtUp == nil {
+		return errors.New("health: Loops, Writable, Drain and CaughtUp are required")
 	}
 	h.node.Store(&attached{n, newWatch(n.Loops)})
 	return nil
@@ -103,7 +105,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) look() facts {
 	f := facts{stopping: h.stopping.Load(), writable: true}
 	if n := h.node.Load(); n != nil {
-		f.drain, f.writable = n.Drain(), n.Writable() == nil
+		f.drain, f.writable, f.behind = n.Drain(), n.Writable() == nil, !n.CaughtUp()
 		f.started, f.stuck = n.watch.state()
 	}
 	return f
@@ -116,6 +118,7 @@ type facts struct {
 	writable bool
 	started  bool // every loop came round once
 	stuck    bool // one does not any more
+	behind   bool // it has not caught up with the other members
 }
 
 // live says whether restarting the process is all that may help.
@@ -137,6 +140,8 @@ func (f facts) ready() string {
 		return f.live()
 	case !f.started:
 		return "starting"
+	case f.behind:
+		return "behind"
 	case f.drain.On && f.drain.Running > 0:
 		return "draining"
 	case f.drain.On:

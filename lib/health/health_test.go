@@ -21,6 +21,7 @@ type node struct {
 	beats   atomic.Uint64
 	failure error
 	drain   maintenance.Drain
+	behind  bool
 	log     strings.Builder
 }
 
@@ -31,6 +32,7 @@ func (n *node) handler(t *testing.T, level slog.Level) *Handler {
 		Loops:    []Loop{{"one", n.beats.Load}, {"other", func() uint64 { return uint64(time.Now().UnixNano()) }}}, //nolint:gosec // goes on
 		Writable: func() error { return n.failure },
 		Drain:    func() maintenance.Drain { return n.drain },
+		CaughtUp: func() bool { return !n.behind },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -77,6 +79,8 @@ func TestProbes(t *testing.T) {
 			}
 		}, "ok", "ok"},
 		{"no writes", func(n *node, _ *Handler) { n.failure = errors.New("disk full") }, "ok", "database"},
+		{"has not caught up", func(n *node, _ *Handler) { n.behind = true }, "ok", "behind"},
+		{"has not caught up, no writes", func(n *node, _ *Handler) { n.behind, n.failure = true, errors.New("disk full") }, "ok", "database"},
 		{"drained, some run", func(n *node, _ *Handler) { n.drain = maintenance.Drain{On: true, Running: 2} }, "ok", "draining"},
 		{"drained and empty", func(n *node, _ *Handler) { n.drain = maintenance.Drain{On: true} }, "ok", "maintenance"},
 		{"not drained, some run", func(n *node, _ *Handler) { n.drain = maintenance.Drain{Running: 2} }, "ok", "ok"},

@@ -10,7 +10,8 @@ import (
 
 // Envelope is what travels beside a request.
 type Envelope struct {
-	// User is for whom the request is.
+	// User is for whom the request is; empty: the member asks for itself, which
+	// the API refuses, and other handlers may take.
 	User string
 	// RequestID is that of the request at the member which took it, for the
 	// logs of both.
@@ -59,7 +60,7 @@ func take(h http.Header) (e Envelope, ok bool) {
 		*field.to = text
 		h.Del(field.name)
 	}
-	return e, e.User != ""
+	return e, true
 }
 
 // envelopeKey finds the Envelope in the context of a request.

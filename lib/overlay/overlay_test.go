@@ -159,7 +159,7 @@ func TestEnvelopeIsRead(t *testing.T) {
 		ok     bool
 	}{
 		{"as written", whole(), true},
-		{"without a user", with(headerUser, ""), false},
+		{"of the member itself", with(headerUser, ""), true},
 		{"without the header", with(headerUser), false},
 		{"twice", with(headerUser, "admin", "bob"), false},
 		{"badly escaped", with(headerRemote, "%zz"), false},
