@@ -14,14 +14,14 @@ import (
 const drainFile = "drain.json"
 
 // attachProbes makes /healthz and /readyz tell how the node is: that it starts is all that they say before.
-func attachProbes(p *health.Handler, db *store.Store, keeper *maintenance.Keeper, elect *election.Election, life *lifecycle.Manager) error {
+func attachProbes(p *health.Handler, db *store.Store, keeper *maintenance.Keeper, elect *election.Election, life *lifecycle.Manager, caughtUp func() bool) error {
 	err := p.Attach(health.Node{
 		Loops: []health.Loop{
 			{Name: "database writer", Beats: db.Beats},
 			{Name: "lifecycle", Beats: life.Beats},
 			{Name: "election", Beats: elect.Beats},
 		},
-		Writable: db.Writable, Drain: keeper.Drain,
+		Writable: db.Writable, Drain: keeper.Drain, CaughtUp: caughtUp,
 	})
 	if err != nil {
 		return fmt.Errorf("attach health probes: %w", err)

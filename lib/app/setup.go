@@ -200,7 +200,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		metaServer.handle(logged(opts, metadata), metadata.Stop)
 		a.addPart("meta server", metaServer.run)
 	}
-	if err := attachProbes(probes, db, keeper, elect, life); err != nil {
+	if err := attachProbes(probes, db, keeper, elect, life, apiOptions.Cluster.Ready); err != nil {
 		return err
 	}
 	a.addPart("health", probes.Run)
