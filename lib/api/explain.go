@@ -37,8 +37,8 @@ func (h *handlers) explainWaiting(ctx context.Context, app model.Application, x 
 	label, ok := h.Store.Label(app.LabelUID)
 	if !ok {
 		x.Text = "Its label was deleted: it is about to end as ERROR"
-		if app.Arbiter != h.Node { // another node accepted it, and this one may know less
-			x.Text = "Its label is not known on this node: it has not come here yet, or was deleted"
+		if _, other := h.otherMaker(app.LabelUID); other {
+			x.Text = "Its label has not come to this node yet, or was deleted"
 		}
 		return
 	}

@@ -100,8 +100,7 @@ func (h *handlers) views(ctx context.Context, whom []status.Member) []memberView
 func (h *handlers) viewOf(ctx context.Context, m status.Member) (apiv1.ApplicationExplanation, error) {
 	var x apiv1.ApplicationExplanation
 	e := exchangeOf(ctx)
-	envelope := overlay.Envelope{User: e.caller.Name, RequestID: e.id, Remote: e.request.RemoteAddr}
-	res, err := h.members.Do(ctx, m.UID, envelope, overlay.Request{Method: http.MethodGet, Path: e.request.URL.EscapedPath()})
+	res, err := h.send(ctx, e, m, overlay.Request{Method: http.MethodGet, Path: e.request.URL.EscapedPath()})
 	if err != nil {
 		return x, fmt.Errorf("ask for explanation: %w", err)
 	}

@@ -68,12 +68,6 @@ var errLate = errors.New("it did not answer in time")
 
 // ask sends the request of the exchange to a member.
 func (h *handlers) ask(ctx context.Context, e *exchange, to status.Member, path string) (*http.Response, error) {
-	select {
-	case h.asked <- struct{}{}:
-		defer func() { <-h.asked }()
-	default:
-		return nil, errCrowded
-	}
 	r := overlay.Request{
 		Method: e.request.Method, Path: path, Query: e.request.URL.RawQuery, Body: e.body,
 		Header: http.Header{"Accept-Encoding": {"identity"}}, Once: e.changes,
@@ -85,6 +79,17 @@ func (h *handlers) ask(ctx context.Context, e *exchange, to status.Member, path 
 	}
 	if e.body != nil {
 		r.Header["Content-Type"] = []string{plainJSON} // takeBody has made it that
+	}
+	return h.send(ctx, e, to, r)
+}
+
+// send asks a member for the caller of the exchange.
+func (h *handlers) send(ctx context.Context, e *exchange, to status.Member, r overlay.Request) (*http.Response, error) {
+	select {
+	case h.asked <- struct{}{}:
+		defer func() { <-h.asked }()
+	default:
+		return nil, errCrowded
 	}
 	envelope := overlay.Envelope{User: e.caller.Name, RequestID: e.id, Remote: e.request.RemoteAddr}
 	return h.members.Do(ctx, to.UID, envelope, r)
