@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -122,7 +123,7 @@ func MakerOf(members []Member, uid model.UID) (Member, bool) {
 func Find(members []Member, ref string) (Member, bool) {
 	found, ok := Member{}, false
 	for _, m := range members {
-		if m.UID.String() != ref && m.Name != ref {
+		if !strings.EqualFold(m.UID.String(), ref) && m.Name != ref {
 			continue
 		}
 		if m.State != StateRetired {

@@ -14,6 +14,7 @@ func members() []status.Member {
 		{UID: model.UID{1, 1, 1, 1, 1, 1, 9}, Name: "mac-1", State: status.StateRetired},
 		{UID: model.UID{2, 2, 2, 2, 2, 2, 9}, Name: "linux", State: status.StateUnreachable},
 		{UID: model.UID{3, 3, 3, 3, 3, 3, 9}, Name: "mac-1", State: status.StateActive},
+		{UID: model.UID{0xaa, 0xaa, 0xaa, 0xaa}, Name: "b", State: status.StateActive},
 	}
 }
 
@@ -43,6 +44,7 @@ func TestFind(t *testing.T) {
 		{"linux", 1},
 		{"mac-1", 2}, // the name of a retired node is free again
 		{members()[0].UID.String(), 0},
+		{"AAAAAAAA-0000-0000-0000-000000000000", 3}, // as some tools write UIDs
 		{"windows", -1},
 		{"", -1},
 	} {
@@ -60,7 +62,7 @@ func TestSort(t *testing.T) {
 	for _, m := range list {
 		got = append(got, m.UID[0])
 	}
-	if diff := cmp.Diff([]byte{2, 1, 3}, got); diff != "" {
+	if diff := cmp.Diff([]byte{0xaa, 2, 1, 3}, got); diff != "" {
 		t.Errorf("order (-want +got):\n%s", diff)
 	}
 }
