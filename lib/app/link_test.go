@@ -92,7 +92,7 @@ func linkTransport(t *testing.T, dir, name string) (*link.Transport, wire.Hello)
 	}
 	boot := uint64(time.Now().UnixNano())
 	transport, err := link.New(link.Options{
-		Certificate: func() *tls.Certificate { return &id.Certificate }, Roots: id.CAPool, Boot: boot, Log: slog.New(slog.DiscardHandler),
+		Certificate: func() *tls.Certificate { return id.Certificate() }, Roots: id.CAPool, Boot: boot, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -186,7 +186,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		apiOptions.Meta = metadata
 	}
 	apiOptions.Cluster = alone(aloneOptions{
-		node: node, version: opts.Version, ca: identity.CA, caFile: cfg.TLSCACrt, expires: func() time.Time { return identity.NotAfter },
+		node: node, version: opts.Version, ca: identity.CAs()[0], caFile: cfg.TLSCACrt, expires: identity.NotAfter,
 		seen: pulse.last, writable: db.Writable, maintenance: keeper.On, running: life.Running,
 	})
 	rest, err := api.New(apiOptions)

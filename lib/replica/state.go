@@ -19,6 +19,7 @@ type wireDecision struct {
 	Round      uint16     `json:"round"`
 	Winner     model.UID  `json:"winner"`
 	Definition int        `json:"def"`
+	Location   string     `json:"loc,omitempty"`
 	Yes        []wireVote `json:"yes"`
 	No         int        `json:"no"`
 	Missing    int        `json:"missing"`
@@ -34,6 +35,9 @@ type wireVote struct {
 	Available   int        `json:"avail"`
 	Rand        uint32     `json:"rand"`
 	Created     nanos      `json:"created"`
+	Cached      bool       `json:"cached,omitempty"`
+	Location    string     `json:"loc,omitempty"`
+	Load        uint8      `json:"load,omitempty"`
 }
 
 func (w wireState) identified() bool {
@@ -48,7 +52,7 @@ func EncodeApplicationState(s model.ApplicationState) ([]byte, error) {
 	}
 	if d := s.Decision; d != nil {
 		yes := each(d.Yes, func(v model.Vote) wireVote { return toWireVote(v, s.ApplicationUID, d.Round) })
-		w.Decision = &wireDecision{d.Round, d.Winner, d.Definition, yes, d.No, d.Missing}
+		w.Decision = &wireDecision{d.Round, d.Winner, d.Definition, d.Location, yes, d.No, d.Missing}
 	}
 	return encode("application state", w)
 }
@@ -66,7 +70,7 @@ func DecodeApplicationState(body []byte) (model.ApplicationState, error) {
 	if d := w.Decision; d != nil {
 		yes := each(d.Yes, func(v wireVote) model.Vote { return v.model(w.Application, d.Round) })
 		s.Decision = &model.Decision{
-			Round: d.Round, Winner: d.Winner, Definition: d.Definition, Yes: yes, No: d.No, Missing: d.Missing,
+			Round: d.Round, Winner: d.Winner, Definition: d.Definition, Location: d.Location, Yes: yes, No: d.No, Missing: d.Missing,
 		}
 	}
 	return s, nil
@@ -78,6 +82,7 @@ func toWireVote(v model.Vote, app model.UID, round uint16) wireVote {
 		Application: unless(v.ApplicationUID, app),
 		Round:       unless(v.Round, round),
 		Node:        v.NodeUID, Available: v.Available, Rand: v.Rand, Created: toNanos(v.CreatedAt),
+		Cached: v.Cached, Location: v.Location, Load: v.Load,
 	}
 }
 
@@ -85,6 +90,7 @@ func (w wireVote) model(app model.UID, round uint16) model.Vote {
 	v := model.Vote{
 		ApplicationUID: or(w.Application, app), Round: or(w.Round, round),
 		NodeUID: w.Node, Available: w.Available, Rand: w.Rand, CreatedAt: w.Created.time(),
+		Cached: w.Cached, Location: w.Location, Load: w.Load,
 	}
 	v.UID = or(w.UID, model.VoteUID(v.ApplicationUID, v.NodeUID, v.Round))
 	return v

@@ -31,7 +31,7 @@ type rogue struct {
 
 func newRogue(t *testing.T, to *fish, as *fish) rogue {
 	t.Helper()
-	conn := stranger(t, to, &as.id.Certificate)
+	conn := stranger(t, to, as.id.Certificate())
 	if err := wire.WriteFrame(conn, as.hello()); err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +343,7 @@ func TestNewCertificatesAndCAsServeWithoutARestart(t *testing.T) {
 	}
 
 	both := a.id.CAPool()
-	both.AddCert(c.id.CA)
+	both.AddCert(c.id.CAs()[0])
 	b.set(func() { b.roots = both })
 	c.set(func() { c.roots = both })
 	fresh, freshThere := c.dial(t, b)

@@ -33,7 +33,7 @@ func FuzzAccept(f *testing.F) {
 	}
 	peer := identity{node: model.UID{9}, name: "fuzz", chain: nil}
 	transport, err := New(Options{
-		Certificate: func() *tls.Certificate { return &id.Certificate }, Roots: id.CAPool, Boot: 1, Log: slog.New(slog.DiscardHandler),
+		Certificate: func() *tls.Certificate { return id.Certificate() }, Roots: id.CAPool, Boot: 1, Log: slog.New(slog.DiscardHandler),
 		Limits: Limits{Handshake: 300 * time.Millisecond, Farewell: 50 * time.Millisecond, Send: time.Second, Recheck: time.Hour},
 	})
 	if err != nil {

@@ -205,11 +205,11 @@ func TestStrangersAreToldAndNotHeard(t *testing.T) {
 	}{
 		{"no certificate", nil, "", wire.CodeCertificate, "no certificate was shown"},
 		{"no certificate and HTTP", nil, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", wire.CodeCertificate, "no certificate was shown"},
-		{"foreign CA and a hello", &foreign.Certificate, "\x00\x00\x00\x02\x01\xa0", wire.CodeCluster, "was not signed by a CA"},
-		{"HTTP of a member", &member.Certificate, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", wire.CodeMisbehaving, "no hello"},
-		{"garbage of a member", &member.Certificate, "\x00\x00\x00\x04\xff\xff\xff\xff", wire.CodeMisbehaving, "no hello"},
-		{"oversize frame of a member", &member.Certificate, "\x7f\xff\xff\xff\x01", wire.CodeMisbehaving, "no hello"},
-		{"another message of a member", &member.Certificate, "\x00\x00\x00\x02\x06\xa0", wire.CodeMisbehaving, "no hello"},
+		{"foreign CA and a hello", foreign.Certificate(), "\x00\x00\x00\x02\x01\xa0", wire.CodeCluster, "was not signed by a CA"},
+		{"HTTP of a member", member.Certificate(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n", wire.CodeMisbehaving, "no hello"},
+		{"garbage of a member", member.Certificate(), "\x00\x00\x00\x04\xff\xff\xff\xff", wire.CodeMisbehaving, "no hello"},
+		{"oversize frame of a member", member.Certificate(), "\x7f\xff\xff\xff\x01", wire.CodeMisbehaving, "no hello"},
+		{"another message of a member", member.Certificate(), "\x00\x00\x00\x02\x06\xa0", wire.CodeMisbehaving, "no hello"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -250,7 +250,7 @@ func TestHandshakeAndHelloHaveADeadline(t *testing.T) {
 	b := f.start(f.identity("b"), limits(func(l *Limits) { l.Handshake = 300 * time.Millisecond }))
 	a := f.start(f.identity("a"), limits(func(l *Limits) { l.Handshake = 300 * time.Millisecond }))
 	for _, send := range []string{"", "\x00\x00", "\x00\x00\x00\x40half"} {
-		conn := stranger(t, b, &a.id.Certificate)
+		conn := stranger(t, b, a.id.Certificate())
 		_, _ = io.WriteString(conn, send)
 		begin := time.Now()
 		_, _ = io.ReadAll(conn)

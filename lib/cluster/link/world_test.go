@@ -92,12 +92,12 @@ func (f farm) signed(id *crypt.Identity, change func(*x509.Certificate)) *tls.Ce
 		f.t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: id.Certificate.Leaf.Subject.CommonName},
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: id.Certificate().Leaf.Subject.CommonName},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}
 	change(template)
-	public := id.Certificate.PrivateKey.(crypto.Signer).Public()
-	der, err := x509.CreateCertificate(rand.Reader, template, id.CA, public, key)
+	public := id.Certificate().PrivateKey.(crypto.Signer).Public()
+	der, err := x509.CreateCertificate(rand.Reader, template, id.CAs()[0], public, key)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func (f farm) signed(id *crypt.Identity, change func(*x509.Certificate)) *tls.Ce
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return &tls.Certificate{Certificate: [][]byte{der, id.CA.Raw}, PrivateKey: id.Certificate.PrivateKey, Leaf: leaf}
+	return &tls.Certificate{Certificate: [][]byte{der, id.CAs()[0].Raw}, PrivateKey: id.Certificate().PrivateKey, Leaf: leaf}
 }
 
 // book is a log that tests read.
@@ -174,7 +174,7 @@ func (n *fish) set(change func()) {
 func (n *fish) hello() wire.Hello {
 	return wire.Hello{
 		ProtocolMin: wire.ProtocolMin, ProtocolMax: wire.ProtocolMax, Program: "test", Cluster: []byte("cluster"), Node: n.id.UID,
-		Name: n.id.Certificate.Leaf.Subject.CommonName, Address: n.addr, Boot: n.o.Boot, Wall: time.Now().UnixNano(),
+		Name: n.id.Certificate().Leaf.Subject.CommonName, Address: n.addr, Boot: n.o.Boot, Wall: time.Now().UnixNano(),
 	}
 }
 
@@ -190,7 +190,7 @@ func (f farm) start(id *crypt.Identity, change ...func(*Options)) *fish {
 			if n.cert != nil {
 				return n.cert
 			}
-			return &id.Certificate
+			return id.Certificate()
 		},
 		Roots: func() *x509.CertPool {
 			n.mu.Lock()
