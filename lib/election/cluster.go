@@ -22,9 +22,9 @@ type cluster interface {
 	// reached. One that was never heard of since this process started is
 	// counted from its start.
 	Unreachable(node model.UID) time.Duration
-	// Covered reports whether this node knows all that any member that is not
-	// retired ever wrote.
-	Covered() bool
+	// Covered reports whether this node knows all that every member that is not
+	// retired knew at the given time.
+	Covered(since time.Time) bool
 	// Ready reports whether this node has caught up, or is alone, so that it
 	// may vote and decide.
 	Ready() bool
@@ -53,7 +53,7 @@ func (a Alone) Unreachable(node model.UID) time.Duration {
 }
 
 // Covered is true: nobody else wrote anything.
-func (Alone) Covered() bool { return true }
+func (Alone) Covered(time.Time) bool { return true }
 
 // Ready is true.
 func (Alone) Ready() bool { return true }

@@ -224,7 +224,7 @@ func (h *hub) grantTo(winner int) model.UID {
 // available makes the farm an available one.
 func (h *hub) available() {
 	for i, n := range h.nodes {
-		h.restart(i, func(e *election.Options, l *lifecycle.Options) { e.Safety, l.Settled = election.Available, n.Covered })
+		h.restart(i, func(e *election.Options, l *lifecycle.Options) { e.Safety, l.Settled = election.Available, n.settled })
 	}
 	time.Sleep(time.Second)
 }

@@ -110,6 +110,9 @@ type Election struct {
 	tally  tally                // guarded by mu
 	heads  map[string]model.UID // guarded by mu: those of the last pass; never changed, only replaced
 	giving bool                 // guarded by mu: what this node decides is being handed over
+
+	retired   int       // guarded by mu: how many nodes are
+	retiredAt time.Time // guarded by mu: when that was news here
 }
 
 // New returns an election that does nothing until Run.
@@ -235,7 +238,7 @@ func (e *Election) resync(ctx context.Context) {
 func (e *Election) standpoint() Standpoint {
 	s := Standpoint{
 		Node: e.opts.Node, Safety: e.opts.Safety, Active: e.opts.Cluster.Active(), Silent: e.opts.Cluster.Unreachable,
-		Ready: e.opts.Cluster.Ready(), Covered: e.opts.Cluster.Covered(),
+		Ready: e.opts.Cluster.Ready(),
 	}
 	if e.opts.Succession != nil {
 		s.Retirements, s.Handovers = e.opts.Succession()
@@ -245,6 +248,11 @@ func (e *Election) standpoint() Standpoint {
 	if e.giving {
 		s.Ready = false
 	}
+	if n := len(s.Retirements); n != e.retired || e.retiredAt.IsZero() {
+		e.retired, e.retiredAt = n, time.Now()
+	}
+	since := e.retiredAt
+	s.Covered = func() bool { return e.opts.Cluster.Covered(since) }
 	return s
 }
 

@@ -13,7 +13,7 @@ import (
 type Handing struct {
 	// Store keeps the handover; it fills in what it alone knows.
 	Store interface {
-		AddHandover(ctx context.Context, h model.Handover) error
+		CreateHandover(ctx context.Context, h model.Handover) (model.Handover, error)
 	}
 	// Acknowledge returns nil once the successor has, durable, all that this
 	// node knows: its own grants, and those of who handed their role to it.
@@ -73,7 +73,7 @@ func (e *Election) handOver(ctx context.Context, with Handing, successor model.U
 		return fmt.Errorf("hand over to node %s: %w", e.nameOf(successor), err)
 	}
 	written = true // or not known: then this process grants no more of it
-	if err := with.Store.AddHandover(ctx, model.Handover{NodeUID: e.opts.Node, Successor: successor}); err != nil {
+	if _, err := with.Store.CreateHandover(ctx, model.Handover{NodeUID: e.opts.Node, Successor: successor}); err != nil {
 		return fmt.Errorf("write handover to node %s: %w", e.nameOf(successor), err)
 	}
 	return nil

@@ -122,12 +122,12 @@ func (d *database) Succession() ([]model.Retirement, []model.Handover) {
 	return slices.Clone(d.retired), slices.Clone(d.handed)
 }
 
-func (d *database) AddHandover(_ context.Context, h model.Handover) error {
+func (d *database) CreateHandover(_ context.Context, h model.Handover) (model.Handover, error) {
 	d.mu.Lock()
 	h.UID, h.NodeUID, h.HLC = uuid.New(), d.node, d.clock.Next(time.Now())
 	d.mu.Unlock()
 	d.take([]row{{handover: &h}})
-	return nil
+	return h, nil
 }
 
 // Update is as that of the real store, and durable when it returns.

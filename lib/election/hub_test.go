@@ -402,7 +402,7 @@ func (n *node) Unreachable(uid model.UID) time.Duration {
 }
 
 // Covered implements the election's cluster.
-func (n *node) Covered() bool {
+func (n *node) Covered(time.Time) bool {
 	retired, _ := n.db.Succession()
 	reach := n.hub.reachable(n.index)
 	for i, o := range n.hub.nodes {
@@ -415,6 +415,8 @@ func (n *node) Covered() bool {
 	}
 	return true
 }
+
+func (n *node) settled() bool { return n.Covered(time.Time{}) }
 
 // has reports whether the second has all rows of the first.
 func (h *hub) has(i, j int) bool {

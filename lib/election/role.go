@@ -52,9 +52,11 @@ type Standpoint struct {
 	Active []model.UID
 	// Silent is how long nothing was heard of a node, 0 if it can be reached.
 	Silent func(node model.UID) time.Duration
-	// Ready says that this node has caught up; Covered that it knows all that
-	// any member that is not retired ever wrote.
-	Ready, Covered bool
+	// Ready says that this node has caught up.
+	Ready bool
+	// Covered says that it knows all that every member that is not retired knew
+	// when the newest retirement came here.
+	Covered func() bool
 }
 
 // RoleOf says who decides about the application, and whether there is anything
@@ -101,7 +103,7 @@ func (s Standpoint) hindrance(app model.Application) string {
 	switch {
 	case !s.Ready:
 		return notReady
-	case !s.Covered && model.Arbiter(app, nil, s.Handovers) != s.Node:
+	case model.Arbiter(app, nil, s.Handovers) != s.Node && !s.Covered():
 		return "this node decides as a successor, and waits until it knows all that every other member knows"
 	}
 	return ""

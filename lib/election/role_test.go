@@ -61,10 +61,10 @@ func TestRoleOf(t *testing.T) {
 		},
 			Role{Decider: node(1)}, true},
 		{"successor of a retired one that does not know all", entryOf(9), func(s *Standpoint) {
-			s.Retirements, s.Covered = []model.Retirement{{NodeUID: node(9), Successor: node(1), HLC: 5}}, false
+			s.Retirements, s.Covered = []model.Retirement{{NodeUID: node(9), Successor: node(1), HLC: 5}}, func() bool { return false }
 		}, Role{Decider: node(1), Asleep: "this node decides as a successor, and waits until it knows all that every other member knows"}, true},
 		{"successor by handover, which acknowledged all", entryOf(9), func(s *Standpoint) {
-			s.Handovers, s.Covered = []model.Handover{{NodeUID: node(9), Successor: node(1), HLC: 5}}, false
+			s.Handovers, s.Covered = []model.Handover{{NodeUID: node(9), Successor: node(1), HLC: 5}}, func() bool { return false }
 		}, Role{Decider: node(1)}, true},
 		{"nobody is left", entryOf(9), func(s *Standpoint) {
 			s.Retirements = []model.Retirement{{NodeUID: node(9), Successor: node(9), HLC: 5}}
@@ -74,7 +74,7 @@ func TestRoleOf(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := Standpoint{
-				Node: node(1), Safety: Strict, Active: []model.UID{node(1), node(3)}, Ready: true, Covered: true,
+				Node: node(1), Safety: Strict, Active: []model.UID{node(1), node(3)}, Ready: true, Covered: func() bool { return true },
 				Silent: func(n model.UID) time.Duration {
 					return map[model.UID]time.Duration{node(8): silentAfter - 1, node(9): silentAfter}[n]
 				},

@@ -70,7 +70,7 @@ func playHostile(t *testing.T, seed uint64, safety election.Safety) (twice int) 
 		n.change = func(e *election.Options, l *lifecycle.Options) {
 			e.Safety = safety
 			if safety == election.Available {
-				l.Settled = n.Covered
+				l.Settled = n.settled
 			}
 		}
 		n.start()

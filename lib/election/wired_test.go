@@ -1,0 +1,63 @@
+package election
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// looped is an overlay that brings back what was cast, as of another node.
+type looped struct {
+	Alone
+	came  chan struct{}
+	votes []wire.Vote
+}
+
+func (l *looped) Cast(votes []wire.Vote) {
+	l.votes = append(l.votes, votes...)
+	l.came <- struct{}{}
+}
+
+func (l *looped) Votes() (<-chan struct{}, func() []wire.Votes) {
+	return l.came, func() []wire.Votes {
+		votes := l.votes
+		l.votes = nil
+		if votes == nil {
+			return nil
+		}
+		return []wire.Votes{{Node: node(3), Location: "x", Load: 7, Votes: votes}}
+	}
+}
+
+func TestWired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := NewWired(&looped{came: make(chan struct{}, 1)})
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		signal, take := w.Votes()
+		vote := sound(node(1), 3, 2, 1)
+		vote.Location, vote.Load, vote.CreatedAt = "x", 7, time.Now().UTC()
+		w.Cast([]model.Vote{vote})
+		<-signal
+		if diff := cmp.Diff([]model.Vote{vote}, take()); diff != "" {
+			t.Errorf("votes (-cast +heard):\n%s", diff)
+		}
+		w.Changed()
+		w.Changed() // the same news
+		<-signal
+		if got := take(); len(got) != 0 {
+			t.Errorf("a change of members brought %+v", got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
