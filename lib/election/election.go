@@ -201,8 +201,13 @@ func (e *Election) absorb(ctx context.Context, sub *store.Subscription) {
 	var over []model.Application
 	here := e.standpoint()
 	for _, k := range keys {
-		if k.Kind != store.KindApplication {
-			e.sweep = true // a label came or went: the pass reads labels anew
+		switch k.Kind {
+		case store.KindApplication:
+		case store.KindLabel:
+			e.sweep = true // it came or went: the pass reads labels anew
+			continue
+		default: // who decides may be another node now
+			e.resync(ctx)
 			continue
 		}
 		entry, err := e.opts.Store.Application(ctx, k.UID)
