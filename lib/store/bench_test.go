@@ -66,13 +66,13 @@ func live(t testing.TB, s *Store, label model.UID) model.UID {
 const historySize = 1_000_000
 
 // withHistory fills a database with finished applications, straight by SQL.
-func withHistory(b *testing.B) Options {
+func withHistory(b *testing.B, size int) Options {
 	b.Helper()
 	o := testOptions(b)
 	s := openStore(b, o)
 	live(b, s, newLabel(b, s).UID)
 	newApplication(b, s, s.Labels()[0].UID, "u")
-	count := fmt.Sprintf("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) ", historySize)
+	count := fmt.Sprintf("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) ", size)
 	for _, statement := range []string{
 		"BEGIN IMMEDIATE",
 		"INSERT INTO applications " + count + "SELECT CAST(printf('%016d', i) AS BLOB), zeroblob(16), 'u', '{}', i, i, zeroblob(16), i + 9 FROM n",
@@ -96,7 +96,7 @@ func withHistory(b *testing.B) Options {
 // BenchmarkHistory is what 1,000,000 finished applications cost a node: its
 // start, a write, a read of a live application and one of a finished one.
 func BenchmarkHistory(b *testing.B) {
-	o := withHistory(b)
+	o := withHistory(b, historySize)
 	b.Run("open", func(b *testing.B) {
 		for b.Loop() {
 			s, err := Open(b.Context(), o)

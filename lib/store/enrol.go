@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/glebarez/sqlite"
 	"gorm.io/gorm"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -52,13 +56,13 @@ func (s *Store) migrateRows(tx *gorm.DB) error {
 			return err
 		}
 	}
-	e := &enrolment{db: db, node: s.opts.Node, rows: newDatabase("")}
+	e := &enrolment{db: db, node: s.opts.Node, rows: newDatabase(""), batches: make(chan []*syncRow, enrolAhead)}
 	e.origin = replica.Origin{Node: s.opts.Node, Incarnation: 1}
 	e.rows.execFunc = func(query string, args ...any) (sql.Result, error) { return db.ExecContext(ctx, query, args...) }
 	if s.opts.Retention > 0 {
 		e.since = s.stamp().Add(-s.opts.Retention)
 	}
-	if err := e.all(ctx); err != nil {
+	if err := s.runEnrolment(ctx, e); err != nil {
 		return fmt.Errorf("enrol: %w", err)
 	}
 	if e.seq > 0 {
@@ -67,13 +71,66 @@ func (s *Store) migrateRows(tx *gorm.DB) error {
 	return nil
 }
 
+// runEnrolment reads, and writes what is read beside that, where it can be read
+// from another connection: not what this very transaction has adopted.
+func (s *Store) runEnrolment(ctx context.Context, e *enrolment) (err error) {
+	pool, err := sql.Open(sqlite.DriverName, readerDSN(s.db.path))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pool.Close()) }()
+	tables, err := tablesOf(ctx, pool)
+	if err != nil {
+		return err
+	}
+	if shapeOf(tables) != shapeOurs || !slices.Contains(tables, "applications") {
+		e.write = e.insert
+		return errors.Join(e.all(ctx), e.end())
+	}
+	e.db, e.write = pool, e.queue
+	var writing sync.WaitGroup
+	var failed error
+	writing.Go(func() {
+		for batch := range e.batches {
+			if failed == nil {
+				failed = e.insert(batch)
+				e.failed.Store(failed != nil)
+			}
+		}
+	})
+	err = e.all(ctx)
+	close(e.batches)
+	writing.Wait()
+	if err = errors.Join(failed, err); err != nil {
+		return err
+	}
+	return e.end()
+}
+
+// enrolAhead is how many batches are read ahead of the writing.
+const enrolAhead = 16
+
+var errEnrolment = errors.New("rows could not be written")
+
+// queue hands a batch to who writes.
+func (e *enrolment) queue(batch []*syncRow) error {
+	if e.failed.Load() {
+		return errEnrolment
+	}
+	e.batches <- batch
+	return nil
+}
+
 // enrolment makes the rows of what a node wrote before there were any.
 type enrolment struct {
-	db      conn
+	db      querier // where the nouns are read
 	node    model.UID
 	origin  replica.Origin
 	since   time.Time // what closed earlier is about to be removed
 	rows    *database // for its statements
+	write   func([]*syncRow) error
+	batches chan []*syncRow // read, and not yet written
+	failed  atomic.Bool     // the writing
 	batch   []*syncRow
 	seq     uint64
 	written int64
@@ -97,20 +154,26 @@ func (e *enrolment) add(kind replica.Kind, key []byte, hlc model.HLC, body []byt
 // enrolRows is how many rows one statement writes.
 const enrolRows = 100
 
-// flush writes what was noted. A key that is there already, which only a
-// database that was damaged has, leaves its row out.
+// flush gives away what was noted to be written.
 func (e *enrolment) flush() error {
-	if len(e.batch) == 0 {
+	batch := e.batch
+	e.batch = nil
+	if len(batch) == 0 {
 		return nil
 	}
-	query := "INSERT OR IGNORE" + insertRows(len(e.batch), true)[len("INSERT OR REPLACE"):]
-	result, err := e.rows.execFunc(query, e.rows.rowArgs(e.batch, true)...)
+	return e.write(batch)
+}
+
+// insert writes a batch. A key that is there already, which only a database
+// that was damaged has, leaves its row out.
+func (e *enrolment) insert(batch []*syncRow) error {
+	query := "INSERT OR IGNORE" + insertRows(len(batch), true)[len("INSERT OR REPLACE"):]
+	result, err := e.rows.execFunc(query, e.rows.rowArgs(batch, true)...)
 	if err != nil {
 		return err
 	}
 	n, err := result.RowsAffected()
 	e.written += n
-	e.batch = e.batch[:0]
 	return err
 }
 
@@ -151,9 +214,11 @@ func (e *enrolment) all(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := e.flush(); err != nil {
-		return err
-	}
+	return e.flush()
+}
+
+// end notes how far the rows go.
+func (e *enrolment) end() error {
 	if e.seq == 0 {
 		return nil
 	}

@@ -73,6 +73,13 @@ func TestHistoryIsNotRead(t *testing.T) {
 		{"their states in turn", "SELECT s.id FROM applications a CROSS JOIN application_states s ON s.application_uid = a.uid WHERE " +
 			strings.ReplaceAll(whichEnded, "?", "5") + " ORDER BY s.id"},
 		{"expired", "SELECT uid FROM applications WHERE closed_at < 5 ORDER BY closed_at LIMIT 20"},
+		{"expired rows of states", "DELETE FROM sync_rows WHERE kind = 7 AND key IN (SELECT uid FROM application_states WHERE application_uid = x'00')"},
+		{"expired rows of Resources", "DELETE FROM sync_rows WHERE parent = x'00'"},
+		{"row by key", "SELECT id FROM sync_rows WHERE kind = 7 AND key = x'00'"},
+		{"rows of an origin", "SELECT id FROM sync_rows WHERE id > 5 AND id <= 9 ORDER BY id"},
+		{"old tombstones", "SELECT kind, key FROM sync_rows WHERE body IS NULL AND hlc < 5 ORDER BY hlc LIMIT 200"},
+		{"abandoned rows", "SELECT kind, key FROM sync_rows WHERE since < 5 ORDER BY since LIMIT 200"},
+		{"retirements", "SELECT id FROM sync_rows WHERE kind IN (10, 11) AND body IS NOT NULL"},
 		{"page of all", "SELECT a.uid FROM applications a WHERE (a.hlc, a.uid) > (5, x'00') AND a.hlc <= 9 ORDER BY a.hlc, a.uid LIMIT 500"},
 		{"page of an owner", "SELECT a.uid FROM applications a WHERE (a.hlc, a.uid) > (5, x'00') AND a.hlc <= 9 AND " +
 			"a.owner_name = 'u' ORDER BY a.hlc, a.uid LIMIT 500"},
