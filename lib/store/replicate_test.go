@@ -337,6 +337,37 @@ func TestUserOfTwoNodes(t *testing.T) {
 	}
 }
 
+// TestFirstUser gives way to a user of that name that anybody made, whenever.
+func TestFirstUser(t *testing.T) {
+	eachEngine(t, func(t *testing.T, reopen func() *Store) {
+		a, s := openOther(t, 1), reopen()
+		if _, err := a.PutUser(t.Context(), "admin", func(*model.User) (model.User, error) {
+			return model.User{Hash: model.PasswordHash{Algo: "known"}}, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		first := model.User{Name: "admin", Hash: model.PasswordHash{Algo: "printed"}}
+		for _, want := range []bool{true, false} {
+			if created, err := s.CreateFirstUser(t.Context(), first); created != want || err != nil {
+				t.Errorf("CreateFirstUser = %v, %v, want %v", created, err, want)
+			}
+		}
+		hand(t, a, s)
+		hand(t, s, a)
+		for _, store := range []*Store{a, s} {
+			if u, ok := store.UserByName("admin"); !ok || u.Hash.Algo != "known" {
+				t.Errorf("admin is %v, %v, want the one that was there", u, ok)
+			}
+		}
+		if _, err := s.DeleteUser(t.Context(), "admin"); err != nil {
+			t.Fatal(err)
+		}
+		if created, err := s.CreateFirstUser(t.Context(), first); created || err != nil {
+			t.Errorf("CreateFirstUser of one that was deleted = %v, %v, want false", created, err)
+		}
+	})
+}
+
 // TestOldRowsGo drops tombstones after 400 days, and rows whose application was
 // removed here.
 func TestOldRowsGo(t *testing.T) {

@@ -61,6 +61,37 @@ func (t *tx) putUser(name string, change func(*model.User) (model.User, error)) 
 	return u, t.storeUser(u)
 }
 
+// CreateFirstUser creates a user that nobody asked for, such as a fresh node's
+// admin, if no node is known to have had one of that name. It loses against any
+// other of the name: that one somebody knows the password of. It reports
+// whether it was created.
+func (s *Store) CreateFirstUser(ctx context.Context, u model.User) (created bool, err error) {
+	err = s.do(ctx, func(t *tx) error {
+		row, err := t.findRow(replica.KindUser, []byte(u.Name)) // or its tombstone
+		if err != nil {
+			return err
+		}
+		if _, known := t.users.get(u.Name); known || row != nil {
+			created = false
+			return nil
+		}
+		first := u
+		first.CreatedAt, first.UpdatedAt, first.HLC = t.now, t.now, t.store.clock.Next(t.now)
+		body, err := replica.EncodeUser(first)
+		if err != nil {
+			return err
+		}
+		version := t.nextVersion()
+		version.HLC = 0
+		if err := t.stage(&syncRow{Row: replica.Row{Kind: replica.KindUser, Key: []byte(u.Name), Version: version, Body: body}}); err != nil {
+			return err
+		}
+		created = true
+		return t.storeUser(first)
+	})
+	return created && err == nil, err
+}
+
 func (t *tx) storeUser(u model.User) error {
 	if err := t.run(func(w nounWriter) error { return w.insertUser(u) }); err != nil {
 		return err
