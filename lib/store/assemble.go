@@ -68,7 +68,11 @@ func taskOrder(a, b model.ApplicationTask) int {
 // enough of them; else the row waits too.
 func (t *tx) assemble(row *syncRow) error {
 	row.since = t.now
+	if !t.mayWait(row.app) {
+		t.began[row.app] = true
+	}
 	t.store.waiting[row.app] = struct{}{}
+	delete(t.assembled, row.app) // it was removed in between
 	rows, err := t.rowsOf(row.app)
 	if err != nil {
 		return err
@@ -89,7 +93,7 @@ func (t *tx) assemble(row *syncRow) error {
 		t.rows.put(&came)
 	}
 	delete(t.absent, row.app)
-	t.assembled = append(t.assembled, row.app)
+	t.assembled[row.app] = true
 	slices.SortFunc(e.Tasks, taskOrder)
 	return t.settle(&model.Entry{}, e)
 }

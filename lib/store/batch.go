@@ -29,7 +29,8 @@ type batch struct {
 	rows        rowsInBatch
 	vector      replica.Vector     // what the batch changes of it
 	absent      map[model.UID]bool // applications that are known not to be there
-	assembled   []model.UID        // applications for which nothing waits any more
+	assembled   map[model.UID]bool // applications for which nothing waits any more
+	began       map[model.UID]bool // applications that nothing waited for before the batch
 }
 
 func newBatch(s *Store) *batch {
@@ -42,6 +43,7 @@ func newBatch(s *Store) *batch {
 		mappings:  newOverlay(s.memory.mappings),
 
 		retirements: newOverlay(s.memory.retirements), handovers: newOverlay(s.memory.handovers), vector: replica.Vector{}, absent: make(map[model.UID]bool),
+		assembled: make(map[model.UID]bool), began: make(map[model.UID]bool),
 	}
 }
 
@@ -81,7 +83,7 @@ func (b *batch) clone() *batch {
 	c.entries, c.keys, c.vector, c.rows = maps.Clone(b.entries), slices.Clip(b.keys), b.vector.Clone(), b.rows.clone()
 	c.users, c.labels, c.nodes = b.users.clone(), b.labels.clone(), b.nodes.clone()
 	c.locations, c.mappings = b.locations.clone(), b.mappings.clone()
-	c.absent, c.assembled = maps.Clone(b.absent), slices.Clip(b.assembled)
+	c.absent, c.assembled, c.began = maps.Clone(b.absent), maps.Clone(b.assembled), maps.Clone(b.began)
 	c.retirements, c.handovers = b.retirements.clone(), b.handovers.clone()
 	return &c
 }

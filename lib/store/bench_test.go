@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // BenchmarkUpdate writes one small durable state per operation, from 64
@@ -159,4 +161,43 @@ func BenchmarkApplicationGone(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkReplicate takes in rows of whole lives of another node, 200 at a time.
+func BenchmarkReplicate(b *testing.B) {
+	const lives = 2000
+	from := openOther(b, 1)
+	label := newLabel(b, from).UID
+	for range lives {
+		live(b, from, label)
+	}
+	rows := from.Vector()[from.Origin()]
+	for b.Loop() {
+		b.StopTimer()
+		o := testOptions(b)
+		o.Folder += "-" + from.uids.New(time.Now()).String()
+		s := openStore(b, o)
+		b.StartTimer()
+		for s.Vector()[from.Origin()] < from.Vector()[from.Origin()] {
+			batch, err := from.Rows(b.Context(), from.Origin(), s.Vector()[from.Origin()], replica.Limit{Rows: 200, Bytes: 1 << 20})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Replicate(b.Context(), []replica.Batch{batch}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.N)*float64(rows)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkLifeInMemory is BenchmarkLife over a Disk: what a simulator pays.
+func BenchmarkLifeInMemory(b *testing.B) {
+	s := openOther(b, 1)
+	label := newLabel(b, s).UID
+	b.ResetTimer()
+	for range b.N {
+		live(b, s, label)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lives/s")
 }

@@ -122,7 +122,7 @@ func (c *checker) all(ctx context.Context) error {
 	if c.stats, err = statsOf(ctx, c.db); err != nil {
 		return err
 	}
-	return errors.Join(c.clock(ctx), c.strays(ctx), c.applications(ctx))
+	return errors.Join(c.clock(ctx), c.rows(ctx), c.strays(ctx), c.applications(ctx))
 }
 
 // integrity is what SQLite finds wrong.
@@ -145,6 +145,19 @@ func (c *checker) clock(ctx context.Context) error {
 	}
 	if ahead[0] > 0 {
 		c.found("%d applications are newer than the clock of the database", ahead[0])
+	}
+	return nil
+}
+
+// rows: the vector covers all of them, else the next ones get their numbers.
+func (c *checker) rows(ctx context.Context) error {
+	ahead, err := column[int64](ctx, c.db, fmt.Sprintf("SELECT count(*) FROM sync_rows r LEFT JOIN sync_origins o ON o.id = r.id >> %d "+
+		"WHERE o.id IS NULL OR r.id & %d > o.seq", seqBits, int64(maxSeq)))
+	if err != nil {
+		return fmt.Errorf("check rows: %w", err)
+	}
+	if ahead[0] > 0 {
+		c.found("%d rows for other nodes are newer than what the database says it has", ahead[0])
 	}
 	return nil
 }

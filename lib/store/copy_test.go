@@ -267,6 +267,7 @@ func TestCheckFinds(t *testing.T) {
 		{"closed", "UPDATE applications SET closed_at = 1 WHERE uid = " + where, "but noted as over"},
 		{"no state", "DELETE FROM application_states WHERE application_uid = " + where, "has no state"},
 		{"stray", "DELETE FROM applications WHERE uid = " + where, "1 rows of application_states belong to no application"},
+		{"rows", "UPDATE sync_origins SET seq = 1", "newer than what the database says"},
 		{"clock", "UPDATE meta SET value = 1 WHERE key = 'hlc'", "newer than the clock"},
 		{"no environment", "UPDATE application_states SET status = 'ALLOCATED', epoch = 1 WHERE application_uid = " + where, "no record of its environment"},
 		{"newer", "INSERT INTO migrations (id) VALUES ('29991231_other')", "newer than this program"},

@@ -276,7 +276,7 @@ func (t *tx) find(app model.UID) (*model.Entry, error) {
 // mayWait reports whether rows of the application may wait for it.
 func (t *tx) mayWait(app model.UID) bool {
 	_, may := t.store.waiting[app]
-	return may
+	return may && !t.assembled[app]
 }
 
 // tellConflict leaves a line for who looks for a user or location that was

@@ -173,9 +173,12 @@ func (t *tx) findRow(kind replica.Kind, key []byte) (*syncRow, error) {
 
 // rowsOf are the rows of an application that are found under it.
 func (t *tx) rowsOf(app model.UID) ([]*syncRow, error) {
-	stored, err := t.store.engine.rowsOf(app)
-	if err != nil {
-		return nil, t.fail(fmt.Errorf("find rows of application: %w", err))
+	var stored []syncRow
+	if !t.began[app] {
+		var err error
+		if stored, err = t.store.engine.rowsOf(app); err != nil {
+			return nil, t.fail(fmt.Errorf("find rows of application: %w", err))
+		}
 	}
 	var rows []*syncRow
 	for i := range stored {

@@ -144,7 +144,7 @@ func (s *Store) commit(requests []*request) {
 		s.setHealth(nil)
 	}
 	s.memory.apply(b)
-	for _, app := range b.assembled {
+	for app := range b.assembled {
 		delete(s.waiting, app)
 	}
 	s.crash.point("feed.before")
