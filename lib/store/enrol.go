@@ -101,7 +101,7 @@ func (s *Store) runEnrolment(ctx context.Context, e *enrolment) (err error) {
 	err = e.all(ctx)
 	close(e.batches)
 	writing.Wait()
-	if err = errors.Join(failed, err); err != nil {
+	if err := errors.Join(failed, err); err != nil {
 		return err
 	}
 	return e.end()
