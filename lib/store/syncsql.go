@@ -127,10 +127,7 @@ func (d *database) selectRows(where string, args ...any) (_ []syncRow, err error
 
 // SQLite compiles a statement each time it runs, which costs more than a small
 // row: so many go into one.
-const (
-	manyRows = 24
-	someRows = 6
-)
+const manyRows = 24
 
 // insertRows is the statement for n rows; those that are found under a parent
 // have two columns more.
@@ -156,13 +153,7 @@ func (d *database) putRows(rows []*syncRow) error {
 
 func (d *database) putSome(rows []*syncRow, found bool) error {
 	for len(rows) > 0 {
-		n := 1
-		switch {
-		case len(rows) >= manyRows:
-			n = manyRows
-		case len(rows) >= someRows:
-			n = someRows
-		}
+		n := min(len(rows), manyRows)
 		if _, err := d.exec(d.inserts[insertShape{n, found}], d.rowArgs(rows[:n], found)...); err != nil {
 			return err
 		}
