@@ -18,7 +18,7 @@ const strangerBytes = 64 << 10
 // readHello reads the first frame of a neighbour: its hello, or why it wants
 // no link, which is then the error.
 func readHello(conn io.Reader) (wire.Hello, error) {
-	message, err := wire.ReadFrame(io.LimitReader(conn, wire.MaxControl))
+	message, err := wire.ReadOpening(io.LimitReader(conn, wire.MaxControl))
 	switch m := message.(type) {
 	case wire.Hello:
 		return m, err
@@ -63,7 +63,7 @@ func (t *Transport) farewell(conn net.Conn, no *Refused) *Refused {
 	}
 	rest := io.LimitReader(conn, strangerBytes)
 	var theirs *Refused
-	if m, err := wire.ReadFrame(rest); err == nil {
+	if m, err := wire.ReadOpening(rest); err == nil {
 		if r, ok := m.(wire.Refuse); ok {
 			theirs = told(r)
 		}

@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -53,9 +54,9 @@ func asRefused(err error, code wire.Code) *Refused {
 	return refuse(code, "%v", err)
 }
 
+// cutText makes a text fit a refusal: not too long, and UTF-8, which is all
+// that a frame takes. A character that is cut in two would make the whole
+// refusal unreadable.
 func cutText(text string) string {
-	if len(text) <= maxReason {
-		return text
-	}
-	return text[:maxReason]
+	return strings.ToValidUTF8(text[:min(len(text), maxReason)], "")
 }

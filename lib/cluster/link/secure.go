@@ -72,7 +72,7 @@ func (t *Transport) agree(s *Secured) error {
 	if err := wire.WriteFrame(s.Conn, wire.Refuse{}); err != nil { // code 0: nothing is refused
 		return err
 	}
-	m, err := wire.ReadFrame(s.Conn)
+	m, err := wire.ReadOpening(s.Conn)
 	if err != nil {
 		return err
 	}

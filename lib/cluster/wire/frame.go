@@ -41,6 +41,20 @@ func ReadFrame(r io.Reader) (any, error) {
 	return Decode(data)
 }
 
+// ReadOpening is ReadFrame for the first frame of a connection, which whoever
+// sent it may not be a neighbour yet: only a Hello or a Refuse is decoded. Any
+// other message is an Unknown, and costs no more memory than its bytes.
+func ReadOpening(r io.Reader) (any, error) {
+	data, err := readFrame(r)
+	if err != nil {
+		return nil, err
+	}
+	if number, n := binary.Uvarint(data); n > 0 && number != numberHello && number != numberRefuse {
+		return Unknown{Type: number}, nil
+	}
+	return Decode(data)
+}
+
 func readFrame(r io.Reader) ([]byte, error) {
 	var size [header]byte
 	if _, err := io.ReadFull(r, size[:]); err != nil {

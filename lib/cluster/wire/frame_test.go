@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -98,6 +99,36 @@ func TestHostileMessagesAreBounded(t *testing.T) {
 				t.Logf("%d bytes took %d kB of memory", len(tt.data), got>>10)
 			}
 		})
+	}
+}
+
+// TestOpeningTakesLittleMemory: who has not proved anything yet can not make a
+// node unpack what only neighbours send.
+func TestOpeningTakesLittleMemory(t *testing.T) {
+	const most = 64 << 10 // what is read of a stranger
+	body := binary.BigEndian.AppendUint32([]byte("\x03\xa1\x01\x9a"), most-16)
+	body = append(body, bytes.Repeat([]byte{0xa0}, most-16)...)
+	frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
+	var m any
+	var err error
+	if got := allocated(func() { m, err = ReadOpening(bytes.NewReader(frame)) }); got > 4*most {
+		t.Errorf("%d bytes took %d kB of memory", len(frame), got>>10)
+	}
+	if m != (Unknown{Type: 3}) || err != nil {
+		t.Errorf("ReadOpening of a topology = %v, %v, want an Unknown", m, err)
+	}
+	for _, name := range []string{"hello", "refuse"} {
+		var b bytes.Buffer
+		want := samples()[name]
+		if err := WriteFrame(&b, want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadOpening(&b); err != nil || !cmp.Equal(want, got) {
+			t.Errorf("ReadOpening = %v, %v, want %v", got, err, want)
+		}
+	}
+	if _, err := ReadOpening(strings.NewReader("\x00\x00\x00\x02\xff\xff")); !errors.Is(err, ErrMalformed) {
+		t.Errorf("ReadOpening of nonsense: %v, want ErrMalformed", err)
 	}
 }
 

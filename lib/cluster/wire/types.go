@@ -15,11 +15,17 @@ type entry struct {
 	decode func([]byte) (any, error)
 }
 
+// The messages that open a connection, see ReadOpening.
+const (
+	numberHello  = 1
+	numberRefuse = 2
+)
+
 // entries are all messages. Numbers below 128 take one byte.
 func entries() []entry {
 	return []entry{
-		plain(1, checkHello),
-		plain(2, checkRefuse),
+		plain(numberHello, checkHello),
+		plain(numberRefuse, checkRefuse),
 		plain(3, checkTopology),
 		plain(4, checkTopologyAsk),
 		plain(5, checkVotes),
