@@ -106,6 +106,13 @@ func (t *Transport) admit(ctx context.Context, conn net.Conn, id identity, h Han
 	ctx, cancel := context.WithTimeout(ctx, t.o.Limits.Handshake)
 	defer cancel()
 	p := &Pending{t: t, conn: conn, id: id, relay: h.Relay, address: conn.RemoteAddr().String(), lift: func() {}}
+	done, few := t.ask(id.node)
+	if !few {
+		t.logRefused(refuse(wire.CodeBusy, "the node asks for too many links at once"), p.address, id)
+		abort(conn)
+		return nil
+	}
+	defer done()
 	select {
 	case t.pending <- struct{}{}:
 		defer func() { <-t.pending }()

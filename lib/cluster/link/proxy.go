@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"golang.org/x/net/http/httpproxy"
 	"golang.org/x/net/proxy"
@@ -51,6 +52,9 @@ func knownProxy(u *url.URL) error {
 func (t *Transport) connect(ctx context.Context, address string) (net.Conn, error) {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil, fmt.Errorf("read address: %w; want host:port", err)
+	}
+	if strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r == 0x7f }) { // other nodes tell addresses: none may write a proxy's headers
+		return nil, fmt.Errorf("read address: %q holds a space or a control character; want host:port", address)
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.o.Limits.Dial)
 	defer cancel()

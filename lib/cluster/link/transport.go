@@ -3,9 +3,7 @@ package link
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -24,7 +22,9 @@ type Transport struct {
 	serving  context.Context // of Run; nil before it and after
 	handlers Handlers
 	links    map[*Link]struct{}
-	work     sync.WaitGroup // what Run waits for; added to only while serving, under mu
+	asking   map[model.UID]int    // hellos of a node that are looked at
+	refused  map[model.UID]*quota // lines about a node; there are as many as the CA ever signed for
+	work     sync.WaitGroup       // what Run waits for; added to only while serving, under mu
 }
 
 // New returns a transport; it refuses everybody until Run.
@@ -42,7 +42,7 @@ func New(o Options) (*Transport, error) {
 		return nil, err
 	}
 	return &Transport{
-		o: o, self: self, links: map[*Link]struct{}{},
+		o: o, self: self, links: map[*Link]struct{}{}, asking: map[model.UID]int{}, refused: map[model.UID]*quota{},
 		pending: make(chan struct{}, o.Limits.Pending), strangers: make(chan struct{}, o.Limits.Strangers),
 	}, nil
 }
@@ -107,64 +107,4 @@ func (t *Transport) forget(l *Link) {
 	defer t.mu.Unlock()
 	delete(t.links, l)
 	t.work.Done()
-}
-
-// logRefused writes the line that both sides of a refused link have. Some
-// refusals are the everyday life of a full cluster, and no warning.
-func (t *Transport) logRefused(no *Refused, address string, id identity) {
-	attrs := []any{"address", address, "code", int(no.Code), "reason", no.Text, "by_neighbour", no.Remote}
-	if id.node != model.NilUID {
-		attrs = append(attrs, "node", id.node, "node_name", id.name)
-	}
-	log := t.o.Log.Warn
-	switch no.Code {
-	case wire.CodeBusy, wire.CodeDuplicate, wire.CodeRedundant, wire.CodeSelf, wire.CodeStopping:
-		log = t.o.Log.Info
-	}
-	log("link refused", attrs...)
-}
-
-// logStranger does the same for those who proved nothing: they can come as
-// often as they like, so only some get a line.
-func (t *Transport) logStranger(no *Refused, address string) {
-	tell, left := t.quiet.take(time.Now())
-	if !tell {
-		return
-	}
-	log := t.o.Log
-	if left > 0 {
-		log = log.With(slog.Int("not_logged", left))
-	}
-	log.Warn("link refused", "address", address, "code", int(no.Code), "reason", no.Text, "by_neighbour", no.Remote)
-}
-
-// The lines that strangers get: enough to see who asks, too few to fill a disk.
-const (
-	strangerLines  = 10
-	strangerPeriod = time.Minute
-)
-
-// quota lets through some events of a period and counts the rest.
-type quota struct {
-	mu    sync.Mutex
-	begin time.Time
-	told  int
-	left  int
-}
-
-// take reports whether the event is told, and how many were not since the last
-// one that was.
-func (q *quota) take(now time.Time) (tell bool, left int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if now.Sub(q.begin) >= strangerPeriod {
-		q.begin, q.told = now, 0
-	}
-	if q.told >= strangerLines {
-		q.left++
-		return false, 0
-	}
-	q.told++
-	left, q.left = q.left, 0
-	return true, left
 }
