@@ -342,7 +342,7 @@ func TestNewCertificatesAndCAsServeWithoutARestart(t *testing.T) {
 		t.Errorf("the new certificate was not shown, or is of another node: %v", nextThere.Peer().Node)
 	}
 
-	both := a.id.CAPool()
+	both := a.id.CAPool().Clone() // the other one is in use
 	both.AddCert(c.id.CAs()[0])
 	b.set(func() { b.roots = both })
 	c.set(func() { c.roots = both })

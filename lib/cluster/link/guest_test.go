@@ -83,7 +83,7 @@ func TestAddressWritesNoHeader(t *testing.T) {
 		return ""
 	})
 	a := f.start(f.identity("a"), via("http://"+gateway.addr))
-	_, err := a.Dial(t.Context(), "x.example:1 HTTP/1.1\r\nCookie: a:443", nil, a.hello())
+	_, err := a.Dial(t.Context(), "[x HTTP/1.1\r\nCookie: a]:443", nil, a.hello())
 	if err == nil || !strings.Contains(err.Error(), "want host:port") {
 		t.Errorf("Dial = %v, want host:port", err)
 	}
