@@ -36,7 +36,6 @@ type node struct {
 	name    string
 	address string
 	join    []string
-	cluster string
 	skew    time.Duration
 	limit   int
 	broken  bool // replication fails
@@ -116,7 +115,7 @@ func newFarm(t *testing.T, size int) *farm {
 
 func (f *farm) newNode(i int, address string) *node {
 	return &node{
-		f: f, uid: uidOf(i), name: fmt.Sprintf("node-%d", i), address: address, cluster: "one cluster",
+		f: f, uid: uidOf(i), name: fmt.Sprintf("node-%d", i), address: address,
 		rows: sim.NewRows(nil), log: &logBook{}, report: cluster.Report{NotAfter: time.Now().Add(time.Hour)},
 	}
 }
@@ -132,7 +131,7 @@ func (n *node) start() {
 	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	n.transport = n.f.net.Transport(n.address, log)
 	c, err := cluster.New(cluster.Options{
-		Self:      cluster.Self{Node: n.uid, Name: n.name, Address: n.address, Location: "here", Program: "test", Cluster: []byte(n.cluster), Boot: n.f.boots},
+		Self:      cluster.Self{Node: n.uid, Name: n.name, Address: n.address, Location: "here", Program: "test", Cluster: []byte("one cluster"), Boot: n.f.boots},
 		Join:      n.join,
 		MaxLinks:  n.limit,
 		Transport: n.transport, Replication: n.replication(), Healthy: n.healthy, Report: n.reported, Known: n.knows,
@@ -221,8 +220,16 @@ func (n *node) secure(ctx context.Context, conn net.Conn, want *model.UID, clien
 	if want != nil && *want != theirs {
 		return nil, fmt.Errorf("%s is at the other end", theirs)
 	}
-	return conn, nil
+	return proved{conn, theirs}, nil
 }
+
+// proved is a connection whose other end is known.
+type proved struct {
+	net.Conn
+	peer model.UID
+}
+
+func (p proved) Peer() model.UID { return p.peer }
 
 // serve answers with the own name and then says back what it hears.
 func (n *node) serve(_ context.Context, conn net.Conn) {

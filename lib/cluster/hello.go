@@ -1,8 +1,6 @@
 package cluster
 
 import (
-	"bytes"
-	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -29,9 +27,11 @@ type view struct {
 }
 
 // check returns why there can be no link with the sender of a hello; nil if
-// nothing is against it. Each text tells both sides what to do.
+// nothing is against it. Each text tells both sides what to do. That both are
+// of one cluster TLS has proved; the UIDs in the hellos differ while a CA is
+// being replaced, as they are those of the oldest CA that each still trusts.
 func (v view) check(h wire.Hello) *wire.Refuse {
-	for _, rule := range []func(wire.Hello) *wire.Refuse{v.checkSelf, v.checkProtocol, v.checkCluster, v.checkClock, v.checkKnown, v.checkTwin, v.checkName} {
+	for _, rule := range []func(wire.Hello) *wire.Refuse{v.checkSelf, v.checkProtocol, v.checkClock, v.checkKnown, v.checkTwin, v.checkName} {
 		if r := rule(h); r != nil {
 			return r
 		}
@@ -65,17 +65,6 @@ func (v view) checkProtocol(h wire.Hello) *wire.Refuse {
 	return refuse(wire.CodeProtocol, "node %q (%s) speaks protocol %d to %d, node %q (%s) %d to %d: upgrade the older one",
 		h.Name, h.Program, h.ProtocolMin, h.ProtocolMax, v.mine.Name, v.mine.Program, v.mine.ProtocolMin, v.mine.ProtocolMax)
 }
-
-func (v view) checkCluster(h wire.Hello) *wire.Refuse {
-	if bytes.Equal(h.Cluster, v.mine.Cluster) {
-		return nil
-	}
-	return refuse(wire.CodeCluster, "node %q is of cluster %s, node %q of %s: correct cluster_join, or let one join the other's cluster (aquarium-fish cluster join)",
-		h.Name, short(h.Cluster), v.mine.Name, short(v.mine.Cluster))
-}
-
-// short is a cluster's UID for people.
-func short(cluster []byte) string { return hex.EncodeToString(cluster[:min(8, len(cluster))]) }
 
 func (v view) checkClock(h wire.Hello) *wire.Refuse {
 	off := h.Time().Sub(v.now)

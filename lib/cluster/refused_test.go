@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bufio"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +19,6 @@ func TestRefused(t *testing.T) {
 	}{
 		{"clock", func(f *farm) { f.nodes[1].skew = 2 * time.Minute }, `the clock of node \"node-1\" is 2m0s ahead of that of node \"node-0\"`},
 		{"clock behind", func(f *farm) { f.nodes[1].skew = -time.Hour }, `the clock of node \"node-0\" is 1h0m0s ahead of that of node \"node-1\"`},
-		{"cluster", func(f *farm) { f.nodes[1].cluster = "another" }, "correct cluster_join"},
 		{"name", func(f *farm) { f.nodes[1].name = "node-0" }, `the name \"node-0\" belongs to node`},
 		{"name of a node that is off", func(f *farm) {
 			f.nodes[0].known = []cluster.Known{{Node: uidOf(7), Name: "node-1"}}
@@ -95,6 +95,34 @@ func TestRetire(t *testing.T) {
 		})
 		if !f.nodes[1].log.has("was retired") {
 			t.Error("the retired one does not know why")
+		}
+	})
+}
+
+// TestRetiredByRelay: a neighbour that has not heard of the retirement carries
+// the retired node's connections; who they are for refuses them.
+func TestRetiredByRelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm(t, 3)
+		defer f.end()
+		f.chain()
+		f.start()
+		f.until(30*time.Second, "all agree", func() bool { return f.agree(f.all()...) })
+		ask := func() string {
+			conn, err := f.nodes[0].c.Dial(t.Context(), uidOf(2))
+			if err != nil {
+				return ""
+			}
+			defer conn.Close()
+			name, _ := bufio.NewReader(conn).ReadString('\n')
+			return name
+		}
+		if got := ask(); got != "node-2\n" {
+			t.Fatalf("before it was retired it hears %q", got)
+		}
+		f.nodes[2].change(func() { f.nodes[2].known = []cluster.Known{{Node: uidOf(0), Name: "node-0", Retired: true}} })
+		if got := ask(); got != "" {
+			t.Errorf("the retired node is served by a relay: %q", got)
 		}
 	})
 }

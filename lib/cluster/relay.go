@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -87,7 +88,18 @@ func (c *Cluster) serveRelay(ctx context.Context, raw net.Conn) {
 		return
 	}
 	defer conn.Close()
+	if p, ok := conn.(interface{ Peer() model.UID }); ok && c.retired(p.Peer()) {
+		c.log.Warn("relay refused: the node at its other end was retired, and who carried it has not heard of that", "node", p.Peer())
+		reset(raw, "the node was retired")
+		return
+	}
 	c.o.Serve(ctx, conn)
+}
+
+// retired reports whether a node is. Its certificate is good until it expires,
+// and a neighbour that knows nothing yet carries what it sends.
+func (c *Cluster) retired(node model.UID) bool {
+	return slices.ContainsFunc(c.o.Known(), func(k Known) bool { return k.Node == node && k.Retired })
 }
 
 // reset ends a relay with a reason, if it takes one.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"encoding/hex"
 	"slices"
 	"time"
 
@@ -100,3 +101,6 @@ func (c *Cluster) Signers() []Member {
 		return m.LSA.Flags&wire.FlagSigner == 0 || !m.Reachable()
 	})
 }
+
+// short is a cluster's UID for people.
+func short(cluster []byte) string { return hex.EncodeToString(cluster[:min(8, len(cluster))]) }
