@@ -25,19 +25,24 @@ import (
 // maxAtOnce is how many redemptions are answered at once: each has a body in memory.
 const maxAtOnce = 8
 
-// guestBurst and guestEvery bound attempts with unknown secrets: nobody mistypes a token so often.
+// burst is how often in a row somebody may try what is no open invitation: nobody mistypes a token so often. guestEvery
+// is how often after that with a secret that this node does not know, endedEvery with that of an invitation that ended,
+// which leaves a line in log and audit, and how often the log tells of unknown ones.
 const (
-	guestBurst = 20
+	burst      = 20
 	guestEvery = 200 * time.Millisecond
+	endedEvery = 6 * time.Second
 )
 
 // throttle is a token bucket over all strangers together: a limit for each would have to remember each.
 type throttle struct {
+	every time.Duration
+
 	mu    sync.Mutex
 	clean time.Time // when the bucket is full again
 }
 
-func newThrottle() *throttle { return &throttle{} }
+func newThrottle(every time.Duration) *throttle { return &throttle{every: every} }
 
 // take reports whether one more attempt is within the bounds.
 func (t *throttle) take(now time.Time) bool {
@@ -46,10 +51,10 @@ func (t *throttle) take(now time.Time) bool {
 	if t.clean.Before(now) {
 		t.clean = now
 	}
-	if t.clean.Sub(now) > guestBurst*guestEvery {
+	if t.clean.Sub(now) > burst*t.every {
 		return false
 	}
-	t.clean = t.clean.Add(guestEvery)
+	t.clean = t.clean.Add(t.every)
 	return true
 }
 
@@ -97,12 +102,17 @@ func (s *Service) serve(r *http.Request) (JoinAnswer, error) {
 	if err != nil {
 		return JoinAnswer{}, err
 	}
-	if at := find(s.Invitations(), secret); at < 0 {
-		if !s.guests.take(time.Now()) {
-			return JoinAnswer{}, &Refusal{CodeBusy, "Too many attempts with unknown tokens: try again in a moment"}
+	now, all := time.Now(), s.Invitations()
+	switch at := find(all, secret); {
+	case at < 0 && !s.guests.take(now):
+		return JoinAnswer{}, &Refusal{CodeBusy, "Too many attempts with unknown tokens: try again in a moment"}
+	case at < 0:
+		if s.told.take(now) {
+			s.Log.Warn("a token that this node does not know was to be redeemed", "remote", r.RemoteAddr)
 		}
-		s.Log.Warn("a token that this node does not know was to be redeemed", "remote", r.RemoteAddr)
 		return JoinAnswer{}, s.unknown(r)
+	case all[at].Status(now) != StatusOpen && !s.ended.take(now):
+		return JoinAnswer{}, &Refusal{CodeBusy, "Too many attempts with tokens whose time is over: try again in a minute"}
 	}
 	select {
 	case s.places <- struct{}{}:
@@ -117,6 +127,9 @@ func (s *Service) serve(r *http.Request) (JoinAnswer, error) {
 	}
 	if err == nil {
 		err = json.Unmarshal(body, &j)
+	}
+	if err == nil && len(j.Users)+len(j.Labels) > maxNames {
+		err = fmt.Errorf("more than %d names", maxNames)
 	}
 	if err != nil {
 		return JoinAnswer{}, &Refusal{CodeRequest, "The request can not be read: " + err.Error()}

@@ -82,9 +82,12 @@ func (j Journal) SetFilesAside() error {
 // Unfinished is an error if a join of the node was begun and not finished: a node that starts then would make a CA of
 // its own, or go on with what was to be set aside.
 func Unfinished(directory, node string) error {
-	if _, err := os.Lstat(journalPath(directory, node)); err == nil {
-		return fmt.Errorf("the node has begun to join a cluster (%s): finish it with 'aquarium-fish cluster join', which needs no token now",
-			journalPath(directory, node))
+	path := journalPath(directory, node)
+	switch _, err := os.Lstat(path); {
+	case err == nil:
+		return fmt.Errorf("the node has begun to join a cluster (%s): finish it with 'aquarium-fish cluster join', which needs no token now", path)
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("look for a join that was not finished: %w", err)
 	}
 	return nil
 }
@@ -94,6 +97,8 @@ func Unfinished(directory, node string) error {
 func FindJournal(directory, node string) (string, error) {
 	if _, err := os.Lstat(journalPath(directory, node)); err == nil {
 		return node, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("look for a join that was not finished: %w", err)
 	}
 	const end = "_join.json"
 	found, err := filepath.Glob(journalPath(escapeGlob(directory), "*"))

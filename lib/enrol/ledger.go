@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,7 +76,7 @@ func (l *ledger) add(i Invitation, now time.Time) error {
 			return nil, errTooMany
 		}
 		for n := range all {
-			if all[n].Name == i.Name && all[n].Status(now) == StatusOpen {
+			if strings.EqualFold(all[n].Name, i.Name) && all[n].Status(now) == StatusOpen {
 				all[n].RevokedAt = now
 			}
 		}

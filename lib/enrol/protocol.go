@@ -17,10 +17,11 @@ const scheme = "FishJoin "
 const issuerHeader = "Fish-Issuer"
 
 // Bounds of the exchange in bytes. A request for a certificate fits many times over; what is beyond it are the names of
-// what a node with data of its own would bring along: 20,000 of them.
+// what a node with data of its own would bring along: maxNames of them, each of which is looked for.
 const (
 	maxRequestBody = 2 << 20
 	maxAnswerBody  = 4 << 20
+	maxNames       = 20_000
 )
 
 // JoinRequest is sent to JoinPath.

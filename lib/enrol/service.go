@@ -79,7 +79,9 @@ func (o Options) validate() error {
 type Service struct {
 	Options
 	ledger *ledger
-	guests *throttle
+	guests *throttle     // of attempts with unknown secrets
+	told   *throttle     // of lines about them
+	ended  *throttle     // of attempts with secrets whose time is over
 	places chan struct{} // one taken for each request that is being answered
 }
 
@@ -92,7 +94,10 @@ func New(o Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{Options: o, ledger: l, guests: newThrottle(), places: make(chan struct{}, maxAtOnce)}, nil
+	return &Service{
+		Options: o, ledger: l, places: make(chan struct{}, maxAtOnce),
+		guests: newThrottle(guestEvery), told: newThrottle(endedEvery), ended: newThrottle(endedEvery),
+	}, nil
 }
 
 // Invite asks for an invitation.
