@@ -141,6 +141,9 @@ func (a authority) canSign(now time.Time) error {
 			"copy it there from the node that made the CA, or place a complete node key and certificate", a.keyPath)
 	case a.cert == nil:
 		return fmt.Errorf("cannot sign a node certificate: %s is not the key of the CA certificate", a.keyPath)
+	case now.Before(a.cert.NotBefore):
+		return fmt.Errorf("cannot sign a node certificate: the CA certificate is valid from %s on only: set the clock right; if it is right, "+
+			"that one was made while it was wrong: remove it to have it issued again for the same key", a.cert.NotBefore.UTC().Format(time.DateTime))
 	case now.After(a.cert.NotAfter):
 		return fmt.Errorf("cannot sign a node certificate: the CA certificate expired on %s; "+
 			"remove it to have it issued again for the same key", a.cert.NotAfter.Format(time.DateOnly))

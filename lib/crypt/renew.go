@@ -17,6 +17,7 @@ const oldSuffix = ".old"
 // wear says why a certificate should be signed again.
 type wear struct {
 	left    time.Duration // until it expires
+	early   bool          // it is not valid yet: the clock was ahead when it was signed, or is behind now
 	missing []string      // names that it is to have
 	usages  bool          // it lacks one
 	signer  *x509.Certificate
@@ -26,7 +27,7 @@ type wear struct {
 // wearOf looks at a chain, the leaf first.
 func wearOf(o Options, ca authority, chain []*x509.Certificate, now time.Time) wear {
 	leaf := chain[0]
-	w := wear{left: leaf.NotAfter.Sub(now), missing: missingNames(leaf, o.Names), signer: signerOf(chain, ca.cas)}
+	w := wear{left: leaf.NotAfter.Sub(now), early: now.Before(leaf.NotBefore), missing: missingNames(leaf, o.Names), signer: signerOf(chain, ca.cas)}
 	for _, u := range nodeUsages() {
 		w.usages = w.usages || !slices.Contains(leaf.ExtKeyUsage, u) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny)
 	}
@@ -36,7 +37,7 @@ func wearOf(o Options, ca authority, chain []*x509.Certificate, now time.Time) w
 }
 
 func (w wear) none() bool {
-	return w.left > renewBefore && len(w.missing) == 0 && !w.usages && !w.oldCA
+	return w.left > renewBefore && !w.early && len(w.missing) == 0 && !w.usages && !w.oldCA
 }
 
 // renewNode signs a certificate again that ends, or that lacks something, if it is one of ours. Where that can not be
@@ -74,6 +75,10 @@ func (o Options) complain(w wear, leaf *x509.Certificate, reason error) {
 	if w.left <= renewBefore {
 		o.Log.Warn("node certificate ends soon and cannot be renewed", "path", o.TLSCert,
 			"not_after", leaf.NotAfter, "reason", reason.Error())
+	}
+	if w.early {
+		o.Log.Warn("node certificate is not valid yet, so nobody takes it: set the clock right; if it is right have the certificate signed again",
+			"path", o.TLSCert, "not_before", leaf.NotBefore, "reason", reason.Error())
 	}
 	if len(w.missing) > 0 {
 		o.Log.Warn("node certificate lacks names of tls_names, clients that come by them refuse it: copy the CA key here for one "+

@@ -1,0 +1,51 @@
+package crypt
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A fresh machine whose clock is years ahead until it is set: the certificate that was signed meanwhile would be good for
+// nobody, for as long as the clock was wrong.
+func TestCertificateOfAClockThatWasAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(t)
+		id := mustLoad(t, o)
+		full, err := o.withPaths()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := signNode(full, id.now.Load().ca, id.key, nil, time.Now().AddDate(2, 0, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if err := id.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		if leaf := id.Certificate().Leaf; now.Before(leaf.NotBefore) || leaf.NotAfter.Sub(now) < 300*24*time.Hour {
+			t.Errorf("the certificate is valid from %v to %v, want now for a year", leaf.NotBefore, leaf.NotAfter)
+		}
+	})
+}
+
+// A CA of such a clock signs nothing that would be valid, and the error says what to do.
+func TestCAOfAClockThatWasAhead(t *testing.T) {
+	key, err := NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	ca, err := issueAuthority(key, now.AddDate(5, 0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := authority{cert: ca, key: key, keyPath: "/x/ca.key"}
+	if err := a.canSign(now); err == nil || !strings.Contains(err.Error(), "set the clock right") || !strings.Contains(err.Error(), "remove it") {
+		t.Errorf("canSign = %v", err)
+	}
+	if err := a.canSign(now.AddDate(5, 0, 0)); err != nil {
+		t.Errorf("canSign by that clock = %v", err)
+	}
+}
