@@ -107,7 +107,11 @@ func parseRequest(der []byte) (*x509.CertificateRequest, error) {
 }
 
 func checkRequest(csr *x509.CertificateRequest) (Request, error) {
-	r := Request{Name: csr.Subject.CommonName, PublicKey: csr.RawSubjectPublicKeyInfo, key: csr.PublicKey}
+	public, err := x509.MarshalPKIXPublicKey(csr.PublicKey) // encoded anew: one key can not pass for several
+	if err != nil {
+		return Request{}, fmt.Errorf("certificate request: %w", err)
+	}
+	r := Request{Name: csr.Subject.CommonName, PublicKey: public, key: csr.PublicKey}
 	if r.Name == "" || len(csr.EmailAddresses) > 0 || len(csr.URIs) > 0 {
 		return r, errors.New("certificate request: want the name of a node, its DNS names and addresses, and nothing else")
 	}
