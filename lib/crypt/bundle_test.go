@@ -26,6 +26,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // newCA makes a CA and its key.
@@ -211,8 +212,8 @@ func TestUsages(t *testing.T) {
 			caKey := contents(t, o.Directory)["ca.key"]
 			remove(t, o, "ca.key")
 			without := mustLoad(t, o)
-			if uid, err := without.VerifyPeer([]*x509.Certificate{without.Certificate().Leaf}); err != nil || uid != without.UID {
-				t.Errorf("VerifyPeer = %v, %v, want the node", uid, err)
+			if uid, err := verifyPeer(without, []*x509.Certificate{without.Certificate().Leaf}); err != nil || uid != without.UID {
+				t.Errorf("verifyPeer = %v, %v, want the node", uid, err)
 			}
 			put(t, o, "ca.key", []byte(caKey))
 			with := mustLoad(t, o)
@@ -223,21 +224,21 @@ func TestUsages(t *testing.T) {
 	}
 }
 
-func TestVerifyPeer(t *testing.T) {
+func TestVerifyChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, other := mustLoad(t, testOptions(t)), mustLoad(t, testOptions(t))
 		leaf := []*x509.Certificate{ours.Certificate().Leaf}
-		if uid, err := ours.VerifyPeer(leaf); err != nil || uid != ours.UID {
-			t.Errorf("VerifyPeer = %v, %v", uid, err)
+		if uid, err := verifyPeer(ours, leaf); err != nil || uid != ours.UID {
+			t.Errorf("verifyPeer = %v, %v", uid, err)
 		}
-		if _, err := other.VerifyPeer(leaf); !errors.Is(err, ErrForeign) {
+		if _, err := verifyPeer(other, leaf); !errors.Is(err, ErrForeign) {
 			t.Errorf("of another cluster: %v, want ErrForeign", err)
 		}
-		if _, err := ours.VerifyPeer(nil); err == nil || !strings.Contains(err.Error(), "no certificate") {
+		if _, err := verifyPeer(ours, nil); err == nil || !strings.Contains(err.Error(), "no certificate") {
 			t.Errorf("without: %v", err)
 		}
 		time.Sleep(367 * day)
-		if _, err := ours.VerifyPeer(leaf); err == nil || !strings.Contains(err.Error(), "expired on") {
+		if _, err := verifyPeer(ours, leaf); err == nil || !strings.Contains(err.Error(), "expired on") {
 			t.Errorf("expired: %v", err)
 		}
 	})
@@ -353,7 +354,7 @@ func TestMembership(t *testing.T) {
 	if id.ClusterUID() != holder.ClusterUID() || id.CanSign() == nil || holder.CanSign() != nil {
 		t.Errorf("cluster %x and %x, can sign: %v and %v", id.ClusterUID(), holder.ClusterUID(), id.CanSign(), holder.CanSign())
 	}
-	if uid, err := holder.VerifyPeer([]*x509.Certificate{id.Certificate().Leaf}); err != nil || uid != id.UID {
+	if uid, err := verifyPeer(holder, []*x509.Certificate{id.Certificate().Leaf}); err != nil || uid != id.UID {
 		t.Errorf("the holder knows it as %v, %v", uid, err)
 	}
 	if p, err := Look(o); err != nil || !p.Member || p.CAKey || !p.Key {
@@ -491,4 +492,12 @@ func TestRefresh(t *testing.T) {
 	if err := id.Refresh(); err != nil || id.CanSign() != nil || id.Certificate().Leaf.VerifyHostname("ci.example.com") != nil {
 		t.Errorf("with the CA's key: %v, can sign %v", err, id.CanSign())
 	}
+}
+
+// verifyPeer checks what another node shows by the CAs of this one, and returns whose it is.
+func verifyPeer(id *Identity, chain []*x509.Certificate) (model.UID, error) {
+	if err := VerifyChain(chain, id.CAs(), time.Now()); err != nil {
+		return model.NilUID, err
+	}
+	return NodeUID(chain[0].RawSubjectPublicKeyInfo), nil
 }

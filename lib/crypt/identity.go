@@ -151,15 +151,6 @@ func (id *Identity) ClusterUID() [32]byte { return KeyHash(id.CAs()[0]) }
 // CanSign is nil where the key of a CA is at hand; else it says which is not.
 func (id *Identity) CanSign() error { return id.now.Load().ca.canSign(time.Now()) }
 
-// VerifyPeer checks the certificates that a peer has shown, the leaf first, and returns whose they are: its key proves
-// who it is, whatever name it has.
-func (id *Identity) VerifyPeer(chain []*x509.Certificate) (model.UID, error) {
-	if err := VerifyChain(chain, id.CAs(), time.Now()); err != nil {
-		return model.NilUID, err
-	}
-	return NodeUID(chain[0].RawSubjectPublicKeyInfo), nil
-}
-
 // ServerTLS returns the configuration of the API listener: a client's
 // certificate is asked for, never demanded or checked (contract 3).
 func (id *Identity) ServerTLS() *tls.Config {

@@ -38,10 +38,10 @@ func TestRotation(t *testing.T) {
 		if err := errors.Join(holder.Refresh(), other.Refresh()); err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
-		if _, err := holder.VerifyPeer([]*x509.Certificate{other.Certificate().Leaf}); err != nil {
+		if _, err := verifyPeer(holder, []*x509.Certificate{other.Certificate().Leaf}); err != nil {
 			t.Errorf("%s: the holder refuses the other: %v", when, err)
 		}
-		if _, err := other.VerifyPeer([]*x509.Certificate{holder.Certificate().Leaf}); err != nil {
+		if _, err := verifyPeer(other, []*x509.Certificate{holder.Certificate().Leaf}); err != nil {
 			t.Errorf("%s: the other refuses the holder: %v", when, err)
 		}
 	}
