@@ -102,17 +102,8 @@ func (s *Service) serve(r *http.Request) (JoinAnswer, error) {
 	if err != nil {
 		return JoinAnswer{}, err
 	}
-	now, all := time.Now(), s.Invitations()
-	switch at := find(all, secret); {
-	case at < 0 && !s.guests.take(now):
-		return JoinAnswer{}, &Refusal{CodeBusy, "Too many attempts with unknown tokens: try again in a moment"}
-	case at < 0:
-		if s.told.take(now) {
-			s.Log.Warn("a token that this node does not know was to be redeemed", "remote", r.RemoteAddr)
-		}
-		return JoinAnswer{}, s.unknown(r)
-	case all[at].Status(now) != StatusOpen && !s.ended.take(now):
-		return JoinAnswer{}, &Refusal{CodeBusy, "Too many attempts with tokens whose time is over: try again in a minute"}
+	if err := s.hear(r, secret); err != nil {
+		return JoinAnswer{}, err
 	}
 	select {
 	case s.places <- struct{}{}:
@@ -135,6 +126,23 @@ func (s *Service) serve(r *http.Request) (JoinAnswer, error) {
 		return JoinAnswer{}, &Refusal{CodeRequest, "The request can not be read: " + err.Error()}
 	}
 	return s.join(r.Context(), secret, j, r.RemoteAddr)
+}
+
+// hear bounds attempts with what is no open invitation.
+func (s *Service) hear(r *http.Request, secret Secret) error {
+	now, all := time.Now(), s.Invitations()
+	switch at := find(all, secret); {
+	case at < 0 && !s.guests.take(now):
+		return &Refusal{CodeBusy, "Too many attempts with unknown tokens: try again in a moment"}
+	case at < 0:
+		if s.told.take(now) {
+			s.Log.Warn("a token that this node does not know was to be redeemed", "remote", r.RemoteAddr)
+		}
+		return s.unknown(r)
+	case all[at].Status(now) != StatusOpen && !s.ended.take(now):
+		return &Refusal{CodeBusy, "Too many attempts with tokens whose time is over: try again in a minute"}
+	}
+	return nil
 }
 
 // secretOf reads the header.

@@ -1,7 +1,6 @@
 package link
 
 import (
-	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -46,12 +45,12 @@ func (t *Transport) logRefused(no *Refused, address string, id identity) {
 		}
 		log = notLogged(log, left).With("node", id.node, "node_name", id.name)
 	}
-	level := slog.LevelWarn
+	line := log.Warn
 	switch no.Code {
 	case wire.CodeBusy, wire.CodeDuplicate, wire.CodeRedundant, wire.CodeSelf, wire.CodeStopping:
-		level = slog.LevelInfo
+		line = log.Info
 	}
-	log.Log(context.Background(), level, "link refused", "address", address, "code", int(no.Code), "reason", no.Text, "by_neighbour", no.Remote)
+	line("link refused", "address", address, "code", int(no.Code), "reason", no.Text, "by_neighbour", no.Remote)
 }
 
 func (t *Transport) linesOf(node model.UID) *quota {
