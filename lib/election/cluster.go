@@ -15,9 +15,9 @@ type cluster interface {
 	// Cast sends votes to all others. It never blocks.
 	Cast(votes []model.Vote)
 	// Votes returns what came from others since the last call, in the order in
-	// which it came, behind a signal. A signal without votes says that
-	// something else here would answer differently now.
-	Votes() (signal <-chan struct{}, take func() []model.Vote)
+	// which it came, behind a signal; changed says that something else here
+	// would answer differently now. A signal may bring neither.
+	Votes() (signal <-chan struct{}, take func() (votes []model.Vote, changed bool))
 	// Unreachable is how long nothing was heard of a node, 0 if it can be
 	// reached. One that was never heard of since this process started is
 	// counted from its start.
@@ -40,8 +40,8 @@ func (a Alone) Active() []model.UID { return []model.UID{a.Node} }
 func (Alone) Cast([]model.Vote) {}
 
 // Votes never come.
-func (Alone) Votes() (<-chan struct{}, func() []model.Vote) {
-	return nil, func() []model.Vote { return nil }
+func (Alone) Votes() (<-chan struct{}, func() ([]model.Vote, bool)) {
+	return nil, func() ([]model.Vote, bool) { return nil, false }
 }
 
 // Unreachable is for ever for everybody else.

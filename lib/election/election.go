@@ -135,7 +135,7 @@ func (e *Election) Beats() uint64 { return e.heart.Beats() }
 
 // Run votes and decides until ctx is cancelled, then returns nil.
 func (e *Election) Run(ctx context.Context) error {
-	sub := e.opts.Store.Subscribe(store.KindApplication, store.KindLabel)
+	sub := e.opts.Store.Subscribe(store.KindApplication, store.KindLabel, store.KindRetirement, store.KindHandover)
 	defer sub.Close()
 	e.resync(ctx)
 	heard, take := e.opts.Cluster.Votes()
@@ -160,7 +160,11 @@ func (e *Election) Run(ctx context.Context) error {
 		case <-sub.C():
 			e.absorb(ctx, sub)
 		case <-heard:
-			voting = e.hear(ctx, take())
+			votes, changed := take()
+			if e.hear(votes); changed {
+				e.regroup(ctx)
+			}
+			voting = changed // votes of others change nothing in this node's
 		case <-e.opts.Ledger.Freed():
 		case <-e.wake:
 		case <-due.C:
@@ -170,8 +174,7 @@ func (e *Election) Run(ctx context.Context) error {
 	}
 }
 
-// round does what the last event asks for: votes of others change nothing in
-// this node's.
+// round does what the last event asks for.
 func (e *Election) round(ctx context.Context, voting bool) (took time.Duration, more bool) {
 	if voting {
 		return e.pass(ctx)
@@ -320,12 +323,8 @@ func (e *Election) leave(entry *model.Entry) {
 	}
 }
 
-// hear takes votes in, and reports whether this node has to vote anew: no
-// votes say that the others are others now.
-func (e *Election) hear(ctx context.Context, votes []model.Vote) (voting bool) {
-	if len(votes) == 0 {
-		e.resync(ctx)
-	}
+// hear takes votes in.
+func (e *Election) hear(votes []model.Vote) {
 	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -334,14 +333,19 @@ func (e *Election) hear(ctx context.Context, votes []model.Vote) (voting bool) {
 			e.tally.note(v, now)
 		}
 	}
-	if len(votes) == 0 { // who does not count any more is not waited for
-		for app := range e.queue.items {
-			if e.tally.polls[app] != nil {
-				e.tally.touched[app] = struct{}{}
-			}
+}
+
+// regroup begins anew with other members: who does not count any more is not
+// waited for.
+func (e *Election) regroup(ctx context.Context) {
+	e.resync(ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for app := range e.queue.items {
+		if e.tally.polls[app] != nil {
+			e.tally.touched[app] = struct{}{}
 		}
 	}
-	return len(votes) == 0
 }
 
 // end writes what ends applications, many at once so that they share commits.

@@ -56,6 +56,7 @@ type node struct {
 	drained bool          // guarded by mu
 	paused  chan struct{} // guarded by mu: closed when it goes on; nil while it does
 	heard   []model.Vote  // guarded by mu
+	changed bool          // guarded by mu: who counts
 	signal  chan struct{}
 
 	election *election.Election
@@ -271,7 +272,15 @@ func (n *node) resume() {
 	}
 }
 
+// ring says that others count now.
 func (n *node) ring() {
+	n.mu.Lock()
+	n.changed = true
+	n.mu.Unlock()
+	n.poke()
+}
+
+func (n *node) poke() {
 	select {
 	case n.signal <- struct{}{}:
 	default:
@@ -368,20 +377,20 @@ func (n *node) Cast(votes []model.Vote) {
 				to.heard = append(to.heard, votes...)
 			}
 			to.mu.Unlock()
-			to.ring()
+			to.poke()
 		})
 	}
 }
 
 // Votes implements the election's cluster.
-func (n *node) Votes() (<-chan struct{}, func() []model.Vote) {
-	return n.signal, func() []model.Vote {
+func (n *node) Votes() (<-chan struct{}, func() ([]model.Vote, bool)) {
+	return n.signal, func() ([]model.Vote, bool) {
 		n.stand()
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		heard := n.heard
-		n.heard = nil
-		return heard
+		heard, changed := n.heard, n.changed
+		n.heard, n.changed = nil, false
+		return heard, changed
 	}
 }
 

@@ -2,6 +2,7 @@ package election
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
@@ -23,9 +24,10 @@ type overlay interface {
 // are others now.
 type Wired struct {
 	overlay
-	signal chan struct{}
-	take   func() []wire.Votes
-	came   <-chan struct{}
+	signal  chan struct{}
+	changed atomic.Bool // since the last look: votes that come at the same time must not hide it
+	take    func() []wire.Votes
+	came    <-chan struct{}
 }
 
 // NewWired returns the cluster behind the overlay. Location and load of the
@@ -42,7 +44,7 @@ func (w *Wired) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-w.came:
-			w.Changed()
+			w.poke()
 		}
 	}
 }
@@ -50,6 +52,11 @@ func (w *Wired) Run(ctx context.Context) error {
 // Changed says that a member came or went, or counts or does not any more. It
 // never blocks.
 func (w *Wired) Changed() {
+	w.changed.Store(true)
+	w.poke()
+}
+
+func (w *Wired) poke() {
 	select {
 	case w.signal <- struct{}{}:
 	default:
@@ -66,15 +73,15 @@ func (w *Wired) Cast(votes []model.Vote) {
 	w.overlay.Cast(list)
 }
 
-// Votes returns what came from others, in the order in which it came.
-func (w *Wired) Votes() (<-chan struct{}, func() []model.Vote) {
-	return w.signal, func() []model.Vote {
+// Votes returns what came from others, in the order in which it came, and
+// whether the members are others now.
+func (w *Wired) Votes() (<-chan struct{}, func() ([]model.Vote, bool)) {
+	return w.signal, func() (votes []model.Vote, changed bool) {
 		now := time.Now()
-		var votes []model.Vote
 		for _, m := range w.take() {
 			votes = append(votes, FromWire(m, now)...)
 		}
-		return votes
+		return votes, w.changed.Swap(false)
 	}
 }
 

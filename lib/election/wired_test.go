@@ -45,16 +45,25 @@ func TestWired(t *testing.T) {
 		vote := sound(node(1), 3, 2, 1)
 		vote.Location, vote.Load, vote.CreatedAt = "x", 7, time.Now().UTC()
 		w.Cast([]model.Vote{vote})
-		<-signal
-		if diff := cmp.Diff([]model.Vote{vote}, take()); diff != "" {
-			t.Errorf("votes (-cast +heard):\n%s", diff)
+		want := func(why string, votes []model.Vote, changed bool) {
+			t.Helper()
+			<-signal
+			got, news := take()
+			if diff := cmp.Diff(votes, got); diff != "" || news != changed {
+				t.Errorf("%s: changed %v, want %v; votes (-cast +heard):\n%s", why, news, changed, diff)
+			}
 		}
+		want("votes", []model.Vote{vote}, false)
 		w.Changed()
 		w.Changed() // the same news
-		<-signal
-		if got := take(); len(got) != 0 {
-			t.Errorf("a change of members brought %+v", got)
-		}
+		want("a change of members", nil, true)
+		w.Cast([]model.Vote{vote})
+		synctest.Wait()
+		take() // for another reason
+		want("votes that were taken before", nil, false)
+		w.Cast([]model.Vote{vote})
+		w.Changed()
+		want("both at once", []model.Vote{vote}, true)
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
