@@ -323,14 +323,70 @@ func TestRetiredExecutor(t *testing.T) {
 		h.nodes[2].drain(false)
 		h.nodes[0].drain(false)
 		granted := h.grantTo(1) // and dies
+		time.Sleep(1200 * time.Millisecond)
 		h.retire(2, 1, 0)
-		h.nodes[2].want(runs, model.StatusError, 10*time.Second)
+		h.nodes[2].want(runs, model.StatusError, time.Second) // no tick is waited for
 		if e := h.nodes[0].entry(runs); !said(e, model.StatusError, "Node "+h.nodes[1].uid.String()+" was retired") || !e.Done() {
 			t.Errorf("states are %+v", e.States)
 		}
 		h.nodes[2].want(granted, model.StatusAllocated, 10*time.Second)
 		h.nodes[2].recall(granted)
 		h.wantOver(granted, time.Second)
+	})
+}
+
+// TestRetiredExecutorThatMayHaveBegun: the arbiter has not heard that the
+// retired node ran it, another member has.
+func TestRetiredExecutorThatMayHaveBegun(t *testing.T) {
+	inHub(t, 3, func(t *testing.T, h *hub) {
+		for _, i := range []int{0, 2} {
+			h.nodes[i].drain(true)
+		}
+		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+		h.nodes[0].want(app, model.StatusElected, time.Second)
+		h.hold(0, true)
+		h.nodes[2].want(app, model.StatusAllocated, time.Second)
+		h.nodes[1].crash()
+		h.nodes[2].drain(false)
+		h.retire(0, 1, 0)
+		time.Sleep(time.Minute)
+		h.nodes[0].want(app, model.StatusElected, 0)
+		h.hold(0, false)
+		h.nodes[0].want(app, model.StatusError, 10*time.Second)
+	})
+}
+
+// TestRetiredNodeThatLives: who heard of its own retirement begins nothing, and
+// nobody grants it anything.
+func TestRetiredNodeThatLives(t *testing.T) {
+	inHub(t, 3, func(t *testing.T, h *hub) {
+		for _, i := range []int{0, 2} {
+			h.nodes[i].drain(true)
+		}
+		label := h.label(definition(1, 1, ""))
+		app := h.nodes[0].db.create(label)
+		for h.nodes[1].status(app) == "" {
+			time.Sleep(time.Millisecond)
+		}
+		h.hold(1, true)
+		h.nodes[0].want(app, model.StatusElected, time.Second)
+		h.hold(0, true)
+		h.retire(1, 1, 2)
+		h.hold(1, false)
+		time.Sleep(20 * time.Second)
+		if e := h.nodes[1].entry(app); e.Fold.Allocated != nil || !said(e, model.StatusDeclined, "took the vote back") {
+			t.Errorf("the retired node wrote %+v", e.States)
+		}
+		h.hold(0, false)
+		time.Sleep(10 * time.Second)
+		later := h.nodes[0].db.create(label)
+		time.Sleep(20 * time.Second)
+		for _, uid := range []model.UID{app, later} {
+			h.nodes[0].want(uid, model.StatusNew, 0)
+		}
+		h.nodes[2].drain(false)
+		h.nodes[0].want(app, model.StatusAllocated, 10*time.Second)
+		h.nodes[0].want(later, model.StatusAllocated, 10*time.Second)
 	})
 }
 
@@ -400,14 +456,14 @@ func TestHandover(t *testing.T) {
 		for _, n := range h.nodes[1:] {
 			n.ledger.Return(model.UID{99}, 1)
 		}
-		h.nodes[2].want(app, model.StatusAllocated, 10*time.Second)
+		h.nodes[1].want(app, model.StatusAllocated, 10*time.Second)
 		if e := h.nodes[1].entry(app); e.Fold.Grant.NodeUID != successor {
 			t.Errorf("granted by %v, want the successor %v", e.Fold.Grant.NodeUID, successor)
 		}
 		h.nodes[0].start()
 		h.nodes[0].drain(false)
 		later := h.nodes[0].db.create(label)
-		h.nodes[2].want(later, model.StatusAllocated, 10*time.Second)
+		h.nodes[1].want(later, model.StatusAllocated, 10*time.Second)
 		if e := h.nodes[1].entry(later); e.Fold.Grant.NodeUID != h.nodes[0].uid {
 			t.Errorf("what came later was granted by %v", e.Fold.Grant.NodeUID)
 		}

@@ -10,7 +10,9 @@ package election
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -228,18 +230,44 @@ func (e *Election) absorb(ctx context.Context, sub *store.Subscription) {
 func (e *Election) resync(ctx context.Context) {
 	var over []model.Application
 	here := e.standpoint()
+	open := make(map[model.UID]bool)
 	for _, entry := range e.opts.Store.Open() {
+		open[entry.Application.UID] = true
 		if e.consider(entry, here) {
 			over = append(over, entry.Application)
 		}
 	}
 	e.end(ctx, over, e.ending(here))
+	e.missed(ctx, open)
 	e.sweep = true
 	e.opts.Promises.sweep()
 	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.queue.fresh = nil // the sweep answers them
 	e.tally.sweep(now, func(app model.UID) bool { return e.queue.items[app] != nil })
+}
+
+// missed takes out what is over without the feed having said so: a resync
+// stands for any news.
+func (e *Election) missed(ctx context.Context, open map[model.UID]bool) {
+	var gone []model.Application
+	e.edit(func(q *queue) {
+		for uid, w := range q.items {
+			if !open[uid] {
+				gone = append(gone, w.Application)
+			}
+		}
+	})
+	for _, app := range gone {
+		entry, err := e.opts.Store.Application(ctx, app.UID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			e.leave(&model.Entry{Application: app, Fold: model.Fold{Final: true}})
+		case err == nil && entry.Done():
+			e.leave(entry)
+		}
+	}
 }
 
 // standpoint is what this node knows of the others now.
@@ -251,6 +279,13 @@ func (e *Election) standpoint() Standpoint {
 	if e.opts.Succession != nil {
 		s.Retirements, s.Handovers = e.opts.Succession()
 	}
+	if len(s.Retirements) > 0 { // the rows come before the links end
+		s.Active = slices.DeleteFunc(slices.Clone(s.Active), s.retired)
+	}
+	if s.retired(e.opts.Node) { // others run what it was granted
+		s.Ready = false
+		e.opts.Promises.Revoke()
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.giving {
@@ -260,7 +295,7 @@ func (e *Election) standpoint() Standpoint {
 		e.retired, e.retiredAt = n, time.Now()
 	}
 	since := e.retiredAt
-	s.Covered = func() bool { return e.opts.Cluster.Covered(since) }
+	s.Covered = sync.OnceValue(func() bool { return e.opts.Cluster.Covered(since) })
 	return s
 }
 

@@ -19,6 +19,21 @@ func unanswered(entry *model.Entry) bool {
 	return f.Request != nil && f.Grant == nil && !f.Final && !f.Closed
 }
 
+// mournable reports whether the arbiter may end the grants of retired nodes. One
+// that may have been begun is not granted again: whether it was, any member may
+// know. Where an operator forced the retirement it is not waited for them.
+func (s Standpoint) mournable(entry *model.Entry, widows []model.ApplicationState) bool {
+	if entry.Fold.Allocated != nil || entry.Fold.Request != nil {
+		return len(widows) > 0
+	}
+	for _, g := range widows {
+		if r, _ := model.Retired(g.Decision.Winner, s.Retirements); !r.Forced && !s.Covered() {
+			return false
+		}
+	}
+	return len(widows) > 0
+}
+
 // dropped reports whether an operator wants the application ended that waits.
 func (e *Election) dropped(entry *model.Entry) bool {
 	return entry.Fold.Waiting() && e.opts.Store.Doubt(entry.Application) == store.Dropped
@@ -26,7 +41,7 @@ func (e *Election) dropped(entry *model.Entry) bool {
 
 // overdue reports whether the arbiter has to write an end.
 func (e *Election) overdue(entry *model.Entry, here Standpoint) bool {
-	return unanswered(entry) || e.dropped(entry) || len(widowed(entry, here.Retirements)) > 0
+	return unanswered(entry) || e.dropped(entry) || here.mournable(entry, widowed(entry, here.Retirements))
 }
 
 // ending is what the arbiter writes of an application that will not be
@@ -35,7 +50,7 @@ func (e *Election) ending(here Standpoint) func(entry *model.Entry) (model.Chang
 	return func(entry *model.Entry) (model.Change, error) {
 		switch widows := widowed(entry, here.Retirements); {
 		case !here.decides(entry.Application):
-		case len(widows) > 0:
+		case here.mournable(entry, widows):
 			return bury(entry, widows, e.nameOf), nil
 		case unanswered(entry):
 			return model.Change{States: []model.ApplicationState{{
@@ -126,11 +141,14 @@ func (e *Election) locationOf(node model.UID) string {
 	return ""
 }
 
-func labelDeleted(entry *model.Entry) (model.Change, error) {
-	if !entry.Fold.Waiting() {
-		return model.Change{}, nil
+// orphaned is what the arbiter writes of an application whose label was deleted.
+func orphaned(here Standpoint) func(entry *model.Entry) (model.Change, error) {
+	return func(entry *model.Entry) (model.Change, error) {
+		if !entry.Fold.Waiting() || !here.decides(entry.Application) { // perhaps since it was put into the queue
+			return model.Change{}, nil
+		}
+		return model.Change{States: []model.ApplicationState{{
+			Status: model.StatusError, Description: "Label was deleted",
+		}}}, nil
 	}
-	return model.Change{States: []model.ApplicationState{{
-		Status: model.StatusError, Description: "Label was deleted",
-	}}}, nil
 }

@@ -290,13 +290,13 @@ func (d *database) merge(r row) (key store.Key, news bool) {
 		if !known {
 			d.retired = append(d.retired, *r.retirement)
 		}
-		return store.Key{Kind: store.KindNode, UID: r.retirement.NodeUID}, !known
+		return store.Key{Kind: store.KindRetirement, UID: r.retirement.NodeUID}, !known
 	}
 	known := slices.ContainsFunc(d.handed, func(h model.Handover) bool { return h.UID == r.handover.UID })
 	if !known {
 		d.handed = append(d.handed, *r.handover)
 	}
-	return store.Key{Kind: store.KindNode, UID: r.handover.NodeUID}, !known
+	return store.Key{Kind: store.KindHandover, UID: r.handover.UID}, !known
 }
 
 func (d *database) mergeApplication(app model.Application) (store.Key, bool) {

@@ -80,6 +80,30 @@ func TestOrphanLeavesTheQueue(t *testing.T) {
 	}
 }
 
+// TestResyncTakesOutWhatIsOver although the feed did not tell: a resync stands
+// for any news.
+func TestResyncTakesOutWhatIsOver(t *testing.T) {
+	e := newShelved(1)
+	e.enqueue(1, 0)
+	e.resync(t.Context())
+	if n := len(e.OpenVotes()); n != 0 {
+		t.Errorf("%d applications wait of which the database knows nothing", n)
+	}
+}
+
+// TestOrphanOfAnotherArbiter is not ended by a node that gives its role away.
+func TestOrphanOfAnotherArbiter(t *testing.T) {
+	e := newShelved(0)
+	app := e.enqueue(1, 0)
+	entry := &model.Entry{Application: app, Fold: model.FoldStates([]model.ApplicationState{{Status: model.StatusNew}})}
+	for _, giving := range []bool{false, true} {
+		e.giving = giving
+		if change, err := orphaned(e.standpoint())(entry); err != nil || change.Empty() != giving {
+			t.Errorf("giving %v: change %+v, %v", giving, change, err)
+		}
+	}
+}
+
 // BenchmarkPass is one pass over 10,000 applications of 50 labels that all
 // have to wait, young ones and starving ones.
 func BenchmarkPass(b *testing.B) {

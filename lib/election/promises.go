@@ -15,8 +15,9 @@ import (
 type Promises struct {
 	boot func() time.Duration
 
-	mu    sync.Mutex
-	given map[model.UID][]promise // by application, oldest first
+	mu      sync.Mutex
+	given   map[model.UID][]promise // by application, oldest first
+	revoked bool
 }
 
 type promise struct {
@@ -52,11 +53,14 @@ func (p *Promises) Give(app, vote model.UID) {
 }
 
 // Age is how long ago this process cast the vote last, by the clock that ran
-// further; ok is false if it did not, or took it back.
+// further; ok is false if it did not, took it back, or Revoke was called.
 func (p *Promises) Age(app, vote model.UID) (age time.Duration, ok bool) {
 	boot := p.boot()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.revoked {
+		return 0, false
+	}
 	for _, given := range p.given[app] {
 		if given.vote == vote {
 			return max(time.Since(given.at), boot-given.boot), true
@@ -70,6 +74,14 @@ func (p *Promises) TakeBack(app model.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.given, app)
+}
+
+// Revoke makes all promises void for good, also those that are still given:
+// the node was retired, so that others are granted what it was.
+func (p *Promises) Revoke() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.revoked = true
 }
 
 // sweep forgets what nobody will ask for.

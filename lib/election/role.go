@@ -92,6 +92,11 @@ func RoleOf(entry *model.Entry, s Standpoint) (role Role, open bool) {
 
 const notReady = "this node has not caught up with the others yet"
 
+func (s Standpoint) retired(node model.UID) bool {
+	_, retired := model.Retired(node, s.Retirements)
+	return retired
+}
+
 func (s Standpoint) arbiter(app model.Application) model.UID {
 	return model.Arbiter(app, s.Retirements, s.Handovers)
 }

@@ -22,7 +22,9 @@ func (e *Election) pass(ctx context.Context) (took time.Duration, more bool) {
 	if e.settle(ctx) {
 		more = true
 	}
-	e.end(ctx, orphans, labelDeleted)
+	if len(orphans) > 0 {
+		e.end(ctx, orphans, orphaned(e.standpoint()))
+	}
 	return took, more
 }
 
