@@ -42,7 +42,7 @@ func (e *Election) verdicts(here Standpoint, now time.Time) (list []verdict, mor
 	e.tally.deadline = time.Time{}
 	for uid := range e.tally.touched {
 		w := e.queue.items[uid]
-		if w == nil || w.Role.Decider != e.opts.Node || !here.Ready {
+		if w == nil || w.Role.Decider != e.opts.Node || !here.Ready || !e.tally.hopeful(uid) {
 			delete(e.tally.touched, uid)
 			continue
 		}
@@ -59,7 +59,7 @@ func (e *Election) verdicts(here Standpoint, now time.Time) (list []verdict, mor
 		case decision != nil:
 			list = append(list, verdict{waiting: *w, decision: *decision})
 			delete(e.tally.touched, uid)
-		case again.IsZero() || !slices.ContainsFunc(poll.Votes, model.Vote.Yes):
+		case again.IsZero() || !slices.ContainsFunc(poll.Votes, model.Vote.Yes): // none that still counts
 			delete(e.tally.touched, uid) // the next vote touches it
 		default:
 			e.lookAgain(again)

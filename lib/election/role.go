@@ -1,8 +1,8 @@
 package election
 
 import (
+	"bytes"
 	"crypto/sha256"
-	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -133,9 +133,12 @@ func (s Standpoint) abandoned(f model.Fold) uint32 {
 func nearest(app model.UID, nodes []model.UID) model.UID {
 	var best model.UID
 	var highest [sha256.Size]byte
+	var both [2 * len(app)]byte
+	copy(both[:], app[:])
 	for _, node := range nodes {
-		hash := sha256.Sum256(append(app[:], node[:]...))
-		if best == model.NilUID || slices.Compare(hash[:], highest[:]) > 0 {
+		copy(both[len(app):], node[:])
+		hash := sha256.Sum256(both[:])
+		if best == model.NilUID || bytes.Compare(hash[:], highest[:]) > 0 {
 			best, highest = node, hash
 		}
 	}

@@ -38,8 +38,10 @@ type tally struct {
 // poll is what is known of the votes for one application: the newest of each
 // node, this one's own included.
 type poll struct {
-	heard  map[model.UID]heard
+	heard  map[model.UID]heard // changed by put and drop only
 	newest time.Time
+	yeses  int // how many of those heard are yeses, and nevers
+	nevers int
 }
 
 type heard struct {
@@ -69,8 +71,41 @@ func (t *tally) note(v model.Vote, now time.Time) {
 		p = &poll{heard: map[model.UID]heard{}}
 		t.polls[v.ApplicationUID] = p
 	}
-	p.heard[v.NodeUID], p.newest = heard{vote: v, at: now}, now
+	p.put(heard{vote: v, at: now})
+	p.newest = now
 	t.touched[v.ApplicationUID] = struct{}{}
+}
+
+// put replaces what was heard of the vote's node.
+func (p *poll) put(h heard) {
+	if old, ok := p.heard[h.vote.NodeUID]; ok {
+		p.count(old, -1)
+	}
+	p.heard[h.vote.NodeUID] = h
+	p.count(h, 1)
+}
+
+func (p *poll) drop(node model.UID) {
+	if old, ok := p.heard[node]; ok {
+		delete(p.heard, node)
+		p.count(old, -1)
+	}
+}
+
+func (p *poll) count(h heard, by int) {
+	switch {
+	case h.vote.Yes():
+		p.yeses += by
+	case h.vote.Available == model.VoteNever:
+		p.nevers += by
+	}
+}
+
+// hopeful reports whether anybody said yes, perhaps long ago: without one there
+// is nothing to decide.
+func (t *tally) hopeful(app model.UID) bool {
+	p := t.polls[app]
+	return p != nil && p.yeses > 0
 }
 
 // votes are those that count at the time now: a yes for as long as it can be
@@ -102,7 +137,7 @@ func (t *tally) last(app, node model.UID) (heard, bool) {
 // forget drops the vote of a node.
 func (t *tally) forget(app, node model.UID) {
 	if p := t.polls[app]; p != nil {
-		delete(p.heard, node)
+		p.drop(node)
 	}
 }
 
@@ -111,7 +146,7 @@ func (t *tally) forget(app, node model.UID) {
 func (t *tally) demote(app, node model.UID) {
 	if h, ok := t.last(app, node); ok && h.vote.Yes() {
 		h.vote.Available = model.VoteNo
-		t.polls[app].heard[node] = h
+		t.polls[app].put(h)
 	}
 }
 
@@ -137,9 +172,13 @@ func (t *tally) sweep(now time.Time, waits func(app model.UID) bool) {
 
 // capable are the nodes that did not say that they can never run it.
 func (t *tally) capable(app model.UID, nodes []model.UID) []model.UID {
-	var capable []model.UID
+	p := t.polls[app]
+	if p == nil || p.nevers == 0 {
+		return nodes
+	}
+	capable := make([]model.UID, 0, len(nodes))
 	for _, node := range nodes {
-		if h, ok := t.last(app, node); !ok || h.vote.Available != model.VoteNever {
+		if h, ok := p.heard[node]; !ok || h.vote.Available != model.VoteNever {
 			capable = append(capable, node)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgregory.net/rapid"
+
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -47,6 +49,39 @@ func TestTally(t *testing.T) {
 }
 
 // TestPollsAreBounded: who tells of ever new applications fills no memory.
+// TestTallyCounts: what is known of a poll without looking at its votes is what
+// they say, whatever was heard, taken back and forgotten.
+func TestTallyCounts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tl := newTally()
+		app := node(1)
+		voter := rapid.Map(rapid.ByteRange(2, 5), node)
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			by := voter.Draw(t, "by")
+			switch rapid.IntRange(0, 3).Draw(t, "step") {
+			case 0:
+				tl.forget(app, by)
+			case 1:
+				tl.demote(app, by)
+			default:
+				tl.note(model.Vote{ApplicationUID: app, NodeUID: by, Available: rapid.IntRange(-2, 1).Draw(t, "available")}, time.Now())
+			}
+			yeses, capable := 0, 4
+			for n := byte(2); n <= 5; n++ {
+				if h, ok := tl.last(app, node(n)); ok && h.vote.Yes() {
+					yeses++
+				} else if ok && h.vote.Available == model.VoteNever {
+					capable--
+				}
+			}
+			got := len(tl.capable(app, []model.UID{node(2), node(3), node(4), node(5)}))
+			if tl.hopeful(app) != (yeses > 0) || got != capable {
+				t.Fatalf("hopeful %v, %d capable; want %d yeses, %d capable", tl.hopeful(app), got, yeses, capable)
+			}
+		}
+	})
+}
+
 func TestPollsAreBounded(t *testing.T) {
 	tl := newTally()
 	for i := range mostPolls + 10 {
