@@ -12,6 +12,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
 )
 
@@ -103,6 +104,33 @@ func TestAbsent(t *testing.T) {
 		if r.status != tt.status || !strings.Contains(r.body, tt.text) {
 			t.Errorf("%s: %d %s, want %d with %q", tt.name, r.status, r.body, tt.status, tt.text)
 		}
+	}
+}
+
+// TestDeletedLabel: one that is known to be deleted is nowhere, whether its
+// maker can be asked or not.
+func TestDeletedLabel(t *testing.T) {
+	f := newFarm(t)
+	label := f.a.label(t, "linux")
+	batch, err := f.a.store.Rows(t.Context(), f.a.store.Origin(), 0, replica.Limit{Rows: 1000, Bytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.c.store.Replicate(t.Context(), []replica.Batch{batch}); err != nil {
+		t.Fatal(err)
+	}
+	path := "/api/v1/label/" + label.String()
+	for range 2 { // the second time it is gone
+		if r := f.c.do(t, call{user: "admin", method: http.MethodDelete, path: path}); r.status != http.StatusOK {
+			t.Errorf("DELETE = %d %s, want 200", r.status, r.body)
+		}
+		f.c.net().set(func(c *fakeCluster) { c.gone = []model.UID{f.a.uid} })
+	}
+	if r := f.c.do(t, call{user: "alice", path: path}); r.status != http.StatusNotFound {
+		t.Errorf("GET = %d %s, want 404", r.status, r.body)
+	}
+	if r := create(t, f.c, label, ""); r.status != http.StatusBadRequest {
+		t.Errorf("an application for it = %d %s, want 400", r.status, r.body)
 	}
 }
 

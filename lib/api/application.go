@@ -88,7 +88,7 @@ func (h *handlers) ApplicationCreate(
 	switch {
 	case errors.Is(err, store.ErrLabelUnknown):
 		return nil, &absence{
-			of:     application.LabelUID, // whose maker takes the application, rather than this node one that it can not check
+			of:     h.labelMaker(application.LabelUID), // whose maker takes the application, rather than this node one that it can not check
 			answer: badRequest("Unable to create application: there is no label %s", application.LabelUID),
 		}
 	case err != nil:

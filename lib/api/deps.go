@@ -41,6 +41,8 @@ type userStore interface {
 
 type labelStore interface {
 	Label(uid model.UID) (model.Label, bool)
+	// LabelDeleted reports whether a label is known to be deleted.
+	LabelDeleted(uid model.UID) bool
 	Labels() []model.Label
 	CreateLabel(ctx context.Context, l model.Label) (model.Label, error)
 	DeleteLabel(ctx context.Context, uid model.UID) (bool, error)

@@ -37,7 +37,7 @@ func (h *handlers) explainWaiting(ctx context.Context, app model.Application, x 
 	label, ok := h.Store.Label(app.LabelUID)
 	if !ok {
 		x.Text = "Its label was deleted: it is about to end as ERROR"
-		if _, other := h.otherMaker(app.LabelUID); other {
+		if _, other := h.otherMaker(h.labelMaker(app.LabelUID)); other {
 			x.Text = "Its label has not come to this node yet, or was deleted"
 		}
 		return

@@ -116,7 +116,7 @@ func (h *handlers) LabelGet(ctx context.Context, r apiv1.LabelGetRequestObject) 
 	l, ok := h.Store.Label(r.UID)
 	if !ok {
 		return nil, &absence{
-			of: r.UID, answer: notFound("Unable to find the label: %s", r.UID),
+			of: h.labelMaker(r.UID), answer: notFound("Unable to find the label: %s", r.UID),
 			here: func(context.Context) bool {
 				_, ok := h.Store.Label(r.UID)
 				return ok
@@ -126,6 +126,15 @@ func (h *handlers) LabelGet(ctx context.Context, r apiv1.LabelGetRequestObject) 
 	return apiv1.LabelGet200JSONResponse(toLabel(l, callerOf(ctx).IsAdmin())), nil
 }
 
+// labelMaker says who may know a label that is not here: nobody knows more of
+// one that is known to be deleted.
+func (h *handlers) labelMaker(uid model.UID) model.UID {
+	if h.Store.LabelDeleted(uid) {
+		return model.NilUID
+	}
+	return uid
+}
+
 // LabelDelete removes a label, for the admin.
 func (h *handlers) LabelDelete(ctx context.Context, r apiv1.LabelDeleteRequestObject) (apiv1.LabelDeleteResponseObject, error) {
 	if err := needAdmin(ctx, "remove labels"); err != nil {
@@ -133,7 +142,7 @@ func (h *handlers) LabelDelete(ctx context.Context, r apiv1.LabelDeleteRequestOb
 	}
 	removed, err := h.Store.DeleteLabel(ctx, r.UID)
 	if err == nil && !removed {
-		err = h.unknown(ctx, r.UID)
+		err = h.unknown(ctx, h.labelMaker(r.UID))
 	}
 	if err != nil {
 		return nil, err
