@@ -338,7 +338,7 @@ func TestRetiredExecutor(t *testing.T) {
 // TestRetiredExecutorThatMayHaveBegun: the arbiter has not heard that the
 // retired node ran it, another member has.
 func TestRetiredExecutorThatMayHaveBegun(t *testing.T) {
-	inHub(t, 3, func(t *testing.T, h *hub) {
+	inHub(t, 3, func(_ *testing.T, h *hub) {
 		for _, i := range []int{0, 2} {
 			h.nodes[i].drain(true)
 		}

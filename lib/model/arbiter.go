@@ -37,7 +37,7 @@ type passing struct {
 }
 
 func passings(app Application, retirements []Retirement, handovers []Handover) []passing {
-	list := make([]passing, 0, len(retirements)+len(handovers))
+	var list []passing // few: most handovers are of before the application
 	for _, r := range retirements {
 		list = append(list, passing{r.HLC, r.NodeUID, r.Successor, r.NodeUID})
 	}
