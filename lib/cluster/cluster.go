@@ -80,7 +80,13 @@ func (c *Cluster) Run(ctx context.Context) error {
 	c.work.Go(func() {
 		ended <- c.o.Transport.Run(inner, Handlers{Incoming: c.incoming, Relay: c.relay})
 	})
-	c.work.Go(func() { c.probe(inner) })
+	looked := make(chan struct{})
+	c.work.Go(func() { c.probe(inner, looked) })
+	select { // so that the first word says how the node is, unless the look hangs
+	case <-looked:
+	case <-time.After(firstLook):
+	case <-ctx.Done():
+	}
 	err := c.loop(ctx, ended)
 	c.goodbye(inner)
 	c.mu.Lock()

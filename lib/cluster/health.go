@@ -11,6 +11,8 @@ import (
 const (
 	probeEvery   = 5 * time.Second
 	probeTimeout = 10 * time.Second
+	// firstLook is how long the node waits for the first look before it speaks.
+	firstLook = 100 * time.Millisecond
 	// probeStale is how old the last good look may be. A look that hangs
 	// is none.
 	probeStale = probeEvery + probeTimeout
@@ -26,8 +28,9 @@ func (h health) good(now time.Time) bool {
 	return h.err == nil && !h.at.IsZero() && now.Sub(h.at) < probeStale
 }
 
-// probe looks at the node's health until ctx is done.
-func (c *Cluster) probe(ctx context.Context) {
+// probe looks at the node's health until ctx is done, and closes looked after
+// the first time.
+func (c *Cluster) probe(ctx context.Context, looked chan<- struct{}) {
 	look := func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 		defer cancel()
@@ -47,6 +50,7 @@ func (c *Cluster) probe(ctx context.Context) {
 		}
 	}
 	look(ctx)
+	close(looked)
 	loop.Every(ctx, probeEvery, look)
 }
 
