@@ -6,6 +6,7 @@ package health
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -63,6 +64,19 @@ func (h *Handler) Attach(n Node) error {
 
 // Stop says that the node stops.
 func (h *Handler) Stop() { h.stopping.Store(true) }
+
+// Sound is nil while the database takes writes and every loop comes round; else it says what is wrong. Call it after
+// Attach. It does not block.
+func (h *Handler) Sound() error {
+	n := h.node.Load()
+	if err := n.Writable(); err != nil {
+		return fmt.Errorf("the database takes no writes: %w", err)
+	}
+	if _, stuck := n.watch.state(); stuck {
+		return errors.New("a part of the node stands still: a restart may help")
+	}
+	return nil
+}
 
 // Wrap answers GET and HEAD of the probes' paths, and leaves everything else to next.
 func (h *Handler) Wrap(next http.Handler) http.Handler {
