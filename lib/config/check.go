@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -28,6 +29,9 @@ func (l *loader) check() {
 		{"proxy_socks_address", c.ProxySOCKSAddress, checkListen(c.ProxySOCKSAddress)},
 		{"proxy_ssh_address", c.ProxySSHAddress, checkListen(c.ProxySSHAddress)},
 		{"node_address", c.NodeAddress, checkNodeAddress(c.NodeAddress)},
+		{"cluster_max_links", c.ClusterMaxLinks, checkLinks(c.ClusterMaxLinks)},
+		{"cluster_link_bytes", c.ClusterLinkBytes, checkSize(c.ClusterLinkBytes, 64<<10, 1<<30)},
+		{"cluster_proxy", "the value", checkProxy(c.ClusterProxy)},
 		{"mem_target", c.MemTarget, checkSize(c.MemTarget, 0, math.MaxInt64)},
 		{"node_name", c.NodeName, model.CheckNodeName(c.NodeName)},
 		{"meta_address", c.MetaAddress, checkOptionalListen(c.MetaAddress)},
@@ -138,6 +142,25 @@ func checkSize(s, least, most yamlconf.Size) error {
 func checkDBSize(s yamlconf.Size) error {
 	if least := yamlconf.Size(16 << 20); s != 0 && s < least {
 		return fmt.Errorf("want 0 for no limit, or at least %v: an almost empty database takes some of it", least)
+	}
+	return nil
+}
+
+func checkLinks(n uint8) error {
+	if n < 2 || n > 64 {
+		return errors.New("want an integer from 2 to 64")
+	}
+	return nil
+}
+
+// checkProxy never repeats what was given: there may be a password in it.
+func checkProxy(s string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || (u.Scheme != "socks5" && u.Scheme != "socks5h" && u.Scheme != "http" && u.Scheme != "https") {
+		return errors.New("want the URL of a proxy, such as socks5://user:password@host:1080")
 	}
 	return nil
 }

@@ -32,6 +32,15 @@ type Config struct {
 	// ClusterJoin lists addresses of other nodes of the cluster. With any, a missing CA is an error and none is made: it
 	// would be another cluster's. Default: none.
 	ClusterJoin []string `yaml:"cluster_join"`
+	// ClusterMaxLinks is how many other nodes this one is connected to at most. Default 8: every node is then reached in
+	// three steps in a cluster of a hundred.
+	ClusterMaxLinks uint8 `yaml:"cluster_max_links"`
+	// ClusterLinkBytes is how much of the database a connection to another node carries per second at most, in bytes before
+	// compression. Default 8MB: a million rows in about a minute.
+	ClusterLinkBytes yamlconf.Size `yaml:"cluster_link_bytes"`
+	// ClusterProxy is the URL of a SOCKS5 proxy by which other nodes are reached, but for those in NO_PROXY.
+	// Default: none, HTTPS_PROXY of the environment counts.
+	ClusterProxy string `yaml:"cluster_proxy"`
 	// TLSKey is the path of the node's private key. Default `<node_name>.key`, relative to Directory.
 	TLSKey string `yaml:"tls_key"`
 	// TLSCrt is the path of the node's certificate. Default `<node_name>.crt`, relative to Directory.
@@ -162,6 +171,8 @@ func Default() Config {
 		ProxySOCKSAddress: "0.0.0.0:1080",
 		ProxySSHAddress:   "0.0.0.0:2022",
 		NodeAddress:       "127.0.0.1:8001",
+		ClusterMaxLinks:   8,
+		ClusterLinkBytes:  8 << 20,
 		AuthHashMemory:    256 << 20,
 		Retention:         7 * 24 * time.Hour,
 		AllocateTimeout:   30 * time.Minute,

@@ -72,6 +72,9 @@ node_address: fish.example.com:8001
 cpu_limit: 2
 mem_target: 512MB
 cluster_join: [a:1, b:2]
+cluster_max_links: 12
+cluster_link_bytes: 1MB
+cluster_proxy: socks5://bob:secret@proxy.example.com:1080
 tls_key: my.key
 tls_crt: /etc/fish/my.crt
 tls_ca_crt: cluster/ca.crt
@@ -108,6 +111,7 @@ log_file_keep: 3
 	want := &config.Config{
 		Directory: "data", APIAddress: "127.0.0.1:0", ProxySOCKSAddress: ":1081", ProxySSHAddress: "[::1]:0",
 		NodeAddress: "fish.example.com:8001", CPULimit: 2, MemTarget: 512 << 20, ClusterJoin: []string{"a:1", "b:2"},
+		ClusterMaxLinks: 12, ClusterLinkBytes: 1 << 20, ClusterProxy: "socks5://bob:secret@proxy.example.com:1080",
 		TLSKey: filepath.FromSlash("data/my.key"), TLSCrt: "/etc/fish/my.crt", TLSCACrt: filepath.FromSlash("data/cluster/ca.crt"),
 		NodeName: "fish-1", NodeLocation: "lab", NodeIdentifiers: []string{"GPU:yes"}, SSHKey: filepath.FromSlash("data/id"),
 		DefaultResourceLifetime: 30 * time.Minute,
