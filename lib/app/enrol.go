@@ -19,12 +19,12 @@ import (
 )
 
 // newEnrolment makes what invites machines into the cluster and signs their certificates, and keeps the node's own one
-// up to date. A node alone has it too: its first invitation makes a cluster of it.
-func (a *App) newEnrolment(cfg *config.Config, db *store.Store, id *crypt.Identity, trail *audit.Log, log *slog.Logger) (*enrol.Service, error) {
-	a.addPart("certificates", func(ctx context.Context) error { return id.Run(ctx, nil) })
+// up to date: where the CA's key is not here, a member that has it signs.
+func (a *App) newEnrolment(cfg *config.Config, db *store.Store, id *crypt.Identity, m *member, trail *audit.Log, log *slog.Logger) (*enrol.Service, error) {
+	a.addPart("certificates", func(ctx context.Context) error { return id.Run(ctx, m.askRenewal) })
 	service, err := enrol.New(enrol.Options{
 		Node: id.UID, File: filepath.Join(cfg.Directory, cfg.NodeName+"_invitations.json"), Identity: id,
-		Cluster: known{db}, Addresses: reachedAt(cfg.NodeAddress, a.api.addr()), Joined: joinedEvent(trail, log),
+		Cluster: known{db}, Addresses: reachedAt(cfg.NodeAddress, a.api.addr()), Holders: m.holders, Joined: joinedEvent(trail, log),
 		Log: log.With("component", "enrol"),
 	})
 	if err != nil {
@@ -69,11 +69,12 @@ type known struct{ db *store.Store }
 // Members are the stored nodes.
 func (k known) Members(ctx context.Context) ([]enrol.Member, error) {
 	var members []enrol.Member
-	for n, err := range k.db.ListNodes(ctx, store.Query{Caller: store.Caller{Name: model.AdminName, Admin: true}}) {
+	for n, err := range k.db.ListNodes(ctx, all()) {
 		if err != nil {
 			return nil, err
 		}
-		members = append(members, enrol.Member{UID: n.UID, Name: n.Name, Address: n.Address})
+		_, retired := k.db.Retirement(n.UID)
+		members = append(members, enrol.Member{UID: n.UID, Name: n.Name, Address: n.Address, Retired: retired})
 	}
 	return members, nil
 }

@@ -100,7 +100,7 @@ func nextOf(changes *store.Subscription) func(ctx context.Context) error {
 // forwardEvents tells those who wait for room or for a driver that there may
 // be some.
 func forwardEvents(
-	ctx context.Context, r *drivers.Registry, k *maintenance.Keeper, life *lifecycle.Manager, elect *election.Election,
+	ctx context.Context, r *drivers.Registry, k *maintenance.Keeper, life *lifecycle.Manager, elect *election.Election, m *member,
 ) error {
 	driversChanged, stop := r.Subscribe()
 	defer stop()
@@ -114,6 +114,7 @@ func forwardEvents(
 			elect.Wake()
 		case <-k.Changed():
 			elect.Wake()
+			m.Touch()
 		case <-life.Idle():
 			k.RunningChanged()
 		}

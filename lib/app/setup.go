@@ -18,6 +18,8 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 	"github.com/aquarium-fish/aquarium-fish/lib/meta"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/overlay"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
@@ -67,6 +69,11 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return err
 	}
 	a.cleanups.add("api listener", a.api.close)
+	links, err := newLinks(cfg, identity, log)
+	if err != nil {
+		return err
+	}
+	links.Attach(a.api.http)
 	probes := health.New(log.With("component", "health"))
 	a.api.serve(probes.Wrap) // a probe is told that the node starts, everybody else waits for the rest
 	metaServer := a.api
@@ -110,7 +117,14 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	if err != nil {
 		return err
 	}
-	if err := a.ensureAdmin(ctx, opts, db, trail); err != nil {
+	member, err := a.addMember(memberOptions{
+		config: cfg, version: opts.Version, node: node, store: db, identity: identity, links: links, log: log,
+	})
+	if err != nil {
+		return err
+	}
+	err = a.found(ctx, founding{config: cfg, store: db, member: member, stderr: opts.Stderr, trail: trail, log: log})
+	if err != nil {
 		return err
 	}
 
@@ -128,31 +142,40 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		Driver: driverOf(registry), Instances: instances(registry),
 		MetadataURL:     metadataURL(metaServer.listener.Addr(), cfg.NodeAddress, identity.Answers, log),
 		DefaultLifetime: cfg.DefaultResourceLifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
-		Promised: promises.Age, StartBy: startBy,
+		Promised: promises.Age, StartBy: startBy, Settled: member.settled(),
+		Heir: func(node model.UID) model.UID { return model.Heir(node, db.Retirements()) },
 		Boot: lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
 	})
 	life.Restore()
 	a.addPart("lifecycle", life.Run)
+	var elect *election.Election
 	keeper, err := maintenance.New(maintenance.Options{
-		Running: life.Running, Stop: a.RequestStop, File: filepath.Join(folder, drainFile), Logger: log.With("component", "maintenance"),
+		Running: life.Running, Stop: a.RequestStop, HandOver: func(ctx context.Context) { member.handOver(ctx, elect) },
+		File: filepath.Join(folder, drainFile), Logger: log.With("component", "maintenance"),
 	})
 	if err != nil {
 		return fmt.Errorf("make maintenance: %w", err)
 	}
 	a.addPart("maintenance", keeper.Run)
-	elect := election.New(election.Options{
+	elect = election.New(election.Options{
 		Node: node.UID, NodeName: node.Name, Location: node.LocationName, Store: db, Ledger: ledger, Driver: driverOf(registry),
 		Configured:  registry.Configured,
-		Maintenance: keeper.On, Cluster: election.Alone{Node: node.UID}, Promises: promises, Load: loadOf(ledger, node),
+		Maintenance: keeper.On, Cluster: member.votes, Promises: promises, Load: loadOf(ledger, node),
+		Unfit: member.unfit, Member: member.nameOf, Succession: db.Succession, LabelDeleted: db.LabelDeleted,
 		Identifiers: cfg.NodeIdentifiers, VoteTimeout: cfg.VoteTimeout, StarvationAfter: cfg.StarvationAfter,
 		Safety: election.Safety(cfg.Election.Safety), Logger: log.With("component", "election"),
 	})
 	a.addPart("election", elect.Run)
 	a.addPart("events", func(ctx context.Context) error {
-		return forwardEvents(ctx, registry, keeper, life, elect)
+		return forwardEvents(ctx, registry, keeper, life, elect, member)
 	})
 	pulse := newPulse(db.Writable)
 	a.addPart("pulse", pulse.run)
+	machine := &machineLoad{folder: cfg.Directory}
+	a.addPart("machine load", machine.run)
+	member.state = memberState{
+		maintenance: keeper.On, running: life.Running, load: loadOf(ledger, node), sound: probes.Sound, machine: machine.last,
+	}
 
 	// Who may ask, and what is answered.
 	authenticator, err := auth.New(auth.Options{
@@ -172,39 +195,43 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return fmt.Errorf("make metadata api: %w", err)
 	}
 	a.addPart("meta", metadata.Run)
-	enrolment, err := a.newEnrolment(cfg, db, identity, trail, log)
+	enrolment, err := a.newEnrolment(cfg, db, identity, member, trail, log)
 	if err != nil {
 		return err
 	}
 	apiOptions := api.Options{
 		Node: node.UID, LastSeen: pulse.last, Auth: authenticator, Store: db, Election: elect, Drivers: registry,
 		Lifecycle: life, Ledger: ledger, AllocateTimeout: cfg.AllocateTimeout,
-		Maintenance: keeper, Audit: trail, Enrolment: enrolment, Logger: log,
+		Cluster: view{member, pulse.last}, Maintenance: keeper, Audit: trail, Enrolment: enrolment, Logger: log,
 		BodyTimeout: cfg.APIReadTimeout, ChunkTimeout: cfg.APIWriteTimeout,
 	}
 	if metaServer == a.api {
 		apiOptions.Meta = metadata
 	}
-	apiOptions.Cluster = alone(aloneOptions{
-		node: node, version: opts.Version, ca: identity.CAs()[0], caFile: cfg.TLSCACrt, expires: identity.NotAfter,
-		seen: pulse.last, writable: db.Writable, maintenance: keeper.On, running: life.Running,
-	})
 	rest, err := api.New(apiOptions)
 	if err != nil {
 		return fmt.Errorf("make api: %w", err)
 	}
 	a.cleanups.add("connections to members", func(context.Context) error { rest.Close(); return nil })
 
-	// The API comes last, so that it answers only when everything behind it is there, and stops first.
+	member.server = overlay.NewServer(overlay.ServerOptions{
+		Handler:     logged(opts, member.serveMembers(rest.Peer(), enrolment)),
+		ReadTimeout: cfg.APIReadTimeout, WriteTimeout: cfg.APIWriteTimeout, Logger: log.With("component", "overlay"),
+	})
+	a.addPart("overlay", member.server.Run)
+
+	// The API comes last, so that it answers only when everything behind it is there, and the links to other
+	// members, which carry its requests: they stop first.
 	if metaServer != a.api {
 		metaServer.handle(logged(opts, metadata), metadata.Stop)
 		a.addPart("meta server", metaServer.run)
 	}
-	if err := attachProbes(probes, db, keeper, elect, life, apiOptions.Cluster.Ready); err != nil {
+	if err := attachProbes(probes, db, keeper, elect, life, member.caughtUp); err != nil {
 		return err
 	}
 	a.addPart("health", probes.Run)
 	a.api.handle(logged(opts, enrolment.Wrap(rest)), metadata.Stop, probes.Stop)
 	a.addPart("api", a.api.run)
+	a.joinCluster(member)
 	return nil
 }

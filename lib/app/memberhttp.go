@@ -1,0 +1,175 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/enrol"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/overlay"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
+)
+
+// What members ask each other for themselves. The paths never change their meaning: members of other versions use them.
+const (
+	coversPath = "/cluster/v1/covers" // body: a vector. 204 when it is covered; ?durable=1: and on the disk
+	renewPath  = "/cluster/v1/renew"  // body: a request, PKCS #10, DER. 200 and the certificate file
+)
+
+// maxMemberBody bounds a request: a vector of ten thousand origins takes less.
+const maxMemberBody = 512 << 10
+
+// serveMembers makes what answers other members: their users' requests, and their own.
+func (m *member) serveMembers(users http.Handler, certificates *enrol.Service) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+coversPath, m.covers)
+	mux.HandleFunc("POST "+renewPath, func(w http.ResponseWriter, r *http.Request) { m.renew(w, r, certificates) })
+	mux.Handle("/", users)
+	return mux
+}
+
+// body reads what a member sent.
+func body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+	data, err := io.ReadAll(io.LimitReader(r.Body, maxMemberBody+1))
+	if err != nil || len(data) > maxMemberBody {
+		http.Error(w, "the request can not be read, or is too large", http.StatusBadRequest)
+		return nil, false
+	}
+	return data, true
+}
+
+// covers answers when this node has all that a vector names.
+func (m *member) covers(w http.ResponseWriter, r *http.Request) {
+	data, ok := body(w, r)
+	if !ok {
+		return
+	}
+	var want replica.Vector
+	if err := want.UnmarshalBinary(data); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	err := m.waitCovered(r.Context(), want)
+	if err == nil && r.URL.Query().Get("durable") == "1" {
+		err = m.settleOnDisk(r.Context())
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// waitCovered returns nil once the database has all that a vector names.
+func (m *member) waitCovered(ctx context.Context, want replica.Vector) error {
+	grown := m.store.VectorChanged()
+	defer grown.Close()
+	for !m.store.Vector().Covers(want) {
+		select {
+		case <-grown.C():
+		case <-ctx.Done():
+			return fmt.Errorf("wait for rows: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+// settleOnDisk returns once what was taken in before it outlives a power cut: a commit with a row of this node's own is
+// synchronous, and with it all that stands before it in the log.
+func (m *member) settleOnDisk(ctx context.Context) error {
+	own, ok := m.store.Node()
+	if !ok {
+		return errors.New("this node is not stored")
+	}
+	_, err := m.store.PutNode(ctx, own)
+	return err
+}
+
+// renew signs a member's certificate anew.
+func (m *member) renew(w http.ResponseWriter, r *http.Request, certificates *enrol.Service) {
+	request, ok := body(w, r)
+	if !ok {
+		return
+	}
+	e, _ := overlay.EnvelopeOf(r.Context()) // the server takes no request without
+	asker, known := m.nodeOf(e.From)
+	if !known {
+		http.Error(w, "this node does not know the asking one yet: try again", http.StatusServiceUnavailable)
+		return
+	}
+	chain, err := certificates.Renew(r.Context(), asker.Pubkey, request)
+	if refused, ok := errors.AsType[*enrol.Refusal](err); ok {
+		http.Error(w, refused.Error(), http.StatusConflict)
+		return
+	}
+	if err != nil {
+		m.log.Error("certificate of a member not renewed", "node", e.From, "error", err)
+		http.Error(w, "the node failed, and its log has the reason", http.StatusInternalServerError)
+		return
+	}
+	_, _ = w.Write(chain) // who is gone asks again
+}
+
+// ask asks another member for this one, and returns the answer's body.
+func (m *member) ask(ctx context.Context, node model.UID, path, query string, body []byte) ([]byte, error) {
+	resp, err := m.client.Do(ctx, node, overlay.Envelope{}, overlay.Request{Method: http.MethodPost, Path: path, Query: query, Body: body})
+	if err != nil {
+		return nil, fmt.Errorf("ask node %s: %w", node, err)
+	}
+	defer func() { _ = resp.Body.Close() }() // only read
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxMemberBody))
+	if err != nil {
+		return nil, fmt.Errorf("ask node %s: %w", node, err)
+	}
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		return nil, fmt.Errorf("ask node %s: %s", node, strings.TrimSpace(string(bytes.ToValidUTF8(data, nil))))
+	}
+	return data, nil
+}
+
+// askCovers returns nil once the node has what the vector names, on its disk where durable is set.
+func (m *member) askCovers(ctx context.Context, node model.UID, want replica.Vector, durable bool) error {
+	data, err := want.MarshalBinary()
+	if err != nil {
+		return fmt.Errorf("ask node %s: %w", node, err)
+	}
+	query := ""
+	if durable {
+		query = "durable=1"
+	}
+	_, err = m.ask(ctx, node, coversPath, query, data)
+	return err
+}
+
+// askRenewal has a member that holds the CA's key sign a request.
+func (m *member) askRenewal(ctx context.Context, request []byte) ([]byte, error) {
+	var errs []error
+	for _, signer := range m.Signers() {
+		if signer.LSA.Node == m.node.UID {
+			continue
+		}
+		chain, err := m.ask(ctx, signer.LSA.Node, renewPath, "", request)
+		if err == nil {
+			return chain, nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return nil, errors.New("no member that holds the CA's key can be reached")
+	}
+	return nil, errors.Join(errs...)
+}
+
+// holders are the names of the members that hold the CA's key.
+func (m *member) holders() []string {
+	var names []string
+	for _, s := range m.Signers() {
+		names = append(names, s.LSA.Name)
+	}
+	return names
+}
