@@ -27,10 +27,11 @@ type neighbour struct {
 	wake    chan struct{} // holds a token when there is something to send
 
 	outbox  *topo.Outbox
-	votes   []wire.Votes // to be passed on
-	voted   time.Time    // when votes were sent last
-	asks    []model.UID  // LSAs to ask for
-	answers []model.UID  // LSAs that it asked for
+	votes   []wire.Votes  // to be passed on
+	voted   time.Time     // when votes were sent last
+	beat    time.Duration // until the next ones are
+	asks    []model.UID   // LSAs to ask for
+	answers []model.UID   // LSAs that it asked for
 	theirs  replica.Vector
 }
 

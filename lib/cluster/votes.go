@@ -13,6 +13,10 @@ const (
 	// castBeat is how long votes are gathered after a batch went out; the
 	// first ones go at once (cluster.md 3.5).
 	castBeat = 100 * time.Millisecond
+	// castLeast and castPerVote shorten that while few vote: a batch of one
+	// vote costs little, and somebody waits for it.
+	castLeast   = 10 * time.Millisecond
+	castPerVote = 5 * time.Millisecond
 	// castMost is how many votes one batch holds.
 	castMost = 1000
 	// ballotMost is how many votes one message holds: a third of what
@@ -25,10 +29,11 @@ const (
 
 // ballots are the votes on their way. Guarded by the cluster's mu.
 type ballots struct {
-	own    []wire.Vote // to be cast
-	seq    uint64      // of the last batch of this node
-	last   time.Time   // when it went
-	due    time.Time   // when own is to go; zero: it is empty
+	own    []wire.Vote   // to be cast
+	seq    uint64        // of the last batch of this node
+	last   time.Time     // when it went
+	beat   time.Duration // until the next one
+	due    time.Time     // when own is to go; zero: it is empty
 	came   []wire.Votes
 	notify chan struct{} // holds a token when something came
 	seen   map[voter]*window
@@ -84,7 +89,7 @@ func (c *Cluster) Cast(votes []wire.Vote) {
 	b.own = append(b.own, votes...)
 	if b.due.IsZero() {
 		b.due = now
-		if next := b.last.Add(castBeat); next.After(now) {
+		if next := b.last.Add(b.beat); next.After(now) {
 			b.due = next
 		}
 	}
@@ -98,6 +103,7 @@ func (c *Cluster) castDue(r Report, now time.Time) {
 	if b.due.IsZero() || now.Before(b.due) {
 		return
 	}
+	b.beat = beat(len(b.own))
 	for len(b.own) > 0 {
 		n := min(len(b.own), castMost)
 		b.seq++
@@ -107,6 +113,11 @@ func (c *Cluster) castDue(r Report, now time.Time) {
 		b.own = b.own[n:]
 	}
 	b.own, b.due, b.last = nil, time.Time{}, now
+}
+
+// beat is the pause after a batch of so many votes.
+func beat(votes int) time.Duration {
+	return min(castBeat, max(castLeast, time.Duration(votes)*castPerVote))
 }
 
 // pass takes in votes of others, and passes them on when they are new. Those
@@ -133,13 +144,13 @@ func (c *Cluster) pass(from *neighbour, batches ...wire.Votes) {
 // takeVotes takes the votes that are to be sent now: the first at once, then
 // what was gathered. The caller holds the cluster's mu.
 func (n *neighbour) takeVotes(now time.Time) (messages []any, due time.Time) {
-	if next := n.voted.Add(castBeat); len(n.votes) == 0 || now.Before(next) {
+	if next := n.voted.Add(n.beat); len(n.votes) == 0 || now.Before(next) {
 		if len(n.votes) > 0 {
 			due = next
 		}
 		return nil, due
 	}
-	n.voted = now
+	n.voted, n.beat = now, beat(voices(n.votes))
 	var b wire.Ballots
 	size := 0
 	for i, v := range n.votes {
@@ -157,6 +168,14 @@ func (n *neighbour) takeVotes(now time.Time) (messages []any, due time.Time) {
 	}
 	n.votes = nil
 	return messages, due
+}
+
+// voices counts the votes of all batches.
+func voices(batches []wire.Votes) (n int) {
+	for _, b := range batches {
+		n += len(b.Votes)
+	}
+	return n
 }
 
 // fresh reports whether a batch is new, and forgets voters of old.

@@ -124,12 +124,12 @@ func (in *inbox) delay(now time.Time) time.Duration {
 }
 
 // A pause of 1 ms per row makes transactions of up to 250 rows, about what is
-// best for the disk. At least 50 ms: 20 transactions a second while little
-// comes, and in the simulator a row is on all of 100 nodes within 350 ms (p99;
-// 30 ms: 270 ms, 100 ms: 500 ms and more).
+// best for the disk. While little comes a row waits 10 ms at most: an
+// application takes four such steps from its request to where it is seen, and
+// somebody waits for it.
 const (
 	restPerRow = time.Millisecond
-	restMin    = 50 * time.Millisecond
+	restMin    = 10 * time.Millisecond
 )
 
 // take returns what to write now, in order, at least one batch.

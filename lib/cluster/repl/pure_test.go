@@ -45,19 +45,28 @@ func TestSchedulePace(t *testing.T) {
 	s.sentBatch(batchOf(a, 0, 1), mine, now)
 	expect("all sent", step{})
 	mine[a] = 2
-	now = now.Add(30 * time.Millisecond)
-	expect("second change soon after", step{wait: 70 * time.Millisecond})
-	now = now.Add(70 * time.Millisecond)
-	expect("an interval later", step{send: true, origin: a, after: 1})
-	s.sentBatch(batchOf(a, 1, 2), mine, now)
-	mine[a] = 9
-	s.receivedBatch(batchOf(a, 2, 9))
+	now = now.Add(3 * time.Millisecond)
+	expect("second change soon after", step{wait: 7 * time.Millisecond})
+	now = now.Add(7 * time.Millisecond)
+	expect("little goes, so it goes soon", step{send: true, origin: a, after: 1})
+	mine[a] = 12
+	s.sentBatch(batchOf(a, 1, 11), mine, now)
+	s.cut = false
+	expect("more, so it waits longer", step{wait: 40 * time.Millisecond})
+	now = now.Add(40 * time.Millisecond)
+	expect("then it goes", step{send: true, origin: a, after: 11})
+	mine[a] = 50
+	s.sentBatch(batchOf(a, 11, 50), mine, now)
+	mine[a] = 51
+	expect("at most an interval", step{wait: 100 * time.Millisecond})
+	mine[a] = 60
+	s.receivedBatch(batchOf(a, 50, 60))
 	now = now.Add(time.Hour)
 	expect("it came from there", step{})
-	mine[a] = 30
-	expect("backlog", step{send: true, origin: a, after: 9})
-	s.sentBatch(batchOf(a, 9, 19), mine, now)
-	expect("backlog goes on without a pause", step{send: true, origin: a, after: 19})
+	mine[a] = 90
+	expect("backlog", step{send: true, origin: a, after: 60})
+	s.sentBatch(batchOf(a, 60, 70), mine, now)
+	expect("backlog goes on without a pause", step{send: true, origin: a, after: 70})
 }
 
 func TestScheduleFreshFirst(t *testing.T) {
@@ -201,7 +210,7 @@ func TestInboxDelay(t *testing.T) {
 		rows uint64
 		wait time.Duration
 	}{
-		{"after quiet", 1, 0}, {"soon after a small one", 1, 50 * time.Millisecond}, {"enough for one", 200, 0},
+		{"after quiet", 1, 0}, {"soon after a small one", 1, 10 * time.Millisecond}, {"enough for one", 200, 0},
 		{"soon after a large one", 1, 200 * time.Millisecond}, {"soon after a huge one", 1000, 0}, {"bounded", 1, 250 * time.Millisecond},
 	}
 	for i, s := range steps {

@@ -28,7 +28,8 @@ type schedule struct {
 
 	round   []replica.Origin // what is left of the round
 	roundAt time.Time
-	pause   time.Duration // until the round after it
+	pause   time.Duration // until the round after it, if that one is full
+	rows    int           // that the round sent
 	cut     bool          // the round left something behind for want of room
 	turn    uint64
 	served  map[replica.Origin]uint64 // in which turn an origin was served last
@@ -50,6 +51,16 @@ func jitter(interval time.Duration) time.Duration {
 	return interval/2 + rand.N(interval/2+1)
 }
 
+// rest is the pause after a round: 4 ms for each row, so that a link on which
+// little goes has it go at once, and a busy one sends a few large batches.
+func (s *schedule) rest() time.Duration {
+	least := min(restMin, s.interval)
+	return max(least, min(s.pause, time.Duration(s.rows)*pushPerRow))
+}
+
+// pushPerRow has a link reach its full interval at some 200 rows/s.
+const pushPerRow = 4 * time.Millisecond
+
 // step is what to do now: send rows of origin after a sequence number, or
 // wait, for ever if wait is 0.
 type step struct {
@@ -67,7 +78,7 @@ func (s *schedule) next(mine replica.Vector, now time.Time) step {
 	if wait := s.freeAt.Sub(now); wait > 0 {
 		return step{wait: wait}
 	}
-	due := s.pause - now.Sub(s.roundAt)
+	due := s.rest() - now.Sub(s.roundAt)
 	if len(s.round) == 0 || s.cut && due <= 0 {
 		lacking := s.lacking(mine)
 		if len(lacking) == 0 {
@@ -78,7 +89,7 @@ func (s *schedule) next(mine replica.Vector, now time.Time) step {
 			return step{wait: due}
 		}
 		s.round, s.roundAt, s.cut = lacking, now, false
-		s.pause = s.jitter(s.interval)
+		s.pause, s.rows = s.jitter(s.interval), 0
 	}
 	for len(s.round) > 0 {
 		origin := s.round[0]
@@ -133,6 +144,7 @@ func lagOf(have, theirs uint64) uint64 {
 // sentBatch notes that a batch went out.
 func (s *schedule) sentBatch(b replica.Batch, mine replica.Vector, now time.Time) {
 	s.sent[b.Origin] = max(s.sent[b.Origin], b.To)
+	s.rows += len(b.Rows)
 	if s.sent[b.Origin] < mine[b.Origin] {
 		s.cut = true
 	} else {
