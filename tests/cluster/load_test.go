@@ -1,0 +1,82 @@
+//go:build linux
+
+package cluster
+
+import (
+	"context"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
+	"github.com/aquarium-fish/aquarium-fish/tests/farm"
+	"github.com/aquarium-fish/aquarium-fish/tests/fish"
+)
+
+const (
+	// loadVariable says how long the load lasts, such as "5m".
+	loadVariable = "CLUSTER_LOAD"
+	// loadTime is for every run, loadKill the pause from one kill to the next
+	// in it; a longer load has 30 s.
+	loadTime, loadKill = 30 * time.Second, 6 * time.Second
+	longKill           = 30 * time.Second
+	// loadRate is in applications/s, over all nodes.
+	loadRate = 50
+)
+
+// TestLoad: three nodes under load, one of which is killed again and again.
+// Every application ends, none is executed twice, and neither memory nor files
+// grow with time.
+func TestLoad(t *testing.T) {
+	needs.All(t, "takes a minute or more")
+	lasts, every := loadTime, loadKill
+	if text := os.Getenv(loadVariable); text != "" {
+		given, err := time.ParseDuration(text)
+		if err != nil || given < loadTime {
+			t.Fatalf("%s=%q, want a duration of %v and more", loadVariable, text, loadTime)
+		}
+		lasts, every = given, longKill
+	}
+	// What has ended goes soon, so that what the files keep is bounded.
+	f := farm.Start(t, farm.Options{Topology: farm.Full(3), Config: "retention: 20s\n"})
+	f.Together(joinTime)
+	s := &stage{Farm: f, t: t}
+	s.makeLabel(f.All())
+
+	var running sync.WaitGroup
+	var samples *farm.Samples
+	sampling, stop := context.WithCancel(t.Context())
+	running.Go(func() { samples = f.Sample(sampling, lasts/60) })
+	clients := []fish.Client{f.Admin(0), f.Admin(1), f.Admin(2)}
+	var result *farm.LoadResult
+	loading := make(chan struct{})
+	go func() {
+		defer close(loading)
+		result = farm.RunLoad(t.Context(), farm.LoadOptions{
+			Create: clients, Read: append(clients[2:], clients[:2]...), Release: append(clients[1:], clients[0]),
+			Label: s.label, Rate: loadRate, For: lasts, RecallEvery: 11,
+		})
+	}()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for kills := 0; ; kills++ {
+		select {
+		case <-tick.C:
+			f.Members[kills%3].Kill()
+			f.Members[kills%3].Start()
+			continue
+		case <-loading:
+		}
+		t.Logf("%d kills", kills)
+		break
+	}
+	stop()
+	running.Wait()
+	s.judge(route{silent: true, unsure: true}, result)
+	t.Logf("%d asked for without an answer", result.ReleaseUnsure(f.Admin(0)))
+	f.Verify(restTime)
+	if err := samples.Flat(0.3, 16<<20); err != nil {
+		t.Error(err)
+	}
+}
