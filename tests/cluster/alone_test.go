@@ -25,7 +25,7 @@ func TestAlone(t *testing.T) {
 			trouble: func(s *stage) { s.Members[0].Pause(); s.last(headStart); s.Members[0].Resume(); s.last(headStart) },
 		},
 		{
-			name: "a full disk", topology: farm.Full(1), loads: []route{{rate: 20}},
+			name: "a full disk", topology: farm.Full(1), loads: []route{{rate: 20, broken: true}},
 			each: func(_ *testing.T, _ int, s *farm.Settings) { s.DiskMB = 32 },
 			trouble: func(s *stage) {
 				s.Members[0].Disk.Fill()

@@ -49,6 +49,7 @@ type route struct {
 	rate         int  // applications/s
 	silent       bool // nodes of the route may be killed or stopped: requests without an answer are no finding
 	unsure       bool // one of the two may be cut off from the other: it may say 503, and nothing else
+	broken       bool // they may be unable to write, and say so
 }
 
 // stage is a scenario that is played.
@@ -143,6 +144,9 @@ func (s *stage) judge(r route, got *farm.LoadResult) {
 	}
 	if got.Refused > 0 && !r.silent {
 		s.t.Errorf("%d requests without an answer from nodes that nobody hurt", got.Refused)
+	}
+	if got.Broken > 0 && !r.broken {
+		s.t.Errorf("%d errors of nodes that nobody hurt", got.Broken)
 	}
 	if got.Unavailable > 0 && !r.unsure && !r.silent {
 		s.t.Errorf("%d times 503 from nodes that could know", got.Unavailable)
