@@ -5,6 +5,7 @@ package cluster
 import (
 	"context"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +31,18 @@ const (
 // grow with time.
 func TestLoad(t *testing.T) {
 	needs.All(t, "takes a minute or more")
+	bear(t, 3)
+}
+
+// TestLoadAlone: the same with one node, which is its own reader.
+func TestLoadAlone(t *testing.T) {
+	needs.All(t, "takes a minute or more")
+	bear(t, 1)
+}
+
+// bear has so many nodes bear the load.
+func bear(t *testing.T, nodes int) {
+	t.Helper()
 	lasts, every := loadTime, loadKill
 	if text := os.Getenv(loadVariable); text != "" {
 		given, err := time.ParseDuration(text)
@@ -39,7 +52,7 @@ func TestLoad(t *testing.T) {
 		lasts, every = given, longKill
 	}
 	// What has ended goes soon, so that what the files keep is bounded.
-	f := farm.Start(t, farm.Options{Topology: farm.Full(3), Config: "retention: 20s\n"})
+	f := farm.Start(t, farm.Options{Topology: farm.Full(nodes), Config: "retention: 20s\n"})
 	f.Together(joinTime)
 	s := &stage{Farm: f, t: t}
 	s.makeLabel(f.All())
@@ -48,13 +61,16 @@ func TestLoad(t *testing.T) {
 	var samples *farm.Samples
 	sampling, stop := context.WithCancel(t.Context())
 	running.Go(func() { samples = f.Sample(sampling, lasts/60) })
-	clients := []fish.Client{f.Admin(0), f.Admin(1), f.Admin(2)}
+	var clients []fish.Client
+	for node := range nodes {
+		clients = append(clients, f.Admin(node))
+	}
 	var result *farm.LoadResult
 	loading := make(chan struct{})
 	go func() {
 		defer close(loading)
 		result = farm.RunLoad(t.Context(), farm.LoadOptions{
-			Create: clients, Read: append(clients[2:], clients[:2]...), Release: append(clients[1:], clients[0]),
+			Create: clients, Read: turned(clients, 2), Release: turned(clients, 1),
 			Label: s.label, Rate: loadRate, For: lasts, RecallEvery: 11,
 		})
 	}()
@@ -63,8 +79,8 @@ func TestLoad(t *testing.T) {
 	for kills := 0; ; kills++ {
 		select {
 		case <-tick.C:
-			f.Members[kills%3].Kill()
-			f.Members[kills%3].Start()
+			f.Members[kills%nodes].Kill()
+			f.Members[kills%nodes].Start()
 			continue
 		case <-loading:
 		}
@@ -79,4 +95,11 @@ func TestLoad(t *testing.T) {
 	if err := samples.Flat(0.3, 16<<20); err != nil {
 		t.Error(err)
 	}
+}
+
+// turned is the list with its first n at its end, so that who creates, who
+// reads and who releases an application are three.
+func turned(clients []fish.Client, n int) []fish.Client {
+	n %= len(clients)
+	return slices.Concat(clients[n:], clients[:n])
 }
