@@ -92,7 +92,7 @@ func bear(t *testing.T, nodes int) {
 	s.judge(route{silent: true, unsure: true}, result)
 	t.Logf("%d asked for without an answer", result.ReleaseUnsure(f.Admin(0)))
 	f.Verify(restTime)
-	if err := samples.Flat(0.3, 16<<20); err != nil {
+	if err := samples.Flat(); err != nil {
 		t.Error(err)
 	}
 }
