@@ -20,7 +20,6 @@ const previousBinaryEnv = "FISH_PREVIOUS_BINARY"
 // TestNodes: what happens to one node hurts nobody else, and itself not for
 // longer than it lasts.
 func TestNodes(t *testing.T) {
-	var backup string
 	for _, sc := range []scenario{
 		{
 			// Also the sequence of Jenkins against a node that rejoins: nothing may be denied.
@@ -84,7 +83,7 @@ func TestNodes(t *testing.T) {
 			trouble: func(s *stage) {
 				m := s.Members[1]
 				m.Stop()
-				backup = m.Backup()
+				backup := m.Backup()
 				m.Start()
 				s.last(5 * time.Second)
 				m.Kill()
@@ -122,7 +121,8 @@ func seconds(n int) func() time.Duration {
 // TestAfterTheSingleNode: the database of a node that ran alone is that of a
 // farm as soon as others join, as a whole and to the byte.
 func TestAfterTheSingleNode(t *testing.T) {
-	f := farm.Start(t, farm.Options{Topology: farm.Chain(3), Namespaces: true, Each: func(node int, s *farm.Settings) {
+	const forEver = "retention: 0s\n" // the others must not find it too old
+	f := farm.Start(t, farm.Options{Topology: farm.Chain(3), Namespaces: true, Config: forEver, Each: func(node int, s *farm.Settings) {
 		if node == 0 {
 			s.Kept = farm.BeforeCluster
 		}
