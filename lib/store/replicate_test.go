@@ -616,3 +616,26 @@ func TestMuchAtOnce(t *testing.T) {
 		t.Errorf("%d rows came in %d commits, want %d in at least 3", len(rowsOf(t, s, a.Origin())), n, len(b.Rows))
 	}
 }
+
+// TestFirstUsersOfTwoNodes: the one that counts more stays, whoever has the higher UID.
+func TestFirstUsersOfTwoNodes(t *testing.T) {
+	for _, founder := range []int{0, 1} {
+		stores := []*Store{openOther(t, 1), openOther(t, 2)}
+		for i, s := range stores {
+			u := model.User{Name: "admin", Hash: model.PasswordHash{Algo: "late"}}
+			if i == founder {
+				u.Hash.Algo, u.HLC = "founder", 1
+			}
+			if created, err := s.CreateFirstUser(t.Context(), u); !created || err != nil {
+				t.Fatalf("CreateFirstUser = %v, %v", created, err)
+			}
+		}
+		hand(t, stores[0], stores[1])
+		hand(t, stores[1], stores[0])
+		for i, s := range stores {
+			if u, ok := s.UserByName("admin"); !ok || u.Hash.Algo != "founder" {
+				t.Errorf("node %d of which %d is the founder: admin is %v, %v", i, founder, u.Hash.Algo, ok)
+			}
+		}
+	}
+}

@@ -63,8 +63,9 @@ func (t *tx) putUser(name string, change func(*model.User) (model.User, error)) 
 
 // CreateFirstUser creates a user that nobody asked for, such as a fresh node's
 // admin, if no node is known to have had one of that name. It loses against any
-// other of the name: that one somebody knows the password of. It reports
-// whether it was created.
+// other of the name: that one somebody knows the password of. u.HLC is what it
+// counts among first users of several nodes: the higher one stays; far below any
+// reading of a clock. It reports whether it was created.
 func (s *Store) CreateFirstUser(ctx context.Context, u model.User) (created bool, err error) {
 	err = s.do(ctx, func(t *tx) error {
 		row, err := t.findRow(replica.KindUser, []byte(u.Name)) // or its tombstone
@@ -82,7 +83,7 @@ func (s *Store) CreateFirstUser(ctx context.Context, u model.User) (created bool
 			return err
 		}
 		version := t.nextVersion()
-		version.HLC = 0
+		version.HLC = u.HLC
 		if err := t.stage(&syncRow{Row: replica.Row{Kind: replica.KindUser, Key: []byte(u.Name), Version: version, Body: body}}); err != nil {
 			return err
 		}
