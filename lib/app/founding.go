@@ -123,7 +123,7 @@ func (f founding) admin(ctx context.Context) (hash model.PasswordHash, err error
 	if _, err := fmt.Fprintf(f.stderr, "Admin user pass: %s\n", password); err != nil {
 		return hash, fmt.Errorf("tell the password of the new admin: %w", err)
 	}
-	created, err := f.store.CreateFirstUser(ctx, model.User{Name: model.AdminName, Hash: hash})
+	created, err := f.store.CreateFirstUser(ctx, model.User{Name: model.AdminName, Hash: hash, HLC: f.rank()})
 	if err == nil && !created && !f.adminKnown() { // it was deleted: this is a change like any other
 		_, err = f.store.PutUser(ctx, model.AdminName, func(old *model.User) (model.User, error) {
 			if old != nil {
@@ -137,6 +137,15 @@ func (f founding) admin(ctx context.Context) (hash model.PasswordHash, err error
 	}
 	f.trail.Note(audit.Event{Action: "user.set", ObjectName: model.AdminName, Result: audit.ResultOK, Detail: "created by the node: there was none"})
 	return hash, nil
+}
+
+// rank says whose admin stays where several nodes made one. That of a cluster's first node has long been in use: it must
+// not go because somebody comes who was to join, and could not reach anybody for a while.
+func (f founding) rank() model.HLC {
+	if len(f.config.ClusterJoin) == 0 {
+		return 1
+	}
+	return 0
 }
 
 // tellIfLost waits until the admin is another one than this node printed the password of, and says so.

@@ -3,9 +3,12 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/hostfacts"
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
@@ -44,5 +47,28 @@ func rehash(db *store.Store) func(context.Context, string, model.HLC, model.Pass
 			return 0, fmt.Errorf("store new hash: %w", err)
 		}
 		return user.HLC, nil
+	}
+}
+
+// A node's row says when the node was there: who has not met it for a year refuses it (cluster.md 3.4). So it is written
+// again before a month is over, however long the process lives.
+const (
+	rowLook = 24 * time.Hour
+	rowAge  = 30 * 24 * time.Hour
+)
+
+// keepRow writes the node's row again where it is old.
+func keepRow(db *store.Store, log *slog.Logger) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		loop.Every(ctx, rowLook, func(ctx context.Context) {
+			own, ok := db.Node()
+			if !ok || time.Since(own.UpdatedAt) < rowAge {
+				return
+			}
+			if _, err := db.PutNode(ctx, own); err != nil && ctx.Err() == nil {
+				log.Warn("row of this node not renewed, it is tried again tomorrow", "error", err)
+			}
+		})
+		return nil
 	}
 }

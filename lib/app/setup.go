@@ -117,6 +117,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	if err != nil {
 		return err
 	}
+	a.addPart("node row", keepRow(db, log))
 	member, err := a.addMember(memberOptions{
 		config: cfg, version: opts.Version, node: node, store: db, identity: identity, links: links, log: log,
 	})
