@@ -54,7 +54,7 @@ func (v view) checkSelf(h wire.Hello) *wire.Refuse {
 }
 
 func twinText(h wire.Hello) *wire.Refuse {
-	return refuse(wire.CodeTwin, "two live processes use the key of node %q (%s): stop one of them; a copied machine needs a key and a name of its own "+
+	return refuse(wire.CodeTwin, "two running processes use the key of node %q (%s): stop one of them; a copied machine needs a key and a name of its own "+
 		"(aquarium-fish cluster join). After a crash this ends by itself in some seconds", h.Name, h.Node)
 }
 

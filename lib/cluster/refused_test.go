@@ -64,7 +64,7 @@ func TestTwin(t *testing.T) {
 		near.start()
 		defer near.end()
 		f.until(10*time.Second, "the copy is refused", func() bool {
-			return near.log.has("two live processes use the key") && f.nodes[2].log.has("two live processes use the key")
+			return near.log.has("two running processes use the key") && f.nodes[2].log.has("two running processes use the key")
 		})
 		if len(near.c.Status().Links) != 0 || !f.agree(f.all()...) {
 			t.Error("the copy has a link, or disturbed the others")
