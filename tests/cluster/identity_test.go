@@ -121,7 +121,7 @@ func TestClocks(t *testing.T) {
 				s.says(0, "clock")
 				s.says(2, "clock")
 				skews[2].Set(0)
-				s.Together(joinTime) // it does not stay out for ever
+				known(s.t, "node2", []fish.Client{s.Admin(0), s.Admin(1)}, "active") // it does not stay out for ever
 			},
 			check: func(s *stage) {
 				if got := s.Admin(2).Request(http.MethodGet, "/api/v1/label/"+s.label, nil); got.Status != http.StatusOK {
