@@ -3,10 +3,19 @@ package replica
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"time"
 )
 
 // Buckets is how many parts a kind's rows are compared in.
 const Buckets = 256
+
+// Bucket names one part of one kind's rows, without those of applications that
+// were closed before the horizon.
+type Bucket struct {
+	Kind    Kind
+	Number  uint8
+	Horizon time.Time
+}
 
 // Digest sums up the rows of one kind: two nodes with equal digests hold the
 // same rows in the same versions. The zero value is that of no rows. The order

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -200,4 +201,57 @@ func BenchmarkLifeInMemory(b *testing.B) {
 		live(b, s, label)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lives/s")
+}
+
+// BenchmarkDigests sums up the rows of many applications.
+func BenchmarkDigests(b *testing.B) {
+	s := openStore(b, testOptions(b))
+	fillRows(b, s, digestRows)
+	for _, tt := range []struct {
+		name    string
+		horizon time.Time
+	}{{"all", time.Unix(0, 0)}, {"none", time.Now().Add(time.Hour)}} {
+		b.Run(tt.name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.Digests(b.Context(), tt.horizon); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("bucket", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := s.Bucket(b.Context(), replica.Bucket{Kind: replica.KindApplicationState, Number: 7, Horizon: time.Unix(0, 0)}, nil,
+				replica.Limit{Rows: 1 << 20, Bytes: 1 << 30}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+const digestRows = 200_000
+
+// fillRows writes closed applications of three states with their rows, by SQL.
+func fillRows(b *testing.B, s *Store, rows int) {
+	b.Helper()
+	count := fmt.Sprintf("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) ", rows/4)
+	place := s.db.origins.id(s.origin) << seqBits
+	body := fmt.Sprintf("'{\"uid\":\"%s\"}'", strings.Repeat("x", 300))
+	statements := []string{"BEGIN IMMEDIATE", "INSERT INTO applications " + count +
+		"SELECT CAST(printf('%016d', i) AS BLOB), zeroblob(16), 'u', '{}', i, i, zeroblob(16), i + 9 FROM n"}
+	statements = append(statements, "INSERT INTO sync_rows (id, kind, key, hlc, body) "+count+
+		fmt.Sprintf("SELECT %d + 4*i, 6, CAST(printf('%%016d', i) AS BLOB), i, CAST(%s AS BLOB) FROM n", place, body))
+	for k := 1; k <= 3; k++ {
+		statements = append(statements, "INSERT INTO application_states "+count+
+			fmt.Sprintf("SELECT NULL, CAST(printf('%%016d', 4*i+%d) AS BLOB), CAST(printf('%%016d', i) AS BLOB), ", k)+
+			"'ERROR', 'Ended', i, i, 1, zeroblob(16), NULL FROM n",
+			"INSERT INTO sync_rows (id, kind, key, hlc, body) "+count+
+				fmt.Sprintf("SELECT %d + 4*i+%d, 7, CAST(printf('%%016d', 4*i+%d) AS BLOB), i, CAST(%s AS BLOB) FROM n", place, k, k, body))
+	}
+	statements = append(statements, "COMMIT")
+	for _, statement := range statements {
+		if err := s.alone(b.Context(), func() error { _, err := s.db.writer.ExecContext(b.Context(), statement); return err }); err != nil {
+			b.Fatalf("%s: %v", statement, err)
+		}
+	}
 }

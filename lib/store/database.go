@@ -143,10 +143,18 @@ func (d *database) entry(app model.UID) (*model.Entry, error) {
 	return readEntry(context.Background(), d.writer, app)
 }
 
-func (d *database) closedBefore(before time.Time, limit int) ([]model.UID, error) {
+func (d *database) closedBefore(before time.Time, limit int) (apps []model.UID, last time.Time, err error) {
 	// Not under a request's ctx: an interrupt would take the batch along.
-	return column[model.UID](context.Background(), d.writer,
-		"SELECT uid FROM applications WHERE closed_at < ? ORDER BY closed_at LIMIT ?", before.UnixNano(), limit)
+	apps, err = collect(context.Background(), d.writer, func(row scanner) (uid model.UID, err error) {
+		err = row.Scan(&uid, nanos{&last})
+		return uid, err
+	}, "SELECT uid, closed_at FROM applications WHERE closed_at < ? ORDER BY closed_at LIMIT ?", before.UnixNano(), limit)
+	return apps, last, err
+}
+
+func (d *database) putRemoved(last time.Time) error {
+	return d.step("store what was removed", "INSERT INTO meta (key, value) VALUES ('removed', ?) "+
+		"ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)", last.UnixNano())
 }
 
 func (d *database) readEntry(ctx context.Context, app model.UID) (e *model.Entry, err error) {

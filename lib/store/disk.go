@@ -53,6 +53,7 @@ type diskRows struct {
 	parents map[model.UID][]rowKey
 	orders  map[replica.Origin][]diskPlace // rising; places of replaced rows stay
 	vector  replica.Vector
+	removed time.Time
 }
 
 // diskApplication is all that belongs to one application.
@@ -266,24 +267,32 @@ func (a diskApplication) whole() *model.Entry {
 	return &e
 }
 
-func (m *memoryEngine) closedBefore(before time.Time, limit int) ([]model.UID, error) {
+func (m *memoryEngine) closedBefore(before time.Time, limit int) (apps []model.UID, last time.Time, err error) {
 	defer m.reading()()
 	if !m.oldest.IsZero() && !m.oldest.Before(before) {
-		return nil, nil
+		return nil, last, nil
 	}
 	closed := m.closed(func(time.Time) bool { return true })
 	m.oldest = time.Time{}
 	if len(closed) > 0 {
 		m.oldest = closed[0].closed
 	}
-	var apps []model.UID
 	for _, a := range closed {
 		if len(apps) == limit || !a.closed.Before(before) {
 			break
 		}
-		apps = append(apps, a.entry.Application.UID)
+		apps, last = append(apps, a.entry.Application.UID), a.closed
 	}
-	return apps, nil
+	return apps, last, nil
+}
+
+func (m *memoryEngine) putRemoved(last time.Time) error {
+	was := m.disk.rows.removed
+	m.disk.undos = append(m.disk.undos, func() { m.disk.rows.removed = was })
+	if last.After(was) {
+		m.disk.rows.removed = last
+	}
+	return nil
 }
 
 // closed are those that match, the oldest first.
@@ -315,7 +324,7 @@ func (m *memoryEngine) load(context.Context) (*contents, error) {
 		}
 	}
 	slices.SortFunc(c.open, queueOrder)
-	c.incarnation, c.vector = 1, r.vector.Clone()
+	c.incarnation, c.vector, c.removed = 1, r.vector.Clone(), r.removed
 	for _, row := range r.sync {
 		if !row.since.IsZero() {
 			c.waiting = append(c.waiting, row.app)

@@ -33,8 +33,13 @@ type engine interface {
 	// entry reads an application as the transaction has left it.
 	entry(app model.UID) (*model.Entry, error)
 	// closedBefore names the applications that closed first, before then, as the
-	// transaction has left them.
-	closedBefore(before time.Time, limit int) ([]model.UID, error)
+	// transaction has left them, and when the last of these closed.
+	closedBefore(before time.Time, limit int) (apps []model.UID, last time.Time, err error)
+	// closedAt is when an application closed, as the transaction has left it;
+	// zero while it is open, or not here.
+	closedAt(app model.UID) (time.Time, error)
+	// putRemoved notes when the last of the applications that were removed closed.
+	putRemoved(last time.Time) error
 
 	// load reads what is alive, before there is a writer.
 	load(ctx context.Context) (*contents, error)
@@ -83,6 +88,7 @@ type contents struct {
 
 	incarnation uint32
 	vector      replica.Vector
+	removed     time.Time   // when the last application that was removed had closed
 	waiting     []model.UID // applications that rows wait for
 	succession  []syncRow   // retirements and handovers
 }

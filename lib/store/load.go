@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
@@ -25,6 +26,10 @@ func (s *Store) load(ctx context.Context) error {
 	fillTable(m.locations, c.locations, func(l model.Location) string { return l.Name })
 	s.origin = replica.Origin{Node: s.opts.Node, Incarnation: c.incarnation}
 	m.vector = c.vector
+	s.removed.Store(math.MinInt64 / 2) // nothing was
+	if !c.removed.IsZero() {
+		s.removed.Store(c.removed.UnixNano())
+	}
 	for _, app := range c.waiting {
 		s.waiting[app] = struct{}{}
 	}

@@ -105,9 +105,14 @@ func (s *Store) used(ctx context.Context) (int64, error) {
 func (s *Store) removeClosed(ctx context.Context, before time.Time) (int, error) {
 	removed := 0
 	err := s.do(ctx, func(t *tx) error {
-		apps, err := s.engine.closedBefore(before, expireBatch)
+		apps, last, err := s.engine.closedBefore(before, expireBatch)
 		if err != nil {
 			return t.fail(err)
+		}
+		if len(apps) > 0 {
+			if err := t.noteRemoved(last); err != nil {
+				return err
+			}
 		}
 		for _, app := range apps {
 			if err := t.remove(app); err != nil {

@@ -185,7 +185,7 @@ func (t *tx) takeBatch(b replica.Batch) error {
 		if r.Version.Seq <= known {
 			continue
 		}
-		if err := t.takeRow(r); err != nil {
+		if _, err := t.takeRow(r, nil); err != nil {
 			return err
 		}
 		t.flush() // the next row builds on it
@@ -198,42 +198,48 @@ func (t *tx) takeBatch(b replica.Batch) error {
 }
 
 // takeRow keeps a row of another node if it takes the place of what is here,
-// and makes of it what it says.
-func (t *tx) takeRow(r replica.Row) error {
+// and makes of it what it says. It reports whether it did. leave, if not nil,
+// says of which applications no row is wanted.
+func (t *tx) takeRow(r replica.Row, leave func(app model.UID) (bool, error)) (took bool, err error) {
 	if !replica.Authentic(r) {
 		t.store.log.Warn("a row was not written by its owner, it is dropped", "kind", r.Kind, "writer", r.Version.Origin.Node)
-		return nil
+		return false, nil
 	}
 	p, err := t.parse(r)
 	if err != nil { // of a newer program, or broken: others may know better
 		t.store.log.Warn("a row can not be read by this version, it is kept and passed on", "kind", r.Kind, "origin", r.Version.Origin.Node,
 			"error", err)
 	}
+	if leave != nil {
+		if left, err := leave(p.app); err != nil || left {
+			return false, err
+		}
+	}
 	row := &syncRow{Row: r, app: p.app}
 	old, err := t.oldRow(row)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var before *replica.Row
 	if old != nil {
 		before = &old.Row
 	}
-	took := replica.Merge(r.Kind, before, r)
+	took = replica.Merge(r.Kind, before, r)
 	t.tellConflict(before, r, took)
 	if !took {
-		return nil
+		return false, nil
 	}
 	t.store.clock.Observe(r.Version.HLC)
 	if r.Deleted && old != nil {
 		row.app = old.app // nothing in it says so
 	}
 	if err := t.stage(row); err != nil {
-		return err
+		return false, err
 	}
 	if p.apply == nil {
-		return nil
+		return true, nil
 	}
-	return p.apply(row)
+	return true, p.apply(row)
 }
 
 // oldRow is the row in whose place this one may come. Most are of applications,

@@ -78,6 +78,7 @@ type Store struct {
 
 	origin   replica.Origin         // of what this node writes
 	waiting  map[model.UID]struct{} // the writer's: applications that rows may wait for
+	removed  atomic.Int64           // when the last application that was removed had closed, Unix nanoseconds
 	advanced signals
 	grown    *Signal // of advanced
 

@@ -232,4 +232,5 @@ func (f *farm) compare(t *rapid.T) {
 			t.Fatalf("members 0 and %d show different things:\n%s", i+1, diff)
 		}
 	}
+	f.compareDigests(t)
 }

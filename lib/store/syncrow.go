@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -54,6 +55,12 @@ type rowStore interface {
 	readRow(kind replica.Kind, key []byte) (*syncRow, error)
 	// readRows reads what is committed of the origin in (after, to].
 	readRows(origin replica.Origin, after, to uint64, use func(replica.Row) (more bool)) error
+	// eachVersion visits the committed rows, without those of applications that
+	// were closed before the horizon. The key is the caller's for the call only.
+	eachVersion(ctx context.Context, horizon time.Time, use func(kind replica.Kind, key []byte, version replica.Version)) error
+	// readBucket visits the committed rows of a bucket in the order of their
+	// keys, after one.
+	readBucket(ctx context.Context, bucket replica.Bucket, after []byte, use func(replica.Row) (more bool)) error
 }
 
 // rowsInBatch are the rows that a batch will write, in the order of writing.

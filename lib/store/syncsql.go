@@ -251,6 +251,13 @@ func (d *database) loadRows(ctx context.Context, c *contents) error {
 		return errors.Join(errors.New("read incarnation"), err)
 	}
 	c.incarnation, c.vector = incarnation[0], replica.Vector{}
+	removed, err := column[int64](ctx, d.writer, "SELECT value FROM meta WHERE key = 'removed'")
+	if err != nil {
+		return fmt.Errorf("read what was removed: %w", err)
+	}
+	if len(removed) > 0 {
+		c.removed = time.Unix(0, removed[0])
+	}
 	_, err = collect(ctx, d.writer, func(row scanner) (none struct{}, err error) {
 		var id, seq int64
 		var o replica.Origin

@@ -136,7 +136,7 @@ func (s *Session) exchange(ctx context.Context, id uint32) error {
 		if repaired++; repaired > compareBuckets {
 			break
 		}
-		if err := s.repair(ctx, id, Bucket{p.kind, p.number, horizon}); err != nil {
+		if err := s.repair(ctx, id, Bucket{Kind: p.kind, Number: p.number, Horizon: horizon}); err != nil {
 			return err
 		}
 	}

@@ -43,11 +43,7 @@ type Store interface {
 }
 
 // Bucket names one part of one kind's rows.
-type Bucket struct {
-	Kind    replica.Kind
-	Number  uint8
-	Horizon time.Time
-}
+type Bucket = replica.Bucket
 
 // Conn is the data stream of a link. SendData blocks while the other side is
 // slow. Messages are values: wire.Rows, wire.DigestAsk, wire.Digests and

@@ -99,7 +99,7 @@ func (a *assembly) add(m wire.BucketRows, horizon time.Time) (whole *listing, nu
 	if m.More {
 		return nil, r.done, nil
 	}
-	whole = &listing{m.ID, Bucket{m.Kind, m.Bucket, horizon}, r.rows}
+	whole = &listing{m.ID, Bucket{Kind: m.Kind, Number: m.Bucket, Horizon: horizon}, r.rows}
 	r.rows = map[string]replica.Row{}
 	r.done++
 	return whole, r.done - 1, nil
