@@ -100,7 +100,7 @@ type memberState struct {
 func newMember(o memberOptions) (*member, error) {
 	m := &member{memberOptions: o, started: time.Now()}
 	engine, err := repl.New(repl.Options{
-		Store: undigested{o.store}, Log: o.log.With("component", "replication"), CompareInterval: -1,
+		Store: o.store, Log: o.log.With("component", "replication"),
 		LinkBytes: int(o.config.ClusterLinkBytes), //nolint:gosec // checked to fit
 		Rewound:   m.rewound,
 	})
@@ -115,7 +115,7 @@ func newMember(o memberOptions) (*member, error) {
 			Program: o.version, Cluster: uid[:], Boot: o.links.boot,
 		},
 		Join: o.config.ClusterJoin, MaxLinks: int(o.config.ClusterMaxLinks),
-		Transport: transport, Replication: fit.NewReplication(engine, undigested{o.store}), Secure: transport.Secure,
+		Transport: transport, Replication: fit.NewReplication(engine, o.store), Secure: transport.Secure,
 		Healthy: func(context.Context) error { return m.state.sound() },
 		Report:  m.report, Known: m.known, Serve: m.serve, Log: o.log,
 	})
