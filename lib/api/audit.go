@@ -97,8 +97,26 @@ func clusterDeed(request, response any) (deed, bool) {
 		return d, true
 	case apiv1.ClusterInvitationDeleteRequestObject:
 		return deed{action: "cluster.revoke", name: r.Ref}, true
+	case apiv1.ClusterRetirementCreateRequestObject:
+		return retirementDeed(r, response), !r.Body.DryRun
 	}
 	return deed{}, false
+}
+
+func retirementDeed(r apiv1.ClusterRetirementCreateRequestObject, response any) deed {
+	d := deed{action: "cluster.retire", name: short(r.Body.Node)}
+	made, ok := response.(apiv1.ClusterRetirementCreate200JSONResponse)
+	if !ok {
+		return d
+	}
+	d.name, d.uid, d.detail = made.Retirement.Name, made.Retirement.NodeUID.String(), "successor "+made.Retirement.SuccessorName
+	switch {
+	case made.Already:
+		d.detail += ", retired before"
+	case made.Retirement.Forced:
+		d.detail += ", forced"
+	}
+	return d
 }
 
 func userDeed(r apiv1.UserCreateRequestObject, response any) deed {

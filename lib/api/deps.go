@@ -30,6 +30,7 @@ type Store interface {
 	resourceStore
 	mappingStore
 	nodeStore
+	retirementStore
 }
 
 type userStore interface {

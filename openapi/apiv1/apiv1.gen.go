@@ -424,6 +424,62 @@ type ClusterOwnership struct {
 	Thing   string             `json:"thing"`
 }
 
+// ClusterRetirement A node that is out of the cluster for good.
+type ClusterRetirement struct {
+	// By The user who retired it.
+	By string `json:"by"`
+
+	// CreatedAt When; absent of a `dry_run`.
+	CreatedAt *time.Time `json:"created_at,omitempty"`
+
+	// Forced Not all members could be asked, or it ran: an application may have run twice.
+	Forced bool `json:"forced"`
+
+	// Name The name that it had; its UID if nobody knows.
+	Name    string             `json:"name"`
+	NodeUID openapi_types.UUID `json:"node_UID"`
+
+	// SuccessorUID Who decides in its place.
+	SuccessorUID  openapi_types.UUID `json:"successor_UID"`
+	SuccessorName string             `json:"successor_name"`
+}
+
+// ClusterRetirementList Retirements, the oldest first.
+type ClusterRetirementList []ClusterRetirement
+
+// ClusterRetirementRequest Which node is gone for good.
+type ClusterRetirementRequest struct {
+	// DryRun Only say what would be done.
+	DryRun bool `json:"dry_run,omitempty"`
+
+	// Force Also if it can be reached, or another member can not be: an application may run twice then.
+	Force bool `json:"force,omitempty"`
+
+	// Node Its name or UID. A name that was free again is the new node's.
+	Node string `json:"node"`
+
+	// Successor Name or UID of the member that decides in its place; absent: the least loaded one that is there.
+	Successor string `json:"successor,omitempty"`
+}
+
+// ClusterRetirementResult What was done, or with `dry_run` would be.
+type ClusterRetirementResult struct {
+	// Already It was retired before, and nothing was done.
+	Already bool `json:"already"`
+
+	// Applications How many applications it ran when it was last heard of: they end as ERROR.
+	Applications int `json:"applications"`
+
+	// Retirement A node that is out of the cluster for good.
+	Retirement ClusterRetirement `json:"retirement"`
+
+	// Running The node itself can be reached.
+	Running bool `json:"running"`
+
+	// Unreachable The other members that could not be asked what they know.
+	Unreachable []string `json:"unreachable"`
+}
+
 // ClusterStatus The cluster as one node sees it.
 type ClusterStatus struct {
 	// UID What tells this cluster from others: the first 8 bytes of the hash of its CA's key, in hex.
@@ -1082,6 +1138,9 @@ type ApplicationTaskCreateJSONRequestBody = ApplicationTaskRequest
 // ClusterInvitationCreateJSONRequestBody defines body for ClusterInvitationCreate for application/json ContentType.
 type ClusterInvitationCreateJSONRequestBody = ClusterInvitationRequest
 
+// ClusterRetirementCreateJSONRequestBody defines body for ClusterRetirementCreate for application/json ContentType.
+type ClusterRetirementCreateJSONRequestBody = ClusterRetirementRequest
+
 // LabelCreateJSONRequestBody defines body for LabelCreate for application/json ContentType.
 type LabelCreateJSONRequestBody = LabelRequest
 
@@ -1150,6 +1209,12 @@ type ServerInterface interface {
 	// ClusterInvitationDelete Revoke an open invitation of the answering node
 	// (DELETE /api/v1/cluster/invitation/{ref})
 	ClusterInvitationDelete(w http.ResponseWriter, r *http.Request, ref string)
+	// ClusterRetirementList List the nodes that were taken out of the cluster for good
+	// (GET /api/v1/cluster/retirement/)
+	ClusterRetirementList(w http.ResponseWriter, r *http.Request)
+	// ClusterRetirementCreate Take a node out of the cluster for good
+	// (POST /api/v1/cluster/retirement/)
+	ClusterRetirementCreate(w http.ResponseWriter, r *http.Request)
 	// LabelList List labels
 	// (GET /api/v1/label/)
 	LabelList(w http.ResponseWriter, r *http.Request, params LabelListParams)
@@ -1354,6 +1419,18 @@ func (_ Unimplemented) ClusterInvitationCreate(w http.ResponseWriter, r *http.Re
 // ClusterInvitationDelete Revoke an open invitation of the answering node
 // (DELETE /api/v1/cluster/invitation/{ref})
 func (_ Unimplemented) ClusterInvitationDelete(w http.ResponseWriter, r *http.Request, ref string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ClusterRetirementList List the nodes that were taken out of the cluster for good
+// (GET /api/v1/cluster/retirement/)
+func (_ Unimplemented) ClusterRetirementList(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ClusterRetirementCreate Take a node out of the cluster for good
+// (POST /api/v1/cluster/retirement/)
+func (_ Unimplemented) ClusterRetirementCreate(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2049,6 +2126,34 @@ func (siw *ServerInterfaceWrapper) ClusterInvitationDelete(w http.ResponseWriter
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ClusterInvitationDelete(w, r, ref)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ClusterRetirementList operation middleware
+func (siw *ServerInterfaceWrapper) ClusterRetirementList(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ClusterRetirementList(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ClusterRetirementCreate operation middleware
+func (siw *ServerInterfaceWrapper) ClusterRetirementCreate(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ClusterRetirementCreate(w, r)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -3258,6 +3363,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Delete(options.BaseURL+"/api/v1/cluster/invitation/{ref}", wrapper.ClusterInvitationDelete)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/cluster/retirement/", wrapper.ClusterRetirementList)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/api/v1/cluster/retirement/", wrapper.ClusterRetirementCreate)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/label/", wrapper.LabelList)
 	})
 	r.Group(func(r chi.Router) {
@@ -3948,6 +4059,83 @@ type ClusterInvitationDeletedefaultJSONResponse struct {
 }
 
 func (response ClusterInvitationDeletedefaultJSONResponse) VisitClusterInvitationDeleteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClusterRetirementListRequestObject struct {
+}
+
+type ClusterRetirementListResponseObject interface {
+	VisitClusterRetirementListResponse(w http.ResponseWriter) error
+}
+
+type ClusterRetirementList200JSONResponse ClusterRetirementList
+
+func (response ClusterRetirementList200JSONResponse) VisitClusterRetirementListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClusterRetirementListdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ClusterRetirementListdefaultJSONResponse) VisitClusterRetirementListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClusterRetirementCreateRequestObject struct {
+	Body *ClusterRetirementCreateJSONRequestBody
+}
+
+type ClusterRetirementCreateResponseObject interface {
+	VisitClusterRetirementCreateResponse(w http.ResponseWriter) error
+}
+
+type ClusterRetirementCreate200JSONResponse ClusterRetirementResult
+
+func (response ClusterRetirementCreate200JSONResponse) VisitClusterRetirementCreateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClusterRetirementCreatedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ClusterRetirementCreatedefaultJSONResponse) VisitClusterRetirementCreateResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5481,6 +5669,12 @@ type StrictServerInterface interface {
 	// ClusterInvitationDelete Revoke an open invitation of the answering node
 	// (DELETE /api/v1/cluster/invitation/{ref})
 	ClusterInvitationDelete(ctx context.Context, request ClusterInvitationDeleteRequestObject) (ClusterInvitationDeleteResponseObject, error)
+	// ClusterRetirementList List the nodes that were taken out of the cluster for good
+	// (GET /api/v1/cluster/retirement/)
+	ClusterRetirementList(ctx context.Context, request ClusterRetirementListRequestObject) (ClusterRetirementListResponseObject, error)
+	// ClusterRetirementCreate Take a node out of the cluster for good
+	// (POST /api/v1/cluster/retirement/)
+	ClusterRetirementCreate(ctx context.Context, request ClusterRetirementCreateRequestObject) (ClusterRetirementCreateResponseObject, error)
 	// LabelList List labels
 	// (GET /api/v1/label/)
 	LabelList(ctx context.Context, request LabelListRequestObject) (LabelListResponseObject, error)
@@ -6030,6 +6224,61 @@ func (sh *strictHandler) ClusterInvitationDelete(w http.ResponseWriter, r *http.
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ClusterInvitationDeleteResponseObject); ok {
 		if err := validResponse.VisitClusterInvitationDeleteResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ClusterRetirementList operation middleware
+func (sh *strictHandler) ClusterRetirementList(w http.ResponseWriter, r *http.Request) {
+	var request ClusterRetirementListRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ClusterRetirementList(ctx, request.(ClusterRetirementListRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClusterRetirementList")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ClusterRetirementListResponseObject); ok {
+		if err := validResponse.VisitClusterRetirementListResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ClusterRetirementCreate operation middleware
+func (sh *strictHandler) ClusterRetirementCreate(w http.ResponseWriter, r *http.Request) {
+	var request ClusterRetirementCreateRequestObject
+
+	var body ClusterRetirementCreateJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ClusterRetirementCreate(ctx, request.(ClusterRetirementCreateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClusterRetirementCreate")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ClusterRetirementCreateResponseObject); ok {
+		if err := validResponse.VisitClusterRetirementCreateResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -238,6 +238,35 @@ type ClientInterface interface {
 	// Corresponds with DELETE /api/v1/cluster/invitation/{ref} (the `ClusterInvitationDelete` operationId).
 	ClusterInvitationDelete(ctx context.Context, ref string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ClusterRetirementList List the nodes that were taken out of the cluster for good
+	//
+	// For the admin.
+	//
+	// Corresponds with GET /api/v1/cluster/retirement/ (the `ClusterRetirementList` operationId).
+	ClusterRetirementList(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClusterRetirementCreateWithBody Take a node out of the cluster for good
+	//
+	// For the admin, who asserts by it that the machine is off. The node's key is refused from then on, wherever that is known, and its name is free. What ran there ends as ERROR; what was granted to it and did not run is granted again; what waited for its decision is decided by the successor. There is no way back: the machine joins again with another key.
+	//
+	// It is refused for the answering node, for a member that can be reached, and while any other member can not be asked what it knows. With `force` the last two are done all the same, and an application may run twice. Asked again, the answer is the same.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/cluster/retirement/ (the `ClusterRetirementCreate` operationId).
+	ClusterRetirementCreateWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClusterRetirementCreate Take a node out of the cluster for good
+	//
+	// For the admin, who asserts by it that the machine is off. The node's key is refused from then on, wherever that is known, and its name is free. What ran there ends as ERROR; what was granted to it and did not run is granted again; what waited for its decision is decided by the successor. There is no way back: the machine joins again with another key.
+	//
+	// It is refused for the answering node, for a member that can be reached, and while any other member can not be asked what it knows. With `force` the last two are done all the same, and an application may run twice. Asked again, the answer is the same.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/cluster/retirement/ (the `ClusterRetirementCreate` operationId).
+	ClusterRetirementCreate(ctx context.Context, body ClusterRetirementCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// LabelList List labels
 	//
 	// For any user, all versions. `authentication` is shown to the admin only.
@@ -913,6 +942,65 @@ func (c *Client) ClusterInvitationCreate(ctx context.Context, body ClusterInvita
 // Corresponds with DELETE /api/v1/cluster/invitation/{ref} (the `ClusterInvitationDelete` operationId).
 func (c *Client) ClusterInvitationDelete(ctx context.Context, ref string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewClusterInvitationDeleteRequest(c.Server, ref)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClusterRetirementList List the nodes that were taken out of the cluster for good
+//
+// For the admin.
+//
+// Corresponds with GET /api/v1/cluster/retirement/ (the `ClusterRetirementList` operationId).
+func (c *Client) ClusterRetirementList(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClusterRetirementListRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClusterRetirementCreateWithBody Take a node out of the cluster for good
+//
+// For the admin, who asserts by it that the machine is off. The node's key is refused from then on, wherever that is known, and its name is free. What ran there ends as ERROR; what was granted to it and did not run is granted again; what waited for its decision is decided by the successor. There is no way back: the machine joins again with another key.
+//
+// It is refused for the answering node, for a member that can be reached, and while any other member can not be asked what it knows. With `force` the last two are done all the same, and an application may run twice. Asked again, the answer is the same.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/cluster/retirement/ (the `ClusterRetirementCreate` operationId).
+func (c *Client) ClusterRetirementCreateWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClusterRetirementCreateRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClusterRetirementCreate Take a node out of the cluster for good
+//
+// For the admin, who asserts by it that the machine is off. The node's key is refused from then on, wherever that is known, and its name is free. What ran there ends as ERROR; what was granted to it and did not run is granted again; what waited for its decision is decided by the successor. There is no way back: the machine joins again with another key.
+//
+// It is refused for the answering node, for a member that can be reached, and while any other member can not be asked what it knows. With `force` the last two are done all the same, and an application may run twice. Asked again, the answer is the same.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/cluster/retirement/ (the `ClusterRetirementCreate` operationId).
+func (c *Client) ClusterRetirementCreate(ctx context.Context, body ClusterRetirementCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClusterRetirementCreateRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2377,6 +2465,73 @@ func NewClusterInvitationDeleteRequest(server string, ref string) (*http.Request
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewClusterRetirementListRequest constructs an http.Request for the ClusterRetirementList method
+func NewClusterRetirementListRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/cluster/retirement/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewClusterRetirementCreateRequest calls the generic ClusterRetirementCreate builder with application/json body
+func NewClusterRetirementCreateRequest(server string, body ClusterRetirementCreateJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewClusterRetirementCreateRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewClusterRetirementCreateRequestWithBody constructs an http.Request for the ClusterRetirementCreate method, with any body, and a specified content type
+func NewClusterRetirementCreateRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/cluster/retirement/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -4195,6 +4350,37 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /api/v1/cluster/invitation/{ref} (the `ClusterInvitationDelete` operationId).
 	ClusterInvitationDeleteWithResponse(ctx context.Context, ref string, reqEditors ...RequestEditorFn) (*ClusterInvitationDeleteResponse, error)
 
+	// ClusterRetirementListWithResponse List the nodes that were taken out of the cluster for good
+	//
+	// For the admin.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/cluster/retirement/ (the `ClusterRetirementList` operationId).
+	ClusterRetirementListWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ClusterRetirementListResponse, error)
+
+	// ClusterRetirementCreateWithBodyWithResponse Take a node out of the cluster for good
+	//
+	// For the admin, who asserts by it that the machine is off. The node's key is refused from then on, wherever that is known, and its name is free. What ran there ends as ERROR; what was granted to it and did not run is granted again; what waited for its decision is decided by the successor. There is no way back: the machine joins again with another key.
+	//
+	// It is refused for the answering node, for a member that can be reached, and while any other member can not be asked what it knows. With `force` the last two are done all the same, and an application may run twice. Asked again, the answer is the same.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/cluster/retirement/ (the `ClusterRetirementCreate` operationId).
+	ClusterRetirementCreateWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ClusterRetirementCreateResponse, error)
+
+	// ClusterRetirementCreateWithResponse Take a node out of the cluster for good
+	//
+	// For the admin, who asserts by it that the machine is off. The node's key is refused from then on, wherever that is known, and its name is free. What ran there ends as ERROR; what was granted to it and did not run is granted again; what waited for its decision is decided by the successor. There is no way back: the machine joins again with another key.
+	//
+	// It is refused for the answering node, for a member that can be reached, and while any other member can not be asked what it knows. With `force` the last two are done all the same, and an application may run twice. Asked again, the answer is the same.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/cluster/retirement/ (the `ClusterRetirementCreate` operationId).
+	ClusterRetirementCreateWithResponse(ctx context.Context, body ClusterRetirementCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*ClusterRetirementCreateResponse, error)
+
 	// LabelListWithResponse List labels
 	//
 	// For any user, all versions. `authentication` is shown to the admin only.
@@ -5328,6 +5514,102 @@ func (r ClusterInvitationDeleteResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ClusterInvitationDeleteResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ClusterRetirementListResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ClusterRetirementList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ClusterRetirementListResponse) GetJSON200() *ClusterRetirementList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ClusterRetirementListResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ClusterRetirementListResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClusterRetirementListResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClusterRetirementListResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClusterRetirementListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ClusterRetirementCreateResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ClusterRetirementResult
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ClusterRetirementCreateResponse) GetJSON200() *ClusterRetirementResult {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ClusterRetirementCreateResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ClusterRetirementCreateResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClusterRetirementCreateResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClusterRetirementCreateResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClusterRetirementCreateResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7353,6 +7635,55 @@ func (c *ClientWithResponses) ClusterInvitationDeleteWithResponse(ctx context.Co
 	return ParseClusterInvitationDeleteResponse(rsp)
 }
 
+// ClusterRetirementListWithResponse List the nodes that were taken out of the cluster for good
+//
+// For the admin.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/cluster/retirement/ (the `ClusterRetirementList` operationId).
+func (c *ClientWithResponses) ClusterRetirementListWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ClusterRetirementListResponse, error) {
+	rsp, err := c.ClusterRetirementList(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClusterRetirementListResponse(rsp)
+}
+
+// ClusterRetirementCreateWithBodyWithResponse Take a node out of the cluster for good
+//
+// For the admin, who asserts by it that the machine is off. The node's key is refused from then on, wherever that is known, and its name is free. What ran there ends as ERROR; what was granted to it and did not run is granted again; what waited for its decision is decided by the successor. There is no way back: the machine joins again with another key.
+//
+// It is refused for the answering node, for a member that can be reached, and while any other member can not be asked what it knows. With `force` the last two are done all the same, and an application may run twice. Asked again, the answer is the same.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/cluster/retirement/ (the `ClusterRetirementCreate` operationId).
+func (c *ClientWithResponses) ClusterRetirementCreateWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ClusterRetirementCreateResponse, error) {
+	rsp, err := c.ClusterRetirementCreateWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClusterRetirementCreateResponse(rsp)
+}
+
+// ClusterRetirementCreateWithResponse Take a node out of the cluster for good
+//
+// For the admin, who asserts by it that the machine is off. The node's key is refused from then on, wherever that is known, and its name is free. What ran there ends as ERROR; what was granted to it and did not run is granted again; what waited for its decision is decided by the successor. There is no way back: the machine joins again with another key.
+//
+// It is refused for the answering node, for a member that can be reached, and while any other member can not be asked what it knows. With `force` the last two are done all the same, and an application may run twice. Asked again, the answer is the same.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/cluster/retirement/ (the `ClusterRetirementCreate` operationId).
+func (c *ClientWithResponses) ClusterRetirementCreateWithResponse(ctx context.Context, body ClusterRetirementCreateJSONRequestBody, reqEditors ...RequestEditorFn) (*ClusterRetirementCreateResponse, error) {
+	rsp, err := c.ClusterRetirementCreate(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClusterRetirementCreateResponse(rsp)
+}
+
 // LabelListWithResponse List labels
 //
 // For any user, all versions. `authentication` is shown to the admin only.
@@ -8513,6 +8844,72 @@ func ParseClusterInvitationDeleteResponse(rsp *http.Response) (*ClusterInvitatio
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest ClusterInvitationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseClusterRetirementListResponse parses an HTTP response from a ClusterRetirementListWithResponse call
+func ParseClusterRetirementListResponse(rsp *http.Response) (*ClusterRetirementListResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClusterRetirementListResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ClusterRetirementList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseClusterRetirementCreateResponse parses an HTTP response from a ClusterRetirementCreateWithResponse call
+func ParseClusterRetirementCreateResponse(rsp *http.Response) (*ClusterRetirementCreateResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClusterRetirementCreateResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ClusterRetirementResult
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
