@@ -10,11 +10,13 @@ import (
 
 // clusterCommand is the noun of the cluster. What works on the folder of a node is added to it elsewhere.
 func clusterCommand(s *shell) *cobra.Command {
-	return s.noun("cluster", "Look at the cluster, invite machines into it, join it",
+	return s.noun("cluster", "Look at the cluster, invite machines into it, join it, retire those that are gone",
 		clusterStatus(s),
 		clusterInvite(s),
 		clusterInvitations(s),
 		clusterRevoke(s),
+		clusterRetire(s),
+		clusterRetirements(s),
 	)
 }
 

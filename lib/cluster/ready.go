@@ -84,6 +84,16 @@ func (c *Cluster) Ready() bool {
 // here, and so is all that the neighbours know. One that is not reachable
 // makes it false.
 func (c *Cluster) Covered(since time.Time) bool {
+	return c.covered(since, func(Member, bool) bool { return false })
+}
+
+// CoveredReachable is Covered but for the members that can not be reached.
+func (c *Cluster) CoveredReachable(since time.Time) bool {
+	return c.covered(since, func(m Member, heard bool) bool { return !heard || !m.Reachable() })
+}
+
+// covered is Covered but for the members that are excused.
+func (c *Cluster) covered(since time.Time, excused func(m Member, heard bool) bool) bool {
 	known, mine, now := c.o.Known(), c.o.Replication.Vector(), time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,12 +105,12 @@ func (c *Cluster) Covered(since time.Time) bool {
 	s := c.db.Snapshot(now)
 	for _, m := range s.Members() {
 		origin := replica.Origin{Node: m.LSA.Node, Incarnation: m.LSA.Incarnation}
-		if mine[origin] < m.LSA.RowSeq && m.LSA.Node != c.o.Self.Node {
+		if mine[origin] < m.LSA.RowSeq && m.LSA.Node != c.o.Self.Node && !excused(m, true) {
 			return false
 		}
 	}
 	return !slices.ContainsFunc(known, func(k Known) bool {
 		m, heard := s.Member(k.Node)
-		return !k.Retired && (!heard || !m.Reachable() || m.Said.Before(since))
+		return !k.Retired && !excused(m, heard) && (!heard || !m.Reachable() || m.Said.Before(since))
 	})
 }

@@ -120,11 +120,15 @@ func TestCovered(t *testing.T) {
 		if n.c.Covered(began) {
 			t.Error("covered while a known node was not heard")
 		}
+		f.until(20*time.Second, "covered but for it", func() bool { return n.c.CoveredReachable(began) })
 		f.nodes[2].start()
 		f.until(20*time.Second, "covered", func() bool { return n.c.Covered(began) })
 		n.rows.Stall(true)
 		f.nodes[2].rows.Write(origin(2))
 		f.until(20*time.Second, "not covered while a row lacks", func() bool { return !n.c.Covered(began) })
+		if n.c.CoveredReachable(began) {
+			t.Error("covered while a row of one that can be reached lacks")
+		}
 		n.rows.Stall(false)
 		f.until(5*time.Second, "covered again", func() bool { return n.c.Covered(began) })
 		if n.c.Covered(time.Now().Add(time.Hour)) {

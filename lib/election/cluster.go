@@ -25,6 +25,8 @@ type cluster interface {
 	// Covered reports whether this node knows all that every member that is not
 	// retired knew at the given time.
 	Covered(since time.Time) bool
+	// CoveredReachable is Covered but for the members that can not be reached.
+	CoveredReachable(since time.Time) bool
 	// Ready reports whether this node has caught up, or is alone, so that it
 	// may vote and decide.
 	Ready() bool
@@ -54,6 +56,9 @@ func (a Alone) Unreachable(node model.UID) time.Duration {
 
 // Covered is true: nobody else wrote anything.
 func (Alone) Covered(time.Time) bool { return true }
+
+// CoveredReachable is true, as Covered.
+func (Alone) CoveredReachable(time.Time) bool { return true }
 
 // Ready is true.
 func (Alone) Ready() bool { return true }

@@ -306,9 +306,9 @@ func TestTwoAllocatedAfterAHeal(t *testing.T) {
 }
 
 // retire says on one node that another is gone.
-func (h *hub) retire(by, gone, successor int) {
+func (h *hub) retire(by, gone, successor int, force ...bool) {
 	h.nodes[by].db.take([]row{{retirement: &model.Retirement{
-		NodeUID: h.nodes[gone].uid, Successor: h.nodes[successor].uid, HLC: h.nodes[by].db.clock.Next(time.Now()),
+		NodeUID: h.nodes[gone].uid, Successor: h.nodes[successor].uid, Forced: len(force) > 0, HLC: h.nodes[by].db.clock.Next(time.Now()),
 	}}})
 }
 
@@ -414,6 +414,29 @@ func TestSuccessorWaitsUntilItKnowsAll(t *testing.T) {
 		h.nodes[2].want(app, model.StatusAllocated, 10*time.Second)
 		h.nodes[2].recall(app)
 		h.wantOver(app, time.Second)
+	})
+}
+
+// TestForcedSuccessorDoesNotWait for the member that is away: the operator
+// wanted that.
+func TestForcedSuccessorDoesNotWait(t *testing.T) {
+	inHub(t, 4, func(t *testing.T, h *hub) {
+		for _, n := range h.nodes {
+			n.drain(true)
+		}
+		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+		time.Sleep(time.Second)
+		h.nodes[0].crash()
+		h.nodes[3].crash()
+		for _, n := range h.nodes {
+			n.drain(false)
+		}
+		h.retire(2, 0, 1, true)
+		h.nodes[2].want(app, model.StatusAllocated, 10*time.Second)
+		h.nodes[2].recall(app)
+		time.Sleep(time.Second)
+		h.nodes[3].start()
+		h.wantOver(app, 10*time.Second)
 	})
 }
 

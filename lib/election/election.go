@@ -296,6 +296,7 @@ func (e *Election) standpoint() Standpoint {
 	}
 	since := e.retiredAt
 	s.Covered = sync.OnceValue(func() bool { return e.opts.Cluster.Covered(since) })
+	s.CoveredReachable = sync.OnceValue(func() bool { return e.opts.Cluster.CoveredReachable(since) })
 	return s
 }
 

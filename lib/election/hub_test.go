@@ -411,11 +411,16 @@ func (n *node) Unreachable(uid model.UID) time.Duration {
 }
 
 // Covered implements the election's cluster.
-func (n *node) Covered(time.Time) bool {
+func (n *node) Covered(time.Time) bool { return n.covered(false) }
+
+// CoveredReachable implements the election's cluster.
+func (n *node) CoveredReachable(time.Time) bool { return n.covered(true) }
+
+func (n *node) covered(reachable bool) bool {
 	retired, _ := n.db.Succession()
 	reach := n.hub.reachable(n.index)
 	for i, o := range n.hub.nodes {
-		if _, gone := model.Retired(o.uid, retired); gone || o == n {
+		if _, gone := model.Retired(o.uid, retired); gone || o == n || reachable && !slices.Contains(reach, i) {
 			continue
 		}
 		if !slices.Contains(reach, i) || !n.hub.has(i, n.index) {

@@ -57,6 +57,8 @@ type Standpoint struct {
 	// Covered says that it knows all that every member that is not retired knew
 	// when the newest retirement came here.
 	Covered func() bool
+	// CoveredReachable is Covered but for the members that can not be reached.
+	CoveredReachable func() bool
 }
 
 // RoleOf says who decides about the application, and whether there is anything
@@ -108,10 +110,25 @@ func (s Standpoint) hindrance(app model.Application) string {
 	switch {
 	case !s.Ready:
 		return notReady
-	case model.Arbiter(app, nil, s.Handovers) != s.Node && !s.Covered():
+	case model.Arbiter(app, nil, s.Handovers) != s.Node && !s.informed(app):
 		return "this node decides as a successor, and waits until it knows all that every other member knows"
 	}
 	return ""
+}
+
+// informed reports whether this node, the successor of a retired one, knows
+// what there is to know. Where an operator forced the retirement, who can not
+// be reached is not waited for: that is what was asked for.
+func (s Standpoint) informed(app model.Application) bool {
+	node := model.Arbiter(app, nil, s.Handovers)
+	for range len(s.Retirements) {
+		r, retired := model.Retired(node, s.Retirements)
+		if retired && r.Forced {
+			return s.CoveredReachable()
+		}
+		node = r.Successor
+	}
+	return s.Covered()
 }
 
 // abandoned is the epoch of the grant that an available cluster gives up,

@@ -63,6 +63,18 @@ func TestRoleOf(t *testing.T) {
 		{"successor of a retired one that does not know all", entryOf(9), func(s *Standpoint) {
 			s.Retirements, s.Covered = []model.Retirement{{NodeUID: node(9), Successor: node(1), HLC: 5}}, func() bool { return false }
 		}, Role{Decider: node(1), Asleep: "this node decides as a successor, and waits until it knows all that every other member knows"}, true},
+		{"successor by force that does not know all of those that are there", entryOf(9), func(s *Standpoint) {
+			s.Retirements = []model.Retirement{{NodeUID: node(9), Successor: node(1), HLC: 5, Forced: true}}
+			s.Covered, s.CoveredReachable = func() bool { return false }, func() bool { return false }
+		}, Role{Decider: node(1), Asleep: "this node decides as a successor, and waits until it knows all that every other member knows"}, true},
+		{"successor by force, along a chain", entryOf(9), func(s *Standpoint) {
+			s.Retirements = []model.Retirement{{NodeUID: node(9), Successor: node(7), HLC: 5}, {NodeUID: node(7), Successor: node(1), HLC: 6, Forced: true}}
+			s.Covered = func() bool { return false }
+		}, Role{Decider: node(1)}, true},
+		{"successor while another node was retired by force", entryOf(9), func(s *Standpoint) {
+			s.Retirements = []model.Retirement{{NodeUID: node(9), Successor: node(1), HLC: 5}, {NodeUID: node(7), Successor: node(1), HLC: 6, Forced: true}}
+			s.Covered = func() bool { return false }
+		}, Role{Decider: node(1), Asleep: "this node decides as a successor, and waits until it knows all that every other member knows"}, true},
 		{"successor by handover, which acknowledged all", entryOf(9), func(s *Standpoint) {
 			s.Handovers, s.Covered = []model.Handover{{NodeUID: node(9), Successor: node(1), HLC: 5}}, func() bool { return false }
 		}, Role{Decider: node(1)}, true},
@@ -75,6 +87,7 @@ func TestRoleOf(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := Standpoint{
 				Node: node(1), Safety: Strict, Active: []model.UID{node(1), node(3)}, Ready: true, Covered: func() bool { return true },
+				CoveredReachable: func() bool { return true },
 				Silent: func(n model.UID) time.Duration {
 					return map[model.UID]time.Duration{node(8): silentAfter - 1, node(9): silentAfter}[n]
 				},

@@ -16,6 +16,7 @@ type overlay interface {
 	Votes() (<-chan struct{}, func() []wire.Votes)
 	Unreachable(node model.UID) time.Duration
 	Covered(since time.Time) bool
+	CoveredReachable(since time.Time) bool
 	Ready() bool
 }
 
