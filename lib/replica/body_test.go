@@ -41,6 +41,7 @@ func codecs() []codec {
 		codecOf("resource", EncodeResource, DecodeResource),
 		codecOf("retirement", EncodeRetirement, DecodeRetirement),
 		codecOf("handover", EncodeHandover, DecodeHandover),
+		codecOf("ownership", EncodeOwnership, DecodeOwnership),
 	}
 }
 

@@ -47,6 +47,8 @@ func kindOf(noun any) (Kind, []byte) {
 		return KeyOf(n)
 	case model.Handover:
 		return KeyOf(n)
+	case model.Ownership:
+		return KeyOf(n)
 	}
 	return 0, nil
 }
@@ -99,6 +101,7 @@ func samples() map[string]any {
 		},
 		"retirement": model.Retirement{NodeUID: uid(3), Successor: uid(4), Forced: true, By: "admin", CreatedAt: at(7), HLC: 18},
 		"handover":   model.Handover{UID: uid(10), NodeUID: uid(3), Successor: uid(4), CreatedAt: at(8), HLC: 19},
+		"ownership":  model.Ownership{UID: uid(11), Thing: "aws/mac", From: uid(3), To: uid(4), By: uid(3), CreatedAt: at(9), HLC: 20},
 	}
 }
 
@@ -140,7 +143,7 @@ func TestKeyOf(t *testing.T) {
 	}{
 		"user": {1, "jörg"}, "label": {2, uidText(2)}, "node": {3, uidText(3)}, "location": {4, "berlin"},
 		"service_mapping": {5, uidText(5)}, "application": {6, uidText(6)}, "application_state": {7, uidText(7)},
-		"application_task": {8, uidText(8)}, "resource": {9, uidText(9)}, "retirement": {10, uidText(3)}, "handover": {11, uidText(10)},
+		"application_task": {8, uidText(8)}, "resource": {9, uidText(9)}, "retirement": {10, uidText(3)}, "handover": {11, uidText(10)}, "ownership": {12, uidText(11)},
 	}
 	for name, noun := range samples() {
 		kind, key := kindOf(noun)

@@ -9,7 +9,7 @@ import (
 // Noun is what a row may hold.
 type Noun interface {
 	model.User | model.Label | model.Node | model.Location | model.ServiceMapping | model.Application |
-		model.ApplicationState | model.ApplicationTask | model.Resource | model.Retirement | model.Handover
+		model.ApplicationState | model.ApplicationTask | model.Resource | model.Retirement | model.Handover | model.Ownership
 }
 
 // KeyOf returns under which kind and key a noun is kept: its UID, or the name
@@ -38,6 +38,8 @@ func KeyOf[T Noun](noun T) (Kind, []byte) {
 		return KindRetirement, n.NodeUID[:]
 	case model.Handover:
 		return KindHandover, n.UID[:]
+	case model.Ownership:
+		return KindOwnership, n.UID[:]
 	}
 	panic(fmt.Sprintf("replica: no kind for %T", noun)) // the constraint lists all of them
 }

@@ -22,4 +22,7 @@ const (
 	// KindHandover says that a node that is shut down gives the applications
 	// that it decides to another one.
 	KindHandover Kind = 11
+	// KindOwnership says that a shared outside thing has another owner from
+	// here on.
+	KindOwnership Kind = 12
 )

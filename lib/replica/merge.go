@@ -8,7 +8,7 @@ import (
 // ones under one key come only from nodes that could not know of each other.
 func (k Kind) Immutable() bool {
 	switch k {
-	case KindApplication, KindApplicationState, KindLabel, KindRetirement, KindHandover:
+	case KindApplication, KindApplicationState, KindLabel, KindRetirement, KindHandover, KindOwnership:
 		return true
 	}
 	return false
@@ -32,6 +32,12 @@ func Authentic(row Row) bool {
 		}
 		resource, err := DecodeResource(row.Body)
 		return err == nil && resource.NodeUID == writer
+	case KindOwnership: // nobody takes it back: it is followed by another one
+		if row.Deleted {
+			return false
+		}
+		o, err := DecodeOwnership(row.Body)
+		return err == nil && o.By == writer
 	}
 	return true
 }

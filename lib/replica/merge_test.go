@@ -80,6 +80,13 @@ func TestMergeRules(t *testing.T) {
 		return Row{Kind: kind, Key: key(k), Version: version(hlc, writer), Deleted: true}
 	}
 	none := Row{}
+	ownership := func(by, writer byte) Row {
+		body, err := EncodeOwnership(model.Ownership{UID: model.UID{7}, Thing: "x", To: model.UID(key(by)), By: model.UID(key(by))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Row{Kind: KindOwnership, Key: key(7), Version: version(1, writer), Body: body}
+	}
 	tests := []struct {
 		name     string
 		old, row Row
@@ -107,6 +114,10 @@ func TestMergeRules(t *testing.T) {
 		{"resource by another", resource(3, 1, 3), resource(3, 2, 4), false},
 		{"resource that can not be read", none, live(KindResource, 9, 3, 1), false},
 		{"resource deleted by its maker", resource(9, 1, 9), dead(KindResource, 9, 9, 2), true},
+		{"ownership by who says it", none, ownership(3, 3), true},
+		{"ownership by another", none, ownership(3, 4), false},
+		{"ownership deleted", ownership(3, 3), dead(KindOwnership, 7, 3, 2), false},
+		{"ownership once more", ownership(3, 3), ownership(3, 3), false},
 		{"resource deleted by another", resource(9, 1, 9), dead(KindResource, 9, 3, 2), false},
 	}
 	for _, tt := range tests {
