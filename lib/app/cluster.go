@@ -146,6 +146,22 @@ func (a *App) joinCluster(m *member) {
 		defer m.Watch(func(cluster.Event) { m.votes.Changed() })()
 		return m.Run(ctx)
 	})
+	a.addPart("known members", m.watchKnown)
+}
+
+// watchKnown tells the cluster that other nodes are known now: one that was retired is cut off at once.
+func (m *member) watchKnown(ctx context.Context) error {
+	sub := m.store.Subscribe(store.KindNode, store.KindRetirement)
+	defer sub.Close()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sub.C():
+			sub.Take()
+			m.Touch()
+		}
+	}
 }
 
 // report is what the others should know and what changes.

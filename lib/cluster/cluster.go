@@ -38,6 +38,8 @@ type Cluster struct {
 	seen      *topo.Snapshot // a recent one
 	told      *topo.Snapshot // what events were told of
 	twinAlarm time.Time
+	expelled  map[model.UID]bool // retired nodes that were forgotten here
+	echo      time.Time          // when to speak because one was retired; zero: not
 }
 
 // New returns a Cluster that knows nobody.
@@ -52,7 +54,7 @@ func New(o Options) (*Cluster, error) {
 		db:    topo.New(o.Self.Node, o.Self.Boot, o.Now()),
 		peers: peers.New(peers.Options{Self: o.Self.Node, Location: o.Self.Location, Max: o.MaxLinks, Rand: o.Self.chance()}),
 		links: map[model.UID]*neighbour{}, hints: map[string]wire.Member{}, causes: map[model.UID]string{},
-		watchers: map[int]func(Event){}, ballots: newBallots(),
+		watchers: map[int]func(Event){}, ballots: newBallots(), expelled: map[model.UID]bool{},
 	}
 	c.seen = c.db.Snapshot(now)
 	c.told = c.seen
@@ -153,17 +155,21 @@ func (c *Cluster) turn() time.Duration {
 	now := time.Now()
 
 	c.mu.Lock()
-	retired := c.expel(known)
+	retired := c.expel(known, now)
 	c.ready.look(vector, c.waiting(known), now)
 	c.db.Expire(now)
 	c.db.Update(c.lsa(report, now), now)
+	if !c.echo.IsZero() && !now.Before(c.echo) {
+		c.db.RenewBy(now)
+		c.echo = time.Time{}
+	}
 	if t, ok := c.db.Originate(now); ok {
 		c.flood(t, nil, now)
 	}
 	c.castDue(report, now)
 	next := now.Add(tick)
 	drops, at := c.decide(known, now)
-	for _, due := range []time.Time{at, c.db.Due(), c.db.NextExpiry(now), c.ballots.due, c.ready.due(now)} {
+	for _, due := range []time.Time{at, c.db.Due(), c.db.NextExpiry(now), c.ballots.due, c.ready.due(now), c.echo} {
 		if !due.IsZero() && due.Before(next) {
 			next = due
 		}
@@ -193,12 +199,20 @@ func (c *Cluster) end(links []Link, code wire.Code, text string) {
 	}
 }
 
+// echoAfter is when a node speaks that hears that another one was retired: by
+// then the successor has heard of it too, which waits for a word of all that is
+// later than that. Rows of 100 nodes take half a second.
+const echoAfter = 2 * time.Second
+
 // expel forgets retired nodes and returns their links. The caller holds mu.
-func (c *Cluster) expel(known []Known) []Link {
+func (c *Cluster) expel(known []Known, now time.Time) []Link {
 	var out []Link
 	for _, k := range known {
 		if !k.Retired {
 			continue
+		}
+		if !c.expelled[k.Node] {
+			c.expelled[k.Node], c.echo = true, now.Add(echoAfter)
 		}
 		c.db.Forget(k.Node)
 		if n := c.links[k.Node]; n != nil {

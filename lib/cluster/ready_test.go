@@ -136,3 +136,33 @@ func TestCovered(t *testing.T) {
 		}
 	})
 }
+
+// TestCoveredSoonAfterARetirement: the members speak soon after they heard of
+// it, in whatever order they did, so the successor does not wait for their
+// next renewal.
+func TestCoveredSoonAfterARetirement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm(t, 3)
+		defer f.end()
+		known := func(self int, retired bool) (list []cluster.Known) {
+			for i := range 3 {
+				if i != self {
+					list = append(list, cluster.Known{Node: uidOf(i), Name: f.nodes[i].name, Retired: retired && i == 2})
+				}
+			}
+			return list
+		}
+		for i, n := range f.nodes {
+			n.known = known(i, false)
+			n.start()
+		}
+		f.until(20*time.Second, "they know each other", func() bool { return member(f.nodes[0], uidOf(1)).State == topo.StateActive })
+		f.nodes[2].kill()
+		time.Sleep(time.Minute) // all is quiet
+		f.nodes[1].change(func() { f.nodes[1].known = known(1, true) })
+		time.Sleep(300 * time.Millisecond)
+		f.nodes[0].change(func() { f.nodes[0].known = known(0, true) })
+		heard := time.Now()
+		f.until(5*time.Second, "covered", func() bool { return f.nodes[0].c.Covered(heard) })
+	})
+}

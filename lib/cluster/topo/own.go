@@ -126,6 +126,13 @@ func (db *DB) Due() time.Time {
 	return due
 }
 
+// RenewBy has the node speak at t at the latest, if it has spoken before.
+func (db *DB) RenewBy(t time.Time) {
+	if o := &db.own; !o.renew.IsZero() && t.Before(o.renew) {
+		o.renew = t
+	}
+}
+
 // hold is the pause after the last LSA before a change is said.
 func (o *own) hold() time.Duration {
 	switch {
