@@ -38,6 +38,36 @@ func TestQuickstart(t *testing.T) {
 	}
 }
 
+// TestClusterExample runs three nodes on this machine as the example shows it.
+func TestClusterExample(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	file, err := os.Create(filepath.Join(t.TempDir(), "printed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, "../examples/cluster.sh")
+	cmd.Stdout, cmd.Stderr = file, file
+	err = errors.Join(cmd.Run(), file.Close())
+	out, _ := os.ReadFile(file.Name()) // empty: said below
+	if err != nil {
+		t.Fatalf("cluster.sh: %v\n%s", err, out)
+	}
+	text := string(out)
+	for _, want := range []string{
+		"joined: node carl of the cluster", "3 members, 3 active", "hello:1  created", "bert  unreachable", "nothing is left", "Fish stopped",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("cluster.sh does not show %q:\n%s", want, out)
+		}
+	}
+	for _, name := range []string{"anna", "bert", "carl"} {
+		if !strings.Contains(text, " runs on "+name+"\n") {
+			t.Errorf("nothing runs on %s:\n%s", name, out)
+		}
+	}
+}
+
 // TestExampleFiles runs a node with the example's config and an environment of
 // the example's label, as the README does. Only the port is another one.
 func TestExampleFiles(t *testing.T) {

@@ -201,7 +201,8 @@ func (j *joining) redeem(ctx context.Context) (err error) {
 		return err
 	}
 	if j.alreadyMember() {
-		return j.tell("this machine is a member of the token's cluster already, the token was not redeemed")
+		return j.tell("this machine is a member of the token's cluster already, the token was not redeemed; if it was retired: move its key and " +
+			"certificate out of the folder and join again, which makes others")
 	}
 	if !j.ofCluster() {
 		if j.data, err = j.holdings(ctx); err != nil {
