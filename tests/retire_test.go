@@ -28,7 +28,9 @@ func membersOf(n *fish.Node) map[string]shown {
 func stateAt(n *fish.Node, uid string) string { return membersOf(n)[uid].State }
 
 // nodeUIDOf is the UID of a node, by its own word.
-func nodeUIDOf(n *fish.Node) string { return fish.Get[struct{ UID string }](n.Client, "/api/v1/node/this/").UID }
+func nodeUIDOf(n *fish.Node) string {
+	return fish.Get[struct{ UID string }](n.Client, "/api/v1/node/this/").UID
+}
 
 // joined invites a machine, lets it join and starts it.
 func joined(t *testing.T, inviter *fish.Node, name string) *fish.Node {

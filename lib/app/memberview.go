@@ -108,6 +108,7 @@ func (v view) Status() status.Status {
 	s := v.Cluster.Status()
 	out := status.Status{
 		Cluster: s.Cluster, Node: s.Self, Ready: s.Ready, Members: v.members(s), Components: ownFirst(s.Components, s.Self),
+		Ownership: shared(s, v.known(), v.store.Retirements()),
 	}
 	if !s.Ready {
 		out.Reason = "catching up with the cluster"
