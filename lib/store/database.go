@@ -20,6 +20,8 @@ type database struct {
 	execFunc // of the writer's transaction, for the noun's statements
 
 	path       string
+	found      *marker // before it was opened
+	file       fileMark
 	unlock     func() error         // gives the folder back
 	writers    *sql.DB              // one connection
 	writer     *sql.Conn            // it; the writer goroutine's own once that runs
@@ -65,7 +67,16 @@ func openGorm(pool *sql.DB) (*gorm.DB, error) {
 	})
 }
 
-func (d *database) close() error {
+func (d *database) close(m marker) error {
+	err := d.shut()
+	if err == nil {
+		err = d.markStopped(m)
+	}
+	return errors.Join(err, d.free())
+}
+
+// shut closes the file.
+func (d *database) shut() error {
 	var errs []error
 	for _, stmt := range d.statements {
 		errs = append(errs, stmt.Close())
@@ -78,10 +89,15 @@ func (d *database) close() error {
 			errs = append(errs, pool.Close())
 		}
 	}
-	if d.unlock != nil {
-		errs = append(errs, d.unlock())
-	}
 	return errors.Join(errs...)
+}
+
+// free gives the folder back.
+func (d *database) free() error {
+	if d.unlock == nil {
+		return nil
+	}
+	return d.unlock()
 }
 
 // exec runs a prepared statement on the writing connection.
@@ -150,6 +166,11 @@ func (d *database) closedBefore(before time.Time, limit int) (apps []model.UID, 
 		return uid, err
 	}, "SELECT uid, closed_at FROM applications WHERE closed_at < ? ORDER BY closed_at LIMIT ?", before.UnixNano(), limit)
 	return apps, last, err
+}
+
+func (d *database) putSession(incarnation uint32, session int64) error {
+	return d.step("store incarnation", "INSERT INTO meta (key, value) VALUES ('incarnation', ?), ('session', ?) "+
+		"ON CONFLICT (key) DO UPDATE SET value = excluded.value", int64(incarnation), session)
 }
 
 func (d *database) putRemoved(last time.Time) error {

@@ -36,6 +36,8 @@ type Disk struct {
 	undos  []func() // newest last, of what is not durable yet
 	user   *memoryEngine
 	broken error // what writes fail with
+	marker *marker
+	file   fileMark
 }
 
 // diskRows is what a Disk holds. Values are never changed, only replaced.
@@ -54,6 +56,9 @@ type diskRows struct {
 	orders  map[replica.Origin][]diskPlace // rising; places of replaced rows stay
 	vector  replica.Vector
 	removed time.Time
+
+	incarnation uint32
+	session     int64
 }
 
 // diskApplication is all that belongs to one application.
@@ -64,7 +69,7 @@ type diskApplication struct {
 
 // NewDisk returns an empty disk.
 func NewDisk() *Disk {
-	return &Disk{rows: diskRows{
+	return &Disk{file: fileMark{Boot: "I", Inode: 1}, rows: diskRows{
 		users: make(map[string]model.User), labels: make(map[model.UID]model.Label), nodes: make(map[model.UID]model.Node),
 		locations: make(map[string]model.Location), mappings: make(map[model.UID]model.ServiceMapping),
 		applications: make(map[model.UID]diskApplication), tasks: make(map[model.UID]model.UID),
@@ -91,6 +96,7 @@ func (d *Disk) Crash() {
 	defer d.mu.Unlock()
 	d.takeBack(0)
 	d.user = nil
+	d.file.Boot += "I" // another run of the system
 }
 
 // Fail makes all writes fail with the error, as a full disk does, until it is
@@ -105,7 +111,7 @@ func (d *Disk) Fail(err error) {
 func (d *Disk) Copy() *Disk {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return &Disk{rows: d.rows.clone()}
+	return &Disk{rows: d.rows.clone(), file: fileMark{Boot: "I", Inode: 1}}
 }
 
 // Restore puts the contents of a copy back, durable. A Store that is open over
@@ -115,6 +121,7 @@ func (d *Disk) Restore(from *Disk) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.rows, d.undos, d.user = rows, nil, nil
+	d.file.Inode++ // another file
 }
 
 // takeBack undoes everything after the given number of steps.
@@ -165,7 +172,7 @@ func OpenMemory(ctx context.Context, o Options, disk *Disk) (*Store, error) {
 	}
 	s.engine = e
 	if err := s.load(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open database in memory: %w", err), e.close())
+		return nil, errors.Join(fmt.Errorf("open database in memory: %w", err), e.abandon())
 	}
 	go s.write()
 	return s, nil
@@ -196,7 +203,19 @@ func (m *memoryEngine) attach() error {
 	return nil
 }
 
-func (m *memoryEngine) close() error {
+func (m *memoryEngine) close(mark marker) error {
+	m.disk.mu.Lock()
+	defer m.disk.mu.Unlock()
+	if m.disk.user == m {
+		mark.Running, mark.File = false, m.disk.file
+		m.disk.marker = &mark
+		m.disk.user = nil
+	}
+	return nil
+}
+
+// abandon gives the disk back as it is.
+func (m *memoryEngine) abandon() error {
 	m.disk.mu.Lock()
 	defer m.disk.mu.Unlock()
 	if m.disk.user == m {
@@ -286,6 +305,14 @@ func (m *memoryEngine) closedBefore(before time.Time, limit int) (apps []model.U
 	return apps, last, nil
 }
 
+func (m *memoryEngine) putSession(incarnation uint32, session int64) error {
+	r := &m.disk.rows
+	wasIncarnation, wasSession := r.incarnation, r.session
+	m.disk.undos = append(m.disk.undos, func() { r.incarnation, r.session = wasIncarnation, wasSession })
+	r.incarnation, r.session = incarnation, session
+	return nil
+}
+
 func (m *memoryEngine) putRemoved(last time.Time) error {
 	was := m.disk.rows.removed
 	m.disk.undos = append(m.disk.undos, func() { m.disk.rows.removed = was })
@@ -324,7 +351,7 @@ func (m *memoryEngine) load(context.Context) (*contents, error) {
 		}
 	}
 	slices.SortFunc(c.open, queueOrder)
-	c.incarnation, c.vector, c.removed = 1, r.vector.Clone(), r.removed
+	c.incarnation, c.session, c.vector, c.removed = max(1, r.incarnation), r.session, r.vector.Clone(), r.removed
 	for _, row := range r.sync {
 		if !row.since.IsZero() {
 			c.waiting = append(c.waiting, row.app)

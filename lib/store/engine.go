@@ -38,6 +38,8 @@ type engine interface {
 	// closedAt is when an application closed, as the transaction has left it;
 	// zero while it is open, or not here.
 	closedAt(app model.UID) (time.Time, error)
+	// putSession notes the incarnation, and the session that the marker has.
+	putSession(incarnation uint32, session int64) error
 	// putRemoved notes when the last of the applications that were removed closed.
 	putRemoved(last time.Time) error
 
@@ -47,7 +49,9 @@ type engine interface {
 	readEntry(ctx context.Context, app model.UID) (*model.Entry, error)
 	readEnded(ctx context.Context, since time.Time, limit int) ([]*model.Entry, error)
 	taskApplication(ctx context.Context, task model.UID) (model.UID, error)
-	close() error
+	// close ends it; the marker is kept as that of a database that is closed.
+	close(m marker) error
+	keeper
 }
 
 // nounWriter writes nouns. Those of applications: insert fails with ErrExists
@@ -87,6 +91,7 @@ type contents struct {
 	open      []*model.Entry // in queue order
 
 	incarnation uint32
+	session     int64 // of the marker's; 0 before the first
 	vector      replica.Vector
 	removed     time.Time   // when the last application that was removed had closed
 	waiting     []model.UID // applications that rows wait for

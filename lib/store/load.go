@@ -7,7 +7,6 @@ import (
 	"math"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
-	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // load reads what is alive into memory, and proves with a first write that the
@@ -24,8 +23,10 @@ func (s *Store) load(ctx context.Context) error {
 	fillTable(m.labels, c.labels, func(l model.Label) model.UID { return l.UID })
 	fillTable(m.nodes, c.nodes, func(n model.Node) model.UID { return n.UID })
 	fillTable(m.locations, c.locations, func(l model.Location) string { return l.Name })
-	s.origin = replica.Origin{Node: s.opts.Node, Incarnation: c.incarnation}
 	m.vector = c.vector
+	if err := s.incarnate(c); err != nil {
+		return err
+	}
 	s.removed.Store(math.MinInt64 / 2) // nothing was
 	if !c.removed.IsZero() {
 		s.removed.Store(c.removed.UnixNano())
@@ -42,11 +43,15 @@ func (s *Store) load(ctx context.Context) error {
 	}
 	m.apply(b)
 	b = newBatch(s)
-	if err := cmp.Or(b.begin(), b.commit()); err != nil {
+	if err := b.begin(); err != nil {
 		b.rollback()
 		return err
 	}
-	return nil
+	if err := cmp.Or(s.engine.putSession(s.origin.Incarnation, s.marker.Session), b.commit()); err != nil {
+		b.rollback()
+		return err
+	}
+	return s.settleSession()
 }
 
 func fillTable[K comparable, V any](t *table[K, V], rows []V, keyOf func(V) K) {

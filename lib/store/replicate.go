@@ -34,7 +34,11 @@ const (
 )
 
 // Origin is under which this node writes.
-func (s *Store) Origin() replica.Origin { return s.origin }
+func (s *Store) Origin() replica.Origin {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	return s.origin
+}
 
 // Vector returns up to where everything of each origin is stored here; a copy.
 func (s *Store) Vector() replica.Vector {

@@ -76,7 +76,10 @@ type Store struct {
 	steady   steady    // what retention counts with; the maintenance's own
 	rowsKept time.Time // when old rows were last looked for; the maintenance's own
 
-	origin   replica.Origin         // of what this node writes
+	origin   replica.Origin         // of what this node writes; the writer's, and others' under memory's lock
+	began    uint64                 // the last sequence number of origin that is not of this run; the writer's
+	marker   marker                 // as it was last written; the writer's
+	bumped   atomic.Bool            // this run began an incarnation
 	waiting  map[model.UID]struct{} // the writer's: applications that rows may wait for
 	removed  atomic.Int64           // when the last application that was removed had closed, Unix nanoseconds
 	advanced signals
@@ -110,7 +113,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.db = newDatabase(filepath.Join(o.Folder, fileName))
 	s.engine = s.db
 	if err := s.open(ctx); err != nil {
-		return nil, errors.Join(explain(s.db.path, err), s.db.close())
+		return nil, errors.Join(explain(s.db.path, err), s.db.shut(), s.db.free())
 	}
 	go s.write()
 	return s, nil
@@ -143,6 +146,9 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	if err := removeHalf(s.opts.Folder); err != nil {
+		return err
+	}
+	if s.db.found, s.db.file, err = readMarker(s.opts.Folder); err != nil {
 		return err
 	}
 	if s.db.writers, err = sql.Open(sqlite.DriverName, writerDSN(s.db.path)); err != nil {
@@ -186,7 +192,7 @@ func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.closing)
 		<-s.stopped
-		if err := s.engine.close(); err != nil {
+		if err := s.engine.close(s.marker); err != nil {
 			s.closeErr = fmt.Errorf("close database: %w", err)
 		}
 	})

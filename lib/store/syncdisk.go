@@ -66,8 +66,11 @@ func (m *memoryEngine) putRows(rows []*syncRow) error {
 		order := m.disk.rows.orders[r.Version.Origin]
 		at, found := slices.BinarySearchFunc(order, r.Version.Seq, bySeq)
 		switch {
-		case found: // what waited is written again, in its place
+		case found && order[at].key == k: // what waited is written again, in its place
 			continue
+		case found: // the number was taken back, and came again from elsewhere
+			order = slices.Clone(order)
+			order[at].key = k
 		case at == len(order):
 			order = append(order, diskPlace{r.Version.Seq, k})
 		default:

@@ -251,6 +251,13 @@ func (d *database) loadRows(ctx context.Context, c *contents) error {
 		return errors.Join(errors.New("read incarnation"), err)
 	}
 	c.incarnation, c.vector = incarnation[0], replica.Vector{}
+	session, err := column[int64](ctx, d.writer, "SELECT value FROM meta WHERE key = 'session'")
+	if err != nil {
+		return fmt.Errorf("read session: %w", err)
+	}
+	if len(session) > 0 {
+		c.session = session[0]
+	}
 	removed, err := column[int64](ctx, d.writer, "SELECT value FROM meta WHERE key = 'removed'")
 	if err != nil {
 		return fmt.Errorf("read what was removed: %w", err)

@@ -1,0 +1,139 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
+)
+
+// Bumped reports whether this node took a new incarnation since it started: its
+// database may lack what others know that it wrote. Until it has heard of those
+// it should decide nothing.
+func (s *Store) Bumped() bool { return s.bumped.Load() }
+
+// incarnate settles under which origin this node writes, before it writes
+// anything: the one of before, or a new incarnation if the database may be
+// another one than the one that it last wrote to.
+func (s *Store) incarnate(c *contents) error {
+	found, file := s.engine.foundMarker()
+	s.setOrigin(replica.Origin{Node: s.opts.Node, Incarnation: c.incarnation})
+	if found.other(c.session, file) {
+		if found != nil {
+			s.origin.Incarnation = max(s.origin.Incarnation, found.Incarnation)
+		}
+		s.setOrigin(s.nextOrigin())
+		s.bumped.Store(true)
+		s.log.Warn("the database may not be the one that this node last wrote to: it takes a new incarnation and asks others for what it lacks",
+			"incarnation", s.origin.Incarnation)
+	}
+	s.began = s.memory.vector[s.origin]
+	s.marker = marker{Running: true, Incarnation: s.origin.Incarnation, Session: newSession(), File: file}
+	s.marker.Opening, s.marker.Previous = true, c.session
+	return s.engine.writeMarker(s.marker)
+}
+
+// setOrigin changes under which origin this node writes; the writer's.
+func (s *Store) setOrigin(o replica.Origin) {
+	s.memory.mu.Lock()
+	defer s.memory.mu.Unlock()
+	s.origin = o
+}
+
+// nextOrigin is this node's next incarnation, after all that it knows of.
+func (s *Store) nextOrigin() replica.Origin {
+	next := s.origin
+	for o := range s.memory.vector {
+		if o.Node == next.Node {
+			next.Incarnation = max(next.Incarnation, o.Incarnation)
+		}
+	}
+	next.Incarnation++
+	return next
+}
+
+// settleSession ends the opening: the database has the session now.
+func (s *Store) settleSession() error {
+	s.marker.Opening, s.marker.Previous = false, 0
+	return s.engine.writeMarker(s.marker)
+}
+
+// Reincarnate is for when another node has rows of an origin, up to seq, that
+// is this node's and of which it has less itself: the database is older than
+// what it has told. The node takes a new incarnation, under which it writes what
+// it has written since it started; what it wrote before that others will bring,
+// as if it were a stranger's. It does nothing if this is not so, or not any more.
+func (s *Store) Reincarnate(ctx context.Context, origin replica.Origin, seq uint64) error {
+	err := s.alone(ctx, func() error {
+		if origin != s.origin || seq <= s.memory.vector[origin] {
+			return nil
+		}
+		return s.reincarnate(s.nextOrigin())
+	})
+	if err != nil {
+		return fmt.Errorf("take a new incarnation: %w", err)
+	}
+	return nil
+}
+
+// reincarnate runs in the writer between two batches. The marker is first: with
+// it the number of the incarnation is used, whatever comes of the rest.
+func (s *Store) reincarnate(next replica.Origin) error {
+	old := s.origin
+	again, err := s.rowsSince(old, s.began)
+	if err != nil {
+		return err
+	}
+	m := s.marker
+	m.Incarnation = next.Incarnation
+	if err := s.engine.writeMarker(m); err != nil {
+		return err
+	}
+	s.marker = m
+	b := newBatch(s)
+	if err := s.restamp(b, again, next); err != nil {
+		b.rollback()
+		return err
+	}
+	s.memory.mu.Lock()
+	s.origin, s.memory.vector[next] = next, uint64(len(again))
+	if s.began == 0 {
+		delete(s.memory.vector, old)
+	} else {
+		s.memory.vector[old] = s.began
+	}
+	s.memory.mu.Unlock()
+	s.began = 0
+	s.bumped.Store(true)
+	s.log.Warn("others know more of this node than its database: it takes a new incarnation and asks them for what it lacks",
+		"incarnation", next.Incarnation, "rows_written_since_start", len(again))
+	s.advanced.notify()
+	return nil
+}
+
+// rowsSince are the rows of this node after a sequence number.
+func (s *Store) rowsSince(origin replica.Origin, after uint64) (rows []*syncRow, err error) {
+	err = s.engine.readRows(origin, after, s.memory.vector[origin], func(r replica.Row) bool {
+		row := &syncRow{Row: r}
+		row.app = appOf(row)
+		rows = append(rows, row)
+		return true
+	})
+	return rows, err
+}
+
+// restamp writes rows under another origin, durable. Their clock readings stay,
+// and with them their order among the rows of others.
+func (s *Store) restamp(b *batch, rows []*syncRow, next replica.Origin) error {
+	if err := b.begin(); err != nil {
+		return err
+	}
+	old := s.origin
+	for i, r := range rows {
+		r.Version.Origin, r.Version.Seq = next, uint64(i)+1
+		b.rows.put(r)
+	}
+	b.vector[old], b.vector[next] = s.began, uint64(len(rows))
+	return errors.Join(s.engine.putSession(next.Incarnation, s.marker.Session), b.commit())
+}
