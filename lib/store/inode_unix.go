@@ -10,7 +10,7 @@ import (
 // inodeOf is the number of a file in its file system; 0 if there is none.
 func inodeOf(info os.FileInfo) uint64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return stat.Ino //nolint:unconvert // its type differs between systems
+		return stat.Ino
 	}
 	return 0
 }

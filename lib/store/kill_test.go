@@ -119,6 +119,7 @@ func killRound(t *testing.T, folder string, after int, extra ...string) map[stri
 func checkPromises(t *testing.T, folder string, promised map[string]int) {
 	t.Helper()
 	s := openStore(t, Options{Folder: folder, Node: testNode, Logger: quiet()})
+	wantIncarnation(t, s, 1, false) // it is the database of before
 	for text, states := range promised {
 		var uid model.UID
 		if err := uid.UnmarshalText([]byte(text)); err != nil {

@@ -46,7 +46,7 @@ func (m *marker) other(session int64, file fileMark) bool {
 	switch {
 	case m == nil:
 		return session != 0
-	case session != m.Session && !(m.Opening && session == m.Previous):
+	case session != m.Session && (!m.Opening || session != m.Previous):
 		return true
 	case m.Running:
 		return file.Boot == "" || file.Boot != m.File.Boot || file.Inode != m.File.Inode
@@ -80,7 +80,7 @@ func readMarker(folder string) (*marker, fileMark, error) {
 	}
 	m := &marker{}
 	if json.Unmarshal(text, m) != nil {
-		return &marker{}, file, nil // it says nothing, so this may be any database
+		return &marker{}, file, nil //nolint:nilerr // it says nothing, so this may be any database
 	}
 	return m, file, nil
 }

@@ -86,7 +86,7 @@ func TestKeptHomeIsEnrolled(t *testing.T) {
 		t.Fatalf("databases of the kept home: %v, %v", files, err)
 	}
 	var node model.UID
-	if err := json.Unmarshal([]byte(`"` + kept.NodeUID + `"`), &node); err != nil {
+	if err := json.Unmarshal([]byte(`"`+kept.NodeUID+`"`), &node); err != nil {
 		t.Fatal(err)
 	}
 	s, second := openStore(t, filepath.Dir(files[0]), node), openStore(t, t.TempDir(), model.UID{9, 9, 9, 9, 9, 9, 0x40, 0, 0x80})
