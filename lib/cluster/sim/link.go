@@ -188,13 +188,24 @@ func (l *link) send(ctx context.Context, s stream, message any) error {
 	if err != nil {
 		return err
 	}
+	if l.at.newer {
+		if err := l.put(ctx, s, later(data)); err != nil {
+			return err
+		}
+		data = unknown()
+	}
+	return l.put(ctx, s, data)
+}
+
+// put hands bytes to the other end.
+func (l *link) put(ctx context.Context, s stream, data []byte) error {
 	l.at.network.count(len(data))
 	select {
 	case <-l.done:
 		return l.Err()
 	case <-ctx.Done():
 		return ctx.Err()
-	case s.sent <- packet{data, time.Now().Add(l.at.network.delay)}:
+	case s.sent <- packet{data, time.Now().Add(l.at.network.delay + l.at.network.trouble.extra())}:
 		return nil
 	}
 }

@@ -25,7 +25,8 @@ const (
 
 // Network connects transports by their addresses.
 type Network struct {
-	delay time.Duration
+	delay   time.Duration
+	trouble trouble
 
 	mu    sync.Mutex
 	bytes int // sent in all messages
@@ -33,11 +34,13 @@ type Network struct {
 	nodes map[string]*Transport
 	cuts  map[[2]string]bool // from, to
 	hide  map[[2]string]bool // from, to: refused at once, as by a firewall
+
+	frozen map[string]bool
 }
 
 // NewNetwork returns a network in which a message takes delay.
 func NewNetwork(delay time.Duration) *Network {
-	return &Network{delay: delay, nodes: map[string]*Transport{}, cuts: map[[2]string]bool{}, hide: map[[2]string]bool{}}
+	return &Network{delay: delay, nodes: map[string]*Transport{}, cuts: map[[2]string]bool{}, hide: map[[2]string]bool{}, frozen: map[string]bool{}}
 }
 
 // Cut drops all that is sent from one address to another, from now on.
@@ -83,7 +86,7 @@ func (n *Network) count(bytes int) {
 func (n *Network) passes(from, to string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !n.cuts[[2]string{from, to}]
+	return !n.cuts[[2]string{from, to}] && !n.frozen[from] && !n.frozen[to]
 }
 
 // Transport returns the transport of a process at the address. One that was
@@ -96,6 +99,7 @@ func (n *Network) Transport(address string, log *slog.Logger) *Transport {
 type Transport struct {
 	network *Network
 	address string
+	newer   bool // see Newer
 	log     *slog.Logger
 	work    sync.WaitGroup
 
@@ -178,7 +182,7 @@ func (t *Transport) connect(ctx context.Context, address string) (*Transport, er
 			return nil, err
 		}
 	}
-	if err := sleep(ctx, 2*n.delay); err != nil {
+	if err := sleep(ctx, 2*n.delay+n.trouble.extra()); err != nil {
 		return nil, err
 	}
 	n.mu.Lock()
