@@ -2,14 +2,11 @@ package sim
 
 import (
 	"context"
-	"flag"
 	"testing"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
-
-var verbose = flag.Bool("sim.logs", false, "print what the nodes log")
 
 // TestThreeNodes: an application that was made on one node runs on some, is
 // seen on all, and leaves nothing.

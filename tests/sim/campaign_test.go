@@ -1,0 +1,23 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+)
+
+var (
+	first   = flag.Uint64("sim.seed", 1, "the first seed")
+	seeds   = flag.Uint64("sim.seeds", 20, "how many seeds are played")
+	verbose = flag.Bool("sim.logs", false, "print what the nodes log")
+)
+
+// TestBriefHistories plays many short histories with all faults.
+func TestBriefHistories(t *testing.T) {
+	for seed := *first; seed < *first+*seeds; seed++ {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			campaign(t, seed, brief(), 3+int(seed%7), 20, 2*time.Second)
+		})
+	}
+}
