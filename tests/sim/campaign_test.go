@@ -17,7 +17,21 @@ var (
 func TestBriefHistories(t *testing.T) {
 	for seed := *first; seed < *first+*seeds; seed++ {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
 			campaign(t, seed, brief(), 3+int(seed%7), 20, 2*time.Second)
+		})
+	}
+}
+
+var apps = flag.Int("sim.apps", 300, "applications of each hostile history")
+
+// TestHostileHistories plays long ones: cuts of up to 905 s, power losses,
+// sleeps, up to a fifth of all packets lost.
+func TestHostileHistories(t *testing.T) {
+	for seed := *first; seed < *first+max(1, *seeds/10); seed++ {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			campaign(t, seed, hostile(), 3+int(seed%6), *apps, time.Second)
 		})
 	}
 }
