@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 )
@@ -35,3 +36,6 @@ func TestHostileHistories(t *testing.T) {
 		})
 	}
 }
+
+// long reports whether there is time for the large campaigns.
+func long() bool { return os.Getenv("FISH_LONG") != "" }

@@ -19,11 +19,13 @@ const (
 	keepAlive    = 2 * time.Second
 )
 
-// TestManyNodes measures what is promised for a hundred nodes.
+// TestManyNodes measures what is promised for a hundred nodes; on fewer of
+// them, unless there is time.
 func TestManyNodes(t *testing.T) {
-	size := 100
-	if testing.Short() {
-		size = 30
+	t.Parallel()
+	size, idle, times := 30, 2*time.Minute, 3
+	if long() {
+		size, idle = 100, 4*time.Minute
 	}
 	play(t, size, *first, func(f *farm) {
 		at := clock()
@@ -35,10 +37,10 @@ func TestManyNodes(t *testing.T) {
 		t.Logf("%d nodes agree %v after their start (%v)", size, took, clock()-at)
 		time.Sleep(2 * time.Minute)
 		f.measureLinks()
-		f.measureIdle(10 * time.Minute)
+		f.measureIdle(idle)
 		f.measureSpread(300)
-		f.measureKill()
-		f.measureCut()
+		f.measureKill(times)
+		f.measureCut(times)
 		t.Logf("all of it: %v", clock()-at)
 	})
 }
@@ -127,9 +129,9 @@ func (f *farm) knows(of *member, reachable bool) bool {
 }
 
 // measureKill kills nodes and waits until all know.
-func (f *farm) measureKill() {
+func (f *farm) measureKill(times int) {
 	var longest time.Duration
-	for range 5 {
+	for range times {
 		m := f.any()
 		m.kill(true)
 		took, _ := f.until(time.Minute, 10*time.Millisecond, func() bool { return f.knows(m, false) })
@@ -145,9 +147,9 @@ func (f *farm) measureKill() {
 }
 
 // measureCut cuts off nodes silently, and heals that.
-func (f *farm) measureCut() {
+func (f *farm) measureCut(times int) {
 	var cut, heal time.Duration
-	for range 5 {
+	for range times {
 		m := f.any()
 		side := func(i int) bool { return i == m.index }
 		f.split(side, 1)
