@@ -32,7 +32,7 @@ func TestHostileHistories(t *testing.T) {
 	for seed := *first; seed < *first+max(1, *seeds/10); seed++ {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
-			campaign(t, seed, hostile(), 3+int(seed%6), *apps, time.Second)
+			campaign(t, seed, hostile(), 3+int(seed%4), *apps, 600*time.Millisecond)
 		})
 	}
 }

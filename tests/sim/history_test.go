@@ -35,7 +35,7 @@ func (f *farm) play(p plan, apps int, every time.Duration) *history {
 	looked := make(chan struct{})
 	f.work.Go(func() { f.watch(looked) })
 	f.until(30*time.Second, 100*time.Millisecond, f.agree)
-	l := f.label(f.nodes[0], "first", definition(1, 1, "30s"), definition(2, 2, "20s"))
+	l := f.label(f.nodes[0], "first", definition(1, 1, "6s"), definition(2, 2, "4s"))
 	h.ledger.labels[l.UID] = false
 	planned := make(chan struct{})
 	f.work.Go(func() { defer close(planned); h.trouble() })
@@ -65,7 +65,7 @@ func (h *history) settle() {
 			m.disk.Fail(nil)
 		}
 	}
-	if _, ok := h.until(3*time.Hour, 10*time.Second, h.done); !ok {
+	if _, ok := h.until(40*time.Minute, 10*time.Second, h.done); !ok {
 		h.tell()
 	}
 	time.Sleep(10 * time.Second)
