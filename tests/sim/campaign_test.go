@@ -39,3 +39,24 @@ func TestHostileHistories(t *testing.T) {
 
 // long reports whether there is time for the large campaigns.
 func long() bool { return os.Getenv("FISH_LONG") != "" }
+
+// TestOnDisk plays brief histories with databases of SQLite; a process that is
+// killed leaves what it has committed.
+func TestOnDisk(t *testing.T) {
+	for seed := *first; seed < *first+5; seed++ {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			var folders []string
+			for range 3 {
+				folders = append(folders, t.TempDir())
+			}
+			play(t, len(folders), seed, func(f *farm) {
+				for i, m := range f.nodes {
+					m.disk, m.folder = nil, folders[i]
+				}
+				h := f.play(brief(), 12, 2*time.Second)
+				t.Logf("seed %d: %d applications", seed, len(h.ledger.apps))
+			})
+		})
+	}
+}

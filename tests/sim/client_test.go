@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // ledger is what clients were told, and so may rely on.
@@ -21,7 +23,8 @@ type ledger struct {
 	labels map[model.UID]bool        // whether it is deleted
 	users  map[string]map[string]put // name -> value -> what is known of its write
 	reads  []porcupine.Operation
-	errs   int // requests that were not answered: what became of them is not known
+	later  []replica.Row // what a node of a later version wrote, in order
+	errs   int           // requests that were not answered: what became of them is not known
 }
 
 // put is a write of a user.
@@ -73,6 +76,8 @@ func (h *history) clients(apps int, every time.Duration) {
 			if h.chance(0.3) {
 				h.request(m, h.createLabel)
 			}
+		case 5:
+			h.request(m, h.writeLater)
 		case 4:
 			if h.chance(0.2) {
 				h.request(m, h.deleteLabel)
@@ -248,4 +253,32 @@ func registerModel() porcupine.Model {
 		},
 		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
 	}
+}
+
+// future is the origin of a node of a later version.
+func future() replica.Origin { return replica.Origin{Node: model.UID{254, 1}, Incarnation: 1} }
+
+// writeLater lets a node of a later version write something of which this one
+// knows nothing, and tell it to one node.
+func (h *history) writeLater(ctx context.Context, p *process) {
+	h.ledger.mu.Lock()
+	h.ledger.later = append(h.ledger.later, replica.Row{
+		Kind: 9999, Key: []byte{byte(h.pick(20))}, Body: []byte(`{"what":"nobody knows"}`),
+		Version: replica.Version{HLC: model.HLC(time.Now().UnixNano()), Origin: future(), Seq: uint64(len(h.ledger.later) + 1)},
+	})
+	h.ledger.mu.Unlock()
+	_ = h.tellLater(ctx, p) // what is lost is told again in the end
+}
+
+// tellLater tells the node all that it lacks of the later one.
+func (h *history) tellLater(ctx context.Context, p *process) error {
+	h.ledger.mu.Lock()
+	rows := slices.Clone(h.ledger.later)
+	h.ledger.mu.Unlock()
+	from := p.store.Vector()[future()]
+	if from >= uint64(len(rows)) {
+		return nil
+	}
+	b := replica.Batch{Origin: future(), From: from, To: uint64(len(rows)), Rows: rows[from:]}
+	return p.store.Replicate(ctx, []replica.Batch{b})
 }

@@ -7,14 +7,13 @@ import (
 
 // plan is how hard a history is.
 type plan struct {
-	every    time.Duration // longest time between two faults
-	longest  time.Duration // of a cut or a sleep, now and then
-	loss     float64
-	jitter   time.Duration
-	clock    time.Duration // longest step of a wall clock, either way
-	faults   []func(h *history)
-	newer    bool // one node is of a later version
-	restarts bool // all nodes at once, now and then
+	every   time.Duration // longest time between two faults
+	longest time.Duration // of a cut or a sleep, now and then
+	loss    float64
+	jitter  time.Duration
+	clock   time.Duration // longest step forward of a wall clock; back it goes further
+	faults  []func(h *history)
+	newer   bool // one node is of a later version
 }
 
 // hostile is everything.
@@ -160,7 +159,11 @@ func (h *history) fullDisk() {
 // step sets a wall clock, at first wrong, then right again.
 func (h *history) step() {
 	m := h.any()
-	m.skew.Store(int64(h.between(-h.plan.clock, h.plan.clock)))
+	back := h.plan.clock
+	if h.chance(0.3) {
+		back = 3 * time.Hour
+	}
+	m.skew.Store(int64(h.between(-back, h.plan.clock)))
 	h.later(func() { m.skew.Store(0) })
 }
 

@@ -65,6 +65,9 @@ func (h *history) settle() {
 			m.disk.Fail(nil)
 		}
 	}
+	if err := h.tellLater(context.Background(), h.nodes[0].p); err != nil {
+		h.t.Errorf("seed %d: node 0 takes no rows of a later version: %v", h.seed, err)
+	}
 	if _, ok := h.until(40*time.Minute, 10*time.Second, h.done); !ok {
 		h.tell()
 	}
@@ -136,6 +139,9 @@ func (h *history) verify() {
 	h.verifyApplications()
 	h.verifyUsers()
 	for _, m := range h.nodes {
+		if got := m.p.store.Vector()[future()]; got != uint64(len(h.ledger.later)) {
+			h.t.Errorf("seed %d: node %d has %d of the %d rows of a later version", h.seed, m.index, got, len(h.ledger.later))
+		}
 		for uid, gone := range h.ledger.labels {
 			if _, known := m.p.store.Label(uid); !known && !gone {
 				h.t.Errorf("seed %d: node %d lost label %s", h.seed, m.index, uid)
