@@ -10,13 +10,13 @@ import (
 
 var (
 	first   = flag.Uint64("sim.seed", 1, "the first seed")
-	seeds   = flag.Uint64("sim.seeds", 20, "how many seeds are played")
+	seeds   = flag.Uint64("sim.seeds", 0, "how many seeds are played; 0: as many as there is time for")
 	verbose = flag.Bool("sim.logs", false, "print what the nodes log")
 )
 
 // TestBriefHistories plays many short histories with all faults.
 func TestBriefHistories(t *testing.T) {
-	for seed := *first; seed < *first+*seeds; seed++ {
+	for seed := *first; seed < *first+many(200, 1500); seed++ {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			campaign(t, seed, brief(), 3+int(seed%7), 20, 2*time.Second)
@@ -29,12 +29,23 @@ var apps = flag.Int("sim.apps", 300, "applications of each hostile history")
 // TestHostileHistories plays long ones: cuts of up to 905 s, power losses,
 // sleeps, up to a fifth of all packets lost.
 func TestHostileHistories(t *testing.T) {
-	for seed := *first; seed < *first+max(1, *seeds/10); seed++ {
+	for seed := *first; seed < *first+many(2, 70); seed++ {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			campaign(t, seed, hostile(), 3+int(seed%4), *apps, 600*time.Millisecond)
 		})
 	}
+}
+
+// many is how many seeds are played.
+func many(usual, most uint64) uint64 {
+	switch {
+	case *seeds > 0:
+		return *seeds
+	case long():
+		return most
+	}
+	return usual
 }
 
 // long reports whether there is time for the large campaigns.

@@ -152,6 +152,10 @@ func (m *member) start() {
 	m.p = p
 }
 
+// allocateTimeout is longer than the longest step of a clock: only the store's
+// clock steps here, so an intent looks that old to the lifecycle.
+const allocateTimeout = 4 * time.Hour
+
 // decide makes what elects and runs.
 func (p *process) decide(log *slog.Logger) {
 	began := time.Now()
@@ -175,7 +179,7 @@ func (p *process) decide(log *slog.Logger) {
 	})
 	p.manager = lifecycle.New(lifecycle.Options{
 		Node: p.uid, Store: p.rows, Ledger: p.ledger, Driver: instance, Instances: func() []string { return []string{"test"} },
-		MetadataURL: func(string) string { return "" }, AllocateTimeout: 10 * time.Minute, TaskTimeout: time.Hour,
+		MetadataURL: func(string) string { return "" }, AllocateTimeout: allocateTimeout, TaskTimeout: time.Hour,
 		Promised: promises.Age, StartBy: 30 * time.Second, Boot: boot, Logger: log,
 		Heir: func(node model.UID) model.UID { return model.Heir(node, p.store.Retirements()) },
 	})
