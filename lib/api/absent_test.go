@@ -283,17 +283,17 @@ func TestDeedIsNotedOnce(t *testing.T) {
 	if r.status != http.StatusOK {
 		t.Fatalf("deallocate = %d %s", r.status, r.body)
 	}
-	q := audit.Query{Action: "application.deallocate", Limit: 10}
-	page, err := f.a.audit.Read(t.Context(), q)
-	if err != nil || len(page.Events) != 1 {
-		t.Fatalf("A has noted %+v, %v, want one event", page.Events, err)
+	const action = "application.deallocate"
+	events := f.a.notedOf(t, action, 1)
+	if len(events) != 1 {
+		t.Fatalf("A has noted %+v, want one event", events)
 	}
-	event := page.Events[0]
+	event := events[0]
 	if event.User != "alice" || event.Result != audit.ResultOK || event.RequestID != r.header.Get("X-Request-Id") ||
 		event.Address != "127.0.0.1" {
 		t.Errorf("A has noted %+v, want request %s", event, r.header.Get("X-Request-Id"))
 	}
-	if page, err := f.c.audit.Read(t.Context(), q); err != nil || len(page.Events) != 0 {
+	if page, err := f.c.audit.Read(t.Context(), audit.Query{Action: action, Limit: 10}); err != nil || len(page.Events) != 0 {
 		t.Errorf("C has noted %+v, %v, want nothing", page.Events, err)
 	}
 }

@@ -39,6 +39,24 @@ func (n *node) noted(t *testing.T, count int) []apiv1.AuditEvent {
 	}
 }
 
+// notedOf waits until the audit has so many events of an action and returns
+// them, newest first: they are written after the request was answered.
+func (n *node) notedOf(t *testing.T, action string, count int) []audit.Event {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // nothing tells of a write
+		page, err := n.audit.Read(t.Context(), audit.Query{Action: action, Limit: audit.MaxLimit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page.Events) >= count {
+			return page.Events
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d events of %s, want %d: %+v", len(page.Events), action, count, page.Events)
+		}
+	}
+}
+
 // lastDeed waits for the event of a request that is no login.
 func (n *node) lastDeed(t *testing.T, requestID string) (found apiv1.AuditEvent) {
 	t.Helper()

@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/status"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -43,13 +42,11 @@ func TestDrainAnyMember(t *testing.T) {
 	if f.a.maintenance.Drain() != (maintenance.Drain{}) {
 		t.Error("A was drained too")
 	}
-	page, err := f.b.audit.Read(t.Context(), audit.Query{Action: "drain.change", Limit: 10})
-	if err != nil || len(page.Events) != 2 {
-		t.Errorf("B has noted %+v, %v, want both", page.Events, err)
+	if events := f.b.notedOf(t, "drain.change", 2); len(events) != 2 {
+		t.Errorf("B has noted %+v, want both", events)
 	}
-	page, err = f.c.audit.Read(t.Context(), audit.Query{Action: "drain.change", Limit: 10})
-	if err != nil || len(page.Events) != 2 {
-		t.Errorf("C has noted %+v, %v, want its own", page.Events, err)
+	if events := f.c.notedOf(t, "drain.change", 2); len(events) != 2 {
+		t.Errorf("C has noted %+v, want its own", events)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
@@ -51,9 +50,9 @@ func TestRetire(t *testing.T) {
 	if len(listed) != 1 || listed[0].Name != "b" || listed[0].SuccessorName != "c" {
 		t.Errorf("listed %+v", listed)
 	}
-	page, err := a.audit.Read(t.Context(), audit.Query{Action: "cluster.retire", Limit: 9})
-	if err != nil || len(page.Events) != 2 || page.Events[1].ObjectName != "b" || page.Events[1].Detail != "successor c" || page.Events[0].Detail != "successor c, retired before" {
-		t.Errorf("audit: %+v, %v", page.Events, err)
+	events := a.notedOf(t, "cluster.retire", 2)
+	if len(events) != 2 || events[1].ObjectName != "b" || events[1].Detail != "successor c" || events[0].Detail != "successor c, retired before" {
+		t.Errorf("audit: %+v", events)
 	}
 	if n := strings.Count(a.log.String(), "node was retired"); n != 1 {
 		t.Errorf("logged %d times", n)
