@@ -95,6 +95,7 @@ func TestJoin(t *testing.T) {
 	}
 	b.AdminPassword = a.AdminPassword // there is no other admin in the cluster
 	b.Start()
+	b.WaitReady()
 	if me := b.Request("GET", mePath, nil); me.Status != http.StatusOK {
 		t.Errorf("b answers %d %s", me.Status, me.Body)
 	}
@@ -213,6 +214,7 @@ func TestJoinIsKilled(t *testing.T) {
 	}
 	b.AdminPassword = a.AdminPassword
 	b.Start()
+	b.WaitReady()
 	if readFile(t, data, "b.key") != key {
 		t.Error("the node got another key")
 	}
@@ -249,6 +251,7 @@ func TestSecretOfTokenIsNowhere(t *testing.T) {
 		t.Errorf("as an argument: %d %s", asArgument.Code, asArgument.Stderr)
 	}
 	b.Start()
+	b.WaitReady()
 	b.Stop()
 	onFolder(t, a, 0, "debug", "bundle", "-o", filepath.Join(a.Dir, "bundle.tar.gz"))
 	texts := map[string]string{
@@ -335,6 +338,7 @@ func TestNodeWithoutCAKeyInvitesNobody(t *testing.T) {
 	mustJoin(t, b, invite(a, "b").Token)
 	b.AdminPassword = a.AdminPassword
 	b.Start()
+	b.WaitReady()
 	got := b.Request("POST", "/api/v1/cluster/invitation/", []byte(`{"name":"c"}`))
 	if got.Status != http.StatusBadRequest || !strings.Contains(string(got.Body), "has not the key of the cluster's CA") {
 		t.Errorf("invite by a node without the CA's key: %d %s", got.Status, got.Body)
@@ -350,6 +354,7 @@ func TestJoinWithData(t *testing.T) {
 
 	b := machine(t, "b")
 	b.Start()
+	b.WaitReady()
 	b.CreateLabel(fish.TestLabel("both", `{}`))
 	mine := b.CreateLabel(fish.TestLabel("mine", `{}`))
 	fish.Post[map[string]any](b.Client, "/api/v1/user/", `{"name":"shared","password":"of-b"}`)
@@ -390,6 +395,7 @@ func TestJoinWithData(t *testing.T) {
 	}
 	b.AdminPassword = a.AdminPassword
 	b.Start()
+	b.WaitReady()
 	type named struct{ Name string }
 	var users, labels []string
 	for _, u := range fish.Get[[]named](b.Client, "/api/v1/user/") {
@@ -399,11 +405,15 @@ func TestJoinWithData(t *testing.T) {
 		labels = append(labels, l.Name)
 	}
 	slices.Sort(users)
-	if !slices.Equal(users, []string{"admin", "eve"}) || !slices.Equal(labels, []string{"mine"}) {
+	slices.Sort(labels)
+	if !slices.Equal(users, []string{"admin", "eve", "shared"}) || !slices.Equal(labels, []string{"both", "mine"}) {
 		t.Errorf("b has users %v, labels %v", users, labels)
 	}
 	if me := b.As("eve", "of-eve").Request("GET", mePath, nil); me.Status != http.StatusOK {
 		t.Errorf("eve's password: %d", me.Status)
+	}
+	if me := b.As("shared", "of-a").Request("GET", mePath, nil); me.Status != http.StatusOK {
+		t.Errorf("the password that shared has in the cluster: %d", me.Status)
 	}
 }
 
@@ -440,6 +450,7 @@ func TestJoinAfterACrash(t *testing.T) {
 		}
 		mustJoin(t, b, token)
 		b.Start()
+		b.WaitReady()
 	})
 	t.Run("the journal is there", func(t *testing.T) {
 		b := machine(t, "half")
@@ -467,6 +478,7 @@ func TestJoinAfterACrash(t *testing.T) {
 			t.Fatalf("going on: %d\n%s\n%s", got.Code, got.Stdout, got.Stderr)
 		}
 		b.Start()
+		b.WaitReady()
 	})
 }
 
@@ -521,6 +533,7 @@ func TestRotateCA(t *testing.T) {
 	}
 	a.Restart()
 	b.Start()
+	b.WaitReady()
 	if readFile(t, aData, "ca.crt") != readFile(t, bData, "ca.crt") {
 		t.Error("the nodes trust different CAs")
 	}

@@ -80,6 +80,7 @@ func TestUpgradeFromV07(t *testing.T) {
 			t.Errorf("first answer for the %s environment: %+v", name, s)
 		}
 	}
+	n.WaitReady() // it knows of other nodes, and waits a while whether one comes
 	checkOldNode(t, n, i.node)
 	checkOldRows(t, n, []string{quick, docker, mac}, []string{finished, live, container, host, lost, waiting}, options, metadata)
 

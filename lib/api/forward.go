@@ -13,8 +13,7 @@ import (
 
 // Times of requests that are passed on.
 const (
-	// askBudget is how long another member is asked for what is not known here
-	// (cluster.md 3.4).
+	// askBudget is how long another member is asked for what is not known here.
 	askBudget = time.Second
 	// orderBudget is how long a member may take for what changes something: a
 	// write to a busy disk, and the making of the connection.

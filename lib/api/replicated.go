@@ -13,7 +13,7 @@ import (
 
 const (
 	// replicaBudget is how long an answer is held back for a second node to
-	// have the change (cluster.md 3.4): it takes one push and one advert.
+	// have the change: it takes one push and one advert.
 	replicaBudget    = 300 * time.Millisecond
 	replicaHeader    = "Aquarium-Replicated"
 	replicaParameter = "replicated"

@@ -78,6 +78,7 @@ type member struct {
 
 	memberOptions
 
+	rewinds chan rewind // capacity 1
 	votes   *election.Wired
 	engine  *repl.Engine
 	client  *overlay.Client
@@ -98,7 +99,7 @@ type memberState struct {
 
 // newMember makes the member; it does nothing before its parts run.
 func newMember(o memberOptions) (*member, error) {
-	m := &member{memberOptions: o, started: time.Now()}
+	m := &member{memberOptions: o, started: time.Now(), rewinds: make(chan rewind, 1)}
 	engine, err := repl.New(repl.Options{
 		Store: o.store, Log: o.log.With("component", "replication"),
 		LinkBytes: int(o.config.ClusterLinkBytes), //nolint:gosec // checked to fit
@@ -135,6 +136,7 @@ func (a *App) addMember(o memberOptions) (*member, error) {
 	}
 	a.cleanups.add("members' own connections", func(context.Context) error { m.client.Close(); return nil })
 	a.addPart("replication", m.engine.Run)
+	a.addPart("incarnation", m.reincarnate)
 	a.addPart("votes", m.votes.Run)
 	return m, nil
 }
@@ -180,20 +182,6 @@ func loadOfMachine(l hostfacts.Load, running int) wire.Load {
 	return wire.Load{CPU: l.CPU, Memory: l.Memory, Disk: l.Disk, Used: uint16(min(running, 1<<16-1))} //nolint:gosec // bounded
 }
 
-// all is who asks the store for everything.
-func all() store.Query { return store.Query{Caller: store.Caller{Name: model.AdminName, Admin: true}} }
-
-// nodes are those that the database knows, this one too. They are in memory.
-func (m *member) nodes() []model.Node {
-	var nodes []model.Node
-	for n, err := range m.store.ListNodes(context.Background(), all()) {
-		if err == nil { // never for what is in memory
-			nodes = append(nodes, n)
-		}
-	}
-	return nodes
-}
-
 // known are the other nodes that the database knows, and those that were retired before it heard of them.
 func (m *member) known() []cluster.Known {
 	retired := map[model.UID]bool{}
@@ -201,7 +189,7 @@ func (m *member) known() []cluster.Known {
 		retired[r.NodeUID] = true
 	}
 	var known []cluster.Known
-	for _, n := range m.nodes() {
+	for _, n := range m.store.Nodes() {
 		if n.UID != m.node.UID {
 			known = append(known, cluster.Known{
 				Node: n.UID, Name: n.Name, Address: n.Address, Location: n.LocationName, Retired: retired[n.UID], Seen: n.UpdatedAt,
@@ -219,7 +207,7 @@ func (m *member) known() []cluster.Known {
 
 // nodeOf is what the database knows of a node.
 func (m *member) nodeOf(uid model.UID) (model.Node, bool) {
-	nodes := m.nodes()
+	nodes := m.store.Nodes()
 	i := slices.IndexFunc(nodes, func(n model.Node) bool { return n.UID == uid })
 	if i < 0 {
 		return model.Node{}, false
@@ -299,10 +287,50 @@ func (m *member) serve(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// rewound tells that others have rows of this node which its own database lacks.
+// rewind is what others know of an origin of this node.
+type rewind struct {
+	origin replica.Origin
+	seq    uint64
+}
+
+// rewound notes that others have rows of this node which its own database lacks; of several the newest counts.
 func (m *member) rewound(origin replica.Origin, seq uint64) {
-	m.log.Error("other members know rows of this node that its own database does not have: it was put back from a copy without "+
-		"aquarium-fish db restore", "incarnation", origin.Incarnation, "row", seq)
+	for {
+		select {
+		case m.rewinds <- rewind{origin, seq}:
+			return
+		default:
+		}
+		select {
+		case old := <-m.rewinds:
+			if old.origin == origin {
+				seq = max(seq, old.seq)
+			}
+		default:
+		}
+	}
+}
+
+// reincarnateBound is how long taking a new incarnation may take: it writes again what the node wrote since it started.
+const reincarnateBound = time.Minute
+
+// reincarnate takes a new incarnation when others know more of this node than itself: its database was put back from a
+// copy. Until it has caught up with them it is not ready, so that it decides nothing on what it has forgotten.
+func (m *member) reincarnate(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-m.rewinds:
+			bound, cancel := context.WithTimeout(ctx, reincarnateBound)
+			err := m.store.Reincarnate(bound, r.origin, r.seq)
+			cancel()
+			if err != nil && ctx.Err() == nil { // the next advert brings the next try
+				m.log.Error("others know more of this node than its database, and a new incarnation can not be taken yet", "error", err)
+			}
+			m.Touch()
+		}
+	}
 }
 
 // errNoNeighbour says that there is no second node.

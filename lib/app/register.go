@@ -50,7 +50,7 @@ func rehash(db *store.Store) func(context.Context, string, model.HLC, model.Pass
 	}
 }
 
-// A node's row says when the node was there: who has not met it for a year refuses it (cluster.md 3.4). So it is written
+// A node's row says when the node was there: who has not met it for a year refuses it. So it is written
 // again before a month is over, however long the process lives.
 const (
 	rowLook = 24 * time.Hour

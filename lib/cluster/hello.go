@@ -10,10 +10,10 @@ import (
 
 // The bounds of who may be a neighbour.
 const (
-	// maxClock is how far two clocks may be apart (cluster.md 3.1).
+	// maxClock is how far two clocks may be apart.
 	maxClock = time.Minute
 	// maxAbsence is how long a node may be away: what was deleted meanwhile
-	// is remembered a little longer than that (cluster.md 3.4).
+	// is remembered a little longer than that.
 	maxAbsence = 365 * 24 * time.Hour
 )
 

@@ -10,7 +10,7 @@ import (
 
 // When a node that caught up with nobody counts as ready all the same.
 const (
-	aloneAfter = 15 * time.Second // cluster.md 3.4
+	aloneAfter = 15 * time.Second
 	readyLook  = 200 * time.Millisecond
 )
 

@@ -11,7 +11,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
-// relayTTL is how many links a relay may pass (cluster.md 3.3).
+// relayTTL is how many links a relay may pass.
 const relayTTL = 16
 
 // secureTimeout bounds the handshake of a relay's end.

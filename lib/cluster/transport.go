@@ -45,8 +45,7 @@ type Pending interface {
 }
 
 // Link is a connection with a neighbour. All methods may be called at the same
-// time. A neighbour that is silent for six seconds is given up (cluster.md
-// 3.1).
+// time. A neighbour that is silent for six seconds is given up.
 type Link interface {
 	Peer() wire.Hello
 	Outgoing() bool // this side dialled

@@ -11,7 +11,7 @@ import (
 // Bounds of what waits.
 const (
 	// castBeat is how long votes are gathered after a batch went out; the
-	// first ones go at once (cluster.md 3.5).
+	// first ones go at once.
 	castBeat = 100 * time.Millisecond
 	// castLeast and castPerVote shorten that while few vote: a batch of one
 	// vote costs little, and somebody waits for it.

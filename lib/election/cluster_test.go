@@ -420,7 +420,7 @@ func TestSuccessorWaitsUntilItKnowsAll(t *testing.T) {
 // TestForcedSuccessorDoesNotWait for the member that is away: the operator
 // wanted that.
 func TestForcedSuccessorDoesNotWait(t *testing.T) {
-	inHub(t, 4, func(t *testing.T, h *hub) {
+	inHub(t, 4, func(_ *testing.T, h *hub) {
 		for _, n := range h.nodes {
 			n.drain(true)
 		}

@@ -33,7 +33,7 @@ func Measure(ctx context.Context, folder string) Load {
 
 // percent is a figure within its bounds; a NaN is 0.
 func percent(x float64) uint8 {
-	if !(x > 0) { //nolint:staticcheck // a NaN too
+	if !(x > 0) { // a NaN too
 		return 0
 	}
 	return uint8(min(x, 100) + 0.5)

@@ -126,14 +126,8 @@ func (j *joining) bringAlong(ctx context.Context, journal *enrol.Journal) (err e
 	if _, err := db.PutNode(ctx, node); err != nil {
 		return fmt.Errorf("write node: %w", err)
 	}
-	for _, u := range journal.Users {
-		_, err := db.PutUser(ctx, u.Name, func(old *model.User) (model.User, error) {
-			if old != nil {
-				return *old, nil
-			}
-			return model.User{Hash: u.Hash}, nil
-		})
-		if err != nil {
+	for _, u := range journal.Users { // they give way to whatever the cluster has, or gets to know, of their names
+		if _, err := db.CreateFirstUser(ctx, model.User{Name: u.Name, Hash: u.Hash}); err != nil {
 			return fmt.Errorf("bring user %q along: %w", u.Name, err)
 		}
 	}

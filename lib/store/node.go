@@ -25,6 +25,14 @@ func (s *Store) Node() (model.Node, bool) {
 	return n, ok
 }
 
+// Nodes returns all nodes in creation order. The slice is shared: it must not
+// be changed.
+func (s *Store) Nodes() []model.Node {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	return s.memory.nodes.list
+}
+
 // nodeName is how this node is called in descriptions.
 func (t *tx) nodeName() string {
 	if n, ok := t.nodes.get(t.store.opts.Node); ok {

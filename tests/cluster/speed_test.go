@@ -14,7 +14,7 @@ import (
 )
 
 // loadFor is how long the load of TestSpeed lasts; the numbers of a release are taken with 20s.
-var loadFor = flag.Duration("cluster.load", 3*time.Second, "how long the load of TestSpeed lasts") //nolint:gochecknoglobals // a flag of the test
+var loadFor = flag.Duration("cluster.load", 3*time.Second, "how long the load of TestSpeed lasts")
 
 // member is what the cluster's route shows of one.
 type member struct {

@@ -341,6 +341,19 @@ func (n *Node) Start() {
 	n.start()
 }
 
+// WaitReady waits until the node has caught up with its cluster and answers
+// everything: at once where it knows of no other node.
+func (n *Node) WaitReady() {
+	n.t.Helper()
+	var got Response
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) { // nothing tells
+		if got = n.As("", "").Request("GET", "/readyz", nil); got.Status == 200 {
+			return
+		}
+	}
+	n.t.Fatalf("not ready: %d %s", got.Status, got.Body)
+}
+
 // Restart stops and starts.
 func (n *Node) Restart() {
 	n.t.Helper()

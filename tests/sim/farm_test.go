@@ -19,7 +19,7 @@ import (
 )
 
 // epoch is when a bubble of synctest begins.
-var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // constant
+var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // farm is nodes on a network. It lives in a bubble of synctest.
 type farm struct {

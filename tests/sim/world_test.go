@@ -119,7 +119,7 @@ func (d driver) make(req drivers.Request, called time.Time) error {
 	w.made[app][req.Token] = true
 	d.tokens.Store(req.Token, app)
 	if len(w.made[app]) > 1 {
-		w.twice[app] = fmt.Sprintf("at %v on node %d, %d live at once", time.Now().Sub(epoch), d.index, len(w.envs[app]))
+		w.twice[app] = fmt.Sprintf("at %v on node %d, %d live at once", time.Since(epoch), d.index, len(w.envs[app]))
 	}
 	w.owners = append(w.owners, ownership(d.index, called, lockInput{app: app, token: req.Token}))
 	return nil

@@ -15,7 +15,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
-// ALPN is the name of the protocol in the TLS handshake (cluster.md 3.1).
+// ALPN is the name of the protocol in the TLS handshake.
 const ALPN = "aquarium/1"
 
 // Options are what a Transport needs. Certificate and Roots are called for
@@ -50,8 +50,8 @@ func (o Options) validate() (Options, error) {
 type Limits struct {
 	Dial      time.Duration // to connect, with the proxy: 5 s
 	Handshake time.Duration // TLS and hello together: 10 s
-	KeepAlive time.Duration // between two pings: 2 s (cluster.md 3.1)
-	Dead      time.Duration // a neighbour that was silent for this long is gone: 6 s (cluster.md 3.1)
+	KeepAlive time.Duration // between two pings: 2 s
+	Dead      time.Duration // a neighbour that was silent for this long is gone: 6 s
 	Send      time.Duration // for the neighbour to take one control message: 10 s
 	Farewell  time.Duration // for the neighbour to take the reason of an end: 1 s
 	Recheck   time.Duration // between two looks at a neighbour's certificate: 1 min

@@ -21,7 +21,7 @@ const (
 	atOnce = 4
 	// useful is how long a link has to be up to count as a success.
 	useful = 10 * time.Second
-	// repick is how long the random neighbour stays (cluster.md 3.2).
+	// repick is how long the random neighbour stays.
 	repick = time.Hour
 )
 

@@ -12,12 +12,12 @@ import (
 
 // The bounds.
 const (
-	// DefaultMax is how many links a node has (cluster.md 3.2).
+	// DefaultMax is how many links a node has.
 	DefaultMax = 8
 	// overflow is how many times Max a node takes when each link more is the
 	// only way to somebody: a hub whose spokes see nobody else.
 	overflow = 4
-	// maxTry bounds what a full node answers (cluster.md 3.2).
+	// maxTry bounds what a full node answers.
 	maxTry = 16
 	// settling is how long a new link is not given up: what it leads to is
 	// not yet known.

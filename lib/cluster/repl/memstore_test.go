@@ -28,18 +28,16 @@ type memStore struct {
 	skew     time.Duration
 	advanced chan struct{}
 
-	mu       sync.Mutex
-	rows     map[rowKey]replica.Row
-	log      map[replica.Origin][]replica.Row // by seq; superseded ones are left out when read
-	vector   replica.Vector
-	hlc      model.HLC
-	undo     []func()                  // of what is not durable
-	broken   error                     // of every write
-	refuse   func(replica.Batch) error // of one batch
-	seen     func(replica.Row)         // every row that is stored
-	lost     map[rowKey]bool           // rows of applications that were closed long ago
-	writes   int
-	readRows int
+	mu     sync.Mutex
+	rows   map[rowKey]replica.Row
+	log    map[replica.Origin][]replica.Row // by seq; superseded ones are left out when read
+	vector replica.Vector
+	hlc    model.HLC
+	undo   []func()                  // of what is not durable
+	broken error                     // of every write
+	refuse func(replica.Batch) error // of one batch
+	seen   func(replica.Row)         // every row that is stored
+	writes int
 }
 
 func newMemStore(node byte) *memStore {

@@ -14,7 +14,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
-// How the network behaves: as the real links do (cluster.md 3.1).
+// How the network behaves: as the real links do.
 const (
 	look  = 100 * time.Millisecond // how often a cut is looked at
 	ping  = 500 * time.Millisecond

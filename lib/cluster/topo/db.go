@@ -12,8 +12,7 @@ import (
 
 // The times of the protocol.
 const (
-	// Expiry is how long a node that says nothing is believed (cluster.md
-	// 3.3): four renewals.
+	// Expiry is how long a node that says nothing is believed: four renewals.
 	Expiry = 120 * time.Second
 	// Memory is how long a node that went is still shown.
 	Memory = 7 * 24 * time.Hour

@@ -9,7 +9,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
 )
 
-// When a node speaks (cluster.md 3.3).
+// When a node speaks.
 const (
 	// Renewal is how long a node is silent at most.
 	Renewal = 30 * time.Second

@@ -88,7 +88,7 @@ func keep[T any](m T) (T, error) { return m, nil }
 
 // The bounds of what stays in memory for as long as the sender says so.
 const (
-	maxTry        = 16  // of a Refuse (cluster.md 3.2)
+	maxTry        = 16  // of a Refuse
 	maxName       = 512 // bytes of a name, an address, a version
 	maxText       = 4096
 	maxNeighbours = 256
