@@ -123,7 +123,7 @@ func seconds(n int) func() time.Duration {
 func TestAfterTheSingleNode(t *testing.T) {
 	const forEver = "retention: 0s\n" // the others must not find it too old
 	f := farm.Start(t, farm.Options{Topology: farm.Chain(3), Namespaces: true, Config: forEver, Each: func(node int, s *farm.Settings) {
-		if node == 0 {
+		if s.Location = "lab"; node == 0 { // all are where it is: nobody brings a location of its own
 			s.Kept = farm.BeforeCluster
 		}
 	}})

@@ -154,6 +154,9 @@ func (h *history) createLabel(ctx context.Context, p *process) {
 
 func (h *history) deleteLabel(ctx context.Context, p *process) {
 	labels := p.store.Labels()
+	if len(labels) == 0 { // it lost them, and has not caught up yet
+		return
+	}
 	l := labels[h.pick(len(labels))]
 	if l.Name == "first" {
 		return
