@@ -205,6 +205,27 @@ func TestComesMeanwhile(t *testing.T) {
 	}
 }
 
+// TestOutdated: a node that has not caught up does not tell of an application
+// of others what may be long past.
+func TestOutdated(t *testing.T) {
+	f := newFarm(t)
+	app := f.a.application(t, f.a.label(t, "linux"), "alice").Application.UID
+	batch, err := f.a.store.Rows(t.Context(), f.a.store.Origin(), 0, replica.Limit{Rows: 100, Bytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.c.store.Replicate(t.Context(), []replica.Batch{batch}); err != nil {
+		t.Fatal(err)
+	}
+	f.c.net().set(func(c *fakeCluster) { c.ready = false })
+	state := call{user: "alice", path: "/api/v1/application/" + app.String() + "/state"}
+	f.c.do(t, state).wantRetry(t, "the state while it catches up")
+	f.c.net().set(func(c *fakeCluster) { c.ready = true })
+	if r := f.c.do(t, state); r.status != http.StatusOK {
+		t.Errorf("the state afterwards: %d %s", r.status, r.body)
+	}
+}
+
 // TestNotReady: a node that has not caught up knows nothing for sure.
 func TestNotReady(t *testing.T) {
 	f := newFarm(t)

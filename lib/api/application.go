@@ -29,8 +29,17 @@ func (h *handlers) application(
 		return nil, &absence{of: uid, here: h.hasApplication(uid), answer: absent("Unable to find the Application: %s", uid)}
 	case err != nil:
 		return nil, err
+	case h.outdated(e):
+		return nil, errBehind()
 	}
 	return e, needOwner(ctx, e)
+}
+
+// outdated reports whether others may have told more of the application than
+// is here: a client that saw it ALLOCATED elsewhere must not be told that it is
+// NEW. What this node decides itself, and what is over, does not change.
+func (h *handlers) outdated(e *model.Entry) bool {
+	return !e.Fold.Final && !model.SamePrefix(e.Application.UID, h.Node) && !h.Cluster.Ready()
 }
 
 func (h *handlers) hasApplication(uid model.UID) func(context.Context) bool {
