@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,27 +20,12 @@ import (
 // first, without what each request has of its own.
 func (n *node) noted(t *testing.T, count int) []apiv1.AuditEvent {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		page, err := n.audit.Read(t.Context(), audit.Query{Limit: audit.MaxLimit})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(page.Events) >= count {
-			events := toAuditPage(page).Events
-			for i, j := 0, len(events)-1; i < j; i, j = i+1, j-1 {
-				events[i], events[j] = events[j], events[i]
-			}
-			return events
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d events %+v, want %d", len(page.Events), page.Events, count)
-		}
-		time.Sleep(time.Millisecond) // another process of the disk: nothing tells
-	}
+	events := toAuditPage(audit.Page{Events: n.notedOf(t, "", count)}).Events
+	slices.Reverse(events)
+	return events
 }
 
-// notedOf waits until the audit has so many events of an action and returns
+// notedOf waits until the audit has so many events of an action, "" for any, and returns
 // them, newest first: they are written after the request was answered.
 func (n *node) notedOf(t *testing.T, action string, count int) []audit.Event {
 	t.Helper()
