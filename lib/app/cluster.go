@@ -293,21 +293,12 @@ type rewind struct {
 	seq    uint64
 }
 
-// rewound notes that others have rows of this node which its own database lacks; of several the newest counts.
+// rewound notes that others have rows of this node which its own database lacks. One note that waits is enough: the
+// store looks for itself, and every advert that is still ahead brings another.
 func (m *member) rewound(origin replica.Origin, seq uint64) {
-	for {
-		select {
-		case m.rewinds <- rewind{origin, seq}:
-			return
-		default:
-		}
-		select {
-		case old := <-m.rewinds:
-			if old.origin == origin {
-				seq = max(seq, old.seq)
-			}
-		default:
-		}
+	select {
+	case m.rewinds <- rewind{origin, seq}:
+	default:
 	}
 }
 
