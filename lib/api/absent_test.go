@@ -332,7 +332,7 @@ func TestReplicated(t *testing.T) {
 		{"not asked for", "", func(context.Context) error { return errors.New("was called") }, ""},
 		{"not wanted", "?replicated=0", func(context.Context) error { return errors.New("was called") }, ""},
 		{"done", "?replicated=1", func(context.Context) error { return nil }, "true"},
-		{"nobody there", "?replicated=1", func(context.Context) error { return ErrAlone }, "false"},
+		{"nobody there", "?replicated=1", func(context.Context) error { return errAlone }, "false"},
 		{"too slow", "?replicated=1", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, "false"},
 	} {
 		f.a.net().set(func(c *fakeCluster) { c.replicated = tt.replicated })
@@ -368,7 +368,7 @@ func TestAlone(t *testing.T) {
 	if len(s.Members) != 1 || s.Members[0].Name != "node-1" || !s.Members[0].Self || !s.Ready || len(s.Components) != 1 {
 		t.Errorf("status is %+v", s)
 	}
-	if _, err := (Alone{}).Dial(t.Context(), testNode); !errors.Is(err, ErrAlone) {
-		t.Errorf("Dial() error %v, want ErrAlone", err)
+	if _, err := (alone{}).Dial(t.Context(), testNode); !errors.Is(err, errAlone) {
+		t.Errorf("Dial() error %v, want errAlone", err)
 	}
 }

@@ -17,7 +17,6 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"github.com/aquarium-fish/aquarium-fish/lib/cluster/status"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/overlay"
 	"github.com/aquarium-fish/aquarium-fish/openapi"
@@ -60,8 +59,7 @@ type Options struct {
 	Ledger      Ledger
 	Maintenance Maintenance
 	Audit       Audit
-	// Cluster is the other members; nil: there are none, and this node is ready.
-	Cluster Cluster
+	Cluster     Cluster
 	// Meta answers everything below /meta/v1/. nil: that is served elsewhere,
 	// and 404 here.
 	Meta http.Handler
@@ -85,7 +83,7 @@ func (o *Options) validate() error {
 	case o.Node == model.NilUID:
 		return errors.New("node UID is not set")
 	case o.LastSeen == nil, o.Auth == nil, o.Store == nil, o.Election == nil, o.Lifecycle == nil,
-		o.Drivers == nil, o.Ledger == nil, o.Maintenance == nil, o.Audit == nil, o.Logger == nil, o.AllocateTimeout <= 0:
+		o.Drivers == nil, o.Ledger == nil, o.Maintenance == nil, o.Audit == nil, o.Cluster == nil, o.Logger == nil, o.AllocateTimeout <= 0:
 		return errors.New("a required option is not set")
 	case o.BodyTimeout < 0, o.ChunkTimeout < 0, o.StreamTimeout < 0:
 		return errors.New("a timeout is negative")
@@ -93,24 +91,12 @@ func (o *Options) validate() error {
 	o.BodyTimeout = cmp.Or(o.BodyTimeout, DefaultBodyTimeout)
 	o.ChunkTimeout = cmp.Or(o.ChunkTimeout, DefaultChunkTimeout)
 	o.StreamTimeout = cmp.Or(o.StreamTimeout, DefaultStreamTimeout)
-	if o.Cluster == nil {
-		o.Cluster = Alone{Self: func() status.Member { return o.self() }}
-	}
 	if o.Meta == nil {
 		o.Meta = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.(*exchange).fail(http.StatusNotFound, "Not Found") //nolint:forcetypeassert // ServeHTTP made it
 		})
 	}
 	return nil
-}
-
-// self is what a node says of itself that was not told of a cluster.
-func (o *Options) self() status.Member {
-	m := status.Member{UID: o.Node, State: status.StateActive, LastSeen: o.LastSeen(), Healthy: true, Ready: true}
-	if n, ok := o.Store.Node(); ok {
-		m.Name, m.Address, m.Location = n.Name, n.Address, n.LocationName
-	}
-	return m
 }
 
 // API is the http.Handler of a node's API port. It relies on the server's

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net"
 	"time"
 
@@ -27,39 +26,6 @@ type Cluster interface {
 	// stored so far. An error says that it may not have.
 	Replicated(ctx context.Context) error
 }
-
-// ErrAlone is what a node that has no cluster answers where others would be
-// needed.
-var ErrAlone = errors.New("this node is alone: it has no cluster")
-
-// Alone is the Cluster of a node without one. Self is asked each time.
-type Alone struct {
-	Cluster string // as in status.Status
-	Self    func() status.Member
-}
-
-var _ Cluster = Alone{}
-
-// Members implements Cluster.
-func (a Alone) Members() []status.Member { return []status.Member{a.Self()} }
-
-// Status implements Cluster.
-func (a Alone) Status() status.Status {
-	self := a.Self()
-	return status.Status{
-		Cluster: a.Cluster, Node: self.UID, Ready: true, Members: []status.Member{self},
-		Components: [][]model.UID{{self.UID}},
-	}
-}
-
-// Ready implements Cluster: there is nobody to catch up with.
-func (Alone) Ready() bool { return true }
-
-// Dial implements Cluster.
-func (Alone) Dial(context.Context, model.UID) (net.Conn, error) { return nil, ErrAlone }
-
-// Replicated implements Cluster.
-func (Alone) Replicated(context.Context) error { return ErrAlone }
 
 // ClusterStatus shows the cluster: all to the admin, to others what they need
 // to choose a node and to understand an answer.

@@ -148,8 +148,13 @@ func (n *node) handler(t testing.TB, log *slog.Logger, authenticator Authenticat
 	if n.wrap != nil {
 		db = n.wrap(n.store)
 	}
+	self, _ := n.store.Node()
+	var cluster Cluster = alone{n.uid, self.Name}
+	if n.cluster != nil {
+		cluster = n.cluster
+	}
 	a, err := New(Options{
-		Node: n.uid, LastSeen: func() time.Time { return lastSeen }, Auth: authenticator, Store: db, Cluster: n.cluster,
+		Node: n.uid, LastSeen: func() time.Time { return lastSeen }, Auth: authenticator, Store: db, Cluster: cluster,
 		Election: n, Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour,
 		Drivers: testDrivers{}, Maintenance: &n.maintenance, Audit: n.audit, Enrolment: &n.enrolment, Logger: log,
 		Meta: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
