@@ -35,12 +35,19 @@ func LoadOrCreateKey(path string) (crypto.Signer, error) {
 	return createKey(path)
 }
 
+// loopback4 and loopback6 are how environments and the command line on the machine reach its node. Who holds the CA's key
+// signs for them when they come (addressed); who does not asks for them with the rest.
+const (
+	loopback4 = "127.0.0.1"
+	loopback6 = "::1"
+)
+
 // NewRequest makes a request (PKCS #10, DER) for a certificate for the node's key: o says the names.
 func NewRequest(o Options, key crypto.Signer) ([]byte, error) { return newRequest(o, key, nil) }
 
 func newRequest(o Options, key crypto.Signer, old *x509.Certificate) ([]byte, error) {
 	var names x509.Certificate
-	for _, name := range o.wantedNames(old) {
+	for _, name := range append(o.wantedNames(old), loopback4, loopback6) {
 		addName(&names, name)
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"slices"
 	"testing"
 )
 
@@ -31,6 +32,22 @@ func TestOneKeyIsOneNode(t *testing.T) {
 	}
 	if got, err := ParseRequest(odd); err != nil || got.UID() != want.UID() {
 		t.Errorf("ParseRequest = %v, %v, want node %v", got.UID(), err, want.UID())
+	}
+}
+
+// A joined node can not sign for the addresses that clients come by, so its certificate has to have those of its machine.
+func TestRequestNamesLoopback(t *testing.T) {
+	key, err := NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := NewRequest(Options{NodeName: "b", NodeAddress: "b.lab:8001"}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseRequest(der)
+	if want := []string{"b", "b.lab", "127.0.0.1", "::1"}; err != nil || !slices.Equal(got.Names, want) {
+		t.Errorf("ParseRequest = %q, %v, want names %q", got.Names, err, want)
 	}
 }
 

@@ -89,8 +89,8 @@ func (t Token) Encode() (string, error) {
 // errTypo is for what was not copied as it was printed.
 var errTypo = errors.New("the token is not as it was printed: copy all of it, from " + TokenPrefix + " to its end, and nothing else")
 
-// ParseToken reads what Encode wrote. Spaces and line breaks, as terminals put them into what is copied, are nothing.
-// Errors never show the token.
+// ParseToken reads what Encode wrote. Spaces and line breaks, as terminals put them into what is copied, are nothing, and so
+// is what stands before it: the table that it was printed in. Errors never show the token.
 func ParseToken(text string) (Token, error) {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
@@ -101,9 +101,9 @@ func ParseToken(text string) (Token, error) {
 	if text == "" {
 		return Token{}, errors.New("there is no token: 'aquarium-fish cluster invite NAME' with a node of the cluster prints one")
 	}
-	rest, ok := strings.CutPrefix(text, TokenPrefix)
+	_, rest, ok := strings.Cut(text, TokenPrefix)
 	if !ok {
-		return Token{}, fmt.Errorf("this is no token: it begins with %s", TokenPrefix)
+		return Token{}, fmt.Errorf("this is no token: one begins with %s", TokenPrefix)
 	}
 	data, err := base64.RawURLEncoding.Strict().DecodeString(rest)
 	if err != nil || len(data) < checkSize {

@@ -92,10 +92,23 @@ func FuzzParseToken(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := token.Encode(); err != nil || again != strings.Join(strings.Fields(text), "") {
+		_, want, _ := strings.Cut(strings.Join(strings.Fields(text), ""), TokenPrefix)
+		if again, err := token.Encode(); err != nil || again != TokenPrefix+want {
 			t.Errorf("%q is written as %q, %v", text, again, err)
 		}
 	})
+}
+
+// Who copies copies the whole table that the token is printed in.
+func TestTokenInItsTable(t *testing.T) {
+	text, err := Token{Name: "b", Addresses: []string{"a:1"}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseToken("Name     b\nExpires  2026-11-22 12:51:28\nToken    " + text + "\n")
+	if err != nil || got.Name != "b" {
+		t.Errorf("ParseToken = %v, %v", got, err)
+	}
 }
 
 func TestTokensThatAreNone(t *testing.T) {
