@@ -374,7 +374,7 @@ func TestJoinWithData(t *testing.T) {
 		t.Errorf("without a decision: %d %s", got.Code, got.Stderr)
 	}
 	dry := mustJoin(t, b, token, "--import", "--dry-run")
-	for _, want := range []string{"would bring along: users [eve], labels [mine:1]", "has already: users [shared], labels [both:1]"} {
+	for _, want := range []string{"would bring along: users eve, labels mine:1", "has already: users shared, labels both:1"} {
 		if !strings.Contains(dry.Stdout, want) {
 			t.Errorf("dry run printed:\n%s\nwant %q", dry.Stdout, want)
 		}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,7 +119,7 @@ func TestStolenMac(t *testing.T) {
 		fish.Eventually(t, "b is known to be gone", func() bool { return stateAt(n, stolen) == "unreachable" })
 	}
 	got := retireBy(t, a, "b", "--successor", "c", "--yes")
-	if got.Code != 0 || !strings.Contains(got.Stdout, "Successor  c") || !strings.Contains(got.Stderr, "its machine is off") {
+	if got.Code != 0 || !strings.Contains(got.Stdout, "Successor  c") || !strings.Contains(got.Stderr, "its machine is off. The 1 that ran there") {
 		t.Fatalf("retire: exit code %d\n%s%s", got.Code, got.Stdout, got.Stderr)
 	}
 	if again := retireBy(t, a, stolen, "--yes"); again.Code != 0 || !strings.Contains(again.Stderr, "was retired before") {
@@ -153,6 +154,10 @@ func TestStolenMac(t *testing.T) {
 	}
 	other.Deallocate(waits)
 	a.WaitStatus(waits, "DEALLOCATED")
+	nodes := fish.Get[[]struct{ UID, Name string }](other.Client, "/api/v1/node/")
+	if len(nodes) != 3 || slices.ContainsFunc(nodes, func(n struct{ UID, Name string }) bool { return n.UID == stolen }) {
+		t.Errorf("the nodes are %+v, want the three that are not retired", nodes)
+	}
 	list := fish.Get[[]struct {
 		Name      string
 		Successor string `json:"successor_name"`

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"net/http"
 	"time"
 
@@ -58,11 +59,24 @@ type nodeList struct{ list[model.Node] }
 // VisitNodeListResponse implements the generated answer.
 func (l nodeList) VisitNodeListResponse(w http.ResponseWriter) error { return l.write(w) }
 
-// NodeList lists the nodes.
+// NodeList lists the nodes. A retired one is none any more, and its name is free.
 func (h *handlers) NodeList(ctx context.Context, r apiv1.NodeListRequestObject) (apiv1.NodeListResponseObject, error) {
-	nodes := h.Store.ListNodes(ctx, query(ctx, r.Params.Filter))
+	nodes := h.unretired(h.Store.ListNodes(ctx, query(ctx, r.Params.Filter)))
 	seen := h.seen()
 	return nodeList{newList(h, "node", nodes, func(n model.Node) apiv1.Node { return toNode(n, seen[n.UID]) })}, nil
+}
+
+func (h *handlers) unretired(nodes iter.Seq2[model.Node, error]) iter.Seq2[model.Node, error] {
+	return func(yield func(model.Node, error) bool) {
+		for n, err := range nodes {
+			if _, retired := h.Store.Retirement(n.UID); retired && err == nil {
+				continue
+			}
+			if !yield(n, err) {
+				return
+			}
+		}
+	}
 }
 
 // NodeThisGet shows this node.

@@ -47,8 +47,29 @@ func (v view) members(s cluster.Status) []status.Member {
 			list = append(list, storedMember(k))
 		}
 	}
+	v.countHeld(list)
 	return list
 }
+
+// countHeld counts from the database what is with members that can not be asked: what they said last may be from before.
+func (v view) countHeld(list []status.Member) {
+	if !slices.ContainsFunc(list, notAsked) {
+		return
+	}
+	held := make(map[model.UID]int)
+	for _, e := range v.store.Open() {
+		if g := e.Fold.Grant; g != nil && g.Decision != nil && !e.Fold.Final {
+			held[g.Decision.Winner]++
+		}
+	}
+	for i := range list {
+		if notAsked(list[i]) {
+			list[i].Applications = held[list[i].UID]
+		}
+	}
+}
+
+func notAsked(m status.Member) bool { return !m.Reachable() }
 
 // memberOf is what a member says of itself.
 func memberOf(m cluster.MemberStatus) status.Member {

@@ -125,7 +125,7 @@ func since(m apiv1.ClusterMember, now time.Time) string {
 	if m.LastSeen == nil {
 		return ""
 	}
-	return " for " + age(now, *m.LastSeen)
+	return ", heard of " + age(now, *m.LastSeen) + " ago"
 }
 
 // ahead is how long a time is away.

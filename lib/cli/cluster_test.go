@@ -127,7 +127,7 @@ func TestClusterCheck(t *testing.T) {
 		{"well", func(*apiv1.ClusterStatus) {}, ""},
 		{"retired", func(x *apiv1.ClusterStatus) { x.Members[1].State = stateRetired }, ""},
 		{"in maintenance", func(x *apiv1.ClusterStatus) { x.Members[1].State = stateInactive }, ""},
-		{"gone", func(x *apiv1.ClusterStatus) { x.Members[1].State = stateUnreachable }, "b is unreachable for 3s"},
+		{"gone", func(x *apiv1.ClusterStatus) { x.Members[1].State = stateUnreachable }, "b is unreachable, heard of 3s ago"},
 		{"stopped", func(x *apiv1.ClusterStatus) { x.Members[1].State, x.Members[1].LastSeen = "stopped", nil }, "b is stopped"},
 		{"cut", func(x *apiv1.ClusterStatus) {
 			x.Components = [][]apiv1.UID{{memberUID(1), memberUID(2)}, {memberUID(3), memberUID(4)}}

@@ -93,7 +93,7 @@ func (j *joining) finishDatabase(ctx context.Context, journal *enrol.Journal) er
 // result is what the user is told at the end.
 func (j *joining) result(journal *enrol.Journal, ca *x509.Certificate, missing string) string {
 	uid := crypt.KeyHash(ca)
-	text := fmt.Sprintf("joined: node %s of the cluster %x, by way of %v", j.cfg.NodeName, uid[:8], journal.Addresses)
+	text := fmt.Sprintf("joined: node %s of the cluster %x, by way of %s", j.cfg.NodeName, uid[:8], strings.Join(journal.Addresses, ", "))
 	others := slices.DeleteFunc(slices.Clone(journal.Users), func(u model.User) bool { return u.Name == model.AdminName })
 	if len(others)+len(journal.Labels) > 0 {
 		text += fmt.Sprintf("\nbrought along: %d users, %d labels", len(others), len(journal.Labels))
@@ -123,13 +123,22 @@ func (j *joining) tell(text string) error {
 
 // tellPlan says what would have been done.
 func (j *joining) tellPlan() error {
-	text := fmt.Sprintf("would join as %s by way of %v; nothing was done, the token can still be redeemed", j.token.Name, j.token.Addresses)
+	text := fmt.Sprintf("would join as %s by way of %s; nothing was done, the token can still be redeemed", j.token.Name, strings.Join(j.token.Addresses, ", "))
 	if !j.data.empty() {
 		text += fmt.Sprintf("\nthe node holds %s, which would be kept beside", j.data)
 	}
 	if j.importing {
 		users, labels := j.data.names()
-		text += fmt.Sprintf("\nwould bring along: users %v, labels %v\nthe cluster has already: users %v, labels %v", users, labels, j.data.takenUsers, j.data.takenLabels)
+		text += fmt.Sprintf("\nwould bring along: users %s, labels %s\nthe cluster has already: users %s, labels %s",
+			listed(users), listed(labels), listed(j.data.takenUsers), listed(j.data.takenLabels))
 	}
 	return j.tell(text)
+}
+
+// listed is a list of names for people.
+func listed(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
 }

@@ -355,7 +355,7 @@ type ClientInterface interface {
 
 	// NodeList List nodes
 	//
-	// For any user.
+	// For any user. A retired node is none any more.
 	//
 	// Filter columns: `uid`, `name`, `address`, `location_name`, `definition`, `pubkey`, `created_at`, `updated_at`.
 	//
@@ -1199,7 +1199,7 @@ func (c *Client) LocationCreate(ctx context.Context, body LocationCreateJSONRequ
 
 // NodeList List nodes
 //
-// For any user.
+// For any user. A retired node is none any more.
 //
 // Filter columns: `uid`, `name`, `address`, `location_name`, `definition`, `pubkey`, `created_at`, `updated_at`.
 //
@@ -4477,7 +4477,7 @@ type ClientWithResponsesInterface interface {
 
 	// NodeListWithResponse List nodes
 	//
-	// For any user.
+	// For any user. A retired node is none any more.
 	//
 	// Filter columns: `uid`, `name`, `address`, `location_name`, `definition`, `pubkey`, `created_at`, `updated_at`.
 	//
@@ -7840,7 +7840,7 @@ func (c *ClientWithResponses) LocationCreateWithResponse(ctx context.Context, bo
 
 // NodeListWithResponse List nodes
 //
-// For any user.
+// For any user. A retired node is none any more.
 //
 // Filter columns: `uid`, `name`, `address`, `location_name`, `definition`, `pubkey`, `created_at`, `updated_at`.
 //
