@@ -53,7 +53,7 @@ func (h *handlers) ClusterRetirementCreate(
 	}
 	members := h.Cluster.Members()
 	plan, err := retire.Decide(
-		retire.Ask{Node: r.Body.Node, Successor: r.Body.Successor, Force: r.Body.Force, By: callerOf(ctx).Name},
+		retire.Ask{Node: r.Body.Node, Successor: r.Body.Successor, Force: r.Body.Force, Off: r.Body.AlsoOff, By: callerOf(ctx).Name},
 		retire.View{Self: h.Node, Members: members, Retirements: h.Store.Retirements()},
 	)
 	if no, ok := errors.AsType[*retire.Refusal](err); ok && no.Unknown {

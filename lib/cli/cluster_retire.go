@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,9 +24,9 @@ type retireFlags struct {
 func clusterRetire(s *shell) *cobra.Command {
 	f := &retireFlags{}
 	c := &cobra.Command{
-		Use: "retire NODE", Args: cobra.ExactArgs(1), ValidArgsFunction: s.completeNode,
-		Short: "Take a node out of the cluster for good: its machine is off and will not come back (admin)",
-		Long: `Take a node out of the cluster for good. You say by it that its machine is off: nothing else makes sure that what it was to run
+		Use: "retire NODE...", Args: cobra.MinimumNArgs(1), ValidArgsFunction: s.completeNode,
+		Short: "Take nodes out of the cluster for good: their machines are off and will not come back (admin)",
+		Long: `Take a node out of the cluster for good, or several that are gone together. You say by it that its machine is off: nothing else makes sure that what it was to run
 is not run twice. Its key is refused from then on and its name is free. What ran there ends as ERROR, what was granted to it
 and did not run is granted again, and the successor decides what waited for its decision. A machine that is found again joins
 anew, with another key ('cluster invite', 'cluster join').
@@ -35,7 +36,13 @@ knows. With --force the last two are done all the same, as for a stolen machine 
 no longer for what was decided there, and an application may run twice.`,
 		Example: "  aquarium-fish cluster retire mac-7 --successor mac-3",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.retire(cmd.Context(), args[0], f)
+			for _, node := range args {
+				others := slices.DeleteFunc(slices.Clone(args), func(other string) bool { return other == node })
+				if err := s.retire(cmd.Context(), node, others, f); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 	c.Flags().StringVar(&f.successor, "successor", "", "the member that decides in its place; by default the least loaded one that is there")
@@ -45,8 +52,8 @@ no longer for what was decided there, and an application may run twice.`,
 }
 
 // retire asks the node what it would do, the user whether that is meant, and
-// then has done just that.
-func (s *shell) retire(ctx context.Context, node string, f *retireFlags) error {
+// then has done just that. The others are said to be off too.
+func (s *shell) retire(ctx context.Context, node string, others []string, f *retireFlags) error {
 	if node == "" {
 		return usagef("the name of the node is empty")
 	}
@@ -54,7 +61,7 @@ func (s *shell) retire(ctx context.Context, node string, f *retireFlags) error {
 	if err != nil {
 		return err
 	}
-	request := apiv1.ClusterRetirementRequest{Node: node, Successor: f.successor, Force: f.force, DryRun: true}
+	request := apiv1.ClusterRetirementRequest{Node: node, Successor: f.successor, Force: f.force, AlsoOff: others, DryRun: true}
 	plan, err := result(api.ClusterRetirementCreateWithResponse(ctx, request))
 	if err != nil {
 		return noMember(err)

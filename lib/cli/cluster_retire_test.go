@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,10 +90,20 @@ func TestRetire(t *testing.T) {
 	}
 }
 
+// Of nodes that are gone together each is retired, and the others are told to be off.
+func TestRetireSeveral(t *testing.T) {
+	f := newFarm(t)
+	done := onRetire(t, f, apiv1.ClusterRetirementResult{})
+	f.ok("cluster", "retire", "mac-7", "mac-8", "mac-9", "--yes")
+	if len(*done) != 3 || !slices.Equal((*done)[1].AlsoOff, []string{"mac-7", "mac-9"}) {
+		t.Errorf("asked for %+v", *done)
+	}
+}
+
 func TestRetireThatIsRefused(t *testing.T) {
 	f := newFarm(t)
 	f.fails(CodeUsage, "is empty", "cluster", "retire", "")
-	f.fails(CodeUsage, "accepts 1 arg", "cluster", "retire")
+	f.fails(CodeUsage, "requires at least 1 arg", "cluster", "retire")
 	f.answer(retirement, func(*http.Request) (int, string) { return 404, `{"message":"There is no member \"x\", there are: a"}` })
 	f.fails(CodeNotFound, "there are: a", "cluster", "retire", "x", "--yes")
 	f.answer(retirement, func(*http.Request) (int, string) { return 400, `{"message":"Unable to retire: x runs"}` })

@@ -23,6 +23,9 @@ import (
 type Ask struct {
 	Node      string // name or UID of who is gone
 	Successor string // name or UID; empty: the least loaded one
+	// Off are names or UIDs of other members whose machines are off as well and that are to be retired next: nobody has to
+	// ask them. Who decides in Node's place waits for their retirement all the same.
+	Off []string
 	// Force takes the risk that something is run twice: the node itself or
 	// another member may be running, and can not be asked.
 	Force bool
@@ -74,8 +77,11 @@ func Decide(ask Ask, v View) (Plan, error) {
 	if node.UID == v.Self {
 		return Plan{}, refuse("%s is the node that answers, which runs: ask another member to retire it, once it is off", node.Name)
 	}
-	p := Plan{Node: node, Running: node.Reachable(), Unasked: v.unasked(node.UID)}
-	var err error
+	off, err := v.off(ask.Off)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Node: node, Running: node.Reachable(), Unasked: v.unasked(append(off, node.UID))}
 	if p.Successor, err = v.successor(ask.Successor, node); err != nil {
 		return Plan{}, err
 	}
@@ -97,8 +103,8 @@ func (p Plan) risk(force bool) error {
 		return refuse("%s can be reached, so it runs: to retire a node says that its machine is off. Switch it off first; if it was stolen, or can not "+
 			"be switched off: --force, and what it was to run may then run twice", p.Node.Name)
 	case len(p.Unasked) > 0:
-		return refuse("%s can not be reached and may know what %s had decided: bring them back or retire them too, and try again; or --force, and "+
-			"something may then run twice", strings.Join(p.Unasked, ", "), p.Node.Name)
+		return refuse("%s can not be reached and may know what %s had decided: bring them back and try again; or, if their machines are off for good too, "+
+			"retire all in one command; or --force, and something may then run twice", strings.Join(p.Unasked, ", "), p.Node.Name)
 	}
 	return nil
 }
@@ -149,11 +155,27 @@ func (v View) retired(m status.Member) bool {
 	return retired || m.State == status.StateRetired
 }
 
+// off are the members that are said to be off: those that can be reached are not.
+func (v View) off(refs []string) ([]model.UID, error) {
+	var off []model.UID
+	for _, ref := range refs {
+		m, ok := status.Find(v.Members, ref)
+		switch {
+		case !ok:
+			return nil, v.unknown(ref)
+		case m.UID == v.Self || m.Reachable():
+			return nil, refuse("%s can be reached, so it runs: to retire a node says that its machine is off", m.Name)
+		}
+		off = append(off, m.UID)
+	}
+	return off, nil
+}
+
 // unasked are the members that can not be asked, but for the node.
-func (v View) unasked(node model.UID) []string {
+func (v View) unasked(off []model.UID) []string {
 	var names []string
 	for _, m := range v.Members {
-		if m.UID != node && m.UID != v.Self && !v.retired(m) && !m.Reachable() {
+		if !slices.Contains(off, m.UID) && m.UID != v.Self && !v.retired(m) && !m.Reachable() {
 			names = append(names, m.Name)
 		}
 	}

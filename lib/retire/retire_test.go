@@ -36,6 +36,9 @@ func TestDecide(t *testing.T) {
 			model.Retirement{NodeUID: uid(2), Successor: uid(3), By: "admin"}},
 		{"also the one that is asked", Ask{Node: "b"}, func(v *View) { v.Members[2].Applications = 1 }, model.Retirement{NodeUID: uid(2), Successor: uid(1)}},
 		{"by UID", Ask{Node: uid(2).String(), Successor: uid(3).String()}, nil, model.Retirement{NodeUID: uid(2), Successor: uid(3)}},
+		{"several are off", Ask{Node: "b", Successor: "c", Off: []string{"d"}}, func(v *View) {
+			v.Members = append(v.Members, member(4, "d", status.StateUnreachable))
+		}, model.Retirement{NodeUID: uid(2), Successor: uid(3)}},
 		{"not one in maintenance", Ask{Node: "b"}, func(v *View) { v.Members[0].Applications, v.Members[2].State = 9, status.StateInactive },
 			model.Retirement{NodeUID: uid(2), Successor: uid(1)}},
 		{"one in maintenance that is named", Ask{Node: "b", Successor: "c"}, func(v *View) { v.Members[2].State = status.StateInactive },
@@ -88,6 +91,9 @@ func TestRefused(t *testing.T) {
 		{"others can not be asked", Ask{Node: "b"}, func(v *View) {
 			v.Members = append(v.Members, member(4, "e", status.StateStopped), member(5, "d", status.StateUnreachable))
 		}, "d, e can not be reached", false},
+		{"others that run are not off", Ask{Node: "b", Off: []string{"c"}}, nil, "c can be reached, so it runs", false},
+		{"nor is the one that is asked", Ask{Node: "b", Off: []string{"a"}}, nil, "a can be reached, so it runs", false},
+		{"unknown ones are not off", Ask{Node: "b", Off: []string{"x"}}, nil, `no member "x"`, true},
 		{"unknown successor", Ask{Node: "b", Successor: "x", Force: true}, nil, `no member "x"`, true},
 		{"its own successor", Ask{Node: "b", Successor: "b", Force: true}, nil, "its own successor", false},
 		{"a successor that is away", Ask{Node: "b", Successor: "c", Force: true}, func(v *View) { v.Members[2].State = status.StateUnreachable }, "c can not be reached", false},

@@ -449,6 +449,9 @@ type ClusterRetirementList []ClusterRetirement
 
 // ClusterRetirementRequest Which node is gone for good.
 type ClusterRetirementRequest struct {
+	// AlsoOff Names or UIDs of other members whose machines are off for good as well, and that are retired next.
+	AlsoOff []string `json:"also_off,omitempty"`
+
 	// DryRun Only say what would be done.
 	DryRun bool `json:"dry_run,omitempty"`
 
