@@ -24,6 +24,8 @@ const (
 	Finish
 	// Withdraw closes an allocation that nothing was made for, and declines.
 	Withdraw
+	// TakeBack stores an allocation anew that an older database does not know.
+	TakeBack
 	// Intend stores the allocation before anything is made.
 	Intend
 	// Allocate makes the environment, or completes one by its token.
@@ -97,6 +99,9 @@ const recheck = 30 * time.Second
 // complete: every state that a crash can leave leads to the end or to a wait
 // with a known way out.
 func Next(e *model.Entry, f Facts) Step {
+	if epoch, ok := forgotten(e, f.Node); ok {
+		return Step{Action: TakeBack, Epoch: epoch}
+	}
 	for _, a := range e.OpenAllocations() {
 		if !inForce(e, a.Epoch, f.Node) {
 			if a.Epoch == f.Untouched {
@@ -121,7 +126,8 @@ func Next(e *model.Entry, f Facts) Step {
 // the application. Nil is a heir for nobody.
 func Concerns(e *model.Entry, node model.UID, heir func(model.UID) model.UID) bool {
 	_, past := pastGrant(e, node)
-	return past || len(e.OpenAllocations()) > 0 || named(e, node) || endsTasks(e, node, heir)
+	_, lost := forgotten(e, node)
+	return past || lost || len(e.OpenAllocations()) > 0 || named(e, node) || endsTasks(e, node, heir)
 }
 
 // inForce reports whether what the node holds by a grant of the epoch is what

@@ -111,6 +111,8 @@ func (r *runner) act(ctx context.Context, e *model.Entry, step Step) {
 		err = r.finish(ctx, step)
 	case Withdraw:
 		err = r.withdraw(ctx, step)
+	case TakeBack:
+		err = r.takeBack(ctx, e, step)
 	case Intend:
 		err = r.intend(ctx, e, step)
 	case Allocate:
@@ -139,7 +141,7 @@ func (r *runner) act(ctx context.Context, e *model.Entry, step Step) {
 }
 
 var actionNames = map[Action]string{ //nolint:gochecknoglobals // constant
-	Decline: "grant not declined", Withdraw: "grant not declined", Finish: "grant not finished", Intend: "intent not stored",
+	Decline: "grant not declined", Withdraw: "grant not declined", Finish: "grant not finished", TakeBack: "environment not taken up again", Intend: "intent not stored",
 	Allocate: "environment not allocated", Inspect: "environment not inspected", Fail: "failure not stored",
 	Expire: "release not requested", RunTask: "task not run", Release: "environment not released",
 	EndTasks: "tasks not ended",

@@ -18,14 +18,15 @@ import (
 // world is what exists outside of the node: it outlives every restart.
 type world struct {
 	mu    sync.Mutex
-	envs  map[string]string // token -> how it ended by itself, "" while it runs
-	tasks []string          // what was done, in order
-	most  int               // how many ever existed at once
-	event chan struct{}     // closed and replaced when one ends by itself
+	envs  map[string]string    // token -> how it ended by itself, "" while it runs
+	apps  map[string]model.UID // token -> application that it was made for
+	tasks []string             // what was done, in order
+	most  int                  // how many ever existed at once
+	event chan struct{}        // closed and replaced when one ends by itself
 }
 
 func newWorld() *world {
-	return &world{envs: map[string]string{}, event: make(chan struct{})}
+	return &world{envs: map[string]string{}, apps: map[string]model.UID{}, event: make(chan struct{})}
 }
 
 // end makes an environment end by itself.
@@ -108,6 +109,7 @@ func (s *scripted) Allocate(ctx context.Context, req drivers.Request) (drivers.E
 	s.world.mu.Lock()
 	if _, again := s.world.envs[req.Token]; !again {
 		s.world.envs[req.Token] = ""
+		s.world.apps[req.Token] = req.ApplicationUID
 	}
 	s.world.most = max(s.world.most, len(s.world.envs))
 	after := s.after
@@ -169,7 +171,7 @@ func (s *scripted) List(ctx context.Context) ([]drivers.Ref, error) {
 	defer s.world.mu.Unlock()
 	var refs []drivers.Ref
 	for _, token := range slices.Sorted(maps.Keys(s.world.envs)) {
-		refs = append(refs, drivers.Ref{Token: token, Identifier: "env-" + token})
+		refs = append(refs, drivers.Ref{Token: token, Identifier: "env-" + token, ApplicationUID: s.world.apps[token]})
 	}
 	return refs, nil
 }

@@ -1,0 +1,130 @@
+package lifecycle
+
+import (
+	"context"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Allocations are this node's own and are not replicated, its ALLOCATED rows and Resources are. On a database that is older
+// than what the node told the others an execution comes back without its allocation: the environment is there, or was.
+
+// forgotten is the epoch that this node allocated by its own word, that has not ended, and of which it knows no allocation.
+func forgotten(e *model.Entry, node model.UID) (epoch uint32, ok bool) {
+	for i := range e.States {
+		s := &e.States[i]
+		if s.Status != model.StatusAllocated || s.NodeUID != node || ended(e, s.Epoch) {
+			continue
+		}
+		if _, known := e.Allocation(s.Epoch); !known {
+			return s.Epoch, true
+		}
+	}
+	return 0, false
+}
+
+// takeBack stores the allocation anew, for what the driver finds of the environment. Where it finds nothing the life ends as
+// that of any environment that is gone.
+func (r *runner) takeBack(ctx context.Context, e *model.Entry, step Step) error {
+	a := r.remembered(e, step.Epoch)
+	ref, found, err := r.search(ctx, e, a)
+	if err != nil {
+		return err
+	}
+	if found {
+		a.Token, a.Identifier = ref.Token, ref.Identifier
+		if a.Definition.Driver == "" {
+			a.Definition = ref.Definition
+		}
+	}
+	if err := r.update(ctx, func(e *model.Entry) model.Change { return takenBack(e, r.m.opts.Node, a) }); err != nil {
+		return err
+	}
+	r.m.opts.Ledger.Restore(r.uid, a.Epoch, r.m.claimOf(a), true)
+	r.known = false
+	r.log.Warn("taken up again: the database did not know the allocation any more, as it is older than what runs; "+
+		"the environment's metadata address is another one", "epoch", a.Epoch, "found", found, "identifier", a.Identifier)
+	return nil
+}
+
+// takenBack stores the allocation, unless the grant has ended or another look was faster.
+func takenBack(e *model.Entry, node model.UID, a model.Allocation) model.Change {
+	if epoch, ok := forgotten(e, node); !ok || epoch != a.Epoch {
+		return model.Change{}
+	}
+	return model.Change{Allocations: []model.Allocation{a}}
+}
+
+// remembered is the allocation as far as replicated rows tell it. Its token is new: it names the environment only if the
+// driver finds none.
+func (r *runner) remembered(e *model.Entry, epoch uint32) model.Allocation {
+	a := model.Allocation{
+		ApplicationUID: r.uid, Epoch: epoch, NodeUID: r.m.opts.Node, Token: newToken(), MetaToken: newToken(),
+		LabelUID: e.Application.LabelUID, Metadata: e.Application.Metadata,
+	}
+	for i := range e.States {
+		if s := &e.States[i]; s.Status == model.StatusElected && s.Epoch == epoch && s.Decision != nil {
+			a.DefinitionIndex = s.Decision.Definition
+		}
+	}
+	if res := e.Resource; res != nil && res.NodeUID == a.NodeUID {
+		a.Identifier, a.DefinitionIndex, a.Metadata = res.Identifier, res.DefinitionIndex, res.Metadata
+	}
+	if label, ok := r.m.opts.Store.Label(a.LabelUID); ok && a.DefinitionIndex >= 0 && a.DefinitionIndex < len(label.Definitions) {
+		a.Definition, a.LabelMetadata = label.Definitions[a.DefinitionIndex], label.Metadata
+	}
+	return a
+}
+
+// search asks the driver for the application's environment; of a label that is gone all drivers. Not to be able to look is
+// an error, and never absence.
+func (r *runner) search(ctx context.Context, e *model.Entry, a model.Allocation) (drivers.Ref, bool, error) {
+	instances := []string{a.Definition.Driver}
+	if a.Definition.Driver == "" {
+		instances = r.m.opts.Instances()
+	}
+	for _, instance := range instances {
+		refs, err := r.listOf(ctx, instance)
+		if err != nil {
+			return drivers.Ref{}, false, err
+		}
+		for _, ref := range refs {
+			named := ref.Identifier != "" && ref.Identifier == a.Identifier
+			if (named || ref.ApplicationUID == r.uid) && !holds(e, ref) {
+				if ref.Definition.Driver == "" {
+					ref.Definition.Driver = instance
+				}
+				return ref, true, nil
+			}
+		}
+	}
+	return drivers.Ref{}, false, nil
+}
+
+// holds reports whether a known allocation is that of the environment.
+func holds(e *model.Entry, ref drivers.Ref) bool {
+	for _, a := range e.Allocations {
+		if a.Token != "" && a.Token == ref.Token || a.Identifier != "" && a.Identifier == ref.Identifier {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *runner) listOf(ctx context.Context, instance string) (refs []drivers.Ref, err error) {
+	driver, reason := r.m.opts.Driver(instance)
+	if driver == nil {
+		return nil, absentError{instance, reason}
+	}
+	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
+	defer cancel()
+	err = guarded(ctx, r.log, func(ctx context.Context) (err error) {
+		refs, err = driver.List(ctx)
+		return err
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return refs, err
+}

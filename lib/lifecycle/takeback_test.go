@@ -1,0 +1,134 @@
+package lifecycle_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
+)
+
+// rewind does to the node what an image of its disk that is put back does: it stops, its folder is as before, it starts,
+// and other nodes give it what it told them since. meanwhile happens while it is off.
+func (f *farm) rewind(before map[string][]byte, meanwhile func()) {
+	f.t.Helper()
+	ctx := context.Background()
+	told, err := f.store.Rows(ctx, f.store.Origin(), 0, replica.Limit{Rows: 1 << 20, Bytes: 1 << 30})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.stop()
+	for name := range f.files() {
+		if err := os.Remove(filepath.Join(f.folder, name)); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	for name, data := range before {
+		if err := os.WriteFile(filepath.Join(f.folder, name), data, 0o600); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	meanwhile()
+	f.start()
+	told.From = f.store.Vector()[told.Origin]
+	told.Rows = slices.DeleteFunc(told.Rows, func(r replica.Row) bool { return r.Version.Seq <= told.From })
+	if err := f.store.Replicate(ctx, []replica.Batch{told}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// files are those of the node's folder, which has to be stopped.
+func (f *farm) files() map[string][]byte {
+	f.t.Helper()
+	list, err := os.ReadDir(f.folder)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for _, entry := range list {
+		if files[entry.Name()], err = os.ReadFile(filepath.Join(f.folder, entry.Name())); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	return files
+}
+
+// TestForgottenAllocation: what the node runs by its own word it runs on, also if its database knows nothing of it and has
+// it from others alone. It is not declined, since it would be run twice, and not lost.
+func TestForgottenAllocation(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		meanwhile func(f *farm)
+		wants     model.Status
+		says      string
+	}{
+		{"runs on", func(*farm) {}, model.StatusAllocated, "Driver allocated the resource"},
+		{"its driver comes late", func(f *farm) {
+			f.absent = "not yet"
+			time.AfterFunc(time.Hour, func() { f.script(func() { f.absent = "" }); f.manager.DriversChanged() })
+		}, model.StatusAllocated, "Driver allocated the resource"},
+		{"has ended", func(f *farm) { f.world.end(f.identifier(), "exit code 1") }, model.StatusDeallocated, "Environment ended by itself: exit code 1"},
+		{"is gone", func(f *farm) { f.script(func() { clear(f.world.envs) }) }, model.StatusDeallocated, "Environment is gone"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, f *farm) {
+				f.start()
+				label := f.label()
+				f.stop()
+				before := f.files()
+				f.start()
+				app := f.apply(label)
+				f.want(app, model.StatusAllocated)
+				was := f.identifier()
+				f.rewind(before, func() { tt.meanwhile(f) })
+				rest(2 * time.Hour)
+				f.wantDescription(app, tt.wants, tt.says)
+				if tt.wants == model.StatusAllocated {
+					if f.world.most != 1 || f.identifier() != was {
+						t.Errorf("%d environments, now %s, want only the one that ran, %s", f.world.most, f.identifier(), was)
+					}
+					f.recall(app)
+					f.want(app, model.StatusDeallocated)
+				}
+				f.wantNothingLeft()
+			})
+		})
+	}
+}
+
+// identifier is that of the only environment.
+func (f *farm) identifier() string {
+	for token := range f.world.envs {
+		return "env-" + token
+	}
+	return ""
+}
+
+// TestForgottenAndRecalled: the release removes what the database forgot.
+func TestForgottenAndRecalled(t *testing.T) {
+	inBubble(t, func(_ *testing.T, f *farm) {
+		f.start()
+		label := f.label()
+		f.stop()
+		before := f.files()
+		f.start()
+		app := f.apply(label)
+		f.want(app, model.StatusAllocated)
+		f.driver.before = func(_ context.Context, call string) error {
+			if call == "deallocate" {
+				return context.DeadlineExceeded
+			}
+			return nil
+		}
+		f.recall(app)
+		f.want(app, model.StatusDeallocate)
+		f.rewind(before, func() { f.driver.before = nil })
+		rest(time.Second)
+		f.want(app, model.StatusDeallocated)
+		f.wantNothingLeft()
+	})
+}
