@@ -17,6 +17,9 @@ func (s *Session) advertLoop(ctx context.Context) error {
 	for {
 		mine := s.engine.vector()
 		again := s.takeAgain()
+		for origin := range told.Delta(mine) { // less is here than before: this node took a new incarnation
+			again[origin], told[origin] = true, mine[origin]
+		}
 		if len(again) == 0 {
 			news := !told.Covers(mine)
 			if rest := s.engine.opts.AdvertInterval - time.Since(last); !news || rest > 0 {

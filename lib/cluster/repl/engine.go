@@ -19,6 +19,8 @@ type Engine struct {
 	arrived chan struct{} // holds a token when something waits in the inbox
 	kick    chan struct{} // holds a token when the puller should look
 
+	reading sync.Mutex // held while the store's vector is read and noted: no reading is overtaken
+
 	mu       sync.Mutex
 	mine     replica.Vector // guarded by mu; never changed, only replaced
 	inbox    *inbox         // guarded by mu
@@ -72,14 +74,16 @@ func (e *Engine) watch(ctx context.Context) {
 }
 
 // refresh reads the store's vector and tells all sessions. batches were
-// written just now, failed are the origins whose rows could not be.
+// written just now, failed are the origins whose rows could not be. Of an origin
+// of its own a store knows less than before if it took a new incarnation.
 func (e *Engine) refresh(batches []replica.Batch, failed map[replica.Origin]bool) {
+	e.reading.Lock()
+	defer e.reading.Unlock()
 	mine := e.store.Vector()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if mine.Covers(e.mine) { // a reading that was overtaken is of no use
-		e.mine = mine
-	}
+	e.inbox.fell(e.mine.Delta(mine))
+	e.mine = mine
 	if batches != nil {
 		e.inbox.written(batches, e.mine, failed, time.Now())
 		close(e.room)

@@ -232,6 +232,49 @@ func TestRewound(t *testing.T) {
 	})
 }
 
+// TestReincarnation: a node whose database was put back from a copy has written
+// before it hears of it. What it lost comes back over the links that there are,
+// and what it wrote since goes to the others.
+func TestReincarnation(t *testing.T) {
+	for _, kept := range []int{0, 3} {
+		t.Run(fmt.Sprintf("%d rows in the copy", kept), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				heard := make(chan struct{}, 1)
+				f := newFarm(t, 3, Options{Rewound: func(replica.Origin, uint64) { post(heard) }})
+				defer f.close()
+				f.connect(0, 1, fast())
+				f.connect(1, 2, fast())
+				m := f.nodes[0]
+				restored := newMemStore(1)
+				for i := range 9 {
+					row := m.store.write(999, fmt.Sprint(i), "{}")
+					if i < kept {
+						restored.write(999, fmt.Sprint(i), "{}")
+						restored.rows[rowKey{999, fmt.Sprint(i)}] = row
+						restored.log[m.store.self][i] = row
+					}
+				}
+				f.settle(time.Second)
+				f.cut(0, 1)
+				m.stop()
+				m.store = restored
+				f.start(m)
+				for i := range 4 { // of which the others have other ones under the same numbers
+					m.store.write(999, fmt.Sprint("new", i), "{}")
+				}
+				f.connect(0, 1, fast())
+				<-heard
+				m.store.reincarnate(uint64(kept))
+				m.store.write(999, "after", "{}")
+				f.settle(10 * time.Second)
+				if n := m.store.count(); n != 9+4+1 {
+					t.Errorf("%d rows in the end, want all 14", n)
+				}
+			})
+		})
+	}
+}
+
 // TestMisbehaving: what no node may send ends the session and says so.
 func TestMisbehaving(t *testing.T) {
 	row := replica.Row{Kind: 5, Key: []byte("k"), Body: []byte("{}"), Version: replica.Version{HLC: 1, Origin: replica.Origin{Node: model.UID{1}}, Seq: 1}}

@@ -97,6 +97,18 @@ func (in *inbox) hold(origin replica.Origin, now time.Time) {
 	h := in.held[origin]
 	pause := min(holdMin<<min(h.failures, 10), holdMax)
 	in.held[origin] = hold{until: now.Add(pause), failures: h.failures + 1}
+	in.drop(origin)
+}
+
+// fell drops what followed rows that are not here any more.
+func (in *inbox) fell(origins replica.Vector) {
+	for origin := range origins {
+		in.drop(origin)
+	}
+}
+
+// drop forgets what waits of an origin.
+func (in *inbox) drop(origin replica.Origin) {
 	delete(in.reach, origin)
 	kept := in.waiting[:0]
 	for _, b := range in.waiting {

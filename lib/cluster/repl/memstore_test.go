@@ -48,7 +48,11 @@ func newMemStore(node byte) *memStore {
 	}
 }
 
-func (m *memStore) Origin() replica.Origin { return m.self }
+func (m *memStore) Origin() replica.Origin {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.self
+}
 
 func (m *memStore) Advanced() <-chan struct{} { return m.advanced }
 
@@ -216,6 +220,30 @@ func (m *memStore) MergeRows(_ context.Context, rows []replica.Row, horizon time
 		}
 	}
 	return news, nil
+}
+
+// reincarnate is what a database does that was put back from a copy and hears
+// of it: what it wrote since it was opened, when it had began rows of its own,
+// it writes again under a new origin, and of the old one it knows less.
+func (m *memStore) reincarnate(began uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.self
+	m.self.Incarnation++
+	log := m.log[old]
+	for _, row := range log[min(began, uint64(len(log))):] {
+		delete(m.rows, rowKey{row.Kind, string(row.Key)})
+		m.vector[m.self]++
+		row.Version.Origin, row.Version.Seq = m.self, m.vector[m.self]
+		m.put(row)
+	}
+	m.log[old] = log[:min(began, uint64(len(log)))]
+	m.vector[old] = began
+	if began == 0 {
+		delete(m.vector, old)
+	}
+	m.undo = nil
+	post(m.advanced)
 }
 
 // lose forgets a row that the vector covers.

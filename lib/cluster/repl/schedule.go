@@ -167,12 +167,16 @@ func (s *schedule) receivedBatch(b replica.Batch) {
 // advert notes what the other side says. An entry that does not grow asks to
 // begin again from there: rows were not taken in, or it is far behind and has
 // chosen this link. Only adverts are compared with adverts, because batches
-// come on another stream and may overtake them.
+// come on another stream and may overtake them. One that falls says that what
+// it sent itself is not there any more either.
 func (s *schedule) advert(theirs replica.Vector) {
 	for origin, seq := range theirs {
 		if seq > s.advertised[origin] {
 			s.sent[origin] = max(s.sent[origin], seq)
 		} else {
+			if seq < s.advertised[origin] {
+				s.received[origin] = seq
+			}
 			s.sent[origin] = max(seq, s.received[origin])
 			s.asked[origin] = true
 		}

@@ -49,6 +49,7 @@ func (s *Session) Run(ctx context.Context) error {
 	parent := ctx
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
+	s.engine.refresh(nil, nil) // what the hello told is older
 	id := s.engine.add(s)
 	defer s.engine.remove(id)
 	var owned sync.WaitGroup
