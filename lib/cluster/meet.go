@@ -132,7 +132,7 @@ func (c *Cluster) state(known []Known, now time.Time) peers.State {
 	}
 	s.Candidates = slices.DeleteFunc(s.Candidates, func(p peers.Candidate) bool { return retired[p.Node] || p.Node == c.o.Self.Node })
 	for _, address := range c.o.Join {
-		s.Candidates = append(s.Candidates, peers.Candidate{Address: address})
+		s.Candidates = append(s.Candidates, peers.Candidate{Address: address, Seed: true})
 	}
 	return s
 }

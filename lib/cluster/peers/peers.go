@@ -17,7 +17,9 @@ const (
 	// month costs little. It never ends.
 	backoffMin = time.Second
 	backoffMax = time.Minute
-	// atOnce bounds the dials that are under way.
+	// atOnce bounds the dials that are under way to nodes that are not
+	// reachable. Those to others have the bounds of the plan: a site that was
+	// cut off, where every dial hangs, takes no place of theirs.
 	atOnce = 4
 	// useful is how long a link has to be up to count as a success.
 	useful = 10 * time.Second
@@ -45,6 +47,7 @@ type Peers struct {
 // try is what came of dialling an address.
 type try struct {
 	dialling bool
+	lost     bool      // it is dialled because the node is not reachable
 	since    time.Time // of the first failure in a row
 	next     time.Time // not before
 	node     model.UID // who answered last
@@ -82,18 +85,17 @@ func (p *Peers) Decide(s State, now time.Time) ([]Action, time.Time) {
 	for _, t := range p.tries {
 		called[t.node] = called[t.node] || t.dialling
 	}
-	room := atOnce - p.dialling()
+	room := atOnce - p.dialling(true)
 	for _, c := range p.wanted(s, now) {
-		if room == 0 {
-			break
-		}
 		t := p.attempt(c.Address, now)
-		if t.dialling || now.Before(t.next) || c.Node != model.NilUID && called[c.Node] { // one address of a node at a time
+		if !c.Reachable && room == 0 || t.dialling || now.Before(t.next) || c.Node != model.NilUID && called[c.Node] { // one address of a node at a time
 			continue
 		}
-		t.dialling, t.node = true, c.Node
+		t.dialling, t.node, t.lost = true, c.Node, !c.Reachable
 		called[c.Node] = true
-		room--
+		if t.lost {
+			room--
+		}
 		actions = append(actions, Action{Dial: &c})
 	}
 	return actions, p.next(s, now)
@@ -103,9 +105,10 @@ func (p *Peers) Decide(s State, now time.Time) ([]Action, time.Time) {
 // ones, and says each address once.
 func (p *Peers) resolve(candidates []Candidate) []Candidate {
 	var out []Candidate
-	reachable := map[model.UID]bool{}
+	reachable, seeds := map[model.UID]bool{}, map[string]bool{}
 	for _, c := range candidates {
 		reachable[c.Node] = reachable[c.Node] || c.Reachable
+		seeds[c.Address] = seeds[c.Address] || c.Seed
 	}
 	seen := map[string]bool{}
 	for _, c := range candidates {
@@ -113,6 +116,7 @@ func (p *Peers) resolve(candidates []Candidate) []Candidate {
 			c.Node = t.node
 			c.Reachable = t.node != model.NilUID && reachable[t.node]
 		}
+		c.Seed = seeds[c.Address]
 		if c.Node != p.o.Self && c.Address != "" && !seen[c.Address] {
 			seen[c.Address] = true
 			out = append(out, c)
@@ -122,7 +126,8 @@ func (p *Peers) resolve(candidates []Candidate) []Candidate {
 }
 
 // wanted are the candidates worth a link, the most needed first: who is not
-// reachable, then what lacks of the plan.
+// reachable, and of those whom the config names, as one that is known from long
+// ago may be off; then what lacks of the plan.
 func (p *Peers) wanted(s State, now time.Time) []Candidate {
 	var lost, rest []Candidate
 	for _, i := range p.o.Rand.Perm(len(s.Candidates)) {
@@ -135,14 +140,22 @@ func (p *Peers) wanted(s State, now time.Time) []Candidate {
 			rest = append(rest, c)
 		}
 	}
+	slices.SortStableFunc(lost, func(a, b Candidate) int { return seedFirst(a) - seedFirst(b) })
 	return append(lost, p.plan(s, rest, now)...)
+}
+
+func seedFirst(c Candidate) int {
+	if c.Seed {
+		return 0
+	}
+	return 1
 }
 
 // plan picks among the reachable: two or three of the own location, up to two
 // others, one at random. So a node dials half of its links at most, and the
 // other half is for those that dial it.
 func (p *Peers) plan(s State, rest []Candidate, now time.Time) []Candidate {
-	half, outgoing, own, other := p.o.Max/2, p.dialling(), 0, map[string]int{}
+	half, outgoing, own, other := p.o.Max/2, p.dialling(false), 0, map[string]int{}
 	for _, l := range s.Links {
 		if l.Outgoing {
 			outgoing++
@@ -153,7 +166,7 @@ func (p *Peers) plan(s State, rest []Candidate, now time.Time) []Candidate {
 			other[l.Location]++
 		}
 	}
-	room := min(half-outgoing, p.o.Max-1-len(s.Links)-p.dialling())
+	room := min(half-outgoing, p.o.Max-1-len(s.Links)-p.dialling(false))
 	if room <= 0 {
 		return nil
 	}
@@ -220,11 +233,12 @@ func (p *Peers) surplus(s State, now time.Time) (model.UID, bool) {
 	return old, drop && len(s.Links) >= p.o.Max/2 // few links are no choice
 }
 
-// dialling is how many dials are under way.
-func (p *Peers) dialling() int {
+// dialling is how many dials are under way: to nodes that were not reachable,
+// or to others.
+func (p *Peers) dialling(lost bool) int {
 	n := 0
 	for _, t := range p.tries {
-		if t.dialling {
+		if t.dialling && t.lost == lost {
 			n++
 		}
 	}

@@ -234,3 +234,53 @@ func TestOwnAddressIsNotDialled(t *testing.T) {
 		t.Errorf("dials itself again: %+v", got)
 	}
 }
+
+// TestDeadNodesTakeNoPlaceOfTheLiving: a site of many nodes is cut off, and each
+// dial there hangs. Who lacks neighbours finds them all the same.
+func TestDeadNodesTakeNoPlaceOfTheLiving(t *testing.T) {
+	const hangs = 5 * time.Second
+	p, s, now := newPeers(0, 8), State{Links: links(1, 1)}, begin
+	for i := range 60 {
+		s.Candidates = append(s.Candidates, Candidate{Node: uid(100 + i), Address: address(100 + i), Location: "there"})
+	}
+	for ; now.Before(begin.Add(10 * time.Minute)); now = now.Add(hangs) { // until dials there go on all the time
+		actions, _ := p.Decide(s, now)
+		if got := len(dials(actions)); got > atOnce {
+			t.Fatalf("%d dials at once, want %d at most", got, atOnce)
+		}
+		for _, a := range dials(actions) {
+			p.Failed(a, model.NilUID, now.Add(hangs))
+		}
+	}
+	for i := range 20 {
+		s.Candidates = append(s.Candidates, Candidate{Node: uid(200 + i), Address: address(200 + i), Location: "here", Reachable: true})
+	}
+	living := 0
+	for range 2 { // the first ones hang now
+		actions, _ := p.Decide(s, now)
+		for _, a := range actions {
+			if a.Dial.Reachable {
+				living++
+			}
+		}
+		now = now.Add(time.Second)
+	}
+	if living < 2 {
+		t.Errorf("%d dials to who is reachable while others hang, want enough for a second and third neighbour", living)
+	}
+}
+
+// TestSeedsComeFirst: who starts and knows a hundred nodes from long ago, of
+// which most are off, asks first those that its config names.
+func TestSeedsComeFirst(t *testing.T) {
+	p, s := newPeers(0, 8), State{}
+	for i := range 100 {
+		s.Candidates = append(s.Candidates, Candidate{Node: uid(100 + i), Address: address(100 + i)})
+	}
+	s.Candidates = append(s.Candidates, Candidate{Address: address(1), Seed: true}, Candidate{Address: address(107), Seed: true})
+	actions, _ := p.Decide(s, begin)
+	got := dials(actions)
+	if len(got) != atOnce || !slices.Contains(got[:2], address(1)) || !slices.Contains(got[:2], address(107)) {
+		t.Errorf("first dials = %v, want both addresses of cluster_join before others", got)
+	}
+}

@@ -41,6 +41,7 @@ type Candidate struct {
 	Location  string
 	Full      bool // it says that it takes no more links
 	Reachable bool // links lead there
+	Seed      bool // the config names the address
 }
 
 // State is what there is at the time of a decision.
