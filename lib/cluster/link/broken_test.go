@@ -112,6 +112,17 @@ func TestMisbehavingNeighboursLoseTheLink(t *testing.T) {
 				}
 			}
 		}, "too many streams"},
+		{"streams that it never closes", func(t *testing.T, r rogue) {
+			r.stream(t, "c")
+			for range 2*4 + someStreams + 1 { // of no kind: closed here, and each holds a window
+				s, err := r.session.OpenStream()
+				if err != nil {
+					return
+				}
+				_, _ = s.Write([]byte("x junk"))
+				_, _ = io.Copy(io.Discard, s) // until it is closed there
+			}
+		}, "too many streams"},
 		{"connection killed", func(t *testing.T, r rogue) {
 			r.stream(t, "c"+frame(100, "half a frame"))
 			tcp := r.Conn.(interface{ NetConn() net.Conn }).NetConn().(*net.TCPConn)

@@ -102,7 +102,6 @@ func (l *Link) serveRelay(stream *yamux.Stream) {
 	var head [relayHello - 1]byte
 	_ = stream.SetReadDeadline(time.Now().Add(streamOpening))
 	if _, err := io.ReadFull(stream, head[:]); err != nil {
-		_ = stream.Close()
 		return
 	}
 	_ = stream.SetReadDeadline(time.Time{})

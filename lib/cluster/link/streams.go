@@ -94,25 +94,36 @@ func (l *Link) acceptStreams() {
 		}
 		l.workers.Go(func() {
 			defer l.streams.Add(-1)
-			l.serveStream(stream)
+			if l.serveStream(stream) {
+				seeOff(stream)
+			}
 		})
 	}
 }
 
-// serveStream serves one stream of the neighbour.
-func (l *Link) serveStream(stream *yamux.Stream) {
+// seeOff closes a stream, and waits until the neighbour has closed it too: until
+// then it holds memory, so it counts as open. What still comes is thrown away;
+// after streamClosing the multiplexer ends it.
+func seeOff(stream *yamux.Stream) {
+	_ = stream.Close()
+	_ = stream.SetReadDeadline(time.Time{})
+	_, _ = io.Copy(io.Discard, stream)
+}
+
+// serveStream serves one stream of the neighbour until it is over; false for
+// the control stream, which goes on.
+func (l *Link) serveStream(stream *yamux.Stream) (over bool) {
 	var kind [1]byte
 	_ = stream.SetReadDeadline(time.Now().Add(streamOpening))
 	if _, err := io.ReadFull(stream, kind[:]); err != nil {
-		_ = stream.Close()
-		return
+		return true
 	}
 	_ = stream.SetReadDeadline(time.Time{})
 	switch kind[0] {
 	case kindControl:
 		select {
 		case l.control <- stream:
-			return
+			return false
 		default:
 		}
 	case kindData:
@@ -121,9 +132,8 @@ func (l *Link) serveStream(stream *yamux.Stream) {
 		}
 	case kindRelay:
 		l.serveRelay(stream)
-		return
 	}
-	_ = stream.Close()
+	return true
 }
 
 // unpackError says that a stream which can not be decompressed is malformed.
