@@ -90,13 +90,16 @@ type opener interface {
 }
 
 // Forward carries a relay that came in to the next neighbour on its way to
-// dst, until it has ended. ttl is how many links it may still pass.
+// dst, until it has ended. ttl is how many links it may still pass. For a place
+// at that neighbour it waits 5 s, and then gives the reason.
 func Forward(ctx context.Context, in net.Conn, next opener, dst model.UID, ttl uint8) (Piped, error) {
 	if ttl == 0 {
 		Reset(in, "the way is longer than allowed, or goes round in a circle: routes are changing, try again")
 		return Piped{}, errors.New("forward relay: it passed too many links")
 	}
-	out, err := next.OpenRelay(ctx, dst, ttl-1)
+	opening, cancel := context.WithTimeout(ctx, streamOpening)
+	out, err := next.OpenRelay(opening, dst, ttl-1)
+	cancel()
 	if err != nil {
 		Reset(in, err.Error())
 		return Piped{}, fmt.Errorf("forward relay: %w", err)

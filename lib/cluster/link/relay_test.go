@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
@@ -61,12 +62,10 @@ func sumServer(ctx context.Context, last *fish, conn net.Conn) {
 	}
 }
 
-// TestRelayThroughTwentyHops moves 100 MB with end-to-end TLS over 20 links, and over one for comparison.
+// TestRelayThroughTwentyHops moves what fills the windows of all streams on the way, with end-to-end TLS over 20 links,
+// and over one for comparison.
 func TestRelayThroughTwentyHops(t *testing.T) {
-	total := 100 << 20
-	if testing.Short() {
-		total = 10 << 20
-	}
+	const total = 12 << 20
 	data := noise(1 << 20)
 	for _, hops := range []int{1, 20} {
 		t.Run(fmt.Sprintf("hops=%d", hops), func(t *testing.T) {
@@ -111,6 +110,32 @@ func TestRelayThroughTwentyHops(t *testing.T) {
 			}
 		})
 	}
+}
+
+// crowded is a neighbour all of whose places for relays are taken.
+type crowded struct{}
+
+func (crowded) OpenRelay(ctx context.Context, _ model.UID, _ uint8) (net.Conn, error) {
+	<-ctx.Done()
+	return nil, fmt.Errorf("all places are in use: %w", ctx.Err())
+}
+
+// TestForwardDoesNotWaitForEver for a place at the next neighbour: who began the relay has long given up.
+func TestForwardDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, out := net.Pipe()
+		defer out.Close()
+		begin := time.Now()
+		if _, err := Forward(t.Context(), in, crowded{}, model.UID{1}, 3); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Forward = %v, want that it took too long", err)
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("Forward waited %v", took)
+		}
+		if _, err := out.Read(make([]byte, 1)); err == nil {
+			t.Error("the relay that came in goes on")
+		}
+	})
 }
 
 func TestRelayTellsWhatWentWrongOnTheWay(t *testing.T) {
