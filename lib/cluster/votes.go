@@ -25,6 +25,11 @@ const (
 	// maxBatches is how many batches of others wait to be taken; beyond it
 	// the oldest go.
 	maxBatches = 4096
+	// maxVoters is how many processes that vote are remembered, twice at most,
+	// and voterMemory for how long, twice at most: as many as there can be
+	// nodes, and far longer than a batch is on its way.
+	maxVoters   = 10_000
+	voterMemory = time.Hour
 )
 
 // ballots are the votes on their way. Guarded by the cluster's mu.
@@ -37,6 +42,8 @@ type ballots struct {
 	came   []wire.Votes
 	notify chan struct{} // holds a token when something came
 	seen   map[voter]*window
+	before map[voter]*window // those of seen until it was too full or too old
+	turned time.Time         // when that was
 }
 
 // voter is one process that votes.
@@ -54,7 +61,6 @@ func newBallots() ballots {
 type window struct {
 	top  uint64
 	bits uint64 // bit i: top-i was seen
-	at   time.Time
 }
 
 // fresh reports whether a number is seen for the first time, and notes it. One
@@ -178,20 +184,20 @@ func voices(batches []wire.Votes) (n int) {
 	return n
 }
 
-// fresh reports whether a batch is new, and forgets voters of old.
+// fresh reports whether a batch is new. Voters that say nothing for a while are
+// forgotten, or earlier where there are more than there can be nodes.
 func (b *ballots) fresh(v wire.Votes, now time.Time) bool {
+	if len(b.seen) >= maxVoters || now.Sub(b.turned) >= voterMemory {
+		b.seen, b.before, b.turned = map[voter]*window{}, b.seen, now
+	}
 	key := voter{v.Node, v.Boot}
 	w := b.seen[key]
 	if w == nil {
-		for old, other := range b.seen {
-			if now.Sub(other.at) > time.Hour {
-				delete(b.seen, old)
-			}
+		if w = b.before[key]; w == nil {
+			w = &window{}
 		}
-		w = &window{}
 		b.seen[key] = w
 	}
-	w.at = now
 	return w.fresh(v.Seq)
 }
 

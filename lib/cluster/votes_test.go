@@ -55,3 +55,30 @@ func TestTakeVotes(t *testing.T) {
 		t.Errorf("took %v when due, want the one", messages)
 	}
 }
+
+// TestVotersAreForgotten: whoever invents voters makes this node forget, never
+// grow; those that go on voting are remembered.
+func TestVotersAreForgotten(t *testing.T) {
+	b, now := newBallots(), time.Unix(1_800_000_000, 0)
+	honest := wire.Votes{Node: model.UID{1}, Boot: 1}
+	for i := range 10 * maxVoters {
+		b.fresh(wire.Votes{Node: model.UID{2}, Boot: uint64(i), Seq: 1}, now)
+		if i%(maxVoters/2) == 0 {
+			honest.Seq++
+			if !b.fresh(honest, now) || b.fresh(honest, now) {
+				t.Fatalf("after %d voters batch %d is not new exactly once", i, honest.Seq)
+			}
+		}
+	}
+	if n := len(b.seen) + len(b.before); n > 2*maxVoters {
+		t.Errorf("%d voters are remembered, want %d at most", n, 2*maxVoters)
+	}
+	quiet := wire.Votes{Node: model.UID{3}, Seq: 1}
+	b.fresh(quiet, now)
+	for i := range 3 {
+		b.fresh(wire.Votes{Node: model.UID{4}, Boot: uint64(i), Seq: 1}, now.Add(time.Duration(i+1)*2*voterMemory))
+	}
+	if n := len(b.seen) + len(b.before); n > 2 {
+		t.Errorf("%d voters are remembered hours later, want those of the last one", n)
+	}
+}
