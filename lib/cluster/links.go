@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -38,6 +39,10 @@ type neighbour struct {
 // maxVotes bounds the batches of votes that wait for a slow neighbour; beyond
 // it the oldest go: yes-votes are repeated every second.
 const maxVotes = 1024
+
+// maxOrigins bounds what is remembered of a neighbour: as many as one vector may
+// name, which is far more than a cluster has.
+const maxOrigins = 1 << 16
 
 // install makes a link a neighbour. It returns a link that is to be closed:
 // the new one, or an old one between the same nodes; nil if there is none.
@@ -176,17 +181,27 @@ func (c *Cluster) receive(ctx context.Context, n *neighbour) error {
 		case wire.Ballots:
 			c.pass(n, m.Batches...)
 		case wire.Advert:
-			c.mu.Lock()
-			for origin, seq := range m.Vector {
-				n.theirs[origin] = max(n.theirs[origin], seq)
+			if err := c.advertised(n, m); err != nil {
+				return err
 			}
-			c.mu.Unlock()
-			n.session.Advert(m)
 		case wire.Unknown: // of a later version
 		default:
 			return errors.New("a message that does not belong on the control stream")
 		}
 	}
+}
+
+// advertised takes in what rows a neighbour has.
+func (c *Cluster) advertised(n *neighbour, m wire.Advert) error {
+	c.mu.Lock()
+	n.theirs.Merge(m.Vector)
+	many := len(n.theirs) > maxOrigins
+	c.mu.Unlock()
+	if many {
+		return fmt.Errorf("it knows more than %d origins of rows", maxOrigins)
+	}
+	n.session.Advert(m)
+	return nil
 }
 
 // left reports whether it is the neighbour's last word. It waits for the end of

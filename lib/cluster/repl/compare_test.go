@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
@@ -134,4 +135,36 @@ func TestCompareWithoutAnswer(t *testing.T) {
 			t.Errorf("%+v", stats)
 		}
 	})
+}
+
+// TestAssemblyIsBounded: lists that never end, of one bucket or of many, cost
+// the link; those that were complete count no more.
+func TestAssemblyIsBounded(t *testing.T) {
+	const each = 4000
+	rows := make([]replica.Row, each)
+	for i := range rows {
+		rows[i] = replica.Row{Kind: 7, Key: fmt.Appendf(nil, "%d", i)}
+	}
+	for _, more := range []bool{true, false} {
+		a := newAssembly()
+		var err error
+		for i := range 2 * maxListed / each {
+			if _, _, err = a.add(wire.BucketRows{ID: 2, Kind: replica.Kind(i/256 + 1), Bucket: uint8(i), Rows: rows, More: more}, time.Time{}); err != nil {
+				break
+			}
+		}
+		if (err != nil) != more {
+			t.Errorf("lists that go on: %v: %v", more, err)
+		}
+		if _, _, err := a.add(wire.BucketRows{ID: 4, Kind: 1, Rows: rows, More: true}, time.Time{}); err != nil {
+			t.Errorf("first list of the next exchange: %v", err)
+		}
+	}
+	a := newAssembly()
+	for i := range maxRuns + 1 {
+		_, _, err := a.add(wire.BucketRows{ID: 2, Kind: replica.Kind(i/256 + 1), Bucket: uint8(i)}, time.Time{})
+		if want := i == maxRuns; (err != nil) != want {
+			t.Fatalf("bucket %d: %v, want an error: %v", i, err, want)
+		}
+	}
 }

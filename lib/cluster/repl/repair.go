@@ -22,9 +22,14 @@ import (
 // A deleted row has no body and is complete all the same: it is taken in
 // wherever it turns up.
 
-// maxListed bounds the entries of a run. With 256 buckets it is reached by 50
-// million rows of one kind.
-const maxListed = 200_000
+// maxListed bounds the entries of the runs that have not come in whole, and of
+// each run. With 256 buckets it is reached by 50 million rows of one kind.
+// maxRuns bounds the buckets of an exchange: many times those that are repaired
+// in one.
+const (
+	maxListed = 200_000
+	maxRuns   = 64 * compareBuckets
+)
 
 // listing is a run that has come in whole, without the rows in it that were
 // taken in.
@@ -40,6 +45,7 @@ type assembly struct {
 	horizons [2]horizonOf // guarded by mu; by parity of the ID
 	id       [2]uint32    // the exchange that runs belong to
 	runs     map[runKey]*run
+	rows     int // of all runs
 }
 
 type horizonOf struct {
@@ -79,6 +85,7 @@ func (a *assembly) add(m wire.BucketRows, horizon time.Time) (whole *listing, nu
 	if a.id[m.ID%2] != m.ID { // a new exchange: forget the one before
 		for key := range a.runs {
 			if key.id%2 == m.ID%2 {
+				a.rows -= len(a.runs[key].rows)
 				delete(a.runs, key)
 			}
 		}
@@ -90,16 +97,19 @@ func (a *assembly) add(m wire.BucketRows, horizon time.Time) (whole *listing, nu
 		r = &run{rows: map[string]replica.Row{}}
 		a.runs[key] = r
 	}
+	a.rows -= len(r.rows)
 	for _, row := range m.Rows {
 		r.rows[string(row.Key)] = row
 	}
-	if len(r.rows) > maxListed {
-		return nil, 0, fmt.Errorf("%w: more than %d rows in a bucket", ErrMisbehaving, maxListed)
+	a.rows += len(r.rows)
+	if a.rows > maxListed || len(a.runs) > maxRuns {
+		return nil, 0, fmt.Errorf("%w: more than %d rows or %d buckets under repair", ErrMisbehaving, maxListed, maxRuns)
 	}
 	if m.More {
 		return nil, r.done, nil
 	}
 	whole = &listing{m.ID, Bucket{Kind: m.Kind, Number: m.Bucket, Horizon: horizon}, r.rows}
+	a.rows -= len(r.rows)
 	r.rows = map[string]replica.Row{}
 	r.done++
 	return whole, r.done - 1, nil
