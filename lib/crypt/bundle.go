@@ -71,20 +71,25 @@ func signerOf(chain, cas []*x509.Certificate) *x509.Certificate {
 		if ca.NotBefore.After(begin) {
 			begin = ca.NotBefore
 		}
-		if verifyAt(chain, []*x509.Certificate{ca}, begin) == nil {
+		if Verify(chain, poolOf([]*x509.Certificate{ca}), begin) == nil {
 			return ca
 		}
 	}
 	return nil
 }
 
-// verifyAt checks a chain, the leaf first. A certificate is good for a link whatever extended usages it names: those
-// made by hand for a server are too.
-func verifyAt(chain, cas []*x509.Certificate, now time.Time) error {
+// Verify checks a chain, the leaf first, against the CAs in roots, at a time. A certificate is good for a link whatever
+// extended usages and names it has: those made by hand for a server are too, and a node is its key. The error is that of
+// x509, or for people if it is the CA that has expired.
+func Verify(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
 	options := x509.VerifyOptions{
-		Roots: poolOf(cas), Intermediates: poolOf(chain[1:]), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		Roots: roots, Intermediates: poolOf(chain[1:]), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	}
 	_, err := chain[0].Verify(options)
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired && invalid.Cert.IsCA && now.After(invalid.Cert.NotAfter) {
+		return fmt.Errorf("the CA %q that signed it expired on %s, and with it all that it signed: make another one where ca.key is "+
+			"('aquarium-fish cluster rotate-ca'): %w", invalid.Cert.Subject.CommonName, invalid.Cert.NotAfter.UTC().Format(time.DateTime), err)
+	}
 	return err
 }
 
@@ -117,7 +122,7 @@ func VerifyChain(chain, cas []*x509.Certificate, now time.Time) error {
 	case now.Before(leaf.NotBefore):
 		return fmt.Errorf("certificate of %q is not valid before %s: compare the clocks", leaf.Subject.CommonName, leaf.NotBefore.Format(day))
 	}
-	if err := verifyAt(chain, cas, now); err != nil {
+	if err := Verify(chain, poolOf(cas), now); err != nil {
 		return fmt.Errorf("certificate of %q: %w", leaf.Subject.CommonName, err)
 	}
 	return nil

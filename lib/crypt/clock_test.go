@@ -1,6 +1,9 @@
 package crypt
 
 import (
+	"bytes"
+	"crypto/x509"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -48,4 +51,40 @@ func TestCAOfAClockThatWasAhead(t *testing.T) {
 	if err := a.canSign(now.AddDate(5, 0, 0)); err != nil {
 		t.Errorf("canSign by that clock = %v", err)
 	}
+}
+
+// With the CA all that it signed ends at once, however long the certificates seem to be good: that is told before.
+func TestCAThatEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		o := testOptions(t)
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+		id := mustLoad(t, o)
+		ca := id.CAs()[0]
+		if want := id.Certificate().Leaf.NotAfter; !id.NotAfter().Equal(want) {
+			t.Errorf("the identity ends at %v, want with its certificate %v", id.NotAfter(), want)
+		}
+		told := func() bool { return strings.Contains(log.String(), "rotate-ca") }
+		time.Sleep(time.Until(ca.NotAfter) - 31*24*time.Hour)
+		for _, want := range []bool{false, true} {
+			if err := id.Refresh(); err != nil {
+				t.Fatal(err)
+			}
+			if told() != want {
+				t.Errorf("%v before the end of the CA that is told: %v, want %v", time.Until(ca.NotAfter), told(), want)
+			}
+			if !id.NotAfter().Equal(ca.NotAfter) {
+				t.Errorf("the identity ends at %v, want with the CA at %v", id.NotAfter(), ca.NotAfter)
+			}
+			log.Reset()
+			time.Sleep(2 * 24 * time.Hour)
+		}
+		if mustLoad(t, o); !told() {
+			t.Error("at the start it is not told")
+		}
+		time.Sleep(30 * 24 * time.Hour)
+		if err := VerifyChain([]*x509.Certificate{id.Certificate().Leaf}, id.CAs(), time.Now()); err == nil || !strings.Contains(err.Error(), "rotate-ca") {
+			t.Errorf("VerifyChain after the end of the CA = %v", err)
+		}
+	})
 }

@@ -75,6 +75,7 @@ type credentials struct {
 	ca        authority
 	pool      *x509.CertPool
 	addressed *addressed
+	notAfter  time.Time // when the first of certificate and CA expires
 }
 
 // LoadOrCreate returns the node's identity from its files. What is missing is
@@ -111,6 +112,10 @@ func LoadOrCreate(o Options) (*Identity, error) {
 // use makes every handshake from now on use this certificate and these CAs.
 func (id *Identity) use(chain []*x509.Certificate, ca authority, now time.Time) {
 	c := &credentials{ca: ca, pool: poolOf(ca.cas), cert: tls.Certificate{PrivateKey: id.key, Leaf: chain[0]}}
+	c.notAfter = chain[0].NotAfter
+	if signer := signerOf(chain, ca.cas); signer != nil && signer.NotAfter.Before(c.notAfter) {
+		c.notAfter = signer.NotAfter
+	}
 	for _, cert := range whole(chain, ca.cas) {
 		c.cert.Certificate = append(c.cert.Certificate, cert.Raw)
 	}
@@ -136,8 +141,8 @@ func (id *Identity) Issuer() *x509.Certificate {
 // Certificate is the node's own one, then its chain to the CA. The caller does not change it.
 func (id *Identity) Certificate() *tls.Certificate { return &id.now.Load().cert }
 
-// NotAfter is when the certificate expires.
-func (id *Identity) NotAfter() time.Time { return id.now.Load().cert.Leaf.NotAfter }
+// NotAfter is when the certificate expires, or the CA that signed it, if that is earlier.
+func (id *Identity) NotAfter() time.Time { return id.now.Load().notAfter }
 
 // CAs are those of the cluster, the oldest first. The caller does not change them.
 func (id *Identity) CAs() []*x509.Certificate { return id.now.Load().ca.cas }

@@ -53,6 +53,10 @@ func renewNode(o Options, ca authority, key crypto.Signer, chain []*x509.Certifi
 		o.Log.Warn("node certificate was not signed by the CA beside it: clients that trust that CA refuse the node, and so would a cluster",
 			"path", o.TLSCert, "ca", o.CACert)
 	}
+	if w.signer != nil && w.signer.NotAfter.Sub(now) <= renewBefore && !w.oldCA {
+		o.Log.Warn("the cluster's CA certificate ends soon, and with it those of all nodes that it signed: make another CA in time, where "+
+			"ca.key is, with 'aquarium-fish cluster rotate-ca'", "ca", o.CACert, "not_after", w.signer.NotAfter)
+	}
 	if w.none() {
 		return chain, nil
 	}

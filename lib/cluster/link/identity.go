@@ -31,14 +31,7 @@ func identify(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) (i
 			"no certificate was shown: a node has to show the one that the cluster's CA signed for it")
 	}
 	leaf := chain[0]
-	options := x509.VerifyOptions{
-		Roots: roots, Intermediates: x509.NewCertPool(), CurrentTime: now,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	}
-	for _, c := range chain[1:] {
-		options.Intermediates.AddCert(c)
-	}
-	if _, err := leaf.Verify(options); err != nil {
+	if err := crypt.Verify(chain, roots, now); err != nil {
 		return identity{}, chainRefused(leaf, err, now)
 	}
 	node, err := nodeOf(leaf)
@@ -62,6 +55,9 @@ func chainRefused(leaf *x509.Certificate, err error, now time.Time) *Refused {
 	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) {
 		return refuse(wire.CodeCluster, "the certificate of %q was not signed by a CA that this cluster trusts: "+
 			"join the node with `aquarium-fish cluster join`, or give both nodes the same ca.crt", name)
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Cert.IsCA { // the error says what to do
+		return refuse(wire.CodeCertificate, "the certificate of %q is not valid: %v", name, err)
 	}
 	return refuse(wire.CodeCertificate, "the certificate of %q is not valid: %v; have it signed again by the cluster's CA", name, err)
 }
