@@ -66,12 +66,19 @@ func joinedEvent(trail *audit.Log, log *slog.Logger) func(enrol.Event) {
 // known is what the database says of the cluster.
 type known struct{ db *store.Store }
 
-// Members are the stored nodes.
+// Members are the stored nodes, and those that were retired.
 func (k known) Members(context.Context) ([]enrol.Member, error) {
 	var members []enrol.Member
+	stored := map[model.UID]bool{}
 	for _, n := range k.db.Nodes() {
 		_, retired := k.db.Retirement(n.UID)
 		members = append(members, enrol.Member{UID: n.UID, Name: n.Name, Address: n.Address, Retired: retired})
+		stored[n.UID] = true
+	}
+	for _, r := range k.db.Retirements() {
+		if !stored[r.NodeUID] { // it was retired before this node heard of it
+			members = append(members, enrol.Member{UID: r.NodeUID, Retired: true})
+		}
 	}
 	return members, nil
 }

@@ -19,8 +19,10 @@ import (
 type ledger struct {
 	path string
 
-	mu  sync.Mutex // held while the file is written: one write after the other
-	all []Invitation
+	writing sync.Mutex // held while the file is written: one change after the other
+
+	mu  sync.Mutex
+	all []Invitation // guarded by mu
 }
 
 // openLedger reads the file; none is an empty one.
@@ -49,9 +51,9 @@ func (l *ledger) list(now time.Time) []Invitation {
 // change replaces the invitations by what f makes of them, on the disk and then in memory. After an error nothing has
 // changed.
 func (l *ledger) change(now time.Time, f func(all []Invitation) ([]Invitation, error)) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	next, err := f(prune(l.all, now))
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	next, err := f(l.list(now))
 	if err != nil {
 		return err
 	}
@@ -62,6 +64,8 @@ func (l *ledger) change(now time.Time, f func(all []Invitation) ([]Invitation, e
 	if err := durable.WriteFile(l.path, append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("store invitations: %w", err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.all = next
 	return nil
 }
