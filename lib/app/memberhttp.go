@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/enrol"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -21,8 +22,12 @@ const (
 	renewPath  = "/cluster/v1/renew"  // body: a request, PKCS #10, DER. 200 and the certificate file
 )
 
-// maxMemberBody bounds a request: a vector of ten thousand origins takes less.
-const maxMemberBody = 512 << 10
+const (
+	// maxMemberBody bounds a request: a vector of as many origins as one may have takes less.
+	maxMemberBody = 2 << 20
+	// coversBound is how long rows are waited for, however long the asking member would: then it may ask again.
+	coversBound = 25 * time.Second
+)
 
 // serveMembers makes what answers other members: their users' requests, and their own.
 func (m *member) serveMembers(users http.Handler, certificates *enrol.Service) http.Handler {
@@ -54,9 +59,11 @@ func (m *member) covers(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	err := m.waitCovered(r.Context(), want)
+	ctx, cancel := context.WithTimeout(r.Context(), coversBound)
+	defer cancel()
+	err := m.waitCovered(ctx, want)
 	if err == nil && r.URL.Query().Get("durable") == "1" {
-		err = m.settleOnDisk(r.Context())
+		err = m.settleOnDisk(ctx)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)

@@ -36,6 +36,10 @@ func askedCovers(t *testing.T, m *member, query string, body []byte) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
+	return askedCoversFor(ctx, m, query, body)
+}
+
+func askedCoversFor(ctx context.Context, m *member, query string, body []byte) int {
 	answer := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, coversPath+query, bytes.NewReader(body))
 	m.serveMembers(http.NotFoundHandler(), nil).ServeHTTP(answer, r)
@@ -59,6 +63,10 @@ func TestCovers(t *testing.T) {
 		began := time.Now()
 		if got := askedCovers(t, m, "", vector(1)); got != http.StatusServiceUnavailable || time.Since(began) < time.Second {
 			t.Errorf("of what does not come: %d after %v, want 503 after a second", got, time.Since(began))
+		}
+		began = time.Now()
+		if got := askedCoversFor(t.Context(), m, "", vector(1)); got != http.StatusServiceUnavailable || time.Since(began) != coversBound {
+			t.Errorf("of what does not come, by one who waits for ever: %d after %v, want 503 after %v", got, time.Since(began), coversBound)
 		}
 		next := vector(1)
 		go func() {
