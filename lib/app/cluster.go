@@ -117,7 +117,7 @@ func newMember(o memberOptions) (*member, error) {
 		},
 		Join: o.config.ClusterJoin, MaxLinks: int(o.config.ClusterMaxLinks),
 		Transport: transport, Replication: fit.NewReplication(engine, o.store), Secure: transport.Secure,
-		Healthy: func(context.Context) error { return m.state.sound() },
+		Healthy: m.healthy,
 		Report:  m.report, Known: m.known, Serve: m.serve, Log: o.log,
 	})
 	if err != nil {
@@ -223,7 +223,7 @@ func (m *member) nameOf(uid model.UID) (name, location string) {
 
 // unfit is why nothing should be given to this node although it could run it; "" if it is well.
 func (m *member) unfit() string {
-	if err := m.state.sound(); err != nil {
+	if err := m.healthy(context.Background()); err != nil { // it does not wait
 		return err.Error()
 	}
 	if !m.Ready() {
