@@ -145,8 +145,10 @@ func (db *DB) applyPulse(p wire.Pulse, now time.Time) (taken, lacking bool) {
 
 // Forget drops what is known of a node: it was retired.
 func (db *DB) Forget(node model.UID) {
-	delete(db.entries, node)
-	db.cached = nil
+	if _, known := db.entries[node]; known {
+		delete(db.entries, node)
+		db.cached = nil
+	}
 }
 
 // Expire forgets nodes that were silent for Memory. Whether a node is believed

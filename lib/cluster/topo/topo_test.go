@@ -370,3 +370,14 @@ func TestOutboxIsCutIntoMessages(t *testing.T) {
 		t.Errorf("sent %d LSAs, want 1200", total)
 	}
 }
+
+// TestForgetOfAStranger: retired nodes are forgotten at each turn, which costs nothing once they are.
+func TestForgetOfAStranger(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	db := New(model.UID{1}, 1, now)
+	before := db.Snapshot(now)
+	db.Forget(model.UID{2})
+	if db.Snapshot(now) != before {
+		t.Error("the graph is computed anew although nothing has changed")
+	}
+}
