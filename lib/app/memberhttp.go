@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -155,19 +156,34 @@ func (m *member) askCovers(ctx context.Context, node model.UID, want replica.Vec
 
 // askRenewal has a member that holds the CA's key sign a request.
 func (m *member) askRenewal(ctx context.Context, request []byte) ([]byte, error) {
-	var errs []error
+	var signers []model.UID
 	for _, signer := range m.Signers() {
-		if signer.LSA.Node == m.node.UID {
-			continue
+		if signer.LSA.Node != m.node.UID {
+			signers = append(signers, signer.LSA.Node)
 		}
-		chain, err := m.ask(ctx, signer.LSA.Node, renewPath, "", request)
+	}
+	return askAny(ctx, signers, func(ctx context.Context, signer model.UID) ([]byte, error) {
+		return m.ask(ctx, signer, renewPath, "", request)
+	})
+}
+
+// signerBound is how long one signer is waited for: the next one may answer at once.
+const signerBound = 8 * time.Second
+
+// askAny asks signers, in random order, until one has signed.
+func askAny(ctx context.Context, signers []model.UID, ask func(ctx context.Context, signer model.UID) ([]byte, error)) ([]byte, error) {
+	if len(signers) == 0 {
+		return nil, errors.New("no member that holds the CA's key can be reached")
+	}
+	var errs []error
+	for _, i := range rand.Perm(len(signers)) {
+		bound, cancel := context.WithTimeout(ctx, signerBound)
+		chain, err := ask(bound, signers[i])
+		cancel()
 		if err == nil {
 			return chain, nil
 		}
 		errs = append(errs, err)
-	}
-	if len(errs) == 0 {
-		return nil, errors.New("no member that holds the CA's key can be reached")
 	}
 	return nil, errors.Join(errs...)
 }

@@ -102,3 +102,27 @@ func TestRenewalOfAStranger(t *testing.T) {
 		t.Errorf("another path has %d, want what answers users", answer.Code)
 	}
 }
+
+// TestSignerThatHangs: it does not keep the next one from being asked.
+func TestSignerThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := model.UID{1}
+		for range 8 { // in whatever order
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			got, err := askAny(ctx, []model.UID{hangs, {2}}, func(ctx context.Context, signer model.UID) ([]byte, error) {
+				if signer == hangs {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				return []byte("chain"), ctx.Err()
+			})
+			cancel()
+			if string(got) != "chain" || err != nil {
+				t.Fatalf("askAny = %q, %v", got, err)
+			}
+		}
+		if _, err := askAny(t.Context(), nil, nil); err == nil {
+			t.Error("nobody signs, and that is no error")
+		}
+	})
+}
