@@ -31,7 +31,7 @@ func TestLinkCarriesMessagesBothWays(t *testing.T) {
 		name     string
 		from, to *Link
 	}{{"to the accepting side", here, there}, {"to the dialling side", there, here}} {
-		for i := range 200 {
+		for i := range 100 {
 			want := any(wire.Advert{Vector: replica.Vector{origin: uint64(i + 1)}})
 			if err := way.from.Send(t.Context(), want); err != nil {
 				t.Fatal(err)
@@ -41,7 +41,7 @@ func TestLinkCarriesMessagesBothWays(t *testing.T) {
 				t.Fatalf("%s: Receive = %v, %v, diff %s", way.name, got, err, diff)
 			}
 		}
-		sendRows(t, way.from, way.to, origin, 100)
+		sendRows(t, way.from, way.to, origin, 50)
 	}
 	if here.RTT() <= 0 || here.RTT() > time.Second {
 		t.Errorf("RTT = %v", here.RTT())
@@ -171,7 +171,8 @@ func TestOnePortServesAll(t *testing.T) {
 			defer transport.CloseIdleConnections()
 			client := &http.Client{Transport: transport}
 			want := map[bool]string{false: "ok HTTP/1.1", true: "ok HTTP/2.0"}[h2]
-			for time.Since(begin) < 1500*time.Millisecond { // the server's time-outs are 1 s
+			for time.Since(begin) < serverTimeout+500*time.Millisecond {
+				time.Sleep(10 * time.Millisecond) // it is not about how many
 				resp, err := client.Get("https://" + b.addr + "/")
 				if err != nil {
 					t.Errorf("get: %v", err)
@@ -234,18 +235,22 @@ func TestSendDataWaitsForASlowNeighbour(t *testing.T) {
 	_, _, here, there := pair(t)
 	row := replica.Row{Kind: 1, Key: []byte("k"), Body: noise(256 << 10), Version: replica.Version{Seq: 1, Origin: replica.Origin{Node: here.Peer().Node}}}
 	message := wire.Rows{Batch: replica.Batch{Origin: row.Version.Origin, To: 1, Rows: []replica.Row{row}}}
-	sent := 0
-	for {
+	sent, given := 0, 0
+	for sent == 0 || given == 0 { // on a slow machine the first one may be given up too
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		err := here.SendData(ctx, message)
 		cancel()
-		if err != nil {
-			if !errors.Is(err, context.DeadlineExceeded) {
-				t.Fatal(err)
-			}
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			given++
+		case err != nil:
+			t.Fatal(err)
+		default:
+			sent++
+		}
+		if given > 20 {
 			break
 		}
-		sent++
 	}
 	if sent == 0 || sent > 8 { // 512 KB of window and what the reader holds
 		t.Errorf("%d frames of 256 KB were taken by a neighbour that reads none", sent)
@@ -256,7 +261,7 @@ func TestSendDataWaitsForASlowNeighbour(t *testing.T) {
 	if _, err := there.Receive(t.Context()); err != nil {
 		t.Error(err)
 	}
-	for range sent + 1 { // the frame whose sender gave up comes too, whole
+	for range sent + 1 { // a frame whose sender gave up comes too, whole
 		if _, err := there.ReceiveData(t.Context()); err != nil {
 			t.Fatal(err)
 		}

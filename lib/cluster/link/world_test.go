@@ -240,6 +240,9 @@ func (n *fish) run(t *testing.T) {
 	}
 }
 
+// serverTimeout is short, as links have to outlive it; a handshake on a slow machine takes less.
+const serverTimeout = 3 * time.Second
+
 // serve starts the HTTPS server, with the node's limits.
 func (n *fish) serve(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -249,7 +252,7 @@ func (n *fish) serve(t *testing.T) {
 	n.addr = listener.Addr().String()
 	n.server = &http.Server{
 		Handler:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "ok "+r.Proto) }),
-		TLSConfig: n.id.ServerTLS(), ReadHeaderTimeout: 2 * time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second,
+		TLSConfig: n.id.ServerTLS(), ReadHeaderTimeout: serverTimeout, ReadTimeout: serverTimeout, WriteTimeout: serverTimeout,
 		IdleTimeout: time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
 	n.Attach(n.server)
