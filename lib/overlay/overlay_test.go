@@ -317,11 +317,17 @@ func TestNothingIsDoneTwice(t *testing.T) {
 func TestServerBoundsConnections(t *testing.T) {
 	s := NewServer(ServerOptions{Handler: http.NotFoundHandler(), Logger: slog.New(slog.DiscardHandler)})
 	var far []net.Conn
-	for range maxServed {
+	for i := range maxServed {
 		near, other := net.Pipe()
 		far = append(far, other)
-		if err := s.Take(near, uidA); err != nil {
+		if err := s.Take(near, model.UID{byte(i / maxFrom)}); err != nil {
 			t.Fatalf("Take() error: %v", err)
+		}
+		if (i+1)%maxFrom == 0 {
+			near, _ := net.Pipe()
+			if err := s.Take(near, model.UID{byte(i / maxFrom)}); !errors.Is(err, ErrFull) {
+				t.Errorf("Take() of one member too often: error %v, want ErrFull", err)
+			}
 		}
 	}
 	near, _ := net.Pipe()
@@ -337,8 +343,8 @@ func TestServerBoundsConnections(t *testing.T) {
 			t.Fatalf("a connection is open after the end: %v", err)
 		}
 	}
-	if len(s.listener.slots) != 0 {
-		t.Errorf("%d slots are taken after the end", len(s.listener.slots))
+	if len(s.listener.slots)+len(s.listener.open) != 0 {
+		t.Errorf("%d slots are taken after the end by %d members", len(s.listener.slots), len(s.listener.open))
 	}
 	near, _ = net.Pipe()
 	if err := s.Take(near, uidA); !errors.Is(err, ErrStopped) {

@@ -18,6 +18,10 @@ const (
 	// maxServed bounds the connections that are served at once: those of a
 	// hundred members that all ask.
 	maxServed = 512
+	// maxFrom bounds those of one member, so that one which has lost its mind
+	// leaves room for the others: four times what a client opens, of which a
+	// member has some.
+	maxFrom = 4 * maxConns
 	// drain is how long a stop waits for requests that run.
 	drain = 5 * time.Second
 	// Bounds of one request, as of the API's own listener.
@@ -28,7 +32,8 @@ const (
 	maxHeaderBytes = 32 << 10
 )
 
-// ErrFull is what Take returns when too many connections are served already.
+// ErrFull is what Take returns when too many connections are served already,
+// of all members together or of this one.
 var ErrFull = errors.New("too many overlay connections are served already")
 
 // ErrStopped is what Take returns once the server has stopped.
@@ -122,12 +127,14 @@ type listener struct {
 	done  chan struct{} // closed by Close
 
 	mu     sync.Mutex
-	closed bool // guarded by mu
+	closed bool              // guarded by mu
+	open   map[model.UID]int // guarded by mu: connections of each member
 }
 
 func newListener() *listener {
 	return &listener{
 		slots: make(chan struct{}, maxServed), queue: make(chan *conn, maxServed), done: make(chan struct{}),
+		open: map[model.UID]int{},
 	}
 }
 
@@ -138,14 +145,29 @@ func (l *listener) take(c net.Conn, from model.UID) error {
 		_ = c.Close()
 		return ErrStopped
 	}
+	if l.open[from] >= maxFrom {
+		_ = c.Close()
+		return ErrFull
+	}
 	select {
 	case l.slots <- struct{}{}:
 	default:
 		_ = c.Close()
 		return ErrFull
 	}
-	l.queue <- &conn{Conn: c, from: from, release: sync.OnceFunc(func() { <-l.slots })} // has room: it has a slot
+	l.open[from]++
+	l.queue <- &conn{Conn: c, from: from, release: sync.OnceFunc(func() { l.leave(from) })} // has room: it has a slot
 	return nil
+}
+
+// leave gives back the slot of a connection that has ended.
+func (l *listener) leave(from model.UID) {
+	<-l.slots
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[from]--; l.open[from] == 0 {
+		delete(l.open, from)
+	}
 }
 
 // Accept implements net.Listener.
@@ -161,12 +183,13 @@ func (l *listener) Accept() (net.Conn, error) {
 // Close implements net.Listener. It closes what nobody has accepted.
 func (l *listener) Close() error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.closed {
+		l.mu.Unlock()
 		return nil
 	}
 	l.closed = true
 	close(l.done)
+	l.mu.Unlock()
 	for len(l.queue) > 0 {
 		select {
 		case c := <-l.queue:
