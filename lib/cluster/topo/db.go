@@ -32,6 +32,12 @@ func (e *entry) fresh(now time.Time) bool {
 	return now.Sub(e.said) < Expiry
 }
 
+// yields reports whether l takes the entry's place. One that is believed no more is in no later process's way, whatever
+// clock that one began by: nobody would tell it of this one, so it could not raise its start above it.
+func (e *entry) yields(l wire.LSA, now time.Time) bool {
+	return newer(e.lsa, l) || !e.fresh(now) && e.lsa.Boot != l.Boot
+}
+
 // base is the Seq that pulses of this LSA name.
 func base(l wire.LSA) uint64 {
 	if l.Base != 0 {
@@ -99,7 +105,7 @@ func (db *DB) apply(l wire.LSA, now time.Time) bool {
 		return false
 	}
 	old, known := db.entries[l.Node]
-	if known && !newer(old.lsa, l) || !known && len(db.entries) >= maxNodes {
+	if known && !old.yields(l, now) || !known && len(db.entries) >= maxNodes {
 		return false
 	}
 	l.Age = 0

@@ -298,6 +298,23 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
+// TestClockSetBackWhileAway: when nobody believes the earlier process any more, nobody tells the later one of it. It is
+// heard all the same, though its clock was dead when it began.
+func TestClockSetBackWhileAway(t *testing.T) {
+	f := newFlood(t, 5, 7)
+	f.mesh(3)
+	f.until(10*time.Second, func() bool { return f.agree(0) })
+	f.kill(2)
+	f.run(Expiry + time.Minute)
+	n := f.nodes[2]
+	n.db, n.dead = New(n.uid, 999, time.Unix(60, 0)), false
+	f.link(2, 3)
+	f.until(2*time.Second, func() bool {
+		m, _ := f.nodes[0].db.Snapshot(f.now).Member(n.uid)
+		return m.LSA.Boot == 999 && f.agree(0)
+	})
+}
+
 // TestTwinIsSeen: two processes with one key, far from each other.
 func TestTwinIsSeen(t *testing.T) {
 	f := newFlood(t, 6, 7)
