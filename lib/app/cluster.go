@@ -192,7 +192,7 @@ func (m *member) known() []cluster.Known {
 	for _, n := range m.store.Nodes() {
 		if n.UID != m.node.UID {
 			known = append(known, cluster.Known{
-				Node: n.UID, Name: n.Name, Address: n.Address, Location: n.LocationName, Retired: retired[n.UID], Seen: n.UpdatedAt,
+				Node: n.UID, Name: n.Name, Address: n.Address, Location: n.LocationName, Retired: retired[n.UID], Seen: seenAt(n),
 			})
 		}
 		delete(retired, n.UID)
@@ -203,6 +203,20 @@ func (m *member) known() []cluster.Known {
 		}
 	}
 	return known
+}
+
+// seenAt is when a node was there last, as far as its row tells; zero if it does not. Who is away for a year is refused for
+// good, so a row that was written while the node's clock was dead (a start in 1970 or 2001, before NTP) must not look
+// like that: its clock reading never falls, and at a node's first start, when there was none before, it tells nothing.
+func seenAt(n model.Node) time.Time {
+	seen := n.UpdatedAt
+	if read := time.Unix(0, int64(n.HLC)); read.After(seen) {
+		seen = read
+	}
+	if seen.Before(time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)) { // no node is older
+		return time.Time{}
+	}
+	return seen
 }
 
 // nodeOf is what the database knows of a node.

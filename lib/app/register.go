@@ -51,9 +51,10 @@ func rehash(db *store.Store) func(context.Context, string, model.HLC, model.Pass
 }
 
 // A node's row says when the node was there: who has not met it for a year refuses it. So it is written
-// again before a month is over, however long the process lives.
+// again before a month is over, however long the process lives. The look costs nothing, and comes often: what was written
+// at a start with a dead clock is put right as soon as the clock is.
 const (
-	rowLook = 24 * time.Hour
+	rowLook = time.Minute
 	rowAge  = 30 * 24 * time.Hour
 )
 
@@ -66,7 +67,7 @@ func keepRow(db *store.Store, log *slog.Logger) func(ctx context.Context) error 
 				return
 			}
 			if _, err := db.PutNode(ctx, own); err != nil && ctx.Err() == nil {
-				log.Warn("row of this node not renewed, it is tried again tomorrow", "error", err)
+				log.Warn("row of this node not renewed, it is tried again in a minute", "error", err)
 			}
 		})
 		return nil
