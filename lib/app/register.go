@@ -35,14 +35,7 @@ func (a *App) registerNode(ctx context.Context, opts Options, db *store.Store, i
 // it was read.
 func rehash(db *store.Store) func(context.Context, string, model.HLC, model.PasswordHash) (model.HLC, error) {
 	return func(ctx context.Context, name string, version model.HLC, hash model.PasswordHash) (model.HLC, error) {
-		user, err := db.PutUser(ctx, name, func(old *model.User) (model.User, error) {
-			if old == nil || old.HLC != version {
-				return model.User{}, fmt.Errorf("user %q was changed meanwhile", name)
-			}
-			u := *old
-			u.Hash = hash
-			return u, nil
-		})
+		user, err := db.RehashUser(ctx, name, version, hash)
 		if err != nil {
 			return 0, fmt.Errorf("store new hash: %w", err)
 		}

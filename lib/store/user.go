@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
@@ -59,6 +60,47 @@ func (t *tx) putUser(name string, change func(*model.User) (model.User, error)) 
 		return u, err
 	}
 	return u, t.storeUser(u)
+}
+
+// RehashUser stores another hash of the password that a user has, unless the user was changed since it was read: its HLC
+// is version no more. Nothing new is said of the user by that, so the row is hardly newer than the one that it
+// replaces: a change or a deletion that was made on a node which can not be heard stays when it comes, also if it is
+// older than this call.
+func (s *Store) RehashUser(ctx context.Context, name string, version model.HLC, hash model.PasswordHash) (model.User, error) {
+	var put model.User
+	err := s.do(ctx, func(t *tx) error {
+		old, known := t.users.get(name)
+		if !known || old.HLC != version {
+			return fmt.Errorf("user %q was changed meanwhile", name)
+		}
+		put = old
+		put.Hash, put.HLC = hash, t.store.clock.Next(t.now)
+		if err := t.recordRehash(put); err != nil {
+			return err
+		}
+		return t.storeUser(put)
+	})
+	if err != nil {
+		return model.User{}, err
+	}
+	return put, nil
+}
+
+func (t *tx) recordRehash(u model.User) error {
+	old, err := t.findRow(replica.KindUser, []byte(u.Name))
+	if err != nil {
+		return err
+	}
+	body, err := replica.EncodeUser(u)
+	version := t.nextVersion()
+	if old != nil && err == nil {
+		version.HLC = old.Version.HLC + 1
+		body, err = replica.Rewrite(old.Body, body)
+	}
+	if err != nil {
+		return err
+	}
+	return t.stage(&syncRow{Row: replica.Row{Kind: replica.KindUser, Key: []byte(u.Name), Version: version, Body: body}})
 }
 
 // CreateFirstUser creates a user that nobody asked for, such as a fresh node's
