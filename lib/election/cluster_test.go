@@ -474,6 +474,9 @@ func TestHandover(t *testing.T) {
 		if err != nil || asked != 2 || successor == model.NilUID || successor == h.nodes[0].uid {
 			t.Fatalf("HandOver() = %v, %v after %d questions", successor, err, asked)
 		}
+		if !h.nodes[0].election.Giving() {
+			t.Error("who has handed over takes new applications, which nobody decides while it is away")
+		}
 		h.nodes[0].halt() // in order
 		h.nodes[0].crash()
 		for _, n := range h.nodes[1:] {
@@ -493,6 +496,22 @@ func TestHandover(t *testing.T) {
 	})
 }
 
+// TestHandoverOfNothing writes none; new applications are for others all the same.
+func TestHandoverOfNothing(t *testing.T) {
+	inHub(t, 2, func(t *testing.T, h *hub) {
+		e := h.nodes[0].election
+		if e.Giving() {
+			t.Error("a node at work takes no applications")
+		}
+		if successor, err := e.HandOver(t.Context(), election.Handing{}); successor != model.NilUID || err != nil {
+			t.Errorf("HandOver() = %v, %v, want nobody", successor, err)
+		}
+		if !e.Giving() {
+			t.Error("a node that stops takes new applications")
+		}
+	})
+}
+
 // TestHandoverThatNobodyTakes leaves everything as it was.
 func TestHandoverThatNobodyTakes(t *testing.T) {
 	inHub(t, 2, func(t *testing.T, h *hub) {
@@ -506,6 +525,9 @@ func TestHandoverThatNobodyTakes(t *testing.T) {
 		})
 		if err == nil || !strings.Contains(err.Error(), "it hangs") {
 			t.Errorf("HandOver() = %v", err)
+		}
+		if h.nodes[0].election.Giving() {
+			t.Error("who could not hand over takes no new applications")
 		}
 		h.nodes[1].ledger.Return(model.UID{99}, 1)
 		h.nodes[0].want(app, model.StatusAllocated, 10*time.Second)
