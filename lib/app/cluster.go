@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/fit"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/link"
@@ -69,6 +70,7 @@ type memberOptions struct {
 	store    *store.Store
 	identity *crypt.Identity
 	links    links
+	shares   []drivers.Share
 	log      *slog.Logger
 }
 
@@ -82,6 +84,7 @@ type member struct {
 	votes   *election.Wired
 	engine  *repl.Engine
 	client  *overlay.Client
+	tunnels *tunnels
 	started time.Time
 	// What is made after it is filled in before anything runs.
 	state  memberState
@@ -124,7 +127,8 @@ func newMember(o memberOptions) (*member, error) {
 		return nil, fmt.Errorf("make member of the cluster: %w", err)
 	}
 	m.votes = election.NewWired(m.Cluster)
-	m.client = overlay.NewClient(m.Cluster)
+	m.tunnels = newTunnels(m.Cluster, func(node model.UID) bool { _, retired := o.store.Retirement(node); return retired })
+	m.client = overlay.NewClient(m)
 	return m, nil
 }
 
@@ -162,6 +166,7 @@ func (m *member) watchKnown(ctx context.Context) error {
 		case <-sub.C():
 			sub.Take()
 			m.Touch()
+			m.tunnels.endRetired()
 		}
 	}
 }
@@ -174,7 +179,8 @@ func (m *member) report() cluster.Report {
 		Maintenance: m.state.maintenance(), Signer: m.identity.CanSign() == nil,
 		Available: election.Safety(m.config.Election.Safety) == election.Available,
 		Load:      loadOfMachine(m.state.machine(), m.state.running()),
-		VoteLoad:  m.state.load(), NotAfter: m.identity.NotAfter(),
+		VoteLoad:  m.state.load(), NotAfter: m.identity.NotAfter(), Shares: told(m.shares),
+		Succession: model.SumOfRetirements(m.store.Retirements()),
 	}
 }
 
@@ -290,7 +296,7 @@ func (m *member) serve(ctx context.Context, conn net.Conn) {
 		m.log.Error("connection of a member does not say whose it is, it is closed")
 		return
 	}
-	watched := newWatchedConn(conn)
+	watched := newWatchedConn(m.tunnels.keep(conn, proved.Peer()))
 	if err := m.server.Take(watched, proved.Peer()); err != nil {
 		m.log.Debug("connection of a member not taken", "node", proved.Peer(), "error", err)
 		return

@@ -15,7 +15,7 @@ import (
 
 // sound is a vote as a node casts it.
 func sound(app model.UID, n byte, round uint16, available int) model.Vote {
-	uid := model.VoteUID(app, node(n), round)
+	uid := model.VoteUID(app, node(n), 0, round)
 	return model.Vote{
 		UID: uid, ApplicationUID: app, NodeUID: node(n), Round: round, Available: available, Rand: model.VoteRand(uid),
 	}
@@ -29,7 +29,7 @@ func drawPoll(t *rapid.T, app model.UID) Poll {
 		if !rapid.Bool().Draw(t, "voted") {
 			continue
 		}
-		v := sound(app, n, rapid.Uint16Range(0, 3).Draw(t, "round"), rapid.IntRange(model.VoteNever, 2).Draw(t, "available"))
+		v := sound(app, n, rapid.Uint16Range(0, 3).Draw(t, "round"), rapid.IntRange(model.VoteAway, 2).Draw(t, "available"))
 		v.Cached = rapid.Bool().Draw(t, "cached")
 		v.Location = rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "location")
 		v.Load = rapid.Uint8Range(0, 2).Draw(t, "load")
@@ -124,7 +124,7 @@ func TestVotesTravelWhole(t *testing.T) {
 		location := rapid.String().Draw(t, "location")
 		var votes []model.Vote
 		for range rapid.IntRange(0, 5).Draw(t, "votes") {
-			v := sound(node(rapid.Byte().Draw(t, "app")), 3, rapid.Uint16().Draw(t, "round"), rapid.IntRange(model.VoteNever, 127).Draw(t, "available"))
+			v := sound(node(rapid.Byte().Draw(t, "app")), 3, rapid.Uint16().Draw(t, "round"), rapid.IntRange(model.VoteAway, 127).Draw(t, "available"))
 			v.Cached, v.Location, v.Load, v.CreatedAt = rapid.Bool().Draw(t, "cached"), location, rapid.Uint8Range(0, 100).Draw(t, "load"), t0.UTC()
 			votes = append(votes, v)
 		}
@@ -142,7 +142,7 @@ func TestVotesThatDoNotFit(t *testing.T) {
 	if got := ToWire([]model.Vote{sound(node(1), 3, 0, 128)})[0].Votes[0].Available; got != model.VoteNo {
 		t.Errorf("definition 128 travels as %d, want no", got)
 	}
-	m := wire.Votes{Node: node(3), Load: 200, Votes: []wire.Vote{{Application: node(1), Available: -100, Rand: 1}}}
+	m := wire.Votes{Node: node(3), Load: 200, Votes: []wire.Vote{{Application: node(1), Available: -100}}}
 	got := FromWire(m, t0)[0]
 	if got.Available != model.VoteNo || got.Load != 100 || got.Rand != model.VoteRand(got.UID) {
 		t.Errorf("FromWire() of nonsense = %+v", got)

@@ -20,7 +20,7 @@ func ToWire(votes []model.Vote) []wire.Votes {
 			last++
 		}
 		messages[last].Votes = append(messages[last].Votes, wire.Vote{
-			Application: v.ApplicationUID, Round: v.Round, Available: packed(v.Available), Cached: v.Cached, Rand: v.Rand,
+			Application: v.ApplicationUID, Round: v.Round, Available: packed(v.Available), Cached: v.Cached,
 		})
 	}
 	return messages
@@ -32,23 +32,23 @@ func packed(available int) int8 {
 	if available > math.MaxInt8 {
 		return model.VoteNo
 	}
-	return int8(max(available, model.VoteNever)) //nolint:gosec // bounded on both sides
+	return int8(max(available, model.VoteAway)) //nolint:gosec // bounded on both sides
 }
 
 // FromWire unpacks votes that came at the time now, which is what they count
 // from here: the clock of their node may be another. What is below
-// model.VoteNever is a later version's way to say no. The random part is
-// computed and not believed, so that every decision can be checked.
+// model.VoteAway is a later version's way to say no. The random part is
+// computed and not told, so that every decision can be checked.
 func FromWire(m wire.Votes, now time.Time) []model.Vote {
 	votes := make([]model.Vote, len(m.Votes))
 	for i, v := range m.Votes {
 		available := int(v.Available)
-		if available < model.VoteNever {
+		if available < model.VoteAway {
 			available = model.VoteNo
 		}
-		uid := model.VoteUID(v.Application, m.Node, v.Round)
+		uid := model.VoteUID(v.Application, m.Node, m.Boot, v.Round)
 		votes[i] = model.Vote{
-			UID: uid, ApplicationUID: v.Application, NodeUID: m.Node, Round: v.Round,
+			UID: uid, ApplicationUID: v.Application, NodeUID: m.Node, Boot: m.Boot, Round: v.Round,
 			Available: available, Rand: model.VoteRand(uid), CreatedAt: now.UTC(), Cached: v.Cached, Location: m.Location, Load: min(m.Load, 100),
 		}
 	}

@@ -6,11 +6,12 @@ import (
 )
 
 // The values of Vote.Available that are no index: the node can not run the
-// application now, or could not even if it were empty and all its drivers were
-// there.
+// application now; could not even if it were empty and all its drivers were
+// there; could not even if it were empty, until a driver is back or the like.
 const (
 	VoteNo    = -1
 	VoteNever = -2
+	VoteAway  = -3
 )
 
 // Vote is a node's answer to "can you run this application now?" in one round.
@@ -21,13 +22,15 @@ type Vote struct {
 	ApplicationUID UID       `json:"application_UID"`
 	NodeUID        UID       `json:"node_UID"`
 	Round          uint16    `json:"round"`
-	Available      int       `json:"available"` // index of the first definition that fits, or VoteNo, VoteNever
+	Available      int       `json:"available"` // index of the first definition that fits, or VoteNo, VoteNever, VoteAway
 	Rand           uint32    `json:"rand"`
 	CreatedAt      time.Time `json:"created_at"`
 	// Cached says that the node has the image of that definition at hand.
 	Cached bool `json:"cached,omitempty"`
 	// Location is where the node is; empty if it did not say.
 	Location string `json:"location,omitempty"`
+	// Boot is random, of the process that voted: see VoteUID.
+	Boot uint64 `json:"boot,omitempty"`
 	// Load is how much of its cpu and memory the node has promised, in percent.
 	Load uint8 `json:"load,omitempty"`
 }

@@ -1,6 +1,10 @@
 package replica
 
-import "github.com/aquarium-fish/aquarium-fish/lib/model"
+import (
+	"fmt"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
 
 // wireState is the most frequent row: what most states lack is left out.
 type wireState struct {
@@ -21,6 +25,7 @@ type wireDecision struct {
 	Definition int        `json:"def"`
 	Location   string     `json:"loc,omitempty"`
 	Yes        []wireVote `json:"yes"`
+	Votes      string     `json:"votes,omitempty"` // instead of Yes: see packVotes
 	No         int        `json:"no"`
 	Missing    int        `json:"missing"`
 }
@@ -33,11 +38,12 @@ type wireVote struct {
 	Round       *uint16    `json:"round,omitempty"` // nil: the decision's
 	Node        model.UID  `json:"node"`
 	Available   int        `json:"avail"`
-	Rand        uint32     `json:"rand"`
+	Rand        *uint32    `json:"rand,omitempty"` // nil: it follows from the UID
 	Created     nanos      `json:"created"`
 	Cached      bool       `json:"cached,omitempty"`
 	Location    string     `json:"loc,omitempty"`
 	Load        uint8      `json:"load,omitempty"`
+	Boot        uint64     `json:"boot,omitempty"`
 }
 
 func (w wireState) identified() bool {
@@ -51,8 +57,12 @@ func EncodeApplicationState(s model.ApplicationState) ([]byte, error) {
 		Created: toNanos(s.CreatedAt), HLC: s.HLC, Epoch: s.Epoch, Node: s.NodeUID,
 	}
 	if d := s.Decision; d != nil {
-		yes := each(d.Yes, func(v model.Vote) wireVote { return toWireVote(v, s.ApplicationUID, d.Round) })
-		w.Decision = &wireDecision{d.Round, d.Winner, d.Definition, d.Location, yes, d.No, d.Missing}
+		w.Decision = &wireDecision{
+			Round: d.Round, Winner: d.Winner, Definition: d.Definition, Location: d.Location, Votes: packVotes(d.Yes, s), No: d.No, Missing: d.Missing,
+		}
+		if w.Decision.Votes == "" {
+			w.Decision.Yes = each(d.Yes, func(v model.Vote) wireVote { return toWireVote(v, s.ApplicationUID, d.Round) })
+		}
 	}
 	return encode("application state", w)
 }
@@ -69,6 +79,11 @@ func DecodeApplicationState(body []byte) (model.ApplicationState, error) {
 	}
 	if d := w.Decision; d != nil {
 		yes := each(d.Yes, func(v wireVote) model.Vote { return v.model(w.Application, d.Round) })
+		if d.Votes != "" {
+			if yes, err = unpackVotes(d.Votes, w.Application, w.Created); err != nil {
+				return model.ApplicationState{}, fmt.Errorf("decode application state: %w", err)
+			}
+		}
 		s.Decision = &model.Decision{
 			Round: d.Round, Winner: d.Winner, Definition: d.Definition, Location: d.Location, Yes: yes, No: d.No, Missing: d.Missing,
 		}
@@ -78,21 +93,22 @@ func DecodeApplicationState(body []byte) (model.ApplicationState, error) {
 
 func toWireVote(v model.Vote, app model.UID, round uint16) wireVote {
 	return wireVote{
-		UID:         unless(v.UID, model.VoteUID(v.ApplicationUID, v.NodeUID, v.Round)),
+		UID:         unless(v.UID, model.VoteUID(v.ApplicationUID, v.NodeUID, v.Boot, v.Round)),
 		Application: unless(v.ApplicationUID, app),
 		Round:       unless(v.Round, round),
-		Node:        v.NodeUID, Available: v.Available, Rand: v.Rand, Created: toNanos(v.CreatedAt),
-		Cached: v.Cached, Location: v.Location, Load: v.Load,
+		Node:        v.NodeUID, Available: v.Available, Rand: unless(v.Rand, model.VoteRand(v.UID)), Created: toNanos(v.CreatedAt),
+		Cached: v.Cached, Location: v.Location, Load: v.Load, Boot: v.Boot,
 	}
 }
 
 func (w wireVote) model(app model.UID, round uint16) model.Vote {
 	v := model.Vote{
 		ApplicationUID: or(w.Application, app), Round: or(w.Round, round),
-		NodeUID: w.Node, Available: w.Available, Rand: w.Rand, CreatedAt: w.Created.time(),
-		Cached: w.Cached, Location: w.Location, Load: w.Load,
+		NodeUID: w.Node, Available: w.Available, CreatedAt: w.Created.time(),
+		Cached: w.Cached, Location: w.Location, Load: w.Load, Boot: w.Boot,
 	}
-	v.UID = or(w.UID, model.VoteUID(v.ApplicationUID, v.NodeUID, v.Round))
+	v.UID = or(w.UID, model.VoteUID(v.ApplicationUID, v.NodeUID, v.Boot, v.Round))
+	v.Rand = or(w.Rand, model.VoteRand(v.UID))
 	return v
 }
 

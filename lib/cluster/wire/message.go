@@ -93,6 +93,7 @@ type LSA struct {
 	Gone        bool        `cbor:"19,keyasint,omitempty"` // last word: the node stops in order
 	Base        uint64      `cbor:"20,keyasint,omitempty"` // the Seq that later Pulses name; 0 means Seq itself
 	Age         uint32      `cbor:"21,keyasint,omitempty"` // milliseconds since the node said it; counted on by who passes it on
+	Succession  uint64      `cbor:"22,keyasint,omitempty"` // sum over the retirements that it knows, see model.SumOfRetirements
 }
 
 // Pulse renews an LSA: all is as the LSA of number Base said, but for what is
@@ -144,31 +145,6 @@ type Topology struct {
 // TopologyAsk asks the neighbour for the LSAs that it has of these nodes.
 type TopologyAsk struct {
 	Nodes []model.UID `cbor:"1,keyasint"`
-}
-
-// Votes are votes of one node, flooded to all.
-type Votes struct {
-	Node     model.UID `cbor:"1,keyasint"`
-	Boot     uint64    `cbor:"2,keyasint"`
-	Seq      uint64    `cbor:"3,keyasint"` // grows within Boot: tells what was seen
-	Location string    `cbor:"4,keyasint,omitempty"`
-	Load     uint8     `cbor:"5,keyasint"` // percent: applications' share of the node
-	Votes    []Vote    `cbor:"6,keyasint"`
-}
-
-// Ballots are several batches of votes, of several nodes, on their way.
-type Ballots struct {
-	Batches []Votes `cbor:"1,keyasint"`
-}
-
-// Vote is one vote of a batch.
-type Vote struct {
-	_           struct{} `cbor:",toarray"`
-	Application model.UID
-	Round       uint16
-	Available   int8 // index of the first definition that fits, -1 for none
-	Cached      bool // the image is there already
-	Rand        uint32
 }
 
 // Advert says what the sender knows; Vector holds only what changed since the
