@@ -43,19 +43,28 @@ func UserName(i int) string { return fmt.Sprintf("copy-%06d", i) }
 // 0. The node must not be running. A failure leaves a database that is not to
 // be used: for speed there is no journal.
 func Fill(ctx context.Context, file string, c Copies) (uid func(i int) string, err error) {
+	return fillBy(ctx, file, c, chunk)
+}
+
+// fillBy is Fill with the number of copies that one statement makes.
+func fillBy(ctx context.Context, file string, c Copies, chunk int) (uid func(i int) string, err error) {
 	db, err := sql.Open(sqlite.DriverName, file)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer func() {
+		if err = errors.Join(err, db.Close()); err == nil {
+			err = remark(file)
+		}
+	}()
 	db.SetMaxOpenConns(1) // the pragmas are the connection's
 	for _, pragma := range []string{"journal_mode = DELETE", "journal_mode = OFF", "synchronous = OFF", "cache_size = -100000"} {
 		if _, err := db.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
 			return nil, fmt.Errorf("set pragma %s: %w", pragma, err)
 		}
 	}
-	f := filler{db: db, copies: c}
-	if err := f.findTemplate(ctx); err != nil {
+	f := filler{db: db, copies: c, chunk: chunk}
+	if err := errors.Join(f.findTemplate(ctx), f.findRows(ctx)); err != nil {
 		return nil, err
 	}
 	if err := f.fill(ctx); err != nil {
@@ -68,7 +77,10 @@ func Fill(ctx context.Context, file string, c Copies) (uid func(i int) string, e
 type filler struct {
 	db       *sql.DB
 	copies   Copies
+	chunk    int
 	template []byte // UID of the application to copy
+	rows     []templateRow
+	place    int64 // of the last row in the database
 }
 
 // uid is the i-th copy's, in step with copiedUID.
@@ -114,10 +126,13 @@ func (f *filler) fill(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("drop indexes: %w", err)
 	}
-	for from := 0; from < f.copies.Applications; from += chunk {
-		if err := f.applications(ctx, from, min(from+chunk, f.copies.Applications)); err != nil {
+	for from := 0; from < f.copies.Applications; from += f.chunk {
+		if err := f.applications(ctx, from, min(from+f.chunk, f.copies.Applications)); err != nil {
 			return fmt.Errorf("copy applications: %w", err)
 		}
+	}
+	if err := f.noteRows(ctx); err != nil {
+		return err
 	}
 	for _, create := range indexes {
 		if _, err := f.db.ExecContext(ctx, create); err != nil {
@@ -164,15 +179,23 @@ func (f *filler) users(ctx context.Context) error {
 		if n, err := res.RowsAffected(); err != nil || n != 1 {
 			return errors.Join(fmt.Errorf("copy user: there is no %q", f.copies.User), err)
 		}
+		if err := f.copyUserRow(ctx, i); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// series is SQL for the copies from ?1 (inclusive) to ?2 (exclusive).
+func series() string {
+	return "WITH RECURSIVE n(i, uid) AS (SELECT ?1, " + copiedUID("?1", "255") +
+		" UNION ALL SELECT i + 1, " + copiedUID("i + 1", "255") + " FROM n WHERE i + 1 < ?2) "
 }
 
 // applications makes the copies from (inclusive) to (exclusive), whole lives:
 // the application, its states and its allocations.
 func (f *filler) applications(ctx context.Context, from, to int) error {
-	series := "WITH RECURSIVE n(i, uid) AS (SELECT ?1, " + copiedUID("?1", "255") +
-		" UNION ALL SELECT i + 1, " + copiedUID("i + 1", "255") + " FROM n WHERE i + 1 < ?2) "
+	series := series()
 	for _, statement := range []string{
 		"INSERT INTO applications (uid, label_uid, owner_name, metadata, created_at, hlc, arbiter, closed_at) " + series +
 			"SELECT n.uid, t.label_uid, iif(n.i < ?5, printf('copy-%06d', n.i), t.owner_name), t.metadata, " +
@@ -192,5 +215,5 @@ func (f *filler) applications(ctx context.Context, from, to int) error {
 			return err
 		}
 	}
-	return nil
+	return f.copyRows(ctx, from, to)
 }
