@@ -119,14 +119,22 @@ func seconds(n int) func() time.Duration {
 }
 
 // TestAfterTheSingleNode: the database of a node that ran alone is that of a
-// farm as soon as others join, as a whole and to the byte.
+// farm as soon as others join, as a whole and to the byte. The two that join
+// find each other first, and nothing that they make meanwhile takes the place
+// of what it has.
 func TestAfterTheSingleNode(t *testing.T) {
 	const forEver = "retention: 0s\n" // the others must not find it too old
-	f := farm.Start(t, farm.Options{Topology: farm.Chain(3), Namespaces: true, Config: forEver, Each: func(node int, s *farm.Settings) {
+	f := farm.New(t, farm.Options{Topology: farm.Chain(3), Namespaces: true, Config: forEver, Each: func(node int, s *farm.Settings) {
 		if s.Location = "lab"; node == 0 { // all are where it is: nobody brings a location of its own
 			s.Kept = farm.BeforeCluster
 		}
 	}})
+	f.Cut(0, 1)
+	for _, m := range f.Members {
+		m.Start()
+	}
+	f.Members[2].WaitReady()
+	f.Heal()
 	f.Together(joinTime)
 	kept := f.Members[0].Kept
 	for node := range f.Members {
