@@ -12,6 +12,7 @@ import (
 // TestNetworks: who sees whom is enough, and what happens to what is between
 // the nodes hurts nobody for longer than it lasts.
 func TestNetworks(t *testing.T) {
+	t.Parallel()
 	far := []route{{create: 0, read: 4, rate: 5}}
 	for _, sc := range []scenario{
 		{name: "chain of 5", topology: farm.Chain(5), loads: far, trouble: func(s *stage) { s.last(5 * time.Second) }},
@@ -94,6 +95,6 @@ func TestNetworks(t *testing.T) {
 			},
 		},
 	} {
-		t.Run(sc.name, func(t *testing.T) { play(t, sc) })
+		t.Run(sc.name, func(t *testing.T) { t.Parallel(); play(t, sc) })
 	}
 }

@@ -143,13 +143,6 @@ func (n *Namespaces) batch(node int, commands ...string) error {
 
 func run(name string, args ...string) error { return output(exec.Command(name, args...)) }
 
-func output(cmd *exec.Cmd) error {
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, out)
-	}
-	return nil
-}
-
 // within calls f on a thread that is in the node's name space. Sockets made
 // there stay there.
 func (n *Namespaces) within(node int, f func() error) error { return within(n.file(node), f) }
