@@ -213,11 +213,18 @@ func sweepNamespaces() error {
 
 // removeNamespace ends what runs in a name space of ours, and removes it.
 func removeNamespace(name string) error {
-	if _, err := os.Stat(filepath.Join(namespaceFolder, name)); errors.Is(err, os.ErrNotExist) {
-		return nil // never made, or another one sweeps too
+	gone := func() bool { // never made, or another one sweeps too
+		_, err := os.Stat(filepath.Join(namespaceFolder, name))
+		return errors.Is(err, os.ErrNotExist)
+	}
+	if gone() {
+		return nil
 	}
 	out, err := exec.Command("ip", "netns", "pids", name).Output()
 	if err != nil {
+		if gone() {
+			return nil
+		}
 		return fmt.Errorf("look into name space %s: %w", name, err)
 	}
 	for _, text := range strings.Fields(string(out)) {
@@ -225,7 +232,7 @@ func removeNamespace(name string) error {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // gone already is good
 		}
 	}
-	if err := run("ip", "netns", "del", name); err != nil && !strings.Contains(err.Error(), "No such file") {
+	if err := run("ip", "netns", "del", name); err != nil && !gone() {
 		return err
 	}
 	return nil
