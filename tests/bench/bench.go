@@ -55,6 +55,7 @@ func parts() []part {
 		{"state", (*bench).measureState}, {"burst", (*bench).measureBurst}, {"guesses", (*bench).measureGuesses},
 		{"latency", (*bench).measureLatency}, {"lives", (*bench).measureLives}, {"history", (*bench).measureHistory},
 		{"idle", (*bench).measureIdle}, {"polling", (*bench).measurePolling}, {"labels", (*bench).measureLabels},
+		{"cluster", (*bench).measureCluster}, {"rejoin", (*bench).measureRejoin},
 	}
 }
 
