@@ -12,8 +12,9 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
-// certificateTime is enough for a farm to become one before a certificate ends.
-const certificateTime = 20 * time.Second
+// certificateTime is enough for a farm to become one before a certificate ends,
+// on a busy machine too.
+const certificateTime = 40 * time.Second
 
 // TestIdentities: who does not belong is kept out, both sides say why, and the
 // others go on.
