@@ -84,6 +84,7 @@ func bear(t *testing.T, nodes int) {
 	s.judge(route{silent: true, unsure: true}, result)
 	t.Logf("%d asked for without an answer", result.ReleaseUnsure(f.Admin(0)))
 	f.Verify(restTime)
+	t.Log(samples)
 	if err := samples.Flat(); err != nil {
 		t.Error(err)
 	}

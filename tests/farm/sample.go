@@ -52,6 +52,15 @@ func (s *Samples) Flat() error {
 	return errors.Join(errs...)
 }
 
+// String is the median of each third of the time, in MB.
+func (s *Samples) String() string {
+	var b strings.Builder
+	for node := range s.Memory {
+		fmt.Fprintf(&b, "node %d: memory %v MB, database %v MB; ", node, s.Memory[node].thirds(), s.Database[node].thirds())
+	}
+	return strings.TrimSuffix(b.String(), "; ")
+}
+
 // resident is the memory of the node's process, whose id is in its lock file:
 // the harness' own notion of it changes with every start.
 func (m *Member) resident() int64 {
