@@ -22,6 +22,9 @@ const (
 	// in it; a longer load has 30 s.
 	loadTime, loadKill = 30 * time.Second, 6 * time.Second
 	longKill           = 30 * time.Second
+	// loadMemory is by how many bytes memory may grow from the middle third of
+	// the time to the last one. In a short load that is how long a node was up.
+	loadMemory, longMemory = 128 << 20, 32 << 20
 	// loadRate is in applications/s, over all nodes.
 	loadRate = 50
 	// loadOpen and loadPatience are for a machine on which nodes are so slow
@@ -46,13 +49,13 @@ func TestLoadAlone(t *testing.T) {
 // bear has so many nodes bear the load.
 func bear(t *testing.T, nodes int) {
 	t.Helper()
-	lasts, every := loadTime, loadKill
+	lasts, every, memory := loadTime, loadKill, int64(loadMemory)
 	if text := os.Getenv(loadVariable); text != "" {
 		given, err := time.ParseDuration(text)
 		if err != nil || given < loadTime {
 			t.Fatalf("%s=%q, want a duration of %v and more", loadVariable, text, loadTime)
 		}
-		lasts, every = given, longKill
+		lasts, every, memory = given, longKill, longMemory
 	}
 	// What has ended goes soon, so that what the files keep is bounded.
 	f := farm.Start(t, farm.Options{Topology: farm.Full(nodes), Config: "retention: 20s\n"})
@@ -85,7 +88,7 @@ func bear(t *testing.T, nodes int) {
 	t.Logf("%d asked for without an answer", result.ReleaseUnsure(f.Admin(0)))
 	f.Verify(restTime)
 	t.Log(samples)
-	if err := samples.Flat(); err != nil {
+	if err := samples.Flat(memory); err != nil {
 		t.Error(err)
 	}
 }

@@ -66,7 +66,7 @@ func TestSamplesTellWhatGrows(t *testing.T) {
 		{"database", Samples{[]Series{still, still}, []Series{leak, still}}, "database of node 0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := tt.samples.Flat()
+			err := tt.samples.Flat(48 << 20)
 			if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Flat() = %v, want %q", err, tt.want)
 			}
