@@ -228,7 +228,8 @@ func removeNamespace(name string) error {
 		return fmt.Errorf("look into name space %s: %w", name, err)
 	}
 	for _, text := range strings.Fields(string(out)) {
-		if pid, err := strconv.Atoi(text); err == nil {
+		// A connection that is still being made may have our first thread in there for a moment.
+		if pid, err := strconv.Atoi(text); err == nil && pid != os.Getpid() {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // gone already is good
 		}
 	}
