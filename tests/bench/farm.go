@@ -34,18 +34,28 @@ const farmSize = 3
 // seed, the others have its CA and nothing else, and join the nodes before
 // them.
 func (b *bench) member(number int, addresses []string) (installation, error) {
-	b.nodes++
-	dir := filepath.Join(b.dir, fmt.Sprintf("node-%d", b.nodes))
-	i, name := installation{b.seed.binary, dir, b.workspaces}, "bench"
-	var err error
-	if number == 0 {
-		err = b.firstMember(&i, addresses[0])
-	} else {
-		name = fmt.Sprintf("bench-%d", number)
-		err = b.newcomer(i)
+	i := b.place()
+	if number > 0 {
+		return i, b.newcomer(i, b.seed.dir, number, addresses)
 	}
-	if err != nil {
-		return i, err
+	err := b.firstMember(&i, addresses[0])
+	if err == nil {
+		err = i.writeMember(0, addresses)
+	}
+	return i, err
+}
+
+// place is where the next node of the run goes.
+func (b *bench) place() installation {
+	b.nodes++
+	return installation{b.seed.binary, filepath.Join(b.dir, fmt.Sprintf("node-%d", b.nodes)), b.workspaces}
+}
+
+// writeMember writes the config of the node of that number.
+func (i installation) writeMember(number int, addresses []string) error {
+	name := "bench"
+	if number > 0 {
+		name = fmt.Sprintf("bench-%d", number)
 	}
 	text := fmt.Sprintf(farmConfig, name, addresses[number], addresses[number], nodeCores, nodeMemory,
 		filepath.Join(i.workspaces, filepath.Base(i.dir)))
@@ -55,7 +65,7 @@ func (b *bench) member(number int, addresses []string) (installation, error) {
 		}
 		text += "- " + other + "\n"
 	}
-	return i, i.write(text)
+	return i.write(text)
 }
 
 // firstMember moves the database to where the node's address says.
@@ -75,13 +85,14 @@ func (b *bench) firstMember(i *installation, address string) error {
 	return nil
 }
 
-// newcomer has the CA, with which it signs its own certificate.
-func (b *bench) newcomer(i installation) error {
+// newcomer prepares a node that has the CA of another one, with which it signs
+// its own certificate.
+func (b *bench) newcomer(i installation, other string, number int, addresses []string) error {
 	if err := os.MkdirAll(i.data(""), 0o700); err != nil {
 		return fmt.Errorf("create node folder: %w", err)
 	}
 	for _, name := range []string{"ca.crt", "ca.key"} {
-		text, err := os.ReadFile(b.seed.data(name))
+		text, err := os.ReadFile(installation{dir: other}.data(name))
 		if err == nil {
 			err = os.WriteFile(i.data(name), text, 0o600)
 		}
@@ -89,7 +100,7 @@ func (b *bench) newcomer(i installation) error {
 			return fmt.Errorf("copy CA: %w", err)
 		}
 	}
-	return nil
+	return i.writeMember(number, addresses)
 }
 
 // freeAddresses are some on which nobody listens.
