@@ -227,14 +227,22 @@ func removeNamespace(name string) error {
 		}
 		return fmt.Errorf("look into name space %s: %w", name, err)
 	}
-	for _, text := range strings.Fields(string(out)) {
-		// A connection that is still being made may have our first thread in there for a moment.
-		if pid, err := strconv.Atoi(text); err == nil && pid != os.Getpid() {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // gone already is good
-		}
+	for _, pid := range strangers(string(out)) {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // gone already is good
 	}
 	if err := run("ip", "netns", "del", name); err != nil && !gone() {
 		return err
 	}
 	return nil
+}
+
+// strangers are the processes of a list but this one: a connection that is
+// still being made may have our first thread in a name space for a moment.
+func strangers(list string) (pids []int) {
+	for _, text := range strings.Fields(list) {
+		if pid, err := strconv.Atoi(text); err == nil && pid != os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
