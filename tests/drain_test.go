@@ -18,38 +18,23 @@ type drain struct {
 	Running             int
 }
 
-// waitProbe asks until the probe answers with this word.
-func waitProbe(t *testing.T, n *fish.Node, path, word string) {
-	t.Helper()
-	stranger := n.As("", "")
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		got := stranger.Request("GET", path, nil)
-		if string(got.Body) == word+"\n" && (got.Status == 200) == (word == "ok") {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s answers %d %q, want %q", path, got.Status, got.Body, word)
-		}
-	}
-}
-
 func TestProbes(t *testing.T) {
 	t.Parallel()
 	n := fish.Start(t, fish.Options{Config: "meta_address: 127.0.0.1:0\n"})
-	waitProbe(t, n, "/healthz", "ok")
-	waitProbe(t, n, "/readyz", "ok")
+	n.WaitProbe("/healthz", "ok")
+	n.WaitProbe("/readyz", "ok")
 	label := n.CreateLabel(fish.TestLabel("linux", `{}`))
 	running := n.CreateApplication(label, `{}`)
 	n.WaitStatus(running, "ALLOCATED")
 	n.Request("GET", maintenancePath, nil)
-	waitProbe(t, n, "/readyz", "draining")
-	waitProbe(t, n, "/healthz", "ok")
+	n.WaitProbe("/readyz", "draining")
+	n.WaitProbe("/healthz", "ok")
 	n.Deallocate(running)
-	waitProbe(t, n, "/readyz", "maintenance")
+	n.WaitProbe("/readyz", "maintenance")
 	n.Request("GET", maintenancePath+"?enable=false", nil)
-	waitProbe(t, n, "/readyz", "ok")
+	n.WaitProbe("/readyz", "ok")
 	n.Request("GET", maintenancePath+"?shutdown=true&shutdown_delay=1h", nil)
-	waitProbe(t, n, "/readyz", "stopping")
+	n.WaitProbe("/readyz", "stopping")
 	if got := n.As("", "").Request("POST", "/readyz", nil); got.Status != 404 {
 		t.Errorf("POST /readyz = %d, want 404", got.Status)
 	}
@@ -84,7 +69,7 @@ func TestDrainSurvivesWhatARestartIs(t *testing.T) {
 	waiting := n.CreateApplication(label, `{}`)
 	n.Deallocate(running)
 	n.WaitStatus(running, "DEALLOCATED")
-	waitProbe(t, n, "/readyz", "maintenance")
+	n.WaitProbe("/readyz", "maintenance")
 	if got := n.State(waiting); got.Status != "NEW" {
 		t.Errorf("a drained node took an application after its restart: %+v", got)
 	}
@@ -96,5 +81,5 @@ func TestDrainSurvivesWhatARestartIs(t *testing.T) {
 	}
 	fish.Post[drain](n.Client, drainPath, `{"enable":true}`)
 	n.Restart()
-	waitProbe(t, n, "/readyz", "ok") // one that does not persist
+	n.WaitProbe("/readyz", "ok") // one that does not persist
 }

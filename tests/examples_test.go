@@ -14,60 +14,48 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
-// TestQuickstart runs the first thing that a new user runs, as it is.
-func TestQuickstart(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+// runExample runs a script of the examples as it is, and returns what it
+// printed, in which all of the texts have to be.
+func runExample(t *testing.T, script string, within time.Duration, texts ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	file, err := os.Create(filepath.Join(t.TempDir(), "printed")) // a file, which unlike a terminal can be cut short
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, "../examples/quickstart.sh")
+	cmd := exec.CommandContext(ctx, filepath.Join("../examples", script))
 	cmd.Stdout, cmd.Stderr = file, file
 	err = errors.Join(cmd.Run(), file.Close())
 	out, _ := os.ReadFile(file.Name()) // empty: said below
 	if err != nil {
-		t.Fatalf("quickstart.sh: %v\n%s", err, out)
+		t.Fatalf("%s: %v\n%s", script, err, out)
 	}
-	for _, want := range []string{
-		"== Build", "Create a label", "FROM_APPLICATION=world", "FROM_LABEL=hello", `"status":"ALLOCATED"`, `"status":"DEALLOCATED"`,
-		"the process and its folder are gone", "Fish stopped",
-	} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("quickstart.sh does not show %q:\n%s", want, out)
+	for _, text := range texts {
+		if !strings.Contains(string(out), text) {
+			t.Errorf("%s does not show %q:\n%s", script, text, out)
 		}
 	}
+	return string(out)
+}
+
+// TestQuickstart runs the first thing that a new user runs.
+func TestQuickstart(t *testing.T) {
+	runExample(t, "quickstart.sh", 3*time.Minute,
+		"== Build", "Create a label", "FROM_APPLICATION=world", "FROM_LABEL=hello", `"status":"ALLOCATED"`, `"status":"DEALLOCATED"`,
+		"the process and its folder are gone", "Fish stopped")
 }
 
 // TestClusterExample runs three nodes on this machine as the example shows it.
 func TestClusterExample(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	file, err := os.Create(filepath.Join(t.TempDir(), "printed"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(ctx, "../examples/cluster.sh")
-	cmd.Stdout, cmd.Stderr = file, file
-	err = errors.Join(cmd.Run(), file.Close())
-	out, _ := os.ReadFile(file.Name()) // empty: said below
-	if err != nil {
-		t.Fatalf("cluster.sh: %v\n%s", err, out)
-	}
-	text := string(out)
-	for _, want := range []string{
-		"joined: node carl of the cluster", "3 members, 3 active", "hello:1  created", "bert    unreachable", "nothing is left", "Fish stopped",
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("cluster.sh does not show %q:\n%s", want, out)
-		}
-	}
+	text := runExample(t, "cluster.sh", 5*time.Minute,
+		"joined: node carl of the cluster", "3 members, 3 active", "hello:1  created", "bert    unreachable", "nothing is left", "Fish stopped")
 	at := map[string]bool{}
 	for _, m := range regexp.MustCompile(`(?m)^application \S+ runs on (anna|bert|carl)$`).FindAllStringSubmatch(text, -1) {
 		at[m[1]] = true
 	}
 	if len(at) < 2 {
-		t.Errorf("the six run on %v:\n%s", at, out)
+		t.Errorf("the six run on %v:\n%s", at, text)
 	}
 }
 

@@ -27,6 +27,9 @@ type absence struct {
 	here func(ctx context.Context) bool
 	// answer is for the client if it is nowhere.
 	answer error
+	// state is the application whose state is asked for; NilUID: something
+	// else is.
+	state model.UID
 }
 
 // Error implements error.
@@ -106,6 +109,9 @@ func (h *handlers) locate(ctx context.Context, missing *absence) error {
 	path := e.request.URL.EscapedPath()
 	if e.changes {
 		return h.order(ctx, maker, path, orderBudget)
+	}
+	if missing.state != model.NilUID {
+		e.sight = func(status int, body []byte) { h.sight(missing.state, maker.UID, status, body) }
 	}
 	wait, cancel := context.WithTimeoutCause(ctx, askBudget, errLate)
 	defer cancel()

@@ -124,7 +124,9 @@ type handlers struct {
 	uids    *model.UIDSource
 	members *overlay.Client
 	asked   chan struct{} // holds one for each request that waits for a member
-	router  http.Handler
+	// sightings are what clients were told by other members.
+	sightings sightings
+	router    http.Handler
 }
 
 var _ apiv1.StrictServerInterface = (*handlers)(nil)

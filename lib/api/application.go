@@ -126,9 +126,9 @@ func errGiving() error {
 func (h *handlers) ApplicationStateGet(
 	ctx context.Context, r apiv1.ApplicationStateGetRequestObject,
 ) (apiv1.ApplicationStateGetResponseObject, error) {
-	e, err := h.application(ctx, r.UID, notFound)
+	e, err := h.current(ctx, r.UID, notFound)
 	if err != nil {
-		return nil, err
+		return nil, stateOf(r.UID, err)
 	}
 	return (*stateAnswer)(&e.Fold.Current), nil
 }
@@ -137,7 +137,7 @@ func (h *handlers) ApplicationStateGet(
 func (h *handlers) ApplicationResourceGet(
 	ctx context.Context, r apiv1.ApplicationResourceGetRequestObject,
 ) (apiv1.ApplicationResourceGetResponseObject, error) {
-	e, err := h.application(ctx, r.UID, badRequest)
+	e, err := h.current(ctx, r.UID, badRequest)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,8 @@ type exchange struct {
 	changes    bool // it is not to be made twice
 	elsewhere  bool // it was answered by another member, or the second time
 	replicated bool // the answer is to wait for a second node to have the change
+	// sight sees how another member's answer begins, before the client does.
+	sight func(status int, body []byte)
 	// values are the values of headers that every answer has: a slice of one
 	// element is what a header takes.
 	values  [3]string

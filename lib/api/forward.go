@@ -158,6 +158,10 @@ func (h *handlers) copyAnswer(e *exchange, res *http.Response, cancel context.Ca
 	for {
 		n, err := res.Body.Read(buf)
 		silent.Reset(h.StreamTimeout)
+		if n > 0 && e.sight != nil {
+			e.sight(res.StatusCode, buf[:n])
+			e.sight = nil
+		}
 		if n > 0 {
 			_ = rc.SetWriteDeadline(time.Now().Add(h.ChunkTimeout)) // a writer without deadlines does not block either
 			if _, err := e.Write(buf[:n]); err != nil {

@@ -139,7 +139,7 @@ func (f founding) admin(ctx context.Context) (hash model.PasswordHash, err error
 	return hash, nil
 }
 
-// rank says whose admin stays where several nodes made one. That of a cluster's first node has long been in use: it must
+// rank says whose admin, and whose location, stays where several nodes made one. That of a cluster's first node has long been in use: it must
 // not go because somebody comes who was to join, and could not reach anybody for a while.
 func (f founding) rank() model.HLC {
 	if len(f.config.ClusterJoin) == 0 {
@@ -167,13 +167,18 @@ func (f founding) tellIfLost(ctx context.Context, printed model.PasswordHash) {
 	}
 }
 
-// location creates the node's location if nobody has yet; one that is described already stays as it is.
+// location creates the node's location if nobody has yet; one that is described already stays as it is, and so does one
+// of which this node does not know yet.
 func (f founding) location(ctx context.Context) error {
 	name := f.config.NodeLocation
 	if _, ok := f.store.Location(name); ok || name == "" {
 		return nil
 	}
-	_, err := f.store.PutLocation(ctx, model.Location{Name: name, Description: "Created by node " + f.config.NodeName})
+	l := model.Location{Name: name, Description: "Created by node " + f.config.NodeName, HLC: f.rank()}
+	created, err := f.store.CreateFirstLocation(ctx, l)
+	if _, ok := f.store.Location(name); err == nil && !created && !ok { // it was deleted: this is a change like any other
+		_, err = f.store.PutLocation(ctx, l)
+	}
 	if err != nil {
 		return fmt.Errorf("create location %q: %w", name, err)
 	}

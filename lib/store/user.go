@@ -110,11 +110,7 @@ func (t *tx) recordRehash(u model.User) error {
 // reading of a clock. It reports whether it was created.
 func (s *Store) CreateFirstUser(ctx context.Context, u model.User) (created bool, err error) {
 	err = s.do(ctx, func(t *tx) error {
-		row, err := t.findRow(replica.KindUser, []byte(u.Name)) // or its tombstone
-		if err != nil {
-			return err
-		}
-		if _, known := t.users.get(u.Name); known || row != nil {
+		if _, known := t.users.get(u.Name); known {
 			created = false
 			return nil
 		}
@@ -124,12 +120,9 @@ func (s *Store) CreateFirstUser(ctx context.Context, u model.User) (created bool
 		if err != nil {
 			return err
 		}
-		version := t.nextVersion()
-		version.HLC = u.HLC
-		if err := t.stageOwn(&syncRow{Row: replica.Row{Kind: replica.KindUser, Key: []byte(u.Name), Version: version, Body: body}}); err != nil {
+		if created, err = t.stageFirst(replica.KindUser, u.Name, u.HLC, body); err != nil || !created {
 			return err
 		}
-		created = true
 		return t.storeUser(first)
 	})
 	return created && err == nil, err

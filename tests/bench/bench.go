@@ -55,6 +55,7 @@ func parts() []part {
 		{"state", (*bench).measureState}, {"burst", (*bench).measureBurst}, {"guesses", (*bench).measureGuesses},
 		{"latency", (*bench).measureLatency}, {"lives", (*bench).measureLives}, {"history", (*bench).measureHistory},
 		{"idle", (*bench).measureIdle}, {"polling", (*bench).measurePolling}, {"labels", (*bench).measureLabels},
+		{"cluster", (*bench).measureCluster}, {"rejoin", (*bench).measureRejoin},
 	}
 }
 
@@ -128,7 +129,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	if err := b.seed.install(); err != nil {
 		return err
 	}
-	if err := b.firstLife(ctx); err != nil {
+	if b.adminPassword, b.label, err = b.firstLife(ctx, b.seed); err != nil {
 		return err
 	}
 	b.template, b.copied, err = b.grow(ctx, "template", storetest.Copies{
@@ -139,10 +140,10 @@ func (b *bench) prepare(ctx context.Context) error {
 
 // firstLife makes what every node of the run needs: a user, a label and one
 // finished application to copy.
-func (b *bench) firstLife(ctx context.Context) error {
-	n, err := b.seed.start(ctx)
+func (b *bench) firstLife(ctx context.Context, i installation) (adminPassword, label string, err error) {
+	n, err := i.start(ctx)
 	if err != nil {
-		return err
+		return "", "", err
 	}
 	err = func() error {
 		c, err := n.dial(ctx)
@@ -150,21 +151,20 @@ func (b *bench) firstLife(ctx context.Context) error {
 			return err
 		}
 		defer c.close()
-		b.adminPassword = n.adminPassword
-		admin := user{"admin", b.adminPassword}
+		admin := user{"admin", n.adminPassword}
 		if _, err := c.expect(post(admin, "/api/v1/user/", fmt.Sprintf(`{"name":%q,"password":%q}`, b.ci.name, b.ci.password))); err != nil {
 			return err
 		}
-		b.label, err = c.create(admin, "/api/v1/label/",
+		label, err = c.create(admin, "/api/v1/label/",
 			`{"name":"bench","version":1,"definitions":[{"driver":"test","options":{},"resources":{"cpu":1,"ram":1,"lifetime":"1h"}}]}`)
 		if err != nil {
 			return err
 		}
-		l := life{c, b.ci, b.label, eagerPause}
+		l := life{c, b.ci, label, eagerPause}
 		return l.live(ctx)
 	}()
 	_, stopErr := n.stop()
-	return errors.Join(err, stopErr)
+	return n.adminPassword, label, errors.Join(err, stopErr)
 }
 
 // grow makes an installation with the seed's life and copies of it, and returns

@@ -54,11 +54,16 @@ var statusField = regexp.MustCompile(`"status":"([A-Z]+)"`)
 
 // await polls until the application has the status.
 func (l life) await(ctx context.Context, uid, want string) error {
+	return l.awaitBy(ctx, uid, want, l.conn.expect)
+}
+
+// awaitBy is await with another way to ask.
+func (l life) awaitBy(ctx context.Context, uid, want string, ask func(request []byte) ([]byte, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	request := get(l.user, statePath(uid))
 	for {
-		body, err := l.conn.expect(request)
+		body, err := ask(request)
 		if err != nil {
 			return err
 		}

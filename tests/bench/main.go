@@ -14,6 +14,9 @@
 //     cached, so each request pays what all would pay without the cache, and
 //     the product needs no switch to turn the cache off.
 //
+// Three nodes, and one that finds another after a million rows, share the
+// machine's cores with each other and with the load (see cluster.go, rejoin.go).
+//
 // The load comes from one small HTTP/1.1 client over crypto/tls that sends
 // prepared bytes (see wire.go): net/http's client would take as much of the
 // two cores as the server. Node and limit are measured with the same client.
@@ -45,7 +48,7 @@ func main() {
 // run measures what the flags ask for. Figures that fall short of their goal
 // are a result, no error.
 func run(ctx context.Context) error {
-	quick := flag.Bool("quick", false, "measure shorter and with less history: some two minutes instead of twelve")
+	quick := flag.Bool("quick", false, "measure shorter and with less history: some three minutes instead of eighteen")
 	only := flag.String("only", "", "measure only the parts that match this regular expression: "+partNames())
 	profiles := flag.String("profiles", "", "folder for CPU profiles of the node (these slow it down)")
 	flag.Parse()

@@ -54,8 +54,12 @@ func (i installation) install() error {
 
 // configure gives the node a workspace of its own.
 func (i installation) configure() error {
-	text := fmt.Sprintf(nodeConfig, nodeCores, nodeMemory, filepath.Join(i.workspaces, filepath.Base(i.dir)))
-	if err := os.WriteFile(filepath.Join(i.dir, "fish.yaml"), []byte(text), 0o600); err != nil {
+	return i.write(fmt.Sprintf(nodeConfig, nodeCores, nodeMemory, filepath.Join(i.workspaces, filepath.Base(i.dir))))
+}
+
+// write gives the node a config of its own.
+func (i installation) write(config string) error {
+	if err := os.WriteFile(filepath.Join(i.dir, "fish.yaml"), []byte(config), 0o600); err != nil {
 		return fmt.Errorf("write config: %w", err)
 	}
 	return nil

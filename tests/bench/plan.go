@@ -31,9 +31,15 @@ type plan struct {
 
 	idle   time.Duration
 	settle time.Duration // before idle counts
+
+	changes   int           // made on one node of three, one after the other
+	farmTime  time.Duration // of one repetition of lives on three nodes
+	missed    int           // rows that a node lacks when it finds the others again
+	ownPause  time.Duration // between two of its own lives meanwhile
+	ownBefore time.Duration // for which they are measured before, to compare
 }
 
-// fullPlan takes some twelve minutes on two cores.
+// fullPlan takes some eighteen minutes on two cores, of which the last parts, cluster and rejoin, take five.
 func fullPlan() plan {
 	return plan{
 		reps: 3, window: 2 * time.Second, hashWindow: 3 * time.Second, copies: 2000,
@@ -44,10 +50,11 @@ func fullPlan() plan {
 		history: 1_000_000, historyTime: 2 * time.Second,
 		pollTime: 10 * time.Second, logTime: 45 * time.Second, labels: 3000, lists: 50,
 		idle: 10 * time.Second, settle: 3 * time.Second,
+		changes: 300, farmTime: 15 * time.Second, missed: 1_000_000, ownPause: 100 * time.Millisecond, ownBefore: 10 * time.Second,
 	}
 }
 
-// quickPlan takes some two minutes: enough to see a change, not to prove
+// quickPlan takes some three minutes: enough to see a change, not to prove
 // a goal about a minute of lives or a million applications.
 func quickPlan() plan {
 	p := fullPlan()
@@ -57,6 +64,7 @@ func quickPlan() plan {
 	p.history, p.historyTime = 20_000, 500*time.Millisecond
 	p.pollTime, p.logTime, p.lists = 5*time.Second, 4*time.Second, 10
 	p.idle, p.settle = 3*time.Second, time.Second
+	p.changes, p.farmTime, p.missed, p.ownBefore = 50, 4*time.Second, 20_000, 3*time.Second
 	return p
 }
 
@@ -70,5 +78,6 @@ func smokePlan() plan {
 		history: 300, historyTime: 100 * time.Millisecond,
 		pollTime: 200 * time.Millisecond, logTime: 1500 * time.Millisecond, labels: 50, lists: 2,
 		idle: 200 * time.Millisecond, settle: 100 * time.Millisecond,
+		changes: 3, farmTime: 600 * time.Millisecond, missed: 300, ownPause: 50 * time.Millisecond, ownBefore: 300 * time.Millisecond,
 	}
 }

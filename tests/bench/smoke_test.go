@@ -52,6 +52,9 @@ func TestSmoke(t *testing.T) {
 		`start to "Fish initialized", not the first one`, "idle: memory", "idle: CPU", "idle: SIGTERM to exit",
 		"300 agents polled every 5.00 s: CPU of the log", "300 agents polled without a pause: share of the log",
 		"list of 50 labels", "list of 50 labels: growth of memory",
+		"3 nodes: create on one -> ALLOCATED seen on another, 20/s, p50", "3 nodes: create on one -> ALLOCATED seen on another, 20/s, p99",
+		"3 nodes: a change is visible on all, p99", "3 nodes: whole lives, durable, for 600ms",
+		"rejoin after 300 missed rows", "rejoin after 300 missed rows: own lives meanwhile, p99",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("rows of the table (-want +got):\n%s", diff)

@@ -13,6 +13,7 @@ import (
 
 // TestAlone: a farm of one node goes through what can happen to one.
 func TestAlone(t *testing.T) {
+	t.Parallel()
 	load := []route{{rate: 20, silent: true}}
 	for _, sc := range []scenario{
 		{name: "calm", topology: farm.Full(1), loads: []route{{rate: 20}}, trouble: func(s *stage) { s.last(headStart) }},
@@ -44,6 +45,6 @@ func TestAlone(t *testing.T) {
 			},
 		},
 	} {
-		t.Run(sc.name, func(t *testing.T) { play(t, sc) })
+		t.Run(sc.name, func(t *testing.T) { t.Parallel(); play(t, sc) })
 	}
 }

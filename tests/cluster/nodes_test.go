@@ -4,7 +4,6 @@ package cluster
 
 import (
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -13,13 +12,10 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
-// previousBinaryEnv names the environment variable with the path of the binary
-// of the version before, for the rolling upgrade.
-const previousBinaryEnv = "FISH_PREVIOUS_BINARY"
-
 // TestNodes: what happens to one node hurts nobody else, and itself not for
 // longer than it lasts.
 func TestNodes(t *testing.T) {
+	t.Parallel()
 	for _, sc := range []scenario{
 		{
 			// Also the sequence of Jenkins against a node that rejoins: nothing may be denied.
@@ -92,25 +88,8 @@ func TestNodes(t *testing.T) {
 				s.last(headStart)
 			},
 		},
-		{
-			name: "rolling upgrade", topology: farm.Full(3),
-			each: func(t *testing.T, _ int, s *farm.Settings) {
-				if s.Binary = os.Getenv(previousBinaryEnv); s.Binary == "" {
-					t.Log("no " + previousBinaryEnv + ": from today's binary to today's")
-				}
-			},
-			loads: []route{{create: 0, read: 2, rate: 10, silent: true, unsure: true}},
-			trouble: func(s *stage) {
-				for _, m := range s.Members {
-					m.Stop()
-					m.Upgrade(os.Getenv(fish.BinaryEnv))
-					m.Start()
-					s.last(3 * time.Second)
-				}
-			},
-		},
 	} {
-		t.Run(sc.name, func(t *testing.T) { play(t, sc) })
+		t.Run(sc.name, func(t *testing.T) { t.Parallel(); play(t, sc) })
 	}
 }
 
@@ -119,14 +98,23 @@ func seconds(n int) func() time.Duration {
 }
 
 // TestAfterTheSingleNode: the database of a node that ran alone is that of a
-// farm as soon as others join, as a whole and to the byte.
+// farm as soon as others join, as a whole and to the byte. The two that join
+// find each other first, and nothing that they make meanwhile takes the place
+// of what it has.
 func TestAfterTheSingleNode(t *testing.T) {
+	t.Parallel()
 	const forEver = "retention: 0s\n" // the others must not find it too old
-	f := farm.Start(t, farm.Options{Topology: farm.Chain(3), Namespaces: true, Config: forEver, Each: func(node int, s *farm.Settings) {
+	f := farm.New(t, farm.Options{Topology: farm.Chain(3), Namespaces: true, Config: forEver, Each: func(node int, s *farm.Settings) {
 		if s.Location = "lab"; node == 0 { // all are where it is: nobody brings a location of its own
 			s.Kept = farm.BeforeCluster
 		}
 	}})
+	f.Cut(0, 1)
+	for _, m := range f.Members {
+		m.Start()
+	}
+	f.Members[2].WaitReady()
+	f.Heal()
 	f.Together(joinTime)
 	kept := f.Members[0].Kept
 	for node := range f.Members {
@@ -147,6 +135,7 @@ func TestAfterTheSingleNode(t *testing.T) {
 // TestTwentyHops: who is far away is still a member, and its applications are
 // seen from the other end.
 func TestTwentyHops(t *testing.T) {
+	t.Parallel()
 	const nodes = 21
 	f := farm.Start(t, farm.Options{Topology: farm.Chain(nodes), Namespaces: true})
 	f.Together(2 * joinTime)

@@ -55,10 +55,10 @@ func TestSpeed(t *testing.T) {
 		Create: []fish.Client{a}, Read: []fish.Client{c}, Release: []fish.Client{c}, Label: label, Rate: 20, For: *loadFor, Hold: 100 * time.Millisecond,
 	})
 	t.Logf("created on A, seen on C: %v", got)
-	if len(got.False)+len(got.Lost)+len(got.Failed) > 0 || got.Refused+got.Unavailable+got.Broken > 0 || got.Ended != got.Created {
+	if len(got.False)+len(got.Lost)+len(got.Failed) > 0 || got.Refused+got.Broken > 0 || got.Unavailable > got.Asked/slowShare || got.Ended != got.Created {
 		t.Errorf("load = %v, false %v, lost %v, failed %v", got, got.False, got.Lost, got.Failed)
 	}
-	if p99 := got.Seen.At(0.99); p99 > 5*time.Second {
+	if p99 := got.Seen.At(0.99); p99 > 15*time.Second { // what it takes at rest is in the benchmark
 		t.Errorf("p99 from the request on A to ALLOCATED on C is %v", p99)
 	}
 

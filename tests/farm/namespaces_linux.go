@@ -143,13 +143,6 @@ func (n *Namespaces) batch(node int, commands ...string) error {
 
 func run(name string, args ...string) error { return output(exec.Command(name, args...)) }
 
-func output(cmd *exec.Cmd) error {
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, out)
-	}
-	return nil
-}
-
 // within calls f on a thread that is in the node's name space. Sockets made
 // there stay there.
 func (n *Namespaces) within(node int, f func() error) error { return within(n.file(node), f) }
@@ -220,20 +213,36 @@ func sweepNamespaces() error {
 
 // removeNamespace ends what runs in a name space of ours, and removes it.
 func removeNamespace(name string) error {
-	if _, err := os.Stat(filepath.Join(namespaceFolder, name)); errors.Is(err, os.ErrNotExist) {
-		return nil // never made, or another one sweeps too
+	gone := func() bool { // never made, or another one sweeps too
+		_, err := os.Stat(filepath.Join(namespaceFolder, name))
+		return errors.Is(err, os.ErrNotExist)
+	}
+	if gone() {
+		return nil
 	}
 	out, err := exec.Command("ip", "netns", "pids", name).Output()
 	if err != nil {
+		if gone() {
+			return nil
+		}
 		return fmt.Errorf("look into name space %s: %w", name, err)
 	}
-	for _, text := range strings.Fields(string(out)) {
-		if pid, err := strconv.Atoi(text); err == nil {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // gone already is good
-		}
+	for _, pid := range strangers(string(out)) {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // gone already is good
 	}
-	if err := run("ip", "netns", "del", name); err != nil && !strings.Contains(err.Error(), "No such file") {
+	if err := run("ip", "netns", "del", name); err != nil && !gone() {
 		return err
 	}
 	return nil
+}
+
+// strangers are the processes of a list but this one: a connection that is
+// still being made may have our first thread in a name space for a moment.
+func strangers(list string) (pids []int) {
+	for _, text := range strings.Fields(list) {
+		if pid, err := strconv.Atoi(text); err == nil && pid != os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -271,5 +272,12 @@ func TestFullDiskUnderANode(t *testing.T) {
 	})
 	if got := admin.Request("GET", "/api/v1/label/"+kept, nil); got.Status != 200 {
 		t.Errorf("what was acknowledged before: %d", got.Status)
+	}
+}
+
+// TestStrangers: a sweep never ends the test itself.
+func TestStrangers(t *testing.T) {
+	if got := strangers(fmt.Sprintf("7\n%d\n8\n", os.Getpid())); !slices.Equal(got, []int{7, 8}) {
+		t.Errorf("strangers() = %v, want 7 and 8", got)
 	}
 }

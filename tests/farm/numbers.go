@@ -1,6 +1,7 @@
 package farm
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -36,10 +37,24 @@ func (s Series) Flat(slack float64, floor int64) error {
 	}
 	third := len(s) / 3
 	before, after := median(s[third:2*third]), median(s[2*third:])
+	if after == 0 {
+		return errors.New("nothing was measured")
+	}
 	if grown := after - before; grown > max(floor, int64(slack*float64(before))) {
 		return fmt.Errorf("grows: %d, then %d", before, after)
 	}
 	return nil
+}
+
+// thirds are the medians of the three parts of the time, of bytes in MB.
+func (s Series) thirds() [3]int64 {
+	var medians [3]int64
+	for i := range medians {
+		if part := s[len(s)*i/3 : len(s)*(i+1)/3]; len(part) > 0 {
+			medians[i] = median(part) >> 20
+		}
+	}
+	return medians
 }
 
 func median(s Series) int64 {

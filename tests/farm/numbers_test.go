@@ -1,6 +1,7 @@
 package farm
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,12 +34,13 @@ func TestFlat(t *testing.T) {
 		flat   bool
 	}{
 		{"too short", Series{1, 1, 1}, 1, 1, false},
-		{"constant", make(Series, 9), 0, 0, true},
+		{"constant", slices.Repeat(Series{7}, 9), 0, 0, true},
+		{"never seen", make(Series, 9), 0, 0, false},
 		{"up and down", saw, 0.01, 0, true},
 		{"rising", rising, 0.05, 0, false},
 		{"rising by less than the slack", rising, 0.2, 0, true},
 		{"rising by less than the floor", rising, 0, 21, true},
-		{"warming up", append(rising[:20:20], make(Series, 40)...), 0, 0, true},
+		{"warming up", append(rising[:20:20], slices.Repeat(Series{1}, 40)...), 0, 0, true},
 		{"falling", Series{9, 8, 7, 6, 5, 4, 3, 2, 1}, 0, 0, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -50,7 +52,7 @@ func TestFlat(t *testing.T) {
 }
 
 func TestSamplesTellWhatGrows(t *testing.T) {
-	still, leak := make(Series, 9), Series{}
+	still, leak := slices.Repeat(Series{1}, 9), Series{}
 	for i := range int64(9) {
 		leak = append(leak, i*30<<20)
 	}
@@ -64,7 +66,7 @@ func TestSamplesTellWhatGrows(t *testing.T) {
 		{"database", Samples{[]Series{still, still}, []Series{leak, still}}, "database of node 0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := tt.samples.Flat()
+			err := tt.samples.Flat(48 << 20)
 			if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Flat() = %v, want %q", err, tt.want)
 			}

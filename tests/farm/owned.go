@@ -16,7 +16,7 @@ const prefix = "aqfarm"
 // one sees whether it is left over: prefix, pid, when that process started,
 // chance.
 func ownName() string {
-	return fmt.Sprintf("%s-%d-%s-%04x", prefix, os.Getpid(), started(os.Getpid()), rand.IntN(1<<16))
+	return fmt.Sprintf("%s-%d-%s-%08x", prefix, os.Getpid(), started(os.Getpid()), rand.Uint32())
 }
 
 // leftOver reports whether a name is of a farm whose process is gone.

@@ -35,11 +35,12 @@ func (f *Farm) Sample(ctx context.Context, period time.Duration) *Samples {
 	}
 }
 
-// Flat says which figure of which node grows by more than an idle node takes
-// of it: the memory, as the collector of garbage comes round when it likes, or
-// the database, whose log is emptied now and then.
-func (s *Samples) Flat() error {
-	const memory, database, slack = 48 << 20, 16 << 20, 0.3
+// Flat says which figure of which node grows by more than it may: the memory
+// by so many bytes, as the collector of garbage comes round when it likes and a
+// node that was killed begins with little, and the database by what its log
+// takes until it is emptied.
+func (s *Samples) Flat(memory int64) error {
+	const database, slack = 16 << 20, 0.3
 	var errs []error
 	for node := range s.Memory {
 		if err := s.Memory[node].Flat(slack, memory); err != nil {
@@ -50,6 +51,15 @@ func (s *Samples) Flat() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// String is the median of each third of the time, in MB.
+func (s *Samples) String() string {
+	var b strings.Builder
+	for node := range s.Memory {
+		fmt.Fprintf(&b, "node %d: memory %v MB, database %v MB; ", node, s.Memory[node].thirds(), s.Database[node].thirds())
+	}
+	return strings.TrimSuffix(b.String(), "; ")
 }
 
 // resident is the memory of the node's process, whose id is in its lock file:

@@ -3,7 +3,6 @@ package farm
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
 // skewVariable names the file that tells a skewed binary how wrong its clock
@@ -97,22 +94,10 @@ func BuildSkewed(ctx context.Context, binary, scratch string) error {
 	if strings.Count(string(text), honestNow) != 1 {
 		return fmt.Errorf("time.Now in %s is not as it was: adapt tests/farm/skew.go to this version of Go", original)
 	}
-	now, more := filepath.Join(scratch, "time.go"), filepath.Join(scratch, "skew.go")
-	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {
-		original: now, filepath.Join(filepath.Dir(original), "zskew.go"): more,
-	}})
-	if err != nil {
-		return err
-	}
-	list := filepath.Join(scratch, "overlay.json")
-	for path, content := range map[string]string{
-		now: strings.Replace(string(text), honestNow, skewedNow, 1), more: skewFile, list: string(overlay),
-	} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			return err
-		}
-	}
-	return fish.BuildWith(ctx, binary, "-overlay", list)
+	return buildOverlaid(ctx, binary, scratch, map[string]string{
+		original: strings.Replace(string(text), honestNow, skewedNow, 1),
+		filepath.Join(filepath.Dir(original), "zskew.go"): skewFile,
+	})
 }
 
 // Skew is how wrong the clock of one node is; it can jump while the node runs.

@@ -345,13 +345,17 @@ func (n *Node) Start() {
 // everything: at once where it knows of no other node.
 func (n *Node) WaitReady() {
 	n.t.Helper()
-	var got Response
-	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) { // nothing tells
-		if got = n.As("", "").Request("GET", "/readyz", nil); got.Status == 200 {
-			return
-		}
-	}
-	n.t.Fatalf("not ready: %d %s", got.Status, got.Body)
+	n.WaitProbe("/readyz", "ok")
+}
+
+// WaitProbe waits until a probe, asked as nobody, answers with this word.
+func (n *Node) WaitProbe(path, word string) {
+	n.t.Helper()
+	stranger := n.As("", "")
+	EventuallyWithin(n.t, startTimeout, path+" answers "+word, func() bool {
+		got := stranger.Request("GET", path, nil)
+		return string(got.Body) == word+"\n" && (got.Status == 200) == (word == "ok")
+	})
 }
 
 // Restart stops and starts.

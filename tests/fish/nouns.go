@@ -98,13 +98,25 @@ func (c Client) CreateApplication(label, metadata string) string {
 // State returns the current state of an Application.
 func (c Client) State(app string) State {
 	c.t.Helper()
-	return Get[State](c, "/api/v1/application/"+app+"/state")
+	return patiently[State](c, "/api/v1/application/"+app+"/state")
 }
 
 // Resource returns the Resource of an ALLOCATED Application.
 func (c Client) Resource(app string) Resource {
 	c.t.Helper()
-	return Get[Resource](c, "/api/v1/application/"+app+"/resource")
+	return patiently[Resource](c, "/api/v1/application/"+app+"/resource")
+}
+
+// patiently is Get of what the node may have to ask another member for, which
+// on a busy machine may be late: then it says so, and a client asks again.
+func patiently[T any](c Client, path string) T {
+	c.t.Helper()
+	var got Response
+	Eventually(c.t, "an answer to GET "+path+" other than 503", func() bool {
+		got = c.Request(http.MethodGet, path, nil)
+		return got.Status != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == ""
+	})
+	return decode[T](c, "GET "+path, got)
 }
 
 // Deallocate asks for the end of an Application.
