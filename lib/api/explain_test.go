@@ -93,7 +93,7 @@ func TestExplainLife(t *testing.T) {
 	app := e.Application.UID
 	e = n.update(t, e, model.Change{
 		States: []model.ApplicationState{{
-			Status: model.StatusElected, Epoch: 1, UID: model.GrantUID(app, 1), Description: "Elected node: node-1",
+			Status: model.StatusElected, Epoch: 1, UID: model.GrantUID(app, 1, n.uid), Description: "Elected node: node-1",
 			Decision: &model.Decision{Winner: testNode},
 		}},
 		Allocations: []model.Allocation{{Epoch: 1, Token: strings.Repeat("a", 32), LabelUID: e.Application.LabelUID}},

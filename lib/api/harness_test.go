@@ -372,8 +372,8 @@ func (n *node) allocate(t testing.TB, e *model.Entry) *model.Entry {
 	app := e.Application
 	return n.update(t, e, model.Change{
 		States: []model.ApplicationState{
-			{Status: model.StatusElected, Epoch: 1, UID: model.GrantUID(app.UID, 1), Decision: &model.Decision{
-				Winner: n.uid, Yes: []model.Vote{{UID: model.VoteUID(app.UID, n.uid, 0), ApplicationUID: app.UID, NodeUID: n.uid, Rand: 7, CreatedAt: app.CreatedAt}},
+			{Status: model.StatusElected, Epoch: 1, UID: model.GrantUID(app.UID, 1, n.uid), Decision: &model.Decision{
+				Winner: n.uid, Yes: []model.Vote{{UID: model.VoteUID(app.UID, n.uid, 0, 0), ApplicationUID: app.UID, NodeUID: n.uid, Rand: 7, CreatedAt: app.CreatedAt}},
 			}},
 			{Status: model.StatusAllocated, Epoch: 1, Description: "Driver allocated the resource"},
 		},

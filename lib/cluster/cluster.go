@@ -227,7 +227,7 @@ func (c *Cluster) lsa(r Report, now time.Time) wire.LSA {
 	l := wire.LSA{
 		Name: c.o.Self.Name, Location: c.o.Self.Location, Address: c.o.Self.Address, Program: c.o.Self.Program,
 		ProtocolMin: wire.ProtocolMin, ProtocolMax: wire.ProtocolMax, Incarnation: r.Incarnation, RowSeq: r.RowSeq,
-		Load: r.Load, Free: uint8(min(c.peers.Free(len(c.links)), 255)), Shares: r.Shares, // bounded
+		Load: r.Load, Free: uint8(min(c.peers.Free(len(c.links)), 255)), Shares: r.Shares, Succession: r.Succession, // bounded
 	}
 	if !r.NotAfter.IsZero() {
 		l.NotAfter = r.NotAfter.Unix()

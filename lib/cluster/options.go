@@ -61,6 +61,7 @@ type Report struct {
 	VoteLoad    uint8     // percent: applications' share of the node
 	NotAfter    time.Time // of its certificate
 	Shares      []string  // shared outside things that it is configured for
+	Succession  uint64    // model.SumOfRetirements of those that it knows
 }
 
 // Known is a node that the database knows.

@@ -81,8 +81,9 @@ func (c *Cluster) Ready() bool {
 
 // Covered reports whether this node knows all that every member that is not
 // retired has told since the given time: each spoke after it, its rows are
-// here, and so is all that the neighbours know. One that is not reachable
-// makes it false.
+// here, and so is all that the neighbours know; and that each of them knows the
+// same retirements as this node, so that all name the same successors. One that
+// is not reachable makes it false.
 func (c *Cluster) Covered(since time.Time) bool {
 	return c.covered(since, func(Member, bool) bool { return false })
 }
@@ -94,7 +95,7 @@ func (c *Cluster) CoveredReachable(since time.Time) bool {
 
 // covered is Covered but for the members that are excused.
 func (c *Cluster) covered(since time.Time, excused func(m Member, heard bool) bool) bool {
-	known, mine, now := c.o.Known(), c.o.Replication.Vector(), time.Now()
+	known, report, mine, now := c.o.Known(), c.o.Report(), c.o.Replication.Vector(), time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range c.links {
@@ -105,7 +106,8 @@ func (c *Cluster) covered(since time.Time, excused func(m Member, heard bool) bo
 	s := c.db.Snapshot(now)
 	for _, m := range s.Members() {
 		origin := replica.Origin{Node: m.LSA.Node, Incarnation: m.LSA.Incarnation}
-		if mine[origin] < m.LSA.RowSeq && m.LSA.Node != c.o.Self.Node && !excused(m, true) {
+		lacks := mine[origin] < m.LSA.RowSeq || m.LSA.Succession != report.Succession
+		if lacks && m.LSA.Node != c.o.Self.Node && !excused(m, true) {
 			return false
 		}
 	}

@@ -134,6 +134,12 @@ func TestCovered(t *testing.T) {
 		if n.c.Covered(time.Now().Add(time.Hour)) {
 			t.Error("covered since a time when nobody spoke")
 		}
+		other := f.nodes[2]
+		other.change(func() { other.report.Succession = 7 })
+		f.until(5*time.Second, "not covered while one knows another successor", func() bool { return !n.c.Covered(began) && !n.c.CoveredReachable(began) })
+		n.change(func() { n.report.Succession = 7 })
+		f.nodes[1].change(func() { f.nodes[1].report.Succession = 7 })
+		f.until(5*time.Second, "covered when all know the same", func() bool { return n.c.Covered(began) })
 	})
 }
 

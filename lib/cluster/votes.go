@@ -84,6 +84,9 @@ func (w *window) fresh(seq uint64) bool {
 	return !seen
 }
 
+// Boot is random, of this process: its votes tell it.
+func (c *Cluster) Boot() uint64 { return c.o.Self.Boot }
+
 // Cast sends votes of this node to all others. It never blocks.
 func (c *Cluster) Cast(votes []wire.Vote) {
 	if len(votes) == 0 {

@@ -122,10 +122,10 @@ func grant(entry *model.Entry, d model.Decision, winner string, role Role) model
 	}
 	epoch := f.LastEpoch + 1
 	if role.Takeover {
-		epoch = max(epoch, takeoverEpoch)
+		epoch = max(epoch, model.TakeoverEpoch)
 	}
 	return model.Change{States: []model.ApplicationState{{
-		UID:         model.GrantUID(entry.Application.UID, epoch),
+		UID:         model.GrantUID(entry.Application.UID, epoch, role.Decider),
 		Status:      model.StatusElected,
 		Description: "Elected node: " + winner,
 		Epoch:       epoch,

@@ -12,6 +12,8 @@ type cluster interface {
 	// Active are the nodes whose votes count: reachable, alive, healthy, ready
 	// and not in maintenance; this one if it is so.
 	Active() []model.UID
+	// Boot is random, of this process: votes tell it, see model.VoteUID.
+	Boot() uint64
 	// Cast sends votes to all others. It never blocks.
 	Cast(votes []model.Vote)
 	// Votes returns what came from others since the last call, in the order in
@@ -37,6 +39,9 @@ type Alone struct{ Node model.UID }
 
 // Active is the node itself.
 func (a Alone) Active() []model.UID { return []model.UID{a.Node} }
+
+// Boot is of no use: nobody else counts the votes.
+func (Alone) Boot() uint64 { return 0 }
 
 // Cast has nobody to tell.
 func (Alone) Cast([]model.Vote) {}

@@ -417,6 +417,80 @@ func TestSuccessorWaitsUntilItKnowsAll(t *testing.T) {
 	})
 }
 
+// TestTwoRetirementsOfOneNode: two members retire the arbiter and do not know of
+// each other. The successor of the one grants nothing while another member may
+// not know of it, so that none of what it granted can be granted again by the
+// other one, whose retirement turns out to be the first.
+func TestTwoRetirementsOfOneNode(t *testing.T) {
+	inHub(t, 4, func(t *testing.T, h *hub) {
+		for _, n := range h.nodes {
+			n.drain(true)
+		}
+		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+		time.Sleep(time.Second)
+		h.nodes[0].crash()
+		for _, n := range h.nodes {
+			n.drain(false)
+		}
+		early := h.nodes[3].db.clock.Next(time.Now())
+		h.hold(3, true)
+		h.retire(2, 0, 2)
+		time.Sleep(30 * time.Second)
+		h.nodes[2].want(app, model.StatusNew, 0)
+		h.nodes[3].db.take([]row{{retirement: &model.Retirement{NodeUID: h.nodes[0].uid, Successor: h.nodes[1].uid, HLC: early}}})
+		time.Sleep(30 * time.Second)
+		for _, n := range h.nodes[1:] {
+			if f := n.entry(app).Fold; f.LastEpoch != 0 {
+				t.Errorf("granted while the members do not agree who decides: %+v", f)
+			}
+		}
+		h.hold(3, false)
+		h.nodes[3].want(app, model.StatusAllocated, 10*time.Second)
+		if g := h.nodes[3].entry(app).Fold.Grant; g.NodeUID != h.nodes[1].uid || g.Epoch != 1 {
+			t.Errorf("granted by %v with epoch %d, want by the first successor, once", g.NodeUID, g.Epoch)
+		}
+		h.nodes[3].recall(app)
+		h.wantOver(app, time.Second)
+	})
+}
+
+// TestForcedOnBothSides of a cut: each side goes on with a successor of its own,
+// which is what force asks for. After the heal all agree on what stays: what one
+// side alone granted runs on, of what both did the older grant does.
+func TestForcedOnBothSides(t *testing.T) {
+	inHub(t, 3, func(t *testing.T, h *hub) {
+		for _, n := range h.nodes {
+			n.drain(true)
+		}
+		label := h.label(definition(1, 1, ""))
+		apps := []model.UID{h.nodes[0].db.create(label), h.nodes[0].db.create(label)}
+		time.Sleep(time.Second)
+		h.nodes[0].crash()
+		h.split(func(i int) bool { return i == 1 })
+		h.retire(1, 0, 1, true)
+		h.nodes[1].drain(false)
+		h.nodes[1].want(apps[0], model.StatusAllocated, 10*time.Second)
+		h.nodes[1].want(apps[1], model.StatusAllocated, 10*time.Second)
+		h.retire(2, 0, 2, true)
+		time.Sleep(time.Second)
+		h.nodes[2].drain(false)
+		h.nodes[2].want(apps[0], model.StatusAllocated, 10*time.Second)
+		h.nodes[1].recall(apps[0]) // it ends on one side
+		time.Sleep(10 * time.Second)
+		h.heal()
+		h.wantOver(apps[0], 20*time.Second)
+		time.Sleep(20 * time.Second)
+		for _, n := range h.nodes[1:] {
+			if f := n.entry(apps[1]).Fold; f.Status() != model.StatusAllocated || f.Allocated.NodeUID != h.nodes[1].uid {
+				t.Errorf("it is %s by %+v, want it to run where it was granted first", f.Status(), f.Allocated)
+			}
+		}
+		if n := h.world.running(); n != 1 {
+			t.Errorf("%d environments run, want 1", n)
+		}
+	})
+}
+
 // TestForcedSuccessorDoesNotWait for the member that is away: the operator
 // wanted that.
 func TestForcedSuccessorDoesNotWait(t *testing.T) {

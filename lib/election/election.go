@@ -99,6 +99,7 @@ type Options struct {
 // Election is the loop of one node. Make it with New.
 type Election struct {
 	opts Options
+	boot uint64 // of this process
 	wake chan struct{}
 
 	// Of Run's goroutine:
@@ -119,7 +120,7 @@ type Election struct {
 
 // New returns an election that does nothing until Run.
 func New(opts Options) *Election {
-	return &Election{opts: opts, wake: make(chan struct{}, 1), queue: newQueue(), tally: newTally(), told: told{}}
+	return &Election{opts: opts, boot: opts.Cluster.Boot(), wake: make(chan struct{}, 1), queue: newQueue(), tally: newTally(), told: told{}}
 }
 
 // Wake makes the loop look again at once: a driver came back, maintenance

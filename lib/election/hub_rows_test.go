@@ -228,7 +228,8 @@ func (d *database) keepResource(r model.Resource) bool {
 
 // replace makes e the newest entry. Caller holds mu.
 func (d *database) replace(e *model.Entry) {
-	e.Fold, e.Resource = model.FoldStates(e.States), nil
+	e.Sort(func() ([]model.Retirement, []model.Handover) { return d.retired, d.handed })
+	e.Resource = nil
 	if a := e.Fold.Allocated; a != nil && e.Fold.Status() == model.StatusAllocated {
 		if r, ok := d.resources[e.Application.UID][a.NodeUID]; ok && r.Identifier != "" {
 			e.Resource = &r
@@ -286,17 +287,31 @@ func (d *database) merge(r row) (key store.Key, news bool) {
 		d.labels[r.label.UID] = *r.label
 		return store.Key{Kind: store.KindLabel, UID: r.label.UID}, !known
 	case r.retirement != nil:
-		_, known := model.Retired(r.retirement.NodeUID, d.retired)
+		known := slices.ContainsFunc(d.retired, func(o model.Retirement) bool {
+			return o.NodeUID == r.retirement.NodeUID && o.Successor == r.retirement.Successor
+		})
 		if !known {
-			d.retired = append(d.retired, *r.retirement)
+			d.retired = append(slices.Clip(d.retired), *r.retirement)
+			d.sortAgain()
 		}
 		return store.Key{Kind: store.KindRetirement, UID: r.retirement.NodeUID}, !known
 	}
 	known := slices.ContainsFunc(d.handed, func(h model.Handover) bool { return h.UID == r.handover.UID })
 	if !known {
-		d.handed = append(d.handed, *r.handover)
+		d.handed = append(slices.Clip(d.handed), *r.handover)
+		d.sortAgain()
 	}
 	return store.Key{Kind: store.KindHandover, UID: r.handover.UID}, !known
+}
+
+// sortAgain looks again at what was not believed. Caller holds mu.
+func (d *database) sortAgain() {
+	for _, e := range d.entries {
+		if len(e.Void) > 0 {
+			next := *e
+			d.replace(&next)
+		}
+	}
 }
 
 func (d *database) mergeApplication(app model.Application) (store.Key, bool) {
@@ -319,7 +334,7 @@ func (d *database) mergeState(s model.ApplicationState) (store.Key, bool) {
 		return key, true
 	}
 	next := *e
-	next.States = slices.Clone(e.States)
+	next.States, next.Void = slices.Clone(e.AllStates()), nil
 	i := slices.IndexFunc(next.States, func(o model.ApplicationState) bool { return o.UID == s.UID })
 	switch {
 	case i < 0:
@@ -353,7 +368,7 @@ func (d *database) digest() map[model.UID]string {
 	defer d.mu.Unlock()
 	all := map[model.UID]string{}
 	for uid, e := range d.entries {
-		states := slices.Clone(e.States)
+		states := slices.Clone(e.AllStates())
 		slices.SortFunc(states, func(a, b model.ApplicationState) int { return slices.Compare(a.UID[:], b.UID[:]) })
 		text := ""
 		for _, s := range states {

@@ -346,6 +346,9 @@ func (n *node) drain(on bool) {
 	}
 }
 
+// Boot implements the election's cluster.
+func (n *node) Boot() uint64 { return uint64(n.began.UnixNano()) }
+
 // Active implements the election's cluster.
 func (n *node) Active() []model.UID {
 	var active []model.UID
@@ -423,7 +426,8 @@ func (n *node) covered(reachable bool) bool {
 		if _, gone := model.Retired(o.uid, retired); gone || o == n || reachable && !slices.Contains(reach, i) {
 			continue
 		}
-		if !slices.Contains(reach, i) || !n.hub.has(i, n.index) {
+		theirs, _ := o.db.Succession()
+		if !slices.Contains(reach, i) || !n.hub.has(i, n.index) || model.SumOfRetirements(theirs) != model.SumOfRetirements(retired) {
 			return false
 		}
 	}

@@ -39,7 +39,7 @@ func newThrong(available int) (*Election, []model.Application) {
 func votesOf(n model.UID, apps []model.Application, available int) []model.Vote {
 	votes := make([]model.Vote, len(apps))
 	for i, app := range apps {
-		uid := model.VoteUID(app.UID, n, 0)
+		uid := model.VoteUID(app.UID, n, 0, 0)
 		votes[i] = model.Vote{UID: uid, ApplicationUID: app.UID, NodeUID: n, Available: available, Rand: model.VoteRand(uid)}
 	}
 	return votes

@@ -25,10 +25,6 @@ const (
 // cluster goes on without it: most cuts are shorter.
 const silentAfter = 5 * time.Minute
 
-// takeoverEpoch is the first epoch of a node that decides in place of a silent
-// arbiter: what the arbiter itself had granted then has a lower one, and stays.
-const takeoverEpoch = 1000
-
 // Role is who decides about an application, as this node sees it.
 type Role struct {
 	// Decider may be another node; NilUID where nobody is left.

@@ -20,7 +20,7 @@ func entryOf(arbiter byte, rows ...model.ApplicationState) *model.Entry {
 
 func elected(epoch uint32, winner byte) model.ApplicationState {
 	return model.ApplicationState{
-		UID: model.GrantUID(node(50), epoch), Status: model.StatusElected, Epoch: epoch, HLC: model.HLC(epoch) + 1,
+		UID: model.GrantUID(node(50), epoch, node(9)), Status: model.StatusElected, Epoch: epoch, HLC: model.HLC(epoch) + 1,
 		Decision: &model.Decision{Winner: node(winner)},
 	}
 }
@@ -194,7 +194,7 @@ func TestGrant(t *testing.T) {
 			var got uint32
 			if len(c.States) > 0 {
 				got = c.States[0].Epoch
-				if c.States[0].UID != model.GrantUID(node(50), got) {
+				if c.States[0].UID != model.GrantUID(node(50), got, tt.role.Decider) {
 					t.Errorf("UID %v does not follow from the epoch", c.States[0].UID)
 				}
 			}

@@ -36,7 +36,7 @@ func Verify(app model.UID, d model.Decision) error {
 }
 
 func verifyVote(app model.UID, v model.Vote) error {
-	switch uid := model.VoteUID(app, v.NodeUID, v.Round); {
+	switch uid := model.VoteUID(app, v.NodeUID, v.Boot, v.Round); {
 	case v.ApplicationUID != app:
 		return fmt.Errorf("vote %s is for another application", v.UID)
 	case !v.Yes():

@@ -15,7 +15,7 @@ import (
 
 // sound is a vote as a node casts it.
 func sound(app model.UID, n byte, round uint16, available int) model.Vote {
-	uid := model.VoteUID(app, node(n), round)
+	uid := model.VoteUID(app, node(n), 0, round)
 	return model.Vote{
 		UID: uid, ApplicationUID: app, NodeUID: node(n), Round: round, Available: available, Rand: model.VoteRand(uid),
 	}

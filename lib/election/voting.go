@@ -213,9 +213,9 @@ func (c Candidates) no() int {
 // follows from its UID, so that anyone can check it.
 func (e *Election) vote(w *Waiting, available int, now time.Time) model.Vote {
 	round, opened := RoundAt(w.Since, now)
-	uid := model.VoteUID(w.Application.UID, e.opts.Node, round)
+	uid := model.VoteUID(w.Application.UID, e.opts.Node, e.boot, round)
 	return model.Vote{
-		UID: uid, ApplicationUID: w.Application.UID, NodeUID: e.opts.Node, Round: round, Available: available,
+		UID: uid, ApplicationUID: w.Application.UID, NodeUID: e.opts.Node, Boot: e.boot, Round: round, Available: available,
 		Rand: model.VoteRand(uid), CreatedAt: opened.UTC(), Location: e.opts.Location,
 	}
 }

@@ -46,9 +46,9 @@ func FromWire(m wire.Votes, now time.Time) []model.Vote {
 		if available < model.VoteNever {
 			available = model.VoteNo
 		}
-		uid := model.VoteUID(v.Application, m.Node, v.Round)
+		uid := model.VoteUID(v.Application, m.Node, m.Boot, v.Round)
 		votes[i] = model.Vote{
-			UID: uid, ApplicationUID: v.Application, NodeUID: m.Node, Round: v.Round,
+			UID: uid, ApplicationUID: v.Application, NodeUID: m.Node, Boot: m.Boot, Round: v.Round,
 			Available: available, Rand: model.VoteRand(uid), CreatedAt: now.UTC(), Cached: v.Cached, Location: m.Location, Load: min(m.Load, 100),
 		}
 	}

@@ -12,6 +12,7 @@ import (
 // overlay is a member of a cluster as lib/cluster offers it.
 type overlay interface {
 	Active() []model.UID
+	Boot() uint64
 	Cast(votes []wire.Vote)
 	Votes() (<-chan struct{}, func() []wire.Votes)
 	Unreachable(node model.UID) time.Duration

@@ -111,7 +111,7 @@ func TestHoldThatRanOutIsTakenAnew(t *testing.T) {
 		app := f.apply(f.label())
 		f.want(app, model.StatusNew)
 		grant := model.Change{States: []model.ApplicationState{{
-			UID: model.GrantUID(app, 1), Status: model.StatusElected, Epoch: 1,
+			UID: model.GrantUID(app, 1, self), Status: model.StatusElected, Epoch: 1,
 			Decision: &model.Decision{Winner: self, Yes: []model.Vote{{NodeUID: self}}},
 		}}}
 		f.write(app, grant)

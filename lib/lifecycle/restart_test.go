@@ -118,7 +118,7 @@ func TestGrantWithoutIntentIsDeclinedAndGrantedAgain(t *testing.T) {
 		// What a node leaves that died between grant and intent.
 		_, err := f.store.Update(context.Background(), app, func(*model.Entry) (model.Change, error) {
 			return model.Change{States: []model.ApplicationState{{
-				UID: model.GrantUID(app, 1), Status: model.StatusElected, Epoch: 1,
+				UID: model.GrantUID(app, 1, self), Status: model.StatusElected, Epoch: 1,
 				Decision: &model.Decision{Winner: self},
 			}}}, nil
 		})

@@ -2,6 +2,8 @@ package model
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"math"
 	"slices"
 )
@@ -39,7 +41,9 @@ type passing struct {
 func passings(app Application, retirements []Retirement, handovers []Handover) []passing {
 	var list []passing // few: most handovers are of before the application
 	for _, r := range retirements {
-		list = append(list, passing{r.HLC, r.NodeUID, r.Successor, r.NodeUID})
+		if first, _ := Retired(r.NodeUID, retirements); first.Successor == r.Successor {
+			list = append(list, passing{r.HLC, r.NodeUID, r.Successor, r.NodeUID})
+		}
 	}
 	for _, h := range handovers {
 		if app.HLC <= h.HLC {
@@ -56,11 +60,11 @@ func passings(app Application, retirements []Retirement, handovers []Handover) [
 // was not; NilUID if they name each other in a circle.
 func living(node UID, retirements []Retirement, by HLC) UID {
 	for range len(retirements) + 1 {
-		i := slices.IndexFunc(retirements, func(r Retirement) bool { return r.NodeUID == node && r.HLC <= by })
-		if i < 0 {
+		r, retired := Retired(node, retirements)
+		if !retired || r.HLC > by {
 			return node
 		}
-		node = retirements[i].Successor
+		node = r.Successor
 	}
 	return NilUID
 }
@@ -69,11 +73,26 @@ func living(node UID, retirements []Retirement, by HLC) UID {
 // retired the last of its successors; NilUID if they name each other in a circle.
 func Heir(node UID, retirements []Retirement) UID { return living(node, retirements, math.MaxInt64) }
 
-// Retired finds the retirement of a node.
-func Retired(node UID, retirements []Retirement) (Retirement, bool) {
-	i := slices.IndexFunc(retirements, func(r Retirement) bool { return r.NodeUID == node })
-	if i < 0 {
-		return Retirement{}, false
+// Retired finds the retirement of a node. Where two members that did not know of
+// each other retired it, to different successors, the first by the hybrid clock
+// counts, whatever the order in which they are given.
+func Retired(node UID, retirements []Retirement) (first Retirement, retired bool) {
+	for _, r := range retirements {
+		if r.NodeUID == node && (!retired || cmp.Or(cmp.Compare(r.HLC, first.HLC), slices.Compare(r.Successor[:], first.Successor[:])) < 0) {
+			first, retired = r, true
+		}
 	}
-	return retirements[i], true
+	return first, retired
+}
+
+// SumOfRetirements is the same on two nodes only if they know the same
+// retirements, in whatever order they are given, and so name the same
+// successors. 0 for none.
+func SumOfRetirements(retirements []Retirement) uint64 {
+	var sum uint64 // of few: nobody looks for two sets of one sum
+	for _, r := range retirements {
+		one := sha256.Sum256(binary.BigEndian.AppendUint64(append(r.NodeUID[:], r.Successor[:]...), uint64(r.HLC))) //nolint:gosec // as bits
+		sum += binary.BigEndian.Uint64(one[:])
+	}
+	return sum
 }

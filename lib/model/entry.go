@@ -5,11 +5,24 @@ package model
 // without a lock, and nothing that it points to may be written.
 type Entry struct {
 	Application Application
-	States      []ApplicationState // in the order they became known
+	States      []ApplicationState // that count, in the order they became known
+	Void        []ApplicationState // those that do not: see Believe
 	Fold        Fold               // of States
 	Resource    *Resource          // nil unless ALLOCATED
 	Allocations []Allocation       // this node's own, one per epoch
 	Tasks       []ApplicationTask  // in creation order
+}
+
+// AllStates are those that count, and after them those that do not.
+func (e *Entry) AllStates() []ApplicationState {
+	return append(e.States[:len(e.States):len(e.States)], e.Void...)
+}
+
+// Sort tells the states that count from those that do not, by what is known of
+// who decides in whose place now, and folds them anew.
+func (e *Entry) Sort(succession Succession) {
+	e.States, e.Void = Believe(e.Application, e.AllStates(), succession)
+	e.Fold = FoldStates(e.States)
 }
 
 // Allocation returns this node's allocation of the epoch.

@@ -34,14 +34,14 @@ func TestUIDsCarryTheirMakerAndSortByTime(t *testing.T) {
 func TestDerivedUIDs(t *testing.T) {
 	src := NewUIDSource(UID{9})
 	app, node := src.New(time.Now()), UID{7, 7, 7, 7, 7, 7, 7}
-	first, again, next := GrantUID(app, 1), GrantUID(app, 1), GrantUID(app, 2)
+	first, again, next := GrantUID(app, 1, node), GrantUID(app, 1, node), GrantUID(app, 2, node)
 	if first != again || first == next {
 		t.Error("a grant's UID must follow from application and epoch alone")
 	}
-	if !SamePrefix(GrantUID(app, 1), app) || !SamePrefix(VoteUID(app, node, 1), node) {
+	if !SamePrefix(GrantUID(app, 1, node), node) || !SamePrefix(VoteUID(app, node, 7, 1), node) {
 		t.Error("a derived UID must carry its maker's prefix")
 	}
-	if VoteUID(app, node, 1) == VoteUID(app, node, 2) {
+	if VoteUID(app, node, 7, 1) == VoteUID(app, node, 7, 2) || VoteUID(app, node, 7, 1) == VoteUID(app, node, 8, 1) {
 		t.Error("votes of two rounds share a UID")
 	}
 }

@@ -67,15 +67,19 @@ func (s *UIDSource) New(now time.Time) UID {
 	return u
 }
 
-// GrantUID is the UID of the ELECTED row of an epoch. It follows from the
-// application and the epoch, so that no epoch can be granted twice.
-func GrantUID(application UID, epoch uint32) UID {
-	return derive(application, "grant", binary.BigEndian.AppendUint32(nil, epoch))
+// GrantUID is the UID of the ELECTED row that a node writes for an epoch. It
+// follows from application, epoch and writer: no node grants an epoch twice,
+// and none can write in the place of another one's grant.
+func GrantUID(application UID, epoch uint32, writer UID) UID {
+	return derive(writer, "grant", binary.BigEndian.AppendUint32(append(application[:], writer[:]...), epoch))
 }
 
-// VoteUID is the UID of a node's vote for an application in a round.
-func VoteUID(application, node UID, round uint16) UID {
-	return derive(node, "vote", binary.BigEndian.AppendUint16(append(application[:], node[:]...), round))
+// VoteUID is the UID of a node's vote for an application in a round. boot is of
+// the process that votes: one that was started anew casts other votes, so that
+// what it is granted by those of its predecessor is none of its promises.
+func VoteUID(application, node UID, boot uint64, round uint16) UID {
+	data := binary.BigEndian.AppendUint64(append(application[:], node[:]...), boot)
+	return derive(node, "vote", binary.BigEndian.AppendUint16(data, round))
 }
 
 // derive hashes kind, maker and data into a UID with the maker's prefix.

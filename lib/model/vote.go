@@ -28,6 +28,8 @@ type Vote struct {
 	Cached bool `json:"cached,omitempty"`
 	// Location is where the node is; empty if it did not say.
 	Location string `json:"location,omitempty"`
+	// Boot is random, of the process that voted: see VoteUID.
+	Boot uint64 `json:"boot,omitempty"`
 	// Load is how much of its cpu and memory the node has promised, in percent.
 	Load uint8 `json:"load,omitempty"`
 }

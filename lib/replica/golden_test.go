@@ -58,7 +58,7 @@ func samples() map[string]any {
 	auth := &model.Authentication{Username: "ci", Password: "p<&>", Port: 22, Key: "-----BEGIN"}
 	raw := json.RawMessage(`{"B": 1.50, "a": ["é", null]}`)
 	vote := model.Vote{
-		UID: model.VoteUID(uid(6), uid(3), 2), ApplicationUID: uid(6), NodeUID: uid(3), Round: 2, Available: 1, Rand: 77, CreatedAt: at(4),
+		UID: model.VoteUID(uid(6), uid(3), 0, 2), ApplicationUID: uid(6), NodeUID: uid(3), Round: 2, Available: 1, Rand: 77, CreatedAt: at(4),
 	}
 	odd := model.Vote{UID: uid(11), ApplicationUID: uid(12), NodeUID: uid(4), Round: 3, Available: -1, CreatedAt: at(5)}
 	return map[string]any{
@@ -143,7 +143,7 @@ func TestKeyOf(t *testing.T) {
 	}{
 		"user": {1, "jörg"}, "label": {2, uidText(2)}, "node": {3, uidText(3)}, "location": {4, "berlin"},
 		"service_mapping": {5, uidText(5)}, "application": {6, uidText(6)}, "application_state": {7, uidText(7)},
-		"application_task": {8, uidText(8)}, "resource": {9, uidText(9)}, "retirement": {10, uidText(3)}, "handover": {11, uidText(10)}, "ownership": {12, uidText(11)},
+		"application_task": {8, uidText(8)}, "resource": {9, uidText(9)}, "retirement": {10, uidText(3) + uidText(4)}, "handover": {11, uidText(10)}, "ownership": {12, uidText(11)},
 	}
 	for name, noun := range samples() {
 		kind, key := kindOf(noun)

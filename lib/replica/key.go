@@ -13,7 +13,8 @@ type Noun interface {
 }
 
 // KeyOf returns under which kind and key a noun is kept: its UID, or the name
-// of a user or location, or for a Retirement the node that it retires.
+// of a user or location, or for a Retirement the node that it retires and its
+// successor: what either of two successors did has to be known.
 func KeyOf[T Noun](noun T) (Kind, []byte) {
 	switch n := any(noun).(type) {
 	case model.User:
@@ -35,7 +36,7 @@ func KeyOf[T Noun](noun T) (Kind, []byte) {
 	case model.Resource:
 		return KindResource, n.UID[:]
 	case model.Retirement:
-		return KindRetirement, n.NodeUID[:]
+		return KindRetirement, append(n.NodeUID[:], n.Successor[:]...)
 	case model.Handover:
 		return KindHandover, n.UID[:]
 	case model.Ownership:

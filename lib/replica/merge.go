@@ -32,6 +32,12 @@ func Authentic(row Row) bool {
 		}
 		resource, err := DecodeResource(row.Body)
 		return err == nil && resource.NodeUID == writer
+	case KindApplicationState: // none takes it back
+		if row.Deleted {
+			return false
+		}
+		s, err := DecodeApplicationState(row.Body)
+		return err != nil || s.NodeUID == writer && (s.Status != model.StatusElected || model.SamePrefix(s.UID, writer))
 	case KindOwnership: // nobody takes it back: it is followed by another one
 		if row.Deleted {
 			return false

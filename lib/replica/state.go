@@ -33,11 +33,12 @@ type wireVote struct {
 	Round       *uint16    `json:"round,omitempty"` // nil: the decision's
 	Node        model.UID  `json:"node"`
 	Available   int        `json:"avail"`
-	Rand        uint32     `json:"rand"`
+	Rand        *uint32    `json:"rand,omitempty"` // nil: it follows from the UID
 	Created     nanos      `json:"created"`
 	Cached      bool       `json:"cached,omitempty"`
 	Location    string     `json:"loc,omitempty"`
 	Load        uint8      `json:"load,omitempty"`
+	Boot        uint64     `json:"boot,omitempty"`
 }
 
 func (w wireState) identified() bool {
@@ -78,21 +79,22 @@ func DecodeApplicationState(body []byte) (model.ApplicationState, error) {
 
 func toWireVote(v model.Vote, app model.UID, round uint16) wireVote {
 	return wireVote{
-		UID:         unless(v.UID, model.VoteUID(v.ApplicationUID, v.NodeUID, v.Round)),
+		UID:         unless(v.UID, model.VoteUID(v.ApplicationUID, v.NodeUID, v.Boot, v.Round)),
 		Application: unless(v.ApplicationUID, app),
 		Round:       unless(v.Round, round),
-		Node:        v.NodeUID, Available: v.Available, Rand: v.Rand, Created: toNanos(v.CreatedAt),
-		Cached: v.Cached, Location: v.Location, Load: v.Load,
+		Node:        v.NodeUID, Available: v.Available, Rand: unless(v.Rand, model.VoteRand(v.UID)), Created: toNanos(v.CreatedAt),
+		Cached: v.Cached, Location: v.Location, Load: v.Load, Boot: v.Boot,
 	}
 }
 
 func (w wireVote) model(app model.UID, round uint16) model.Vote {
 	v := model.Vote{
 		ApplicationUID: or(w.Application, app), Round: or(w.Round, round),
-		NodeUID: w.Node, Available: w.Available, Rand: w.Rand, CreatedAt: w.Created.time(),
-		Cached: w.Cached, Location: w.Location, Load: w.Load,
+		NodeUID: w.Node, Available: w.Available, CreatedAt: w.Created.time(),
+		Cached: w.Cached, Location: w.Location, Load: w.Load, Boot: w.Boot,
 	}
-	v.UID = or(w.UID, model.VoteUID(v.ApplicationUID, v.NodeUID, v.Round))
+	v.UID = or(w.UID, model.VoteUID(v.ApplicationUID, v.NodeUID, v.Boot, v.Round))
+	v.Rand = or(w.Rand, model.VoteRand(v.UID))
 	return v
 }
 

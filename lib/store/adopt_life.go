@@ -80,7 +80,7 @@ func (l oldLife) withEpochs(rows []model.ApplicationState) []model.ApplicationSt
 	if executed && !granted {
 		app := l.entry.Application
 		out = append(out, model.ApplicationState{
-			UID: model.GrantUID(app.UID, 1), ApplicationUID: app.UID, Status: model.StatusElected, Description: "Elected by Fish v0.7",
+			UID: model.GrantUID(app.UID, 1, l.executor), ApplicationUID: app.UID, Status: model.StatusElected, Description: "Elected by Fish v0.7",
 			CreatedAt: app.CreatedAt, HLC: app.HLC + 1, Epoch: 1, NodeUID: l.executor, Decision: l.decision(),
 		})
 	}

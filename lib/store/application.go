@@ -29,6 +29,9 @@ func (s *Store) Application(ctx context.Context, uid model.UID) (*model.Entry, e
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, fmt.Errorf("read application %s: %w", uid, err)
 	}
+	if err == nil {
+		e.Sort(s.Succession)
+	}
 	return e, err
 }
 
@@ -149,6 +152,9 @@ func (t *tx) entry(uid model.UID) (*model.Entry, error) {
 		return nil, fmt.Errorf("application %s: %w", uid, ErrNotFound)
 	}
 	e, err := t.store.engine.entry(uid)
+	if err == nil {
+		e.Sort(t.succession)
+	}
 	return e, t.fail(err)
 }
 
@@ -187,7 +193,7 @@ func (t *tx) writeStates(e *model.Entry, states []model.ApplicationState) error 
 		all = append(all, s)
 	}
 	e.States = all
-	t.store.present(e)
+	t.store.present(e, t.succession)
 	return nil
 }
 
@@ -201,11 +207,15 @@ func (exec execFunc) putState(s model.ApplicationState) error { return exec.writ
 
 func (t *tx) stampState(s *model.ApplicationState, app model.UID) {
 	s.ApplicationUID = app
-	if s.UID == model.NilUID {
-		s.UID = t.store.uids.New(t.now)
-	}
 	if s.NodeUID == model.NilUID {
 		s.NodeUID = t.store.opts.Node
+	}
+	switch {
+	case s.UID != model.NilUID:
+	case s.Status == model.StatusElected:
+		s.UID = model.GrantUID(app, s.Epoch, s.NodeUID)
+	default:
+		s.UID = t.store.uids.New(t.now)
 	}
 	s.CreatedAt = t.orNow(s.CreatedAt)
 	s.HLC = t.orNext(s.HLC)
@@ -248,7 +258,7 @@ func (t *tx) closedAt(e *model.Entry) time.Time {
 		return t.now
 	}
 	var last model.HLC
-	for _, s := range e.States {
+	for _, s := range e.AllStates() {
 		last = max(last, s.HLC)
 	}
 	if at := time.Unix(0, int64(last)).UTC(); at.Before(t.now) {

@@ -31,7 +31,7 @@ func (t *tx) takePart(row *syncRow, change func(*model.Entry) error) error {
 
 // settle finishes an entry that rows of other nodes changed.
 func (t *tx) settle(old, e *model.Entry) error {
-	t.store.present(e)
+	t.store.present(e, t.succession)
 	if err := t.showResource(e); err != nil {
 		return err
 	}
@@ -50,7 +50,8 @@ func (t *tx) takeApplication(e *model.Entry, a model.Application) error {
 
 func (t *tx) takeState(e *model.Entry, s model.ApplicationState) error {
 	t.store.clock.Observe(s.HLC)
-	e.States = put(slices.Clone(e.States), s, func(o model.ApplicationState) bool { return o.UID == s.UID })
+	e.States = put(slices.Clone(e.AllStates()), s, func(o model.ApplicationState) bool { return o.UID == s.UID }) // settle sorts them
+	e.Void = nil
 	return t.run(func(w nounWriter) error { return w.putState(s) })
 }
 
@@ -81,7 +82,7 @@ func (t *tx) assemble(row *syncRow) error {
 	for _, r := range rows {
 		t.addTo(e, r)
 	}
-	if e.Application.UID == model.NilUID || !t.store.present(e) {
+	if e.Application.UID == model.NilUID || !t.store.present(e, t.succession) {
 		return nil
 	}
 	if err := t.putEntry(e); err != nil {
@@ -122,7 +123,7 @@ func (t *tx) putEntry(e *model.Entry) error {
 	if err := t.run(func(w nounWriter) error { return w.putApplication(e.Application) }); err != nil {
 		return err
 	}
-	for _, s := range e.States {
+	for _, s := range e.AllStates() {
 		t.store.clock.Observe(s.HLC)
 		if err := t.run(func(w nounWriter) error { return w.putState(s) }); err != nil {
 			return err
@@ -150,7 +151,7 @@ func (t *tx) showResource(e *model.Entry) error {
 	if shown != nil && e.Resource != nil && sameResource(*shown, *e.Resource) {
 		e.Resource = shown
 	}
-	t.store.present(e)
+	t.store.present(e, t.succession)
 	return t.replaceResource(e, shown)
 }
 

@@ -24,8 +24,9 @@ type batch struct {
 	mappings  overlay[model.UID, model.ServiceMapping]
 	keys      []Key
 
-	retirements overlay[model.UID, model.Retirement]
+	retirements overlay[deposed, model.Retirement]
 	handovers   overlay[model.UID, model.Handover]
+	ownerships  overlay[model.UID, model.Ownership]
 	rows        rowsInBatch
 	vector      replica.Vector     // what the batch changes of it
 	absent      map[model.UID]bool // applications that are known not to be there
@@ -42,7 +43,8 @@ func newBatch(s *Store) *batch {
 		locations: newOverlay(s.memory.locations),
 		mappings:  newOverlay(s.memory.mappings),
 
-		retirements: newOverlay(s.memory.retirements), handovers: newOverlay(s.memory.handovers), vector: replica.Vector{}, absent: make(map[model.UID]bool),
+		retirements: newOverlay(s.memory.retirements), handovers: newOverlay(s.memory.handovers), ownerships: newOverlay(s.memory.ownerships),
+		vector: replica.Vector{}, absent: make(map[model.UID]bool),
 		assembled: make(map[model.UID]bool), began: make(map[model.UID]bool),
 	}
 }
@@ -84,7 +86,7 @@ func (b *batch) clone() *batch {
 	c.users, c.labels, c.nodes = b.users.clone(), b.labels.clone(), b.nodes.clone()
 	c.locations, c.mappings = b.locations.clone(), b.mappings.clone()
 	c.absent, c.assembled, c.began = maps.Clone(b.absent), maps.Clone(b.assembled), maps.Clone(b.began)
-	c.retirements, c.handovers = b.retirements.clone(), b.handovers.clone()
+	c.retirements, c.handovers, c.ownerships = b.retirements.clone(), b.handovers.clone(), b.ownerships.clone()
 	return &c
 }
 

@@ -191,7 +191,7 @@ func (t *tx) writeResource(e *model.Entry, c model.Change) error {
 			return err
 		}
 	}
-	t.store.present(e)
+	t.store.present(e, t.succession)
 	return t.replaceResource(e, shown)
 }
 

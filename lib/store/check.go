@@ -11,6 +11,7 @@ import (
 	"github.com/glebarez/sqlite"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 const (
@@ -88,6 +89,9 @@ type checker struct {
 	node     model.UID
 	stats    Stats
 	findings []string
+
+	retirements []model.Retirement
+	handovers   []model.Handover
 }
 
 func (c *checker) found(format string, args ...any) {
@@ -176,8 +180,41 @@ func (c *checker) strays(ctx context.Context) error {
 	return nil
 }
 
+// readSuccession finds who decides in whose place. What can not be read is of a
+// later version.
+func (c *checker) readSuccession(ctx context.Context) error {
+	for kind, take := range map[replica.Kind]func(body []byte){
+		replica.KindRetirement: func(body []byte) {
+			if r, err := replica.DecodeRetirement(body); err == nil {
+				c.retirements = append(c.retirements, r)
+			}
+		},
+		replica.KindHandover: func(body []byte) {
+			if h, err := replica.DecodeHandover(body); err == nil {
+				c.handovers = append(c.handovers, h)
+			}
+		},
+	} {
+		bodies, err := column[[]byte](ctx, c.db, "SELECT body FROM sync_rows WHERE kind = ? AND body IS NOT NULL", int64(kind))
+		if err != nil {
+			return fmt.Errorf("read retirements and handovers: %w", err)
+		}
+		for _, body := range bodies {
+			take(body)
+		}
+	}
+	return nil
+}
+
+func (c *checker) succession() ([]model.Retirement, []model.Handover) {
+	return c.retirements, c.handovers
+}
+
 // applications walks all of them, those that are over too.
 func (c *checker) applications(ctx context.Context) error {
+	if err := c.readSuccession(ctx); err != nil {
+		return err
+	}
 	const page = "SELECT uid FROM applications WHERE (hlc, uid) > (?, ?) ORDER BY hlc, uid LIMIT "
 	last := model.Application{HLC: -1}
 	for ctx.Err() == nil {
@@ -196,6 +233,7 @@ func (c *checker) applications(ctx context.Context) error {
 			over[uid] = true
 		}
 		for _, e := range entries {
+			e.Sort(c.succession)
 			c.entry(e, over[e.Application.UID])
 		}
 		last = entries[len(entries)-1].Application

@@ -356,7 +356,7 @@ func (m *memoryEngine) load(context.Context) (*contents, error) {
 		if !row.since.IsZero() {
 			c.waiting = append(c.waiting, row.app)
 		}
-		if !row.Deleted && (row.Kind == replica.KindRetirement || row.Kind == replica.KindHandover) {
+		if !row.Deleted && slices.Contains(successionKinds(), row.Kind) {
 			c.succession = append(c.succession, row)
 		}
 	}

@@ -95,5 +95,5 @@ type contents struct {
 	vector      replica.Vector
 	removed     time.Time   // when the last application that was removed had closed
 	waiting     []model.UID // applications that rows wait for
-	succession  []syncRow   // retirements and handovers
+	succession  []syncRow   // of successionKinds
 }

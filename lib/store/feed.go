@@ -22,6 +22,7 @@ const (
 	KindServiceMapping
 	KindRetirement // by the UID of the node
 	KindHandover
+	KindOwnership // by the UID of the record
 )
 
 // Key names what changed: by UID, users and locations by Name.

@@ -30,6 +30,7 @@ func (s *Store) Live(ctx context.Context, caller Caller, endedSince time.Time) (
 	}
 	ended := make(map[model.UID]bool, len(live))
 	for _, e := range live {
+		e.Sort(s.Succession)
 		ended[e.Application.UID] = true
 	}
 	for _, e := range open {

@@ -37,8 +37,10 @@ func (s *Store) load(ctx context.Context) error {
 	fillTable(m.mappings, c.mappings, func(m model.ServiceMapping) model.UID { return m.UID })
 	b := newBatch(s)
 	s.loadSuccession(b, c.succession)
+	m.apply(b)
+	b = newBatch(s)
 	for _, e := range c.open {
-		s.present(e)
+		s.present(e, s.Succession)
 		b.entries[e.Application.UID] = e
 	}
 	m.apply(b)

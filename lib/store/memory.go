@@ -30,8 +30,9 @@ type memory struct {
 	locations *table[string, model.Location]
 	mappings  *table[model.UID, model.ServiceMapping]
 
-	retirements *table[model.UID, model.Retirement] // by the node
+	retirements *table[deposed, model.Retirement]
 	handovers   *table[model.UID, model.Handover]
+	ownerships  *table[model.UID, model.Ownership]
 	vector      replica.Vector
 }
 
@@ -47,9 +48,12 @@ func newMemory() *memory {
 		mappings: newTable[model.UID](byCreation(func(m model.ServiceMapping) (int64, string) {
 			return m.CreatedAt.UnixNano(), string(m.UID[:])
 		})),
-		retirements: newTable[model.UID](byCreation(func(r model.Retirement) (int64, string) { return int64(r.HLC), string(r.NodeUID[:]) })),
-		handovers:   newTable[model.UID](byCreation(func(h model.Handover) (int64, string) { return int64(h.HLC), string(h.UID[:]) })),
-		vector:      replica.Vector{},
+		retirements: newTable[deposed](byCreation(func(r model.Retirement) (int64, string) {
+			return int64(r.HLC), string(r.NodeUID[:]) + string(r.Successor[:])
+		})),
+		handovers:  newTable[model.UID](byCreation(func(h model.Handover) (int64, string) { return int64(h.HLC), string(h.UID[:]) })),
+		ownerships: newTable[model.UID](byCreation(func(o model.Ownership) (int64, string) { return int64(o.HLC), string(o.UID[:]) })),
+		vector:     replica.Vector{},
 	}
 }
 
@@ -86,6 +90,7 @@ func (m *memory) apply(b *batch) {
 	m.mappings.apply(b.mappings.changed)
 	m.retirements.apply(b.retirements.changed)
 	m.handovers.apply(b.handovers.changed)
+	m.ownerships.apply(b.ownerships.changed)
 	if b.begun {
 		m.vector.Merge(b.vector)
 	}

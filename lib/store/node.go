@@ -76,7 +76,7 @@ func (t *tx) putNode(n model.Node) (model.Node, error) {
 
 // retired reports whether a node is gone for good; its name is free.
 func (t *tx) retired(node model.UID) bool {
-	_, ok := t.retirements.get(node)
+	_, ok := t.retirements.find(func(r model.Retirement) bool { return r.NodeUID == node })
 	return ok
 }
 

@@ -45,9 +45,11 @@ func (t *tx) parse(r replica.Row) (parsed, error) {
 	case replica.KindLabel:
 		return plainRow(r, replica.DecodeLabel, t.takeLabel)
 	case replica.KindRetirement:
-		return plainRow(r, replica.DecodeRetirement, func(n model.Retirement) error { t.keepRetirement(n); return nil })
+		return plainRow(r, replica.DecodeRetirement, t.keepRetirement)
 	case replica.KindHandover:
-		return plainRow(r, replica.DecodeHandover, func(n model.Handover) error { t.keepHandover(n); return nil })
+		return plainRow(r, replica.DecodeHandover, t.keepHandover)
+	case replica.KindOwnership:
+		return plainRow(r, replica.DecodeOwnership, t.keepOwnership)
 	}
 	return t.parsePart(r)
 }

@@ -7,8 +7,8 @@ import "github.com/aquarium-fish/aquarium-fish/lib/model"
 // label is: who reads one of them can read the others. Until then the entry
 // looks as it did before, ELECTED or NEW. It reports whether there is anything
 // to show.
-func (s *Store) present(e *model.Entry) bool {
-	e.Fold = model.FoldStates(e.States)
+func (s *Store) present(e *model.Entry, succession model.Succession) bool {
+	e.Sort(succession)
 	if e.Fold.Status() != model.StatusAllocated || e.Resource != nil || e.Fold.Allocated.NodeUID == s.opts.Node {
 		return e.Fold.Status() != ""
 	}

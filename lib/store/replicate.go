@@ -266,7 +266,7 @@ func (t *tx) oldRow(row *syncRow) (*syncRow, error) {
 // holds reports whether the entry has the state or task of the row.
 func holds(e *model.Entry, row *syncRow) bool {
 	uid := model.UID(row.Key)
-	return slices.ContainsFunc(e.States, func(s model.ApplicationState) bool { return s.UID == uid }) ||
+	return slices.ContainsFunc(e.AllStates(), func(s model.ApplicationState) bool { return s.UID == uid }) ||
 		slices.ContainsFunc(e.Tasks, func(t model.ApplicationTask) bool { return t.UID == uid })
 }
 

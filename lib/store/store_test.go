@@ -87,9 +87,9 @@ func update(t testing.TB, s *Store, uid model.UID, c model.Change) *model.Entry 
 // The changes of an ordinary life.
 func elected(app model.UID, epoch uint32) model.Change {
 	return model.Change{States: []model.ApplicationState{{
-		UID: model.GrantUID(app, epoch), Status: model.StatusElected, Description: "Elected node: n", Epoch: epoch,
+		Status: model.StatusElected, Description: "Elected node: n", Epoch: epoch,
 		Decision: &model.Decision{Round: 3, Winner: testNode, Yes: []model.Vote{{
-			UID: model.VoteUID(app, testNode, 3), ApplicationUID: app, NodeUID: testNode, Round: 3, Rand: 7,
+			UID: model.VoteUID(app, testNode, 0, 3), ApplicationUID: app, NodeUID: testNode, Round: 3, Rand: 7,
 			CreatedAt: time.Date(2026, 11, 21, 23, 24, 52, 935066403, time.UTC),
 		}}},
 	}}}

@@ -103,7 +103,7 @@ func (m *memoryEngine) dropRowsOf(e *model.Entry) {
 	app := e.Application.UID
 	keys := slices.Clone(m.disk.rows.parents[app])
 	keys = append(keys, rowKey{replica.KindApplication, string(app[:])})
-	for _, s := range e.States {
+	for _, s := range e.AllStates() {
 		keys = append(keys, rowKey{replica.KindApplicationState, string(s.UID[:])})
 	}
 	for _, t := range e.Tasks {

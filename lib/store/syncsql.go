@@ -280,8 +280,8 @@ func (d *database) loadRows(ctx context.Context, c *contents) error {
 	if c.waiting, err = column[model.UID](ctx, d.writer, "SELECT DISTINCT parent FROM sync_rows WHERE since IS NOT NULL"); err != nil {
 		return fmt.Errorf("read what waits: %w", err)
 	}
-	c.succession, err = collect(ctx, d.writer, d.scanRow, "SELECT "+syncColumns+" FROM sync_rows WHERE kind IN (?, ?) AND body IS NOT NULL",
-		int64(replica.KindRetirement), int64(replica.KindHandover))
+	c.succession, err = collect(ctx, d.writer, d.scanRow, "SELECT "+syncColumns+" FROM sync_rows WHERE kind IN (?, ?, ?) AND body IS NOT NULL",
+		kindArgs(successionKinds())...)
 	if err != nil {
 		return fmt.Errorf("read retirements: %w", err)
 	}

@@ -70,6 +70,25 @@ func (o overlay[K, V]) get(k K) (V, bool) {
 	return v, ok
 }
 
+// all returns all rows, in no order if the batch changed some.
+func (o overlay[K, V]) all() []V {
+	if len(o.changed) == 0 {
+		return o.base.list
+	}
+	var list []V
+	for k := range o.changed {
+		if v, ok := o.get(k); ok {
+			list = append(list, v)
+		}
+	}
+	for k, v := range o.base.rows {
+		if _, over := o.changed[k]; !over {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
 // find returns some row for which match holds.
 func (o overlay[K, V]) find(match func(V) bool) (V, bool) {
 	for k := range o.changed {

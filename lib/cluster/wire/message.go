@@ -93,6 +93,7 @@ type LSA struct {
 	Gone        bool        `cbor:"19,keyasint,omitempty"` // last word: the node stops in order
 	Base        uint64      `cbor:"20,keyasint,omitempty"` // the Seq that later Pulses name; 0 means Seq itself
 	Age         uint32      `cbor:"21,keyasint,omitempty"` // milliseconds since the node said it; counted on by who passes it on
+	Succession  uint64      `cbor:"22,keyasint,omitempty"` // sum over the retirements that it knows, see model.SumOfRetirements
 }
 
 // Pulse renews an LSA: all is as the LSA of number Base said, but for what is
