@@ -26,6 +26,9 @@ type Factory struct {
 	// unknown keys, and what is wrong as New would; nil means that nothing can
 	// be said before New.
 	Check func(cfg Config) (unknown []yamlconf.Problem, err error)
+	// Shares reads from a configuration which things outside the instance uses
+	// together with those of other nodes; nil: none. It makes nothing.
+	Shares func(cfg Config) ([]Share, error)
 	// Absent says why the binary knows the driver's name and nothing more, in
 	// words that follow the instance's name. An entry of it is accepted, so that a config
 	// may name it before it is there, and absent for good; it is never part
@@ -48,6 +51,8 @@ type Config struct {
 	Logger *slog.Logger
 	// NodeUID is the node on whose behalf environments are made.
 	NodeUID model.UID
+	// Owner says who owns what Factory.Shares names.
+	Owner OwnerOf
 }
 
 // Entry is one entry of the config key `drivers` (contract 2).

@@ -38,7 +38,9 @@ type Options struct {
 	Entries   []Entry
 	Directory string
 	NodeUID   model.UID
-	Logger    *slog.Logger
+	// Owner says who owns what instances share with other nodes. Nil: nobody.
+	Owner  OwnerOf
+	Logger *slog.Logger
 
 	// Each 0 means the default above.
 	AttemptTimeout, RetryMin, RetryMax, CloseTimeout time.Duration
@@ -84,6 +86,9 @@ func NewRegistry(opts Options) (*Registry, error) {
 	setDefault(&opts.RetryMin, DefaultRetryMin)
 	setDefault(&opts.RetryMax, DefaultRetryMax)
 	setDefault(&opts.CloseTimeout, DefaultCloseTimeout)
+	if opts.Owner == nil {
+		opts.Owner = func(string) model.UID { return model.NilUID }
+	}
 	r := &Registry{
 		opts:        opts,
 		listed:      len(opts.Entries) > 0,
@@ -123,7 +128,7 @@ func (r *Registry) add(e Entry, f Factory) {
 		factory: f,
 		log:     log,
 		config: Config{Instance: e.Name, Cfg: e.Cfg, Line: e.Line, Directory: r.opts.Directory,
-			NodeUID: r.opts.NodeUID, Logger: log},
+			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, Logger: log},
 		reason: "is not started yet",
 		since:  time.Now(),
 	}
@@ -250,6 +255,9 @@ func (i *instance) open(ctx context.Context) (driver Driver, err error) {
 			i.log.Error("driver panicked", "panic", p, "stack", stack())
 		}
 	}()
+	if _, err := i.shares(); err != nil {
+		return nil, err
+	}
 	driver, err = i.factory.New(ctx, i.config)
 	if err == nil && driver == nil {
 		err = errors.New("returned neither an instance nor an error")

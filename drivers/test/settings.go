@@ -35,6 +35,12 @@ type settings struct {
 	CrashDeallocate string `yaml:"crash_deallocate"`
 	CrashTask       string `yaml:"crash_task"`
 
+	// Shared names a thing outside, "test/NAME", that other nodes are configured
+	// for too: only its owner has room. Owner is the name of the node that is to
+	// own it; empty: one of them.
+	Shared string `yaml:"shared"`
+	Owner  string `yaml:"owner"`
+
 	// EvidenceFile is where the instance writes down which environments it
 	// started and stopped, for tests of many nodes. Empty: nowhere.
 	EvidenceFile string `yaml:"evidence_file"`

@@ -27,12 +27,23 @@ import (
 const Name = "test"
 
 // Factory makes instances of the driver.
-func Factory() drivers.Factory { return drivers.Factory{Name: Name, New: New, Check: check} }
+func Factory() drivers.Factory {
+	return drivers.Factory{Name: Name, New: New, Check: check, Shares: shares}
+}
 
 // check reads a cfg and makes nothing.
 func check(cfg drivers.Config) ([]yamlconf.Problem, error) {
 	_, unknown, err := readSettings(cfg.Cfg)
 	return unknown, err
+}
+
+// shares reads what is shared from a cfg.
+func shares(cfg drivers.Config) ([]drivers.Share, error) {
+	s, _, err := readSettings(cfg.Cfg)
+	if err != nil || s.Shared == "" {
+		return nil, err
+	}
+	return []drivers.Share{{Thing: s.Shared, Owner: s.Owner}}, nil
 }
 
 // New makes an instance: it reads the configuration and makes the workspace.
@@ -61,7 +72,7 @@ func New(_ context.Context, cfg drivers.Config) (drivers.Driver, error) {
 		return nil, fmt.Errorf("find file system of workspace_path: %w", err)
 	}
 	return &driver{
-		settings: s, workspace: ws, dice: dice, crash: newCrasher(), turns: turns.New(),
+		settings: s, owns: func() bool { return s.Shared == "" || cfg.Owner(s.Shared) == cfg.NodeUID }, workspace: ws, dice: dice, crash: newCrasher(), turns: turns.New(),
 		room: space.New(ws.path, func() (space.Reading, error) { return look(ws) }), disksOn: on,
 	}, nil
 }
@@ -70,6 +81,7 @@ func New(_ context.Context, cfg drivers.Config) (drivers.Driver, error) {
 // workspace is the memory.
 type driver struct {
 	settings  settings
+	owns      func() bool // what it shares, if it shares anything
 	workspace *workspace
 	dice      *dice
 	crash     *crasher
@@ -116,6 +128,9 @@ func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 	}
 	if d.dice.hit(o.failOptionsApply) || d.dice.hit(o.failOptionsValidate) || d.dice.hit(o.failAvailableCapacity) {
 		return 0, nil
+	}
+	if !d.owns() {
+		return 0, nil // the owner's are all
 	}
 	return drivers.Unlimited, nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/fit"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/link"
@@ -69,6 +70,7 @@ type memberOptions struct {
 	store    *store.Store
 	identity *crypt.Identity
 	links    links
+	shares   []drivers.Share
 	log      *slog.Logger
 }
 
@@ -174,7 +176,8 @@ func (m *member) report() cluster.Report {
 		Maintenance: m.state.maintenance(), Signer: m.identity.CanSign() == nil,
 		Available: election.Safety(m.config.Election.Safety) == election.Available,
 		Load:      loadOfMachine(m.state.machine(), m.state.running()),
-		VoteLoad:  m.state.load(), NotAfter: m.identity.NotAfter(),
+		VoteLoad:  m.state.load(), NotAfter: m.identity.NotAfter(), Shares: told(m.shares),
+		Succession: model.SumOfRetirements(m.store.Retirements()),
 	}
 }
 

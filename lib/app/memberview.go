@@ -14,6 +14,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/ownership"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
@@ -129,7 +130,7 @@ func (v view) Status() status.Status {
 	s := v.Cluster.Status()
 	out := status.Status{
 		Cluster: s.Cluster, Node: s.Self, Ready: s.Ready, Members: v.members(s), Components: ownFirst(s.Components, s.Self),
-		Ownership: shared(s, v.known(), v.store.Retirements()),
+		Ownership: ownership.List(viewOfShares(s, v.known(), v.store)),
 	}
 	if !s.Ready {
 		out.Reason = "catching up with the cluster"

@@ -86,9 +86,10 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 
 	// The drivers, as far as the config tells: what is wrong there is told before a database is made, and the password of
 	// its admin printed, which nobody gets to see again.
+	owners := &owners{log: log.With("component", "ownership")}
 	registry, err := drivers.NewRegistry(drivers.Options{
 		Factories: opts.Drivers, Entries: entries(cfg), Directory: cfg.Directory,
-		NodeUID: identity.UID, Logger: log,
+		NodeUID: identity.UID, Owner: owners.Owner, Logger: log,
 	})
 	if err != nil {
 		return fmt.Errorf("check drivers: %w", err)
@@ -119,7 +120,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	}
 	a.addPart("node row", keepRow(db, log))
 	member, err := a.addMember(memberOptions{
-		config: cfg, version: opts.Version, node: node, store: db, identity: identity, links: links, log: log,
+		config: cfg, version: opts.Version, node: node, store: db, identity: identity, links: links, shares: registry.Shares(), log: log,
 	})
 	if err != nil {
 		return err
@@ -128,6 +129,9 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	if err != nil {
 		return err
 	}
+
+	owners.view, owners.store, owners.shares = member.ownershipView, db, member.shares
+	a.addPart("ownership", owners.run)
 
 	// The driver instances, looked for now that what they made is known.
 	a.cleanups.add("driver instances", func(context.Context) error { return registry.Close() }) //nolint:contextcheck // it has a bound of its own

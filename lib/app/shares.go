@@ -1,21 +1,128 @@
 package app
 
 import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster"
-	"github.com/aquarium-fish/aquarium-fish/lib/cluster/status"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/ownership"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
-// shared are the things that members say they are configured for together, and who owns each.
-func shared(s cluster.Status, known []cluster.Known, retirements []model.Retirement) []status.Ownership {
-	v := ownership.View{Self: s.Self, Retirements: retirements}
+// ownershipLook is how often it is looked at who owns what although nothing happened: members catch up without a word.
+const ownershipLook = 2 * time.Second
+
+// owners keeps who owns the things that this node shares with others, and takes or gives away what is this node's to take
+// or give.
+type owners struct {
+	// What is known of the members and of all records; set before run.
+	view   func() ownership.View
+	store  ownershipStore
+	shares []drivers.Share
+	log    *slog.Logger
+
+	decided atomic.Pointer[map[string]model.UID]
+}
+
+// ownershipStore keeps the records.
+type ownershipStore interface {
+	Subscribe(kinds ...store.Kind) *store.Subscription
+	CreateOwnership(ctx context.Context, o model.Ownership,
+		still func(records []model.Ownership, retirements []model.Retirement) bool) (model.Ownership, error)
+}
+
+// Owner implements drivers.OwnerOf.
+func (o *owners) Owner(thing string) model.UID {
+	if decided := o.decided.Load(); decided != nil {
+		return (*decided)[thing]
+	}
+	return model.NilUID
+}
+
+// run looks whenever something may be different, until ctx is cancelled.
+func (o *owners) run(ctx context.Context) error {
+	if len(o.shares) == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	sub := o.store.Subscribe(store.KindOwnership, store.KindRetirement)
+	defer sub.Close()
+	tick := time.NewTicker(ownershipLook)
+	defer tick.Stop()
+	for {
+		o.look(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sub.C():
+			sub.Take()
+		case <-tick.C:
+		}
+	}
+}
+
+// look decides anew. What is given away is not used any more before anybody hears of it.
+func (o *owners) look(ctx context.Context) {
+	view := o.view()
+	decided := make(map[string]model.UID, len(o.shares))
+	var writes []model.Ownership
+	for _, s := range o.shares {
+		d := ownership.Decide(s.Thing, view)
+		if d.Write != nil {
+			writes = append(writes, *d.Write)
+			continue
+		}
+		decided[s.Thing] = d.Owner
+	}
+	o.decided.Store(&decided)
+	for _, w := range writes {
+		o.write(ctx, w)
+	}
+}
+
+// write stores a record, unless another one came first. The feed brings the next look.
+func (o *owners) write(ctx context.Context, w model.Ownership) {
+	made, err := o.store.CreateOwnership(ctx, w, func(records []model.Ownership, retirements []model.Retirement) bool {
+		return ownership.Owner(w.Thing, records, retirements) == w.From
+	})
+	switch {
+	case err != nil && ctx.Err() == nil:
+		o.log.Warn("who owns a shared thing could not be stored, will be tried again", "thing", w.Thing, "error", err)
+	case err == nil && made.UID != model.NilUID:
+		o.log.Info("a shared thing has another owner", "thing", w.Thing, "owner", w.To, "before", w.From)
+	}
+}
+
+// told is how the shares are told the others.
+func told(shares []drivers.Share) []string {
+	var list []string
+	for _, s := range shares {
+		list = append(list, ownership.Share{Thing: s.Thing, Owner: s.Owner}.String())
+	}
+	return list
+}
+
+// ownershipView is what the node knows of who is configured for what, and who owned it.
+func (m *member) ownershipView() ownership.View { return viewOfShares(m.Cluster.Status(), m.known(), m.store) }
+
+// records are what is stored about ownership.
+type records interface {
+	Retirements() []model.Retirement
+	Ownerships() []model.Ownership
+}
+
+func viewOfShares(s cluster.Status, known []cluster.Known, stored records) ownership.View {
+	v := ownership.View{Self: s.Self, Records: stored.Ownerships(), Retirements: stored.Retirements()}
 	heard := map[model.UID]bool{}
 	for _, m := range s.Members {
 		heard[m.LSA.Node] = true
 		member := ownership.Member{
-			Node: m.LSA.Node, Name: m.LSA.Name, Heard: true, Synced: m.Reachable() && m.LSA.Flags&wire.FlagReady != 0,
+			Node: m.LSA.Node, Name: m.LSA.Name, Heard: true, Synced: m.Reachable() && m.Lag == 0 && m.LSA.Flags&wire.FlagReady != 0,
 		}
 		for _, text := range m.LSA.Shares {
 			member.Shares = append(member.Shares, ownership.ParseShare(text))
@@ -27,5 +134,5 @@ func shared(s cluster.Status, known []cluster.Known, retirements []model.Retirem
 			v.Members = append(v.Members, ownership.Member{Node: k.Node, Name: k.Name})
 		}
 	}
-	return ownership.List(v)
+	return v
 }

@@ -1,30 +1,146 @@
 package app
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/status"
+	"github.com/aquarium-fish/aquarium-fish/lib/cluster/topo"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/ownership"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
+
+// kept are records in memory.
+type kept struct {
+	ownerships  []model.Ownership
+	retirements []model.Retirement
+	store       *store.Store
+	fails       error
+	seen        func() // before each write
+}
+
+func (k *kept) Ownerships() []model.Ownership                     { return k.ownerships }
+func (k *kept) Retirements() []model.Retirement                   { return k.retirements }
+func (k *kept) Subscribe(kinds ...store.Kind) *store.Subscription { return k.store.Subscribe(kinds...) }
+func (k *kept) CreateOwnership(_ context.Context, o model.Ownership, still func([]model.Ownership, []model.Retirement) bool) (model.Ownership, error) {
+	if k.seen != nil {
+		k.seen()
+	}
+	if k.fails != nil || !still(k.ownerships, k.retirements) {
+		return model.Ownership{}, k.fails
+	}
+	o.UID, o.By, o.HLC = model.UID{99, byte(len(k.ownerships))}, o.To, model.HLC(len(k.ownerships)+1)
+	if o.From != model.NilUID {
+		o.By = o.From
+	}
+	k.ownerships = append(k.ownerships, o)
+	return o, nil
+}
+
+func sharer(n byte, shares ...string) cluster.MemberStatus {
+	var m cluster.MemberStatus
+	m.State = topo.StateActive
+	m.LSA = wire.LSA{Node: model.UID{n}, Name: string(rune('a' + n)), Shares: shares, Flags: wire.FlagReady}
+	return m
+}
 
 // TestSharedThings: each is shown once, whoever is configured for it; what
 // nobody has taken yet has no owner.
 func TestSharedThings(t *testing.T) {
-	member := func(n byte, shares ...string) cluster.MemberStatus {
-		var m cluster.MemberStatus
-		m.LSA = wire.LSA{Node: model.UID{n}, Name: string(rune('a' + n)), Shares: shares, Flags: wire.FlagReady}
-		return m
+	s := cluster.Status{Self: model.UID{1}, Members: []cluster.MemberStatus{sharer(1, "aws/mac=c", "aws/win"), sharer(2, "aws/mac=c")}}
+	stored := &kept{ownerships: []model.Ownership{{Thing: "aws/mac", To: model.UID{2}, By: model.UID{2}, HLC: 1}}}
+	want := []status.Ownership{{Thing: "aws/mac", Node: model.UID{2}}, {Thing: "aws/win"}}
+	if diff := cmp.Diff(want, ownership.List(viewOfShares(s, []cluster.Known{{Node: model.UID{9}}}, stored))); diff != "" {
+		t.Errorf("List() (-want +got):\n%s", diff)
 	}
-	s := cluster.Status{Self: model.UID{1}, Members: []cluster.MemberStatus{member(1, "aws/mac=b", "aws/win"), member(2, "aws/mac=b")}}
-	want := []status.Ownership{{Thing: "aws/mac"}, {Thing: "aws/win"}}
-	if diff := cmp.Diff(want, shared(s, []cluster.Known{{Node: model.UID{9}}}, nil)); diff != "" {
-		t.Errorf("shared() (-want +got):\n%s", diff)
-	}
-	if got := shared(cluster.Status{}, nil, nil); len(got) != 0 {
+	if got := ownership.List(viewOfShares(cluster.Status{}, nil, &kept{})); len(got) != 0 {
 		t.Errorf("of nobody: %+v", got)
 	}
+}
+
+// TestOwnersTakeAndGive: who is to own a thing takes it, once all are heard; it
+// stops to use it before anybody hears that it is another one's.
+func TestOwnersTakeAndGive(t *testing.T) {
+	mine, other := model.UID{1}, model.UID{2}
+	var members []cluster.MemberStatus
+	stored := &kept{}
+	o := &owners{shares: []drivers.Share{{Thing: "aws/mac"}}, store: stored, log: slog.New(slog.DiscardHandler)}
+	o.view = func() ownership.View {
+		return viewOfShares(cluster.Status{Self: mine, Members: members}, []cluster.Known{{Node: other, Name: "c"}}, stored)
+	}
+	members = []cluster.MemberStatus{sharer(1, "aws/mac")}
+	if o.look(t.Context()); len(stored.ownerships) != 0 || o.Owner("aws/mac") != model.NilUID {
+		t.Fatalf("taken before the other was heard: %+v", stored.ownerships)
+	}
+	lagging := sharer(2, "aws/mac")
+	lagging.Lag = 1
+	members = append(members, lagging)
+	if o.look(t.Context()); len(stored.ownerships) != 0 {
+		t.Fatalf("taken while rows of the other are missing: %+v", stored.ownerships)
+	}
+	members[1] = sharer(2, "aws/mac")
+	o.look(t.Context())
+	if o.look(t.Context()); o.Owner("aws/mac") != mine || len(stored.ownerships) != 1 {
+		t.Fatalf("owner %v by %+v, want this node", o.Owner("aws/mac"), stored.ownerships)
+	}
+	members[0] = sharer(1, "aws/mac=c") // the configuration names the other from now on
+	stored.fails = errors.New("disk full")
+	if o.look(t.Context()); len(stored.ownerships) != 1 {
+		t.Fatalf("written in spite of the disk: %+v", stored.ownerships)
+	}
+	stored.fails, stored.seen = nil, func() {
+		if o.Owner("aws/mac") == mine {
+			t.Error("it is still used while it is given away")
+		}
+	}
+	o.look(t.Context())
+	if o.look(t.Context()); o.Owner("aws/mac") != other {
+		t.Errorf("owner %v by %+v, want the other", o.Owner("aws/mac"), stored.ownerships)
+	}
+}
+
+// TestOwnersFollow: the part notices what only the members' state tells.
+func TestOwnersFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		self, log := model.UID{1}, slog.New(slog.DiscardHandler)
+		db, err := store.OpenMemory(t.Context(), store.Options{Node: self, Logger: log}, store.NewDisk())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close() }()
+		me := sharer(0, "aws/mac")
+		me.LSA.Node = self
+		members := []cluster.MemberStatus{me, sharer(2, "aws/mac")}
+		members[1].LSA.Flags = 0
+		o := &owners{shares: []drivers.Share{{Thing: "aws/mac"}}, store: db, log: log}
+		o.view = func() ownership.View { return viewOfShares(cluster.Status{Self: self, Members: members}, nil, db) }
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- o.run(ctx) }()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := db.Ownerships(); len(got) != 0 {
+			t.Errorf("taken while a member has not caught up: %+v", got)
+		}
+		members[1].LSA.Flags = wire.FlagReady
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := db.Ownerships(); len(got) != 1 || o.Owner("aws/mac") != self {
+			t.Errorf("owner %v by %+v, want the lowest", o.Owner("aws/mac"), got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
