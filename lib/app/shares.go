@@ -108,7 +108,9 @@ func told(shares []drivers.Share) []string {
 }
 
 // ownershipView is what the node knows of who is configured for what, and who owned it.
-func (m *member) ownershipView() ownership.View { return viewOfShares(m.Cluster.Status(), m.known(), m.store) }
+func (m *member) ownershipView() ownership.View {
+	return viewOfShares(m.Cluster.Status(), m.known(), m.store)
+}
 
 // records are what is stored about ownership.
 type records interface {

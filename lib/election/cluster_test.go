@@ -729,3 +729,41 @@ func TestPeersTellWhoIsInTheWay(t *testing.T) {
 		}
 	})
 }
+
+// TestVoteOfThePredecessor: a process that was started anew votes again in the
+// same round for what it does not know to be granted to it. The grant by its
+// predecessor's vote is none of its promises.
+func TestVoteOfThePredecessor(t *testing.T) {
+	inHub(t, 2, func(t *testing.T, h *hub) {
+		for _, n := range h.nodes {
+			n.drain(true)
+		}
+		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+		time.Sleep(20 * time.Second) // in the third round
+		h.hold(1, true)
+		h.nodes[1].drain(false)
+		h.nodes[0].want(app, model.StatusElected, time.Second)
+		h.nodes[1].crash()
+		h.split(func(i int) bool { return i == 1 })
+		h.nodes[1].start()
+		time.Sleep(20 * time.Second) // ready alone, and its third round too
+		h.heal()
+		voted := func() bool {
+			return slices.ContainsFunc(h.nodes[1].election.OpenVotes(), func(v model.Vote) bool { return v.ApplicationUID == app && v.NodeUID == h.nodes[1].uid && v.Yes() })
+		}
+		for !voted() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		first := h.nodes[0].entry(app).Fold.Grant.Decision.Yes[0]
+		for _, v := range h.nodes[1].election.OpenVotes() {
+			if v.ApplicationUID == app && v.NodeUID == first.NodeUID && (v.Round != first.Round || v.UID == first.UID || v.Rand == first.Rand) {
+				t.Errorf("the vote %+v is like %+v of another process", v, first)
+			}
+		}
+		h.hold(1, false)
+		h.nodes[0].want(app, model.StatusAllocated, 10*time.Second)
+		if e := h.nodes[0].entry(app); !said(e, model.StatusDeclined, "restarted") || e.Fold.Allocated.Epoch != 2 {
+			t.Errorf("states are %+v", e.States)
+		}
+	})
+}
