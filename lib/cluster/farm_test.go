@@ -324,5 +324,5 @@ func (f *farm) chain() {
 func origin(i int) replica.Origin { return replica.Origin{Node: uidOf(i)} }
 
 func vote(i int) wire.Vote {
-	return wire.Vote{Application: model.UID{byte(i), 9}, Round: 1, Rand: uint32(i)}
+	return wire.Vote{Application: model.UID{byte(i), byte(i >> 8), 9}, Round: 1}
 }

@@ -29,6 +29,7 @@ type neighbour struct {
 
 	outbox  *topo.Outbox
 	votes   []wire.Votes  // to be passed on
+	packer  wire.Packer   // of what is sent
 	voted   time.Time     // when votes were sent last
 	beat    time.Duration // until the next ones are
 	asks    []model.UID   // LSAs to ask for
@@ -159,6 +160,7 @@ func (c *Cluster) remove(n *neighbour, cause error) {
 
 // receive takes in what a neighbour says.
 func (c *Cluster) receive(ctx context.Context, n *neighbour) error {
+	var votes wire.Unpacker
 	for {
 		message, err := n.link.Receive(ctx)
 		if err != nil {
@@ -176,10 +178,12 @@ func (c *Cluster) receive(ctx context.Context, n *neighbour) error {
 			n.answers = n.answers[max(0, len(n.answers)-1000):] // nobody lacks more at a time
 			c.mu.Unlock()
 			poke(n.wake)
-		case wire.Votes:
-			c.pass(n, m)
 		case wire.Ballots:
-			c.pass(n, m.Batches...)
+			batches, err := votes.Unpack(m)
+			if err != nil {
+				return err
+			}
+			c.pass(n, batches...)
 		case wire.Advert:
 			if err := c.advertised(n, m); err != nil {
 				return err

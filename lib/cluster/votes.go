@@ -160,20 +160,14 @@ func (n *neighbour) takeVotes(now time.Time) (messages []any, due time.Time) {
 		return nil, due
 	}
 	n.voted, n.beat = now, beat(voices(n.votes))
-	var b wire.Ballots
-	size := 0
+	first, size := 0, 0
 	for i, v := range n.votes {
-		b.Batches = append(b.Batches, v)
 		size += len(v.Votes) + 5 // what a batch says of itself is as long as five
 		if i+1 < len(n.votes) && size+len(n.votes[i+1].Votes)+5 <= ballotMost {
 			continue
 		}
-		if len(b.Batches) == 1 {
-			messages = append(messages, v)
-		} else {
-			messages = append(messages, b)
-		}
-		b, size = wire.Ballots{}, 0
+		messages = append(messages, n.packer.Pack(n.votes[first:i+1]))
+		first, size = i+1, 0
 	}
 	n.votes = nil
 	return messages, due

@@ -38,11 +38,16 @@ func TestTakeVotes(t *testing.T) {
 	}
 	messages, due := n.takeVotes(now)
 	total := 0
+	var votes wire.Unpacker
 	for _, m := range messages {
 		if _, err := wire.Encode(m); err != nil {
 			t.Error(err)
 		}
-		total += len(m.(wire.Ballots).Batches)
+		batches, err := votes.Unpack(m.(wire.Ballots))
+		if err != nil {
+			t.Error(err)
+		}
+		total += len(batches)
 	}
 	if total != 30 || !due.IsZero() || len(n.votes) != 0 {
 		t.Errorf("took %d batches, %d left, due %v", total, len(n.votes), due)

@@ -142,7 +142,7 @@ func TestVotesThatDoNotFit(t *testing.T) {
 	if got := ToWire([]model.Vote{sound(node(1), 3, 0, 128)})[0].Votes[0].Available; got != model.VoteNo {
 		t.Errorf("definition 128 travels as %d, want no", got)
 	}
-	m := wire.Votes{Node: node(3), Load: 200, Votes: []wire.Vote{{Application: node(1), Available: -100, Rand: 1}}}
+	m := wire.Votes{Node: node(3), Load: 200, Votes: []wire.Vote{{Application: node(1), Available: -100}}}
 	got := FromWire(m, t0)[0]
 	if got.Available != model.VoteNo || got.Load != 100 || got.Rand != model.VoteRand(got.UID) {
 		t.Errorf("FromWire() of nonsense = %+v", got)

@@ -20,7 +20,7 @@ func ToWire(votes []model.Vote) []wire.Votes {
 			last++
 		}
 		messages[last].Votes = append(messages[last].Votes, wire.Vote{
-			Application: v.ApplicationUID, Round: v.Round, Available: packed(v.Available), Cached: v.Cached, Rand: v.Rand,
+			Application: v.ApplicationUID, Round: v.Round, Available: packed(v.Available), Cached: v.Cached,
 		})
 	}
 	return messages
@@ -38,7 +38,7 @@ func packed(available int) int8 {
 // FromWire unpacks votes that came at the time now, which is what they count
 // from here: the clock of their node may be another. What is below
 // model.VoteNever is a later version's way to say no. The random part is
-// computed and not believed, so that every decision can be checked.
+// computed and not told, so that every decision can be checked.
 func FromWire(m wire.Votes, now time.Time) []model.Vote {
 	votes := make([]model.Vote, len(m.Votes))
 	for i, v := range m.Votes {

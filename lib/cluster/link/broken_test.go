@@ -305,7 +305,7 @@ func TestSilentCutIsNoticedInTime(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				if busy.Send(t.Context(), wire.Votes{Node: a.id.UID, Votes: make([]wire.Vote, 1000)}) != nil {
+				if busy.Send(t.Context(), wire.Ballots{Batches: make([]byte, 20_000)}) != nil {
 					return
 				}
 			}

@@ -204,7 +204,7 @@ func TestOnePortServesAll(t *testing.T) {
 
 func TestSendWaitsWhileTheQueueIsFullAndThenGivesUp(t *testing.T) {
 	_, _, here, there := pair(t, limits(func(l *Limits) { l.Queue, l.Send = 4, 500*time.Millisecond }))
-	message := wire.Votes{Node: here.Peer().Node, Votes: make([]wire.Vote, 20000)} // some 400 KB
+	message := wire.Ballots{Batches: make([]byte, 400_000)}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	short, cancelShort := context.WithCancel(t.Context())

@@ -30,6 +30,9 @@ const (
 // the neighbour is broken, not merely newer.
 var ErrMalformed = errors.New("malformed message")
 
+// malformed says so of what the reader of a link finds.
+func malformed(err error) error { return fmt.Errorf("%w: %w", ErrMalformed, err) }
+
 // Unknown stands for a message of a later version of the protocol: skip it.
 type Unknown struct {
 	Type uint64

@@ -147,31 +147,6 @@ type TopologyAsk struct {
 	Nodes []model.UID `cbor:"1,keyasint"`
 }
 
-// Votes are votes of one node, flooded to all.
-type Votes struct {
-	Node     model.UID `cbor:"1,keyasint"`
-	Boot     uint64    `cbor:"2,keyasint"`
-	Seq      uint64    `cbor:"3,keyasint"` // grows within Boot: tells what was seen
-	Location string    `cbor:"4,keyasint,omitempty"`
-	Load     uint8     `cbor:"5,keyasint"` // percent: applications' share of the node
-	Votes    []Vote    `cbor:"6,keyasint"`
-}
-
-// Ballots are several batches of votes, of several nodes, on their way.
-type Ballots struct {
-	Batches []Votes `cbor:"1,keyasint"`
-}
-
-// Vote is one vote of a batch.
-type Vote struct {
-	_           struct{} `cbor:",toarray"`
-	Application model.UID
-	Round       uint16
-	Available   int8 // index of the first definition that fits, -1 for none
-	Cached      bool // the image is there already
-	Rand        uint32
-}
-
 // Advert says what the sender knows; Vector holds only what changed since the
 // link's last Advert or Hello.
 type Advert struct {

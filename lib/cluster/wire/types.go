@@ -28,13 +28,12 @@ func entries() []entry {
 		plain(numberRefuse, checkRefuse),
 		plain(3, checkTopology),
 		plain(4, checkTopologyAsk),
-		plain(5, checkVotes),
 		plain(6, func(Advert) error { return nil }),
 		shaped(7, MaxFrame, packRows, unpackRows),
 		plain(8, func(DigestAsk) error { return nil }),
 		shaped(9, MaxFrame, keep[Digests], checkedDigests),
 		shaped(10, MaxFrame, packBucket, unpackBucket),
-		plain(11, checkBallots),
+		plain(12, checkBallots), // 5 and 11 were votes in another shape
 	}
 }
 
@@ -161,25 +160,6 @@ func checkLSA(l LSA) error {
 }
 
 func checkTopologyAsk(TopologyAsk) error { return nil }
-
-func checkVotes(v Votes) error {
-	switch {
-	case v.Node == [16]byte{}:
-		return errNode
-	case !short(v.Location):
-		return errLong
-	}
-	return nil
-}
-
-func checkBallots(b Ballots) error {
-	for _, v := range b.Batches {
-		if err := checkVotes(v); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 func checkedDigests(d Digests) (Digests, error) {
 	for _, k := range d.Kinds {

@@ -23,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "write testdata/golden.txt for messages that it lacks")
 
 // equal compares messages; bodies of megabytes at once, not byte by byte.
-var equal = cmp.Options{cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Vote{}, "_"),
+var equal = cmp.Options{cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Voter{}, "_"),
 	cmp.FilterValues(func(a, b []byte) bool { return len(a) > 0 && len(b) > 0 }, cmp.Comparer(bytes.Equal))}
 
 // samples holds one full message of each type; the names stay.
@@ -46,10 +46,8 @@ func samples() map[string]any {
 			Incarnation: 2, RowSeq: 1000, Load: Load{CPU: 50, Memory: 60, Disk: 70, Used: 2}, Free: 3, NotAfter: 1800000000, Shares: []string{"mac pool"}, Gone: true, Base: 8}},
 			Pulses: []Pulse{{Node: other, Boot: 1 << 59, Seq: 12, RowSeq: 5, Load: Load{CPU: 1, Memory: 2, Disk: 3, Used: 4}, Base: 11}}},
 		"topology ask": TopologyAsk{Nodes: []model.UID{node, other}},
-		"votes": Votes{Node: node, Boot: 1 << 60, Seq: 5, Location: "Office", Load: 40, Votes: []Vote{
-			{Application: other, Round: 1, Available: -1, Rand: 1 << 31}, {Application: node, Round: 300, Available: 2, Cached: true, Rand: 7}}},
-		"ballots": Ballots{Batches: []Votes{{Node: node, Boot: 1 << 60, Seq: 5, Load: 40, Votes: []Vote{{Application: other, Round: 1, Available: 0, Rand: 9}}},
-			{Node: other, Boot: 1 << 59, Seq: 6, Location: "Office"}}},
+		"ballots": Ballots{Forget: true, Voters: []Voter{{Node: node, Boot: 1 << 60, Location: "Office"}, {Node: other, Boot: 1 << 59}},
+			Applications: []model.UID{other, node}, Batches: []byte{0, 10, 40, 2, 0, 1, 2, 1, 0xac, 2, 5, 1, 12, 0, 0}},
 		"advert":      Advert{Vector: vector},
 		"rows":        Rows{Batch: replica.Batch{Origin: origin, From: 40, To: 44, Rows: rows}},
 		"digest ask":  DigestAsk{ID: 3, Horizon: 1700000000000000000},
@@ -183,8 +181,8 @@ func TestMalformed(t *testing.T) {
 		{"base after seq", encoded(t, 3, Topology{LSAs: []LSA{{Node: node, Seq: 1, Base: 2}}})},
 		{"too many neighbours", encoded(t, 3, Topology{LSAs: []LSA{{Node: node, Neighbours: make([]Neighbour, maxNeighbours+1)}}})},
 		{"pulse of nobody", encoded(t, 3, Topology{Pulses: []Pulse{{}}})},
-		{"votes of nobody", encoded(t, 5, Votes{})},
-		{"ballots of nobody", encoded(t, 11, Ballots{Batches: []Votes{{}}})},
+		{"ballots of nobody", encoded(t, 12, Ballots{Voters: make([]Voter, 1)})},
+		{"voter in a long place", encoded(t, 12, Ballots{Voters: []Voter{{Node: node, Location: long}}})},
 		{"257 buckets", encoded(t, 9, Digests{Kinds: []DigestsOfKind{{Buckets: make([]uint64, 257)}}})},
 		{"rows of nobody", encoded(t, 7, batch{})},
 		{"rows out of order", encoded(t, 7, batch{Node: node, To: 9, Rows: []row{{Key: []byte("k"), Seq: 5}, {Key: []byte("k"), Seq: 4}}})},
@@ -246,7 +244,8 @@ func TestRoundTrip(t *testing.T) {
 				return Topology{LSAs: rapid.SliceOfN(rapid.Custom(drawLSA), 0, 4).Draw(t, "lsas")}
 			}),
 			rapid.Custom(func(t *rapid.T) any {
-				return Votes{Node: drawUID(t), Boot: rapid.Uint64().Draw(t, "boot"), Votes: rapid.SliceOfN(rapid.Custom(drawVote), 0, 4).Draw(t, "votes")}
+				var p Packer
+				return p.Pack(rapid.SliceOfN(rapid.Custom(drawVotes), 0, 4).Draw(t, "batches"))
 			}),
 		).Draw(t, "message")
 		data, err := Encode(message)
@@ -311,7 +310,7 @@ func drawLSA(t *rapid.T) LSA {
 
 func drawVote(t *rapid.T) Vote {
 	return Vote{Application: drawUID(t), Round: rapid.Uint16().Draw(t, "round"), Available: rapid.Int8().Draw(t, "available"),
-		Cached: rapid.Bool().Draw(t, "cached"), Rand: rapid.Uint32().Draw(t, "rand")}
+		Cached: rapid.Bool().Draw(t, "cached")}
 }
 
 // FuzzDecode: no bytes panic, and what was read is written and read the same.
