@@ -84,6 +84,7 @@ type member struct {
 	votes   *election.Wired
 	engine  *repl.Engine
 	client  *overlay.Client
+	tunnels *tunnels
 	started time.Time
 	// What is made after it is filled in before anything runs.
 	state  memberState
@@ -126,7 +127,8 @@ func newMember(o memberOptions) (*member, error) {
 		return nil, fmt.Errorf("make member of the cluster: %w", err)
 	}
 	m.votes = election.NewWired(m.Cluster)
-	m.client = overlay.NewClient(m.Cluster)
+	m.tunnels = newTunnels(m.Cluster, func(node model.UID) bool { _, retired := o.store.Retirement(node); return retired })
+	m.client = overlay.NewClient(m)
 	return m, nil
 }
 
@@ -164,6 +166,7 @@ func (m *member) watchKnown(ctx context.Context) error {
 		case <-sub.C():
 			sub.Take()
 			m.Touch()
+			m.tunnels.endRetired()
 		}
 	}
 }
@@ -279,7 +282,7 @@ func (m *member) serve(ctx context.Context, conn net.Conn) {
 		m.log.Error("connection of a member does not say whose it is, it is closed")
 		return
 	}
-	watched := newWatchedConn(conn)
+	watched := newWatchedConn(m.tunnels.keep(conn, proved.Peer()))
 	if err := m.server.Take(watched, proved.Peer()); err != nil {
 		m.log.Debug("connection of a member not taken", "node", proved.Peer(), "error", err)
 		return
