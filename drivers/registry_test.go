@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // fakeDriver is only told apart and closed here; the rest of the interface is
@@ -126,7 +128,10 @@ func TestInstancesAreMadeFromTheirEntries(t *testing.T) {
 		close(got)
 		made := make(map[string]Config)
 		for cfg := range got {
-			cfg.Logger = nil
+			if cfg.Owner("test/pool") != model.NilUID {
+				t.Error("somebody owns what nobody was asked about")
+			}
+			cfg.Logger, cfg.Owner = nil, nil
 			made[cfg.Instance] = cfg
 		}
 		want := map[string]Config{

@@ -1,0 +1,50 @@
+package drivers
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestShares: each thing once, by the configuration alone; a name that others
+// could not know keeps the instance away, with the reason.
+func TestShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shares := func(cfg Config) ([]Share, error) {
+			switch text := string(cfg.Cfg); text {
+			case "broken":
+				return nil, errors.New("want a name")
+			case "":
+				return nil, nil
+			default:
+				return []Share{{Thing: text, Owner: "node-1"}}, nil
+			}
+		}
+		r := newTestRegistry(t, Options{
+			Factories: []Factory{{Name: "aws", New: always, Shares: shares}, {Name: "test", New: always}}, Logger: slog.New(slog.DiscardHandler),
+			Entries: []Entry{
+				{Name: "aws/a", Cfg: []byte("aws/mac")}, {Name: "aws/b", Cfg: []byte("aws/eu/win")}, {Name: "aws/c", Cfg: []byte("aws/mac")}, {Name: "aws/d"},
+				{Name: "aws/e", Cfg: []byte("broken")}, {Name: "aws/f", Cfg: []byte("mac=x")}, {Name: "aws/g", Cfg: []byte("test/mac")}, {Name: "test"},
+			},
+		})
+		want := []Share{{Thing: "aws/mac", Owner: "node-1"}, {Thing: "aws/eu/win", Owner: "node-1"}}
+		if diff := cmp.Diff(want, r.Shares()); diff != "" {
+			t.Errorf("Shares() (-want +got):\n%s", diff)
+		}
+		r.Start(t.Context())
+		for _, name := range []string{"aws/a", "aws/d", "test"} {
+			if _, ok := r.Get(name); !ok {
+				t.Errorf("%s is not there", name)
+			}
+		}
+		for name, why := range map[string]string{"aws/e": "want a name", "aws/f": `"<driver>/<name>"`, "aws/g": `"<driver>/<name>"`} {
+			if _, ok := r.Get(name); ok || !strings.Contains(r.Reason(name), why) {
+				t.Errorf("%s is there (%v), or away without reason: %q", name, ok, r.Reason(name))
+			}
+		}
+	})
+}
