@@ -111,10 +111,3 @@ func TestRandomPassword(t *testing.T) {
 		}
 	}
 }
-
-func TestRandomToken(t *testing.T) {
-	a, b := RandomToken(16), RandomToken(16)
-	if len(a) != 32 || a == b || strings.Trim(a, "0123456789abcdef") != "" {
-		t.Errorf("tokens %q and %q, want two different ones of 32 hex digits", a, b)
-	}
-}

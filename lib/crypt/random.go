@@ -2,7 +2,6 @@ package crypt
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 )
 
 // passwordAlphabet leaves out what people misread: l, I, O and 0 (contract 10).
@@ -29,11 +28,4 @@ func RandomPassword() string {
 			}
 		}
 	}
-}
-
-// RandomToken returns n random bytes as lower-case hex, safe in paths and URLs.
-func RandomToken(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b)
-	return hex.EncodeToString(b)
 }

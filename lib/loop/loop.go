@@ -87,22 +87,3 @@ func Sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
-
-// Retry calls f until it returns nil, pausing by the schedule in between, and returns nil then. onError is told each
-// failure before the pause. When ctx ends Retry returns its error; the last failure was told already.
-func Retry(ctx context.Context, b *Backoff, f func(context.Context) error, onError func(error)) error {
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		err := f(ctx)
-		if err == nil {
-			b.Reset()
-			return nil
-		}
-		onError(err)
-		if err := b.Wait(ctx); err != nil {
-			return err
-		}
-	}
-}

@@ -100,45 +100,25 @@ func TestBackoffBounds(t *testing.T) {
 	})
 }
 
-func TestRetryUntilSuccess(t *testing.T) {
+// TestBackoffWaits: the pauses are kept, and end with the context.
+func TestBackoffWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b loop.Backoff
-		var failures []error
-		start, calls := time.Now(), 0
-		err := loop.Retry(t.Context(), &b, func(context.Context) error {
-			calls++
-			if calls < 4 {
-				return errors.New("not yet")
+		start := time.Now()
+		for range 3 {
+			if err := b.Wait(t.Context()); err != nil {
+				t.Fatal(err)
 			}
-			return nil
-		}, func(err error) { failures = append(failures, err) })
-		if err != nil || len(failures) != 3 || b.Failures() != 0 {
-			t.Errorf("Retry = %v after %d failures, want nil after 3", err, len(failures))
 		}
 		// 5 s + 10 s + 20 s, each at most halved
 		if took := time.Since(start); took < 17*time.Second || took > 35*time.Second {
 			t.Errorf("three pauses took %v, want 17.5 s to 35 s", took)
 		}
-	})
-}
-
-func TestRetryStopsWithTheContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		start, calls := time.Now(), 0
-		err := loop.Retry(ctx, &loop.Backoff{}, func(context.Context) error {
-			calls++
-			return errors.New("never")
-		}, func(error) {})
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Hour {
-			t.Errorf("Retry = %v after %v, want the deadline's error after 1 h", err, time.Since(start))
-		}
-		if calls < 17 || calls > 30 { // a call per 2.5 to 5 minutes once the pause is longest
-			t.Errorf("%d calls in an hour, want 17 to 30", calls)
-		}
-		if err := loop.Retry(ctx, &loop.Backoff{}, func(context.Context) error { calls = -1; return nil }, nil); err == nil || calls == -1 {
-			t.Error("Retry called f although ctx was done")
+		start = time.Now()
+		if err := b.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("Wait = %v after %v, want the deadline's error after 1 s", err, time.Since(start))
 		}
 	})
 }
