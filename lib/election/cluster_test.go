@@ -709,6 +709,50 @@ func TestHeadHoldsBackOneNode(t *testing.T) {
 	})
 }
 
+// TestHeadWhoseDriverIsAway: a starving application keeps room free where it
+// could run, and not on a node whose driver is away, whichever that is.
+func TestHeadWhoseDriverIsAway(t *testing.T) {
+	for away := range 2 {
+		inHub(t, 2, func(t *testing.T, h *hub) {
+			for _, n := range h.nodes {
+				n.ledger.Restore(model.UID{99}, 1, claim(2), true)
+			}
+			h.nodes[away].host.absent = true
+			big := h.nodes[0].db.create(h.label(definition(4, 1, "")))
+			time.Sleep(11 * time.Minute)
+			small := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+			time.Sleep(time.Minute)
+			h.nodes[0].want(small, model.StatusNew, 0)
+			for _, n := range h.nodes {
+				n.ledger.Return(model.UID{99}, 1)
+			}
+			h.nodes[0].want(big, model.StatusAllocated, time.Second)
+			h.nodes[0].recall(big)
+			h.nodes[0].want(small, model.StatusAllocated, 10*time.Second)
+		})
+	}
+}
+
+// TestNoVoteOfWhoDoesNotCount: a node in maintenance says so once, for all that
+// waits, and not no to each.
+func TestNoVoteOfWhoDoesNotCount(t *testing.T) {
+	inHub(t, 2, func(t *testing.T, h *hub) {
+		h.nodes[1].drain(true)
+		h.nodes[0].host.absent = true
+		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
+		heard := func() bool {
+			return slices.ContainsFunc(h.nodes[0].election.OpenVotes(), func(v model.Vote) bool { return v.ApplicationUID == app && v.NodeUID == h.nodes[1].uid })
+		}
+		time.Sleep(time.Minute)
+		if heard() {
+			t.Error("it votes although nobody counts it")
+		}
+		h.nodes[1].drain(false)
+		h.nodes[1].election.Wake()
+		h.nodes[0].want(app, model.StatusAllocated, 6*time.Second)
+	})
+}
+
 // TestPeersTellWhoIsInTheWay: what a node knows of the others' votes.
 func TestPeersTellWhoIsInTheWay(t *testing.T) {
 	inHub(t, 4, func(t *testing.T, h *hub) {

@@ -40,7 +40,7 @@ type tally struct {
 type poll struct {
 	heard  map[model.UID]heard // changed by put and drop only
 	newest time.Time
-	yeses  int // how many of those heard are yeses, and nevers
+	yeses  int // how many of those heard are yeses, and say that room does not help
 	nevers int
 }
 
@@ -96,7 +96,7 @@ func (p *poll) count(h heard, by int) {
 	switch {
 	case h.vote.Yes():
 		p.yeses += by
-	case h.vote.Available == model.VoteNever:
+	case !roomHelps(h.vote):
 		p.nevers += by
 	}
 }
@@ -170,7 +170,12 @@ func (t *tally) sweep(now time.Time, waits func(app model.UID) bool) {
 	}
 }
 
-// capable are the nodes that did not say that they can never run it.
+// roomHelps reports whether the vote's node could run the application if it had
+// the room.
+func roomHelps(v model.Vote) bool { return v.Available != model.VoteNever && v.Available != model.VoteAway }
+
+// capable are the nodes that did not say that they could not run it even if
+// they were empty.
 func (t *tally) capable(app model.UID, nodes []model.UID) []model.UID {
 	p := t.polls[app]
 	if p == nil || p.nevers == 0 {
@@ -178,7 +183,7 @@ func (t *tally) capable(app model.UID, nodes []model.UID) []model.UID {
 	}
 	capable := make([]model.UID, 0, len(nodes))
 	for _, node := range nodes {
-		if h, ok := p.heard[node]; !ok || h.vote.Available != model.VoteNever {
+		if h, ok := p.heard[node]; !ok || roomHelps(h.vote) {
 			capable = append(capable, node)
 		}
 	}

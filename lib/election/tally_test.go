@@ -69,7 +69,7 @@ func TestTallyCounts(t *testing.T) {
 			for n := byte(2); n <= 5; n++ {
 				if h, ok := tl.last(app, node(n)); ok && h.vote.Yes() {
 					yeses++
-				} else if ok && h.vote.Available == model.VoteNever {
+				} else if ok && (h.vote.Available == model.VoteNever || h.vote.Available == model.VoteAway) {
 					capable--
 				}
 			}

@@ -29,7 +29,7 @@ func drawPoll(t *rapid.T, app model.UID) Poll {
 		if !rapid.Bool().Draw(t, "voted") {
 			continue
 		}
-		v := sound(app, n, rapid.Uint16Range(0, 3).Draw(t, "round"), rapid.IntRange(model.VoteNever, 2).Draw(t, "available"))
+		v := sound(app, n, rapid.Uint16Range(0, 3).Draw(t, "round"), rapid.IntRange(model.VoteAway, 2).Draw(t, "available"))
 		v.Cached = rapid.Bool().Draw(t, "cached")
 		v.Location = rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "location")
 		v.Load = rapid.Uint8Range(0, 2).Draw(t, "load")
@@ -124,7 +124,7 @@ func TestVotesTravelWhole(t *testing.T) {
 		location := rapid.String().Draw(t, "location")
 		var votes []model.Vote
 		for range rapid.IntRange(0, 5).Draw(t, "votes") {
-			v := sound(node(rapid.Byte().Draw(t, "app")), 3, rapid.Uint16().Draw(t, "round"), rapid.IntRange(model.VoteNever, 127).Draw(t, "available"))
+			v := sound(node(rapid.Byte().Draw(t, "app")), 3, rapid.Uint16().Draw(t, "round"), rapid.IntRange(model.VoteAway, 127).Draw(t, "available"))
 			v.Cached, v.Location, v.Load, v.CreatedAt = rapid.Bool().Draw(t, "cached"), location, rapid.Uint8Range(0, 100).Draw(t, "load"), t0.UTC()
 			votes = append(votes, v)
 		}

@@ -2,6 +2,7 @@ package election
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -159,8 +160,8 @@ func (e *Election) answerNo(due []Line, sorted map[model.UID]Candidates, active 
 	defer e.mu.Unlock()
 	asked := e.asked(due)
 	e.queue.fresh, e.sweep = nil, false
-	if len(active) == 1 && active[0] == e.opts.Node {
-		return nil // nobody counts them
+	if !slices.Contains(active, e.opts.Node) || len(active) == 1 {
+		return nil // nobody counts them: what all are told of this node says no to everything
 	}
 	var votes []model.Vote
 	for _, w := range asked {
@@ -203,7 +204,7 @@ func (c Candidates) no() int {
 	}
 	for _, r := range c.Refusals {
 		if !r.Lasting {
-			return model.VoteNo
+			return model.VoteAway
 		}
 	}
 	return model.VoteNever

@@ -32,18 +32,18 @@ func packed(available int) int8 {
 	if available > math.MaxInt8 {
 		return model.VoteNo
 	}
-	return int8(max(available, model.VoteNever)) //nolint:gosec // bounded on both sides
+	return int8(max(available, model.VoteAway)) //nolint:gosec // bounded on both sides
 }
 
 // FromWire unpacks votes that came at the time now, which is what they count
 // from here: the clock of their node may be another. What is below
-// model.VoteNever is a later version's way to say no. The random part is
+// model.VoteAway is a later version's way to say no. The random part is
 // computed and not told, so that every decision can be checked.
 func FromWire(m wire.Votes, now time.Time) []model.Vote {
 	votes := make([]model.Vote, len(m.Votes))
 	for i, v := range m.Votes {
 		available := int(v.Available)
-		if available < model.VoteNever {
+		if available < model.VoteAway {
 			available = model.VoteNo
 		}
 		uid := model.VoteUID(v.Application, m.Node, m.Boot, v.Round)

@@ -6,11 +6,12 @@ import (
 )
 
 // The values of Vote.Available that are no index: the node can not run the
-// application now, or could not even if it were empty and all its drivers were
-// there.
+// application now; could not even if it were empty and all its drivers were
+// there; could not even if it were empty, until a driver is back or the like.
 const (
 	VoteNo    = -1
 	VoteNever = -2
+	VoteAway  = -3
 )
 
 // Vote is a node's answer to "can you run this application now?" in one round.
@@ -21,7 +22,7 @@ type Vote struct {
 	ApplicationUID UID       `json:"application_UID"`
 	NodeUID        UID       `json:"node_UID"`
 	Round          uint16    `json:"round"`
-	Available      int       `json:"available"` // index of the first definition that fits, or VoteNo, VoteNever
+	Available      int       `json:"available"` // index of the first definition that fits, or VoteNo, VoteNever, VoteAway
 	Rand           uint32    `json:"rand"`
 	CreatedAt      time.Time `json:"created_at"`
 	// Cached says that the node has the image of that definition at hand.
