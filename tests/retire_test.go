@@ -55,11 +55,18 @@ func drained(n *fish.Node, on bool) {
 // retireBy runs `cluster retire` as an admin of the node's machine does.
 func retireBy(t *testing.T, n *fish.Node, args ...string) fish.Result {
 	t.Helper()
+	return clusterBy(t, n, append([]string{"retire"}, args...)...)
+}
+
+// clusterBy runs a command of `cluster` as an admin of the node's machine does.
+func clusterBy(t *testing.T, n *fish.Node, args ...string) fish.Result {
+	t.Helper()
 	password := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(password, []byte(n.AdminPassword+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return fish.Run(t, n.Dir, append([]string{"cluster", "retire", "--address", n.Address(), "--ca", "fish_data/ca.crt", "--password-file", password}, args...)...)
+	args = append([]string{"cluster", args[0], "--address", n.Address(), "--ca", "fish_data/ca.crt", "--password-file", password}, args[1:]...)
+	return fish.Run(t, n.Dir, args...)
 }
 
 // wantLine waits until a node has logged a line with all of the words.
