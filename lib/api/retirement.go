@@ -34,7 +34,11 @@ func (h *handlers) ClusterRetirementList(
 		return nil, err
 	}
 	members, views := h.Cluster.Members(), []apiv1.ClusterRetirement{}
-	for _, r := range h.Store.Retirements() {
+	all := h.Store.Retirements()
+	for _, r := range all {
+		if first, _ := model.Retired(r.NodeUID, all); first.Successor != r.Successor {
+			continue // another one came first: see lib/retire
+		}
 		views = append(views, toRetirement(r, members))
 	}
 	return apiv1.ClusterRetirementList200JSONResponse(views), nil
