@@ -1,6 +1,10 @@
 package replica
 
-import "github.com/aquarium-fish/aquarium-fish/lib/model"
+import (
+	"fmt"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
 
 // wireState is the most frequent row: what most states lack is left out.
 type wireState struct {
@@ -21,6 +25,7 @@ type wireDecision struct {
 	Definition int        `json:"def"`
 	Location   string     `json:"loc,omitempty"`
 	Yes        []wireVote `json:"yes"`
+	Votes      string     `json:"votes,omitempty"` // instead of Yes: see packVotes
 	No         int        `json:"no"`
 	Missing    int        `json:"missing"`
 }
@@ -52,8 +57,12 @@ func EncodeApplicationState(s model.ApplicationState) ([]byte, error) {
 		Created: toNanos(s.CreatedAt), HLC: s.HLC, Epoch: s.Epoch, Node: s.NodeUID,
 	}
 	if d := s.Decision; d != nil {
-		yes := each(d.Yes, func(v model.Vote) wireVote { return toWireVote(v, s.ApplicationUID, d.Round) })
-		w.Decision = &wireDecision{d.Round, d.Winner, d.Definition, d.Location, yes, d.No, d.Missing}
+		w.Decision = &wireDecision{
+			Round: d.Round, Winner: d.Winner, Definition: d.Definition, Location: d.Location, Votes: packVotes(d.Yes, s), No: d.No, Missing: d.Missing,
+		}
+		if w.Decision.Votes == "" {
+			w.Decision.Yes = each(d.Yes, func(v model.Vote) wireVote { return toWireVote(v, s.ApplicationUID, d.Round) })
+		}
 	}
 	return encode("application state", w)
 }
@@ -70,6 +79,11 @@ func DecodeApplicationState(body []byte) (model.ApplicationState, error) {
 	}
 	if d := w.Decision; d != nil {
 		yes := each(d.Yes, func(v wireVote) model.Vote { return v.model(w.Application, d.Round) })
+		if d.Votes != "" {
+			if yes, err = unpackVotes(d.Votes, w.Application, w.Created); err != nil {
+				return model.ApplicationState{}, fmt.Errorf("decode application state: %w", err)
+			}
+		}
 		s.Decision = &model.Decision{
 			Round: d.Round, Winner: d.Winner, Definition: d.Definition, Location: d.Location, Yes: yes, No: d.No, Missing: d.Missing,
 		}
