@@ -55,7 +55,7 @@ func BenchmarkLife(b *testing.B) {
 
 func live(t testing.TB, s *Store, label model.UID) model.UID {
 	app := newApplication(t, s, label, "u").Application.UID
-	for _, c := range []model.Change{elected(app, 1), intent(1), allocated(1), requested()} {
+	for _, c := range []model.Change{ofNode(elected(app, 1), s), intent(1), allocated(1), requested()} {
 		update(t, s, app, c)
 	}
 	e, err := s.Update(t.Context(), app, func(e *model.Entry) (model.Change, error) { return deallocated(e, 1), nil })
