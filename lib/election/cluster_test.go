@@ -713,7 +713,7 @@ func TestHeadHoldsBackOneNode(t *testing.T) {
 // could run, and not on a node whose driver is away, whichever that is.
 func TestHeadWhoseDriverIsAway(t *testing.T) {
 	for away := range 2 {
-		inHub(t, 2, func(t *testing.T, h *hub) {
+		inHub(t, 2, func(_ *testing.T, h *hub) {
 			for _, n := range h.nodes {
 				n.ledger.Restore(model.UID{99}, 1, claim(2), true)
 			}

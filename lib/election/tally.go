@@ -172,7 +172,9 @@ func (t *tally) sweep(now time.Time, waits func(app model.UID) bool) {
 
 // roomHelps reports whether the vote's node could run the application if it had
 // the room.
-func roomHelps(v model.Vote) bool { return v.Available != model.VoteNever && v.Available != model.VoteAway }
+func roomHelps(v model.Vote) bool {
+	return v.Available != model.VoteNever && v.Available != model.VoteAway
+}
 
 // capable are the nodes that did not say that they could not run it even if
 // they were empty.
