@@ -189,13 +189,23 @@ func partOf[T replica.Noun](r *syncRow, decode func([]byte) (T, error), app func
 	return app(noun)
 }
 
-// compared reports whether a row is compared, given when its application closed.
-func compared(r *syncRow, app model.UID, closed, horizon time.Time) bool {
+// standing is what has to be known of a row's application to compare the row.
+type standing struct {
+	known  bool      // it is here, and shown
+	closed time.Time // zero while it is open
+}
+
+// compared reports whether a row is compared. A mapping whose application is not
+// here is one that came after its application was removed, if it is old.
+func compared(r *syncRow, app model.UID, is standing, horizon time.Time) bool {
 	part := r.Kind >= firstPart && r.Kind <= lastPart
-	if app == model.NilUID {
+	switch {
+	case app == model.NilUID:
 		return !part || r.Deleted
+	case !is.known && r.Kind == replica.KindServiceMapping:
+		return int64(r.Version.HLC) >= horizon.UnixNano()
 	}
-	return closed.IsZero() || !closed.Before(horizon)
+	return is.closed.IsZero() || !is.closed.Before(horizon)
 }
 
 func (m *memoryEngine) eachVersion(_ context.Context, horizon time.Time, use func(replica.Kind, []byte, replica.Version)) error {
@@ -211,7 +221,8 @@ func (m *memoryEngine) eachVersion(_ context.Context, horizon time.Time, use fun
 
 func (m *memoryEngine) compared(r *syncRow, horizon time.Time) bool {
 	app := appOf(r)
-	return compared(r, app, m.disk.rows.applications[app].closed, horizon)
+	a, known := m.disk.rows.applications[app]
+	return compared(r, app, standing{known, a.closed}, horizon)
 }
 
 func (m *memoryEngine) readBucket(_ context.Context, bucket replica.Bucket, after []byte, use func(replica.Row) bool) error {

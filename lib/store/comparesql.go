@@ -22,7 +22,8 @@ func comparedRows() []string {
 		row + fmt.Sprintf("sync_rows r WHERE r.kind < %d", replica.KindServiceMapping),
 		row + fmt.Sprintf("sync_rows r WHERE r.kind > %d", lastPart),
 		row + fmt.Sprintf("sync_rows r LEFT JOIN service_mappings m ON m.uid = r.key LEFT JOIN applications a ON a.uid = m.application_uid "+
-			"WHERE r.kind = %d AND (a.closed_at IS NULL OR a.closed_at >= ?)", replica.KindServiceMapping),
+			"WHERE r.kind = %d AND CASE WHEN a.uid IS NOT NULL THEN a.closed_at IS NULL OR a.closed_at >= ?1 "+
+			"ELSE m.application_uid IS NULL OR m.application_uid = zeroblob(16) OR r.hlc >= ?1 END", replica.KindServiceMapping),
 		row + fmt.Sprintf("sync_rows r INDEXED BY sync_rows_deleted WHERE r.body IS NULL AND r.parent IS NULL AND r.kind BETWEEN %d AND %d", firstPart, lastPart),
 		row + "sync_rows r WHERE r.since IS NOT NULL", // their application is not here
 	}
@@ -149,23 +150,29 @@ func (d *database) comparedRow(ctx context.Context, place int64, horizon time.Ti
 	}
 	r := &rows[0]
 	app := appOf(r)
-	var closed time.Time
+	var is standing
 	if app != model.NilUID && r.since.IsZero() {
-		closed, err = readClosed(ctx, d.readers, app)
+		is, err = readStanding(ctx, d.readers, app)
 	}
-	if err != nil || !compared(r, app, closed, horizon) {
+	if err != nil || !compared(r, app, is, horizon) {
 		return nil, err
 	}
 	return r, nil
 }
 
-// readClosed is when an application closed; zero while it is open, or not here.
-func readClosed(ctx context.Context, db querier, app model.UID) (closed time.Time, err error) {
-	_, err = collect(ctx, db, func(row scanner) (none struct{}, err error) { return none, row.Scan(nanos{&closed}) },
-		"SELECT closed_at FROM applications WHERE uid = ?", key(app))
-	return closed, err
+// readStanding is what is here of an application.
+func readStanding(ctx context.Context, db querier, app model.UID) (is standing, err error) {
+	rows, err := collect(ctx, db, func(row scanner) (closed time.Time, err error) {
+		err = row.Scan(nanos{&closed})
+		return closed, err
+	}, "SELECT closed_at FROM applications WHERE uid = ?", key(app))
+	if err == nil && len(rows) > 0 {
+		is = standing{known: true, closed: rows[0]}
+	}
+	return is, err
 }
 
 func (d *database) closedAt(app model.UID) (time.Time, error) {
-	return readClosed(context.Background(), d.writer, app)
+	is, err := readStanding(context.Background(), d.writer, app)
+	return is.closed, err
 }

@@ -178,6 +178,10 @@ func (d *database) putRemoved(last time.Time) error {
 		"ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)", last.UnixNano())
 }
 
+func (d *database) putDate(name dateName, at time.Time) error {
+	return d.step("store a time", "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", string(name), at.UnixNano())
+}
+
 func (d *database) readEntry(ctx context.Context, app model.UID) (e *model.Entry, err error) {
 	err = d.snapshot(ctx, func(ctx context.Context, db querier) error {
 		e, err = readEntry(ctx, db, app)

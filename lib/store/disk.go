@@ -56,6 +56,7 @@ type diskRows struct {
 	orders  map[replica.Origin][]diskPlace // rising; places of replaced rows stay
 	vector  replica.Vector
 	removed time.Time
+	dates   dates
 
 	incarnation uint32
 	session     int64
@@ -74,6 +75,7 @@ func NewDisk() *Disk {
 		locations: make(map[string]model.Location), mappings: make(map[model.UID]model.ServiceMapping),
 		applications: make(map[model.UID]diskApplication), tasks: make(map[model.UID]model.UID),
 		sync: make(map[rowKey]syncRow), parents: make(map[model.UID][]rowKey), orders: make(map[replica.Origin][]diskPlace), vector: replica.Vector{},
+		dates: make(dates),
 	}}
 }
 
@@ -81,6 +83,7 @@ func (r diskRows) clone() diskRows {
 	r.users, r.labels, r.nodes = maps.Clone(r.users), maps.Clone(r.labels), maps.Clone(r.nodes)
 	r.locations, r.mappings = maps.Clone(r.locations), maps.Clone(r.mappings)
 	r.applications, r.tasks = maps.Clone(r.applications), maps.Clone(r.tasks)
+	r.dates = maps.Clone(r.dates)
 	r.sync, r.parents, r.orders, r.vector = maps.Clone(r.sync), maps.Clone(r.parents), maps.Clone(r.orders), maps.Clone(r.vector)
 	for origin, order := range r.orders {
 		r.orders[origin] = slices.Clone(order) // it is appended to in place
@@ -322,6 +325,11 @@ func (m *memoryEngine) putRemoved(last time.Time) error {
 	return nil
 }
 
+func (m *memoryEngine) putDate(name dateName, at time.Time) error {
+	set(m.disk, m.disk.rows.dates, name, at)
+	return nil
+}
+
 // closed are those that match, the oldest first.
 func (m *memoryEngine) closed(match func(at time.Time) bool) []diskApplication {
 	var closed []diskApplication
@@ -352,6 +360,7 @@ func (m *memoryEngine) load(context.Context) (*contents, error) {
 	}
 	slices.SortFunc(c.open, queueOrder)
 	c.incarnation, c.session, c.vector, c.removed = max(1, r.incarnation), r.session, r.vector.Clone(), r.removed
+	c.dates = maps.Clone(r.dates)
 	for _, row := range r.sync {
 		if !row.since.IsZero() {
 			c.waiting = append(c.waiting, row.app)

@@ -42,6 +42,8 @@ type engine interface {
 	putSession(incarnation uint32, session int64) error
 	// putRemoved notes when the last of the applications that were removed closed.
 	putRemoved(last time.Time) error
+	// putDate notes a time in place of the one of that name before.
+	putDate(name dateName, at time.Time) error
 
 	// load reads what is alive, before there is a writer.
 	load(ctx context.Context) (*contents, error)
@@ -94,6 +96,7 @@ type contents struct {
 	session     int64 // of the marker's; 0 before the first
 	vector      replica.Vector
 	removed     time.Time   // when the last application that was removed had closed
+	dates       dates
 	waiting     []model.UID // applications that rows wait for
 	succession  []syncRow   // retirements and handovers
 }

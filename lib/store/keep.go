@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,6 +39,9 @@ func (s *Store) expireRows(ctx context.Context) error {
 		if err := s.dropRows(ctx, find); err != nil {
 			return err
 		}
+	}
+	if err := errors.Join(s.dropStray(ctx, now), s.keepDate(ctx, dateBelieved, now)); err != nil {
+		return err
 	}
 	s.rowsKept = now
 	return nil

@@ -31,6 +31,8 @@ func (s *Store) load(ctx context.Context) error {
 	if !c.removed.IsZero() {
 		s.removed.Store(c.removed.UnixNano())
 	}
+	born, first := s.bornAt(c)
+	s.steady.begin = anchor(s.stamp(), c.clock, c.dates[dateBelieved])
 	for _, app := range c.waiting {
 		s.waiting[app] = struct{}{}
 	}
@@ -46,6 +48,12 @@ func (s *Store) load(ctx context.Context) error {
 	if err := b.begin(); err != nil {
 		b.rollback()
 		return err
+	}
+	if first {
+		if err := s.engine.putDate(dateBorn, born); err != nil {
+			b.rollback()
+			return err
+		}
 	}
 	if err := cmp.Or(s.engine.putSession(s.origin.Incarnation, s.marker.Session), b.commit()); err != nil {
 		b.rollback()

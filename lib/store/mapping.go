@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
@@ -94,4 +95,47 @@ func (s *Store) DeleteServiceMapping(ctx context.Context, uid model.UID) (bool, 
 		return false, err
 	}
 	return existed, nil
+}
+
+// dropStray drops the mappings of applications that are not here, and were not
+// for as long as rows wait for theirs: they came after their application was
+// removed. Each node does so for itself, so there is no tombstone.
+func (s *Store) dropStray(ctx context.Context, now time.Time) error {
+	before := model.HLC(now.Add(-max(keepWaiting, s.opts.Retention)).UnixNano())
+	var old []model.ServiceMapping
+	s.memory.mu.RLock()
+	for _, m := range s.memory.mappings.rows {
+		if m.ApplicationUID != model.NilUID && m.HLC < before && s.memory.open[m.ApplicationUID] == nil {
+			old = append(old, m)
+		}
+	}
+	s.memory.mu.RUnlock()
+	for len(old) > 0 {
+		n := min(len(old), dropBatch)
+		if err := s.do(ctx, func(t *tx) error { return t.dropStray(old[:n]) }); err != nil {
+			return fmt.Errorf("drop service mappings: %w", err)
+		}
+		old = old[n:]
+	}
+	return nil
+}
+
+func (t *tx) dropStray(old []model.ServiceMapping) error {
+	for _, m := range old {
+		e, err := t.find(m.ApplicationUID)
+		if err != nil {
+			return err
+		}
+		now, known := t.mappings.get(m.UID)
+		if e != nil || !known || now.HLC != m.HLC {
+			continue
+		}
+		if err := t.deleteMapping(m.UID); err != nil {
+			return err
+		}
+		if err := t.fail(t.store.engine.dropRow(rowKey{replica.KindServiceMapping, string(m.UID[:])})); err != nil {
+			return err
+		}
+	}
+	return nil
 }

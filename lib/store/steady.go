@@ -1,6 +1,10 @@
 package store
 
-import "time"
+import (
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
 
 const (
 	// stepThreshold is the smallest step of the wall clock that is not believed
@@ -20,6 +24,21 @@ type steady struct {
 	ahead   time.Duration // how far it has been ahead since, as far as it is believed
 	pending bool          // it is further ahead
 	since   time.Duration // since when, on the monotonic clock
+}
+
+// anchor is when the clock begins: not at the wall clock's first reading, which
+// may be years ahead at a boot, but at the newest one that the database has. That
+// one is not believed either where it is further from the time believed last
+// than a running process lets it get: it is of such a boot.
+func anchor(wall time.Time, last model.HLC, believed time.Time) time.Time {
+	if last == 0 {
+		return wall
+	}
+	begin := time.Unix(0, int64(last)).UTC()
+	if !believed.IsZero() && begin.Sub(believed) > keepRowsEvery+settleAfter+stepThreshold {
+		return believed
+	}
+	return begin
 }
 
 // read returns the time of day to believe, given the wall clock's and how long

@@ -3,6 +3,8 @@ package store
 import (
 	"testing"
 	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 func TestSteady(t *testing.T) {
@@ -40,6 +42,30 @@ func TestSteady(t *testing.T) {
 				if got := c.read(begin.Add(r.wall), r.elapsed).Sub(begin); got != r.want {
 					t.Errorf("read() %v after the beginning, with the wall clock at %v, is %v, want %v", r.elapsed, r.wall, got, r.want)
 				}
+			}
+		})
+	}
+}
+
+func TestAnchor(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	at := func(d time.Duration) model.HLC { return model.HLC(now.Add(d).UnixNano()) }
+	for _, test := range []struct {
+		name     string
+		wall     time.Duration
+		last     model.HLC
+		believed time.Time
+		want     time.Duration // since now
+	}{
+		{"a new database", time.Hour, 0, time.Time{}, time.Hour},
+		{"a restart", time.Minute, at(0), now.Add(-time.Hour), 0},
+		{"years ahead", 80000 * time.Hour, at(0), time.Time{}, 0},
+		{"years ahead for the second time", 80000 * time.Hour, at(80000 * time.Hour), now, 0},
+		{"the clock was set back", -time.Hour, at(0), time.Time{}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := anchor(now.Add(test.wall), test.last, test.believed).Sub(now); got != test.want {
+				t.Errorf("anchor() = %v, want %v", got, test.want)
 			}
 		})
 	}

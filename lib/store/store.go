@@ -81,6 +81,7 @@ type Store struct {
 	marker   marker                 // as it was last written; the writer's
 	bumped   atomic.Bool            // this run began an incarnation
 	waiting  map[model.UID]struct{} // the writer's: applications that rows may wait for
+	born     int64                  // when the database was made, Unix nanoseconds; long ago if that is not known
 	removed  atomic.Int64           // when the last application that was removed had closed, Unix nanoseconds
 	advanced signals
 	grown    *Signal // of advanced

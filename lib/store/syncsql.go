@@ -265,6 +265,9 @@ func (d *database) loadRows(ctx context.Context, c *contents) error {
 	if len(removed) > 0 {
 		c.removed = time.Unix(0, removed[0])
 	}
+	if c.dates, err = readDates(ctx, d.writer); err != nil {
+		return err
+	}
 	_, err = collect(ctx, d.writer, func(row scanner) (none struct{}, err error) {
 		var id, seq int64
 		var o replica.Origin
