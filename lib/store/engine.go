@@ -95,7 +95,7 @@ type contents struct {
 	incarnation uint32
 	session     int64 // of the marker's; 0 before the first
 	vector      replica.Vector
-	removed     time.Time   // when the last application that was removed had closed
+	removed     time.Time // when the last application that was removed had closed
 	dates       dates
 	waiting     []model.UID // applications that rows wait for
 	succession  []syncRow   // retirements and handovers

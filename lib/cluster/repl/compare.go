@@ -116,7 +116,7 @@ type place struct {
 // exchange compares until nothing differs or it is certain what does, and has
 // that repaired.
 func (s *Session) exchange(ctx context.Context, id uint32) error {
-	horizon := time.Now().Add(-s.engine.opts.CompareAge)
+	horizon := s.horizon()
 	var suspects map[place]bool
 	for round := range compareRounds {
 		if round > 0 && !pause(ctx, comparePause, nil) {
@@ -141,6 +141,16 @@ func (s *Session) exchange(ctx context.Context, id uint32) error {
 		}
 	}
 	return nil
+}
+
+// horizon is the earliest one that this side can compare by: what closed before
+// it may have been removed, by age or because the database was full.
+func (s *Session) horizon() time.Time {
+	horizon := time.Now().Add(-s.engine.opts.CompareAge)
+	if removed := s.engine.store.Horizon(); removed.After(horizon) {
+		return removed
+	}
+	return horizon
 }
 
 // intersect returns what is in both; nil stands for everything.
@@ -262,7 +272,7 @@ func (s *Session) answerLoop(ctx context.Context) error {
 // nobody can tell what the other one has forgotten already.
 func (s *Session) answer(ctx context.Context, ask wire.DigestAsk) error {
 	horizon := time.Unix(0, ask.Horizon)
-	if own := time.Now().Add(-s.engine.opts.CompareAge); own.After(horizon) {
+	if own := s.horizon(); own.After(horizon) {
 		horizon = own
 	}
 	vector := s.engine.store.Vector()

@@ -121,6 +121,41 @@ func TestCompareHorizon(t *testing.T) {
 	})
 }
 
+// TestCompareRemoved: what one side has removed before its time, because its
+// database was full, is no mismatch on either side, whoever begins.
+func TestCompareRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm(t, 2, Options{CompareInterval: -1})
+		defer f.close()
+		f.connect(0, 1, fast())
+		for i := range 10 {
+			f.nodes[0].store.write(999, fmt.Sprint("old", i), `{"closed":1}`)
+		}
+		time.Sleep(10 * time.Minute)
+		f.nodes[0].store.write(999, "young", `{"closed":1}`)
+		f.settle(time.Second)
+		for i := range 10 {
+			f.nodes[1].store.lose(999, fmt.Sprint("old", i))
+		}
+		f.nodes[1].store.removed(time.Now().Add(-5 * time.Minute))
+		for _, n := range f.nodes {
+			n.engine.Compare()
+			time.Sleep(time.Minute)
+		}
+		a, b := f.nodes[0].engine.Stats(), f.nodes[1].engine.Stats()
+		if n := f.nodes[1].store.count(); n != 1 || a.Mismatches+b.Mismatches != 0 || a.Compared != 1 || b.Compared != 1 {
+			t.Errorf("%d rows, %d and %d mismatches, %d and %d comparisons; want nothing repaired",
+				n, a.Mismatches, b.Mismatches, a.Compared, b.Compared)
+		}
+		f.nodes[1].store.lose(999, "young")
+		f.nodes[0].engine.Compare()
+		time.Sleep(time.Minute)
+		if n := f.nodes[1].store.count(); n != 1 {
+			t.Errorf("%d rows; want the young one, which was lost, back", n)
+		}
+	})
+}
+
 // TestCompareWithoutAnswer: the link goes on.
 func TestCompareWithoutAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -38,6 +38,7 @@ type memStore struct {
 	refuse func(replica.Batch) error // of one batch
 	seen   func(replica.Row)         // every row that is stored
 	writes int
+	gone   time.Time // until when it removed what had closed
 }
 
 func newMemStore(node byte) *memStore {
@@ -189,6 +190,19 @@ func (m *memStore) Digests(_ context.Context, horizon time.Time) (map[replica.Ki
 		out[k.kind].Toggle(row.Key, row.Version)
 	}
 	return out, nil
+}
+
+func (m *memStore) Horizon() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.gone
+}
+
+// removed notes that what closed before then was removed; lose does it.
+func (m *memStore) removed(until time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gone = until
 }
 
 // covered stands for "of an application closed before horizon": here those are

@@ -31,6 +31,9 @@ type Store interface {
 	// Digests sums up all rows, without those of applications that were closed
 	// before horizon.
 	Digests(ctx context.Context, horizon time.Time) (map[replica.Kind]*replica.Digest, error)
+	// Horizon is until when applications may have closed that were removed
+	// here: nothing of those can be compared.
+	Horizon() time.Time
 	// Bucket returns rows of one bucket in the order of their keys, from after
 	// on (nil: the first), without those of applications that were closed
 	// before the bucket's horizon. Fewer than the limit allows: there are no
