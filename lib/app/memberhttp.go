@@ -20,6 +20,7 @@ import (
 // What members ask each other for themselves. The paths never change their meaning: members of other versions use them.
 const (
 	coversPath = "/cluster/v1/covers" // body: a vector. 204 when it is covered; ?durable=1: and on the disk
+	fatesPath  = "/cluster/v1/fates"  // body: traces, JSON. 200 and what the store knows of each, JSON
 	renewPath  = "/cluster/v1/renew"  // body: a request, PKCS #10, DER. 200 and the certificate file
 )
 
@@ -34,6 +35,7 @@ const (
 func (m *member) serveMembers(users http.Handler, certificates *enrol.Service) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+coversPath, m.covers)
+	mux.HandleFunc("POST "+fatesPath, m.fates)
 	mux.HandleFunc("POST "+renewPath, func(w http.ResponseWriter, r *http.Request) { m.renew(w, r, certificates) })
 	mux.Handle("/", users)
 	return mux

@@ -163,6 +163,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		Configured:  registry.Configured,
 		Maintenance: keeper.On, Cluster: member.votes, Promises: promises, Load: loadOf(ledger, node),
 		Unfit: member.unfit, Member: member.nameOf, Succession: db.Succession, LabelDeleted: db.LabelDeleted,
+		Cleared:     a.addBygone(member),
 		Identifiers: cfg.NodeIdentifiers, VoteTimeout: cfg.VoteTimeout, StarvationAfter: cfg.StarvationAfter,
 		Safety: election.Safety(cfg.Election.Safety), Logger: log.With("component", "election"),
 	})

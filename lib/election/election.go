@@ -81,6 +81,10 @@ type Options struct {
 	Member func(node model.UID) (name, location string)
 	// Succession are all retirements and handovers. May be nil.
 	Succession func() ([]model.Retirement, []model.Handover)
+	// Cleared reports whether every member, or every one that can be reached,
+	// said that it knows of no end of the application; it asks them, and never
+	// waits. May be nil.
+	Cleared func(app model.UID, reachable bool) bool
 	// LabelDeleted reports whether a label that is not here was, and is known
 	// to be deleted. Nil: every label was here that an application of this
 	// node's asks for.
@@ -273,7 +277,7 @@ func (e *Election) missed(ctx context.Context, open map[model.UID]bool) {
 // standpoint is what this node knows of the others now.
 func (e *Election) standpoint() Standpoint {
 	s := Standpoint{
-		Node: e.opts.Node, Safety: e.opts.Safety, Active: e.opts.Cluster.Active(), Silent: e.opts.Cluster.Unreachable,
+		Node: e.opts.Node, Cleared: e.opts.Cleared, Safety: e.opts.Safety, Active: e.opts.Cluster.Active(), Silent: e.opts.Cluster.Unreachable,
 		Ready: e.opts.Cluster.Ready(),
 	}
 	if e.opts.Succession != nil {
@@ -323,7 +327,7 @@ func (e *Election) consider(entry *model.Entry, here Standpoint) bool {
 		return false
 	}
 	e.leave(entry)
-	return here.decides(app) && e.overdue(entry, here)
+	return here.arbiter(app) == here.Node && e.overdue(entry, here) && here.decides(app)
 }
 
 // declined makes the yeses of those who declined count no more.

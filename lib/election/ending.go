@@ -26,8 +26,10 @@ func (s Standpoint) mournable(entry *model.Entry, widows []model.ApplicationStat
 	if entry.Fold.Allocated != nil || entry.Fold.Request != nil {
 		return len(widows) > 0
 	}
+	app := entry.Application.UID
 	for _, g := range widows {
-		if r, _ := model.Retired(g.Decision.Winner, s.Retirements); !r.Forced && !s.Covered() {
+		r, _ := model.Retired(g.Decision.Winner, s.Retirements)
+		if !r.Forced && !s.Covered() || !s.cleared(app, r.Forced) {
 			return false
 		}
 	}

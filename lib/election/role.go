@@ -59,6 +59,9 @@ type Standpoint struct {
 	Covered func() bool
 	// CoveredReachable is Covered but for the members that can not be reached.
 	CoveredReachable func() bool
+	// Cleared says that every member, or every one that can be reached, knows of
+	// no end of the application. Nil: there is nobody else.
+	Cleared func(app model.UID, reachable bool) bool
 }
 
 // RoleOf says who decides about the application, and whether there is anything
@@ -116,6 +119,13 @@ func (s Standpoint) hindrance(app model.Application) string {
 	return ""
 }
 
+// cleared reports whether the application can be granted again as far as the
+// others tell: rows that told of its end may be gone everywhere, and then it
+// looks as if it waited, although all is covered.
+func (s Standpoint) cleared(app model.UID, reachable bool) bool {
+	return s.Cleared == nil || s.Cleared(app, reachable)
+}
+
 // informed reports whether this node, the successor of a retired one, knows
 // what there is to know. Where an operator forced the retirement, who can not
 // be reached is not waited for: that is what was asked for.
@@ -124,11 +134,11 @@ func (s Standpoint) informed(app model.Application) bool {
 	for range len(s.Retirements) {
 		r, retired := model.Retired(node, s.Retirements)
 		if retired && r.Forced {
-			return s.CoveredReachable()
+			return s.CoveredReachable() && s.cleared(app.UID, true)
 		}
 		node = r.Successor
 	}
-	return s.Covered()
+	return s.Covered() && s.cleared(app.UID, false)
 }
 
 // abandoned is the epoch of the grant that an available cluster gives up,

@@ -32,6 +32,9 @@ type farm struct {
 	maxLinks int
 	logs     io.Writer // nil: nobody reads them
 	boots    uint64
+	asked    sync.Map // UID -> the process of it that answers for its store
+
+	retention time.Duration // of closed applications; 0: for ever
 
 	mu   sync.Mutex
 	dice *rand.Rand     // guarded by mu

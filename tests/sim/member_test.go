@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/bygone"
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster"
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/repl"
@@ -56,6 +57,7 @@ type process struct {
 	cluster   *cluster.Cluster
 	election  *election.Election
 	manager   *lifecycle.Manager
+	bygone    *bygone.Keeper
 	ledger    *capacity.Ledger
 	transport *netsim.Transport
 	cancel    context.CancelFunc
@@ -110,7 +112,7 @@ func (m *member) usable() bool { return m.p != nil && m.awake() }
 
 // open opens the database as the last process left it.
 func (m *member) open(log *slog.Logger) (*store.Store, error) {
-	o := store.Options{Folder: m.folder, Node: m.uid, Logger: log, Now: m.now}
+	o := store.Options{Folder: m.folder, Node: m.uid, Logger: log, Now: m.now, Retention: m.farm.retention}
 	if m.disk == nil {
 		return store.Open(context.Background(), o)
 	}
@@ -175,7 +177,7 @@ func (p *process) decide(log *slog.Logger) {
 		Driver: instance, Configured: func(string) bool { return true }, Maintenance: func() bool { return false },
 		Load: func() uint8 { return p.ledger.Load(p.machine.limits.CPU, p.machine.limits.RAM) }, Succession: p.store.Succession,
 		LabelDeleted: p.store.LabelDeleted, VoteTimeout: 3 * time.Second, StarvationAfter: 10 * time.Minute, Logger: log,
-		Safety: p.farm.safety,
+		Safety: p.farm.safety, Cleared: p.remember(log),
 	})
 	p.manager = lifecycle.New(lifecycle.Options{
 		Node: p.uid, Store: p.rows, Ledger: p.ledger, Driver: instance, Instances: func() []string { return []string{"test"} },
@@ -194,6 +196,7 @@ func (p *process) decide(log *slog.Logger) {
 		}
 	})
 	p.work.Go(func() { p.introduce(ctx) })
+	p.work.Go(func() { p.lookBack(ctx) })
 	p.work.Go(func() { _ = p.manager.Run(ctx) })
 	p.work.Go(func() { p.elect(ctx) })
 }
