@@ -64,25 +64,38 @@ func (m *member) fates(w http.ResponseWriter, r *http.Request) {
 
 // askFates asks a member what it knows of applications.
 func (m *member) askFates(ctx context.Context, node model.UID, traces []store.Trace) ([]store.Fate, error) {
-	asked := make([]wireTrace, len(traces))
-	for i, t := range traces {
-		v := t.Version
-		asked[i] = wireTrace{t.Application, v.Origin.Node, v.Origin.Incarnation, v.Seq, int64(v.HLC)}
-	}
-	data, err := json.Marshal(asked)
+	data, err := encodeTraces(traces)
 	if err != nil {
 		return nil, fmt.Errorf("ask node %s: %w", node, err)
 	}
 	if data, err = m.ask(ctx, node, fatesPath, "", data); err != nil {
 		return nil, err
 	}
+	fates, err := decodeFates(data)
+	if err != nil {
+		return nil, fmt.Errorf("read answer of node %s: %w", node, err)
+	}
+	return fates, nil
+}
+
+func encodeTraces(traces []store.Trace) ([]byte, error) {
+	asked := make([]wireTrace, len(traces))
+	for i, t := range traces {
+		v := t.Version
+		asked[i] = wireTrace{t.Application, v.Origin.Node, v.Origin.Incarnation, v.Seq, int64(v.HLC)}
+	}
+	return json.Marshal(asked)
+}
+
+// decodeFates takes what a later version says for nothing known.
+func decodeFates(data []byte) ([]store.Fate, error) {
 	var numbers []int
 	if err := json.Unmarshal(data, &numbers); err != nil {
-		return nil, fmt.Errorf("read answer of node %s: %w", node, err)
+		return nil, err
 	}
 	fates := make([]store.Fate, len(numbers))
 	for i, n := range numbers {
-		if n >= 0 && n <= int(store.FateRemoved) { // else a later version's
+		if n >= 0 && n <= int(store.FateRemoved) {
 			fates[i] = store.Fate(n)
 		}
 	}

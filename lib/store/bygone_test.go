@@ -254,6 +254,29 @@ func TestHistorySurvivesABootAhead(t *testing.T) {
 	})
 }
 
+// TestStrayRowsAreNotCompared: a state that comes after its application was
+// removed waits in vain; nobody else has it, or compares it.
+func TestStrayRowsAreNotCompared(t *testing.T) {
+	eachClocked(t, Options{}, func(t *testing.T, clock *hands, reopen func() *Store) {
+		s, other := reopen(), openBeside(t, 1, clock)
+		app := live(t, s, newLabel(t, s).UID)
+		hand(t, s, other)
+		update(t, other, app, requested())
+		clock.now = clock.now.Add(time.Hour)
+		sweep(t, s)
+		hand(t, other, s)
+		if diff := cmp.Diff(digestsOf(t, other, s.Horizon()), digestsOf(t, s, s.Horizon())); diff != "" {
+			t.Error("the digests differ by what can not be shown")
+		}
+		if _, rows := bucketsOf(t, s, s.Horizon(), replica.KindApplicationState); len(rows) > 0 {
+			t.Errorf("buckets have %d rows of states, want none", len(rows))
+		}
+		if _, rows := bucketsOf(t, s, always, replica.KindApplicationState); len(rows) != 1 {
+			t.Errorf("buckets have %d rows of states from the beginning, want the one that waits", len(rows))
+		}
+	})
+}
+
 // TestStrayMappings: a mapping that comes after its application was removed is
 // not compared, and goes; one of any application stays.
 func TestStrayMappings(t *testing.T) {

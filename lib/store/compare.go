@@ -195,14 +195,14 @@ type standing struct {
 	closed time.Time // zero while it is open
 }
 
-// compared reports whether a row is compared. A mapping whose application is not
-// here is one that came after its application was removed, if it is old.
+// compared reports whether a row is compared. An old one whose application is not
+// here came after that was removed, on this node or on others.
 func compared(r *syncRow, app model.UID, is standing, horizon time.Time) bool {
 	part := r.Kind >= firstPart && r.Kind <= lastPart
 	switch {
 	case app == model.NilUID:
 		return !part || r.Deleted
-	case !is.known && r.Kind == replica.KindServiceMapping:
+	case !is.known:
 		return int64(r.Version.HLC) >= horizon.UnixNano()
 	}
 	return is.closed.IsZero() || !is.closed.Before(horizon)

@@ -25,7 +25,7 @@ func comparedRows() []string {
 			"WHERE r.kind = %d AND CASE WHEN a.uid IS NOT NULL THEN a.closed_at IS NULL OR a.closed_at >= ?1 "+
 			"ELSE m.application_uid IS NULL OR m.application_uid = zeroblob(16) OR r.hlc >= ?1 END", replica.KindServiceMapping),
 		row + fmt.Sprintf("sync_rows r INDEXED BY sync_rows_deleted WHERE r.body IS NULL AND r.parent IS NULL AND r.kind BETWEEN %d AND %d", firstPart, lastPart),
-		row + "sync_rows r WHERE r.since IS NOT NULL", // their application is not here
+		row + "sync_rows r WHERE r.since IS NOT NULL AND r.hlc >= ?", // their application is not here
 	}
 	for _, which := range []string{"a.closed_at IS NULL", "a.closed_at >= ?"} {
 		for _, join := range []string{
