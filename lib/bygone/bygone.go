@@ -23,6 +23,8 @@ const (
 	// who comes back is asked within look, as is who follows when a role moves.
 	every = time.Hour
 	look  = 5 * time.Second
+	// again is when they are asked for anew if somebody did not answer.
+	again = 5 * time.Minute
 	// quiet is how long nothing was heard of an application before it is asked
 	// for: most have ended by then, and cost no question.
 	quiet = 10 * time.Minute
@@ -217,7 +219,7 @@ func (k *Keeper) lookAtAll(ctx context.Context) {
 	said, failed := k.ask(ctx, k.questions(f))
 	k.forget(ctx, said)
 	if failed {
-		k.next = now.Add(time.Minute)
+		k.next = now.Add(again)
 	}
 }
 

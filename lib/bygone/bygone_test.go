@@ -194,6 +194,9 @@ func TestForgetsWhatOthersRemoved(t *testing.T) {
 			w.says(2, 9, store.FateRemoved)
 			w.unready = true
 		}, false},
+		{"the executor is not known", func() *model.Entry { return app(9, 2, elected(6)) }, func(w *world) {
+			w.says(6, 9, store.FateRemoved)
+		}, false},
 		{"the executor can not be reached", func() *model.Entry { return app(9, 2, elected(3)) }, func(w *world) {
 			w.says(3, 9, store.FateRemoved)
 			w.away[node(3)] = true
@@ -237,7 +240,7 @@ func TestWhenItAsks(t *testing.T) {
 			step("somebody goes", 2*look, 2, func() { w.away[node(3)] = true })
 			step("a node is retired", 2*look, 3, func() { w.retirements = []model.Retirement{{NodeUID: node(4), Successor: node(2)}} })
 			step("who should answer does not", time.Hour+2*look, 3, func() { w.broken[node(2)] = errors.New("no") })
-			step("it answers again", time.Minute+2*look, 4, func() { clear(w.broken) })
+			step("it answers again", again+2*look, 4, func() { clear(w.broken) })
 		})
 	})
 }

@@ -48,11 +48,11 @@ func executor(f model.Fold) model.UID {
 	return model.NilUID
 }
 
-// reach leaves out who can not be reached.
+// reach leaves out who can not be reached, and who is not known.
 func (f Farm) reach(nodes []model.UID) []model.UID {
 	var there []model.UID
 	for _, node := range nodes {
-		if !slices.Contains(f.Away, node) {
+		if slices.Contains(f.Others, node) && !slices.Contains(f.Away, node) {
 			there = append(there, node)
 		}
 	}
