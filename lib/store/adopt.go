@@ -50,7 +50,7 @@ func shapeOf(tables []string) shape {
 }
 
 func (s *Store) shape(ctx context.Context) (shape, error) {
-	tables, err := tablesOf(ctx, s.db.writers)
+	tables, err := tablesOf(ctx, s.db.writer)
 	if err != nil {
 		return 0, err
 	}
@@ -67,7 +67,7 @@ func (s *Store) copyOld(ctx context.Context) error {
 	if err := os.WriteFile(half, nil, modeFile); err != nil { // SQLite fills an empty file, and keeps its mode
 		return fmt.Errorf("make the copy: %w", err)
 	}
-	if _, err := s.db.writers.ExecContext(ctx, "VACUUM INTO ?", half); err != nil {
+	if _, err := s.db.writer.ExecContext(ctx, "VACUUM INTO ?", half); err != nil {
 		return errors.Join(fmt.Errorf("copy the v0.7 database to %s: %w", half, err), os.RemoveAll(half))
 	}
 	if same, err := s.copiedBefore(half); err != nil || same {
@@ -189,7 +189,7 @@ func (a *adoption) convert(ctx context.Context) error {
 		}
 	}
 	for _, table := range have {
-		if _, err := a.exec("DROP TABLE " + oldPrefix + table); err != nil {
+		if _, err := a.db.ExecContext(ctx, "DROP TABLE "+oldPrefix+table); err != nil {
 			return fmt.Errorf("drop old %s: %w", table, err)
 		}
 	}
@@ -210,11 +210,11 @@ func (a *adoption) clock(t time.Time) model.HLC {
 // shrink gives a database that was made without it the ability to return
 // space. It costs one rewrite of the file, after its adoption.
 func (s *Store) shrink(ctx context.Context) error {
-	mode, err := column[int](ctx, s.db.writers, "PRAGMA auto_vacuum")
+	mode, err := column[int](ctx, s.db.writer, "PRAGMA auto_vacuum")
 	if err != nil || len(mode) != 1 || mode[0] != 0 {
 		return err
 	}
-	if _, err := s.db.writers.ExecContext(ctx, "VACUUM"); err != nil {
+	if _, err := s.db.writer.ExecContext(ctx, "VACUUM"); err != nil {
 		s.log.Warn("database file can not shrink yet; the next start tries again", "error", err)
 	}
 	return nil

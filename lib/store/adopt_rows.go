@@ -138,7 +138,7 @@ func (a *adoption) mappings(ctx context.Context) error {
 // applications adopts whole lives, one by one.
 func (a *adoption) applications(ctx context.Context) error {
 	for _, table := range [...]string{"application_states", "application_tasks", "resources"} { // v0.7 had no such index
-		if _, err := a.exec("CREATE INDEX v07_index_" + table + " ON " + oldPrefix + table + " (application_uid)"); err != nil {
+		if _, err := a.db.ExecContext(ctx, "CREATE INDEX v07_index_"+table+" ON "+oldPrefix+table+" (application_uid)"); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"cmp"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -12,8 +11,9 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
-// execFunc runs a statement that writes. Its methods write the nouns.
-type execFunc func(query string, args ...any) (sql.Result, error)
+// execFunc runs a statement that writes, and reports how many rows it changed.
+// Its methods write the nouns.
+type execFunc func(query string, args ...any) (changed int64, err error)
 
 // step runs a statement that only has to succeed.
 func (exec execFunc) step(what, query string, args ...any) error {

@@ -13,45 +13,51 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store/compiled"
 )
 
 // database is the engine over SQLite.
 type database struct {
 	execFunc // of the writer's transaction, for the noun's statements
 
-	path       string
-	found      *marker // before it was opened
-	file       fileMark
-	unlock     func() error         // gives the folder back
-	writers    *sql.DB              // one connection
-	writer     *sql.Conn            // it; the writer goroutine's own once that runs
-	statements map[string]*sql.Stmt // of writer
-	fleeting   bool                 // the writer's transactions may be lost with the power
-	readers    *sql.DB
-	lists      *gorm.DB // over readers
+	path     string
+	found    *marker // before it was opened
+	file     fileMark
+	unlock   func() error   // gives the folder back
+	writers  *sql.DB        // one connection
+	writer   *sql.Conn      // it; the writer goroutine's own once that runs
+	kept     *compiled.Conn // writer with its statements compiled
+	fleeting bool           // the writer's transactions may be lost with the power
+	readers  *sql.DB
+	lists    *gorm.DB // over readers
 
 	origins *origins
-	inserts map[insertShape]string
-	args    []any // of the last insert, for the next one
 }
 
 var _ engine = (*database)(nil)
 
 // newDatabase is the engine over a file that is not open yet.
 func newDatabase(path string) *database {
-	d := &database{path: path, statements: make(map[string]*sql.Stmt), origins: newOrigins(), inserts: make(map[insertShape]string)}
-	for n := 1; n <= manyRows; n++ {
-		d.inserts[insertShape{n, false}], d.inserts[insertShape{n, true}] = insertRows(n, false), insertRows(n, true)
-	}
+	d := &database{path: path, origins: newOrigins()}
 	d.execFunc = d.exec
 	return d
 }
 
-// openPools opens what runs beside the migrations' connection.
-func (d *database) openPools(ctx context.Context) (err error) {
+// openWriter opens the one connection that writes, which migrates first.
+func (d *database) openWriter(ctx context.Context) (err error) {
+	if d.writers, err = sql.Open(sqlite.DriverName, writerDSN(d.path)); err != nil {
+		return err
+	}
+	d.writers.SetMaxOpenConns(1)
 	if d.writer, err = d.writers.Conn(ctx); err != nil {
 		return err
 	}
+	d.kept, err = compiled.On(d.writer)
+	return err
+}
+
+// openReaders opens what reads beside the writer.
+func (d *database) openReaders() (err error) {
 	if d.readers, err = sql.Open(sqlite.DriverName, readerDSN(d.path)); err != nil {
 		return err
 	}
@@ -60,8 +66,9 @@ func (d *database) openPools(ctx context.Context) (err error) {
 	return err
 }
 
-// openGorm puts GORM over a pool. It stays silent: errors are returned.
-func openGorm(pool *sql.DB) (*gorm.DB, error) {
+// openGorm puts GORM over a pool, or one connection. It stays silent: errors are
+// returned.
+func openGorm(pool gorm.ConnPool) (*gorm.DB, error) {
 	return gorm.Open(&sqlite.Dialector{Conn: pool}, &gorm.Config{
 		Logger: logger.Discard, SkipDefaultTransaction: true, TranslateError: false,
 	})
@@ -78,8 +85,8 @@ func (d *database) close(m marker) error {
 // shut closes the file.
 func (d *database) shut() error {
 	var errs []error
-	for _, stmt := range d.statements {
-		errs = append(errs, stmt.Close())
+	if d.kept != nil {
+		errs = append(errs, d.kept.Close())
 	}
 	if d.writer != nil {
 		errs = append(errs, d.writer.Close())
@@ -100,28 +107,9 @@ func (d *database) free() error {
 	return d.unlock()
 }
 
-// exec runs a prepared statement on the writing connection.
-func (d *database) exec(query string, args ...any) (sql.Result, error) {
-	stmt, err := d.statement(query) //nolint:sqlclosecheck // kept until the store closes
-	if err != nil {
-		return nil, err
-	}
-	return stmt.Exec(args...)
-}
-
-// statement returns the prepared statement for a query. Only the writer calls
-// it; the queries are constants, so the cache is bounded by the code.
-func (d *database) statement(query string) (*sql.Stmt, error) {
-	if stmt := d.statements[query]; stmt != nil {
-		return stmt, nil
-	}
-	stmt, err := d.writer.PrepareContext(context.Background(), query)
-	if err != nil {
-		return nil, fmt.Errorf("prepare %q: %w", query, err)
-	}
-	d.statements[query] = stmt
-	return stmt, nil
-}
+// exec runs a statement of the writer's. The queries are constants, so that what
+// is kept compiled is bounded by the code.
+func (d *database) exec(query string, args ...any) (int64, error) { return d.kept.Exec(query, args...) }
 
 func (d *database) begin(durable bool) error {
 	if d.fleeting == durable { // only between transactions can it be changed
@@ -129,8 +117,8 @@ func (d *database) begin(durable bool) error {
 		if !durable {
 			mode = "PRAGMA synchronous = NORMAL"
 		}
-		if err := d.step("set durability", mode); err != nil {
-			return err
+		if _, err := d.writer.ExecContext(context.Background(), mode); err != nil {
+			return fmt.Errorf("set durability: %w", err)
 		}
 		d.fleeting = !durable
 	}
@@ -156,6 +144,11 @@ func (d *database) undo() error { return d.step("roll back to savepoint", "ROLLB
 func (d *database) release() error { return d.step("release savepoint", "RELEASE request") }
 
 func (d *database) entry(app model.UID) (*model.Entry, error) {
+	here := false // mostly not: who asks has new rows of another node
+	err := d.kept.Query("SELECT uid FROM applications WHERE uid = ?", func(compiled.Row) error { here = true; return nil }, key(app))
+	if err != nil || !here {
+		return nil, firstError(err, func() error { return ErrNotFound })
+	}
 	return readEntry(context.Background(), d.writer, app)
 }
 

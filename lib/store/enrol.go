@@ -56,9 +56,8 @@ func (s *Store) migrateRows(tx *gorm.DB) error {
 			return err
 		}
 	}
-	e := &enrolment{db: db, node: s.opts.Node, rows: newDatabase(""), batches: make(chan []*syncRow, enrolAhead)}
+	e := &enrolment{db: db, node: s.opts.Node, rows: s.db, batches: make(chan []*syncRow, enrolAhead)}
 	e.origin = replica.Origin{Node: s.opts.Node, Incarnation: 1}
-	e.rows.execFunc = func(query string, args ...any) (sql.Result, error) { return db.ExecContext(ctx, query, args...) }
 	if s.opts.Retention > 0 {
 		e.since = s.stamp().Add(-s.opts.Retention)
 	}
@@ -127,7 +126,7 @@ type enrolment struct {
 	node    model.UID
 	origin  replica.Origin
 	since   time.Time // what closed earlier is about to be removed
-	rows    *database // for its statements
+	rows    *database // for its statements, on the connection of the migration
 	write   func([]*syncRow) error
 	batches chan []*syncRow // read, and not yet written
 	failed  atomic.Bool     // the writing
@@ -167,14 +166,14 @@ func (e *enrolment) flush() error {
 // insert writes a batch. A key that is there already, which only a database
 // that was damaged has, leaves its row out.
 func (e *enrolment) insert(batch []*syncRow) error {
-	query := "INSERT OR IGNORE" + insertRows(len(batch), true)[len("INSERT OR REPLACE"):]
-	result, err := e.rows.execFunc(query, e.rows.rowArgs(batch, true)...)
-	if err != nil {
-		return err
+	for _, r := range batch {
+		n, err := e.rows.putRow(keepRow, r)
+		if err != nil {
+			return err
+		}
+		e.written += n
 	}
-	n, err := result.RowsAffected()
-	e.written += n
-	return err
+	return nil
 }
 
 // enrol makes the row of a noun. One that is too large for it stays this

@@ -3,8 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-
-	sqlite "github.com/glebarez/go-sqlite"
 )
 
 var (
@@ -48,7 +46,10 @@ const (
 
 // code is the primary result code of an SQLite error, 0 for any other error.
 func code(err error) int {
-	var e *sqlite.Error
+	var e interface {
+		error
+		Code() int
+	}
 	if errors.As(err, &e) {
 		return e.Code() & 0xff
 	}

@@ -39,14 +39,14 @@ func (s *Store) migrate(ctx context.Context) error {
 	case shapeForeign:
 		return errForeign
 	case shapeOurs:
-		err = refuseNewer(ctx, s.db.writers)
+		err = refuseNewer(ctx, s.db.writer)
 	case shapeOld:
 		err = s.copyOld(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	db, err := openGorm(s.db.writers)
+	db, err := openGorm(s.db.writer)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,6 @@ func (s *Store) migrate(ctx context.Context) error {
 // all of it over.
 func (s *Store) migrateStart(tx *gorm.DB) error {
 	ctx, db := tx.Statement.Context, conn(tx.Statement.ConnPool)
-	exec := func(query string, args ...any) (sql.Result, error) { return db.ExecContext(ctx, query, args...) }
 	tables, err := column[string](ctx, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> ?", migrationTable)
 	if err != nil {
 		return err
@@ -70,14 +69,14 @@ func (s *Store) migrateStart(tx *gorm.DB) error {
 		return err
 	}
 	for _, statement := range schemaStart() {
-		if _, err := exec(statement); err != nil {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return err
 		}
 	}
 	if shapeOf(tables) != shapeOld {
 		return nil
 	}
-	a := &adoption{store: s, db: db, exec: exec, now: s.stamp(), labels: make(map[model.UID]model.Label)}
+	a := &adoption{store: s, db: db, exec: s.db.exec, now: s.stamp(), labels: make(map[model.UID]model.Label)}
 	return a.convert(ctx)
 }
 

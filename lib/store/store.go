@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/glebarez/sqlite"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/loop"
@@ -151,14 +148,13 @@ func (s *Store) open(ctx context.Context) error {
 	if s.db.found, s.db.file, err = readMarker(s.opts.Folder); err != nil {
 		return err
 	}
-	if s.db.writers, err = sql.Open(sqlite.DriverName, writerDSN(s.db.path)); err != nil {
+	if err := s.db.openWriter(ctx); err != nil {
 		return err
 	}
-	s.db.writers.SetMaxOpenConns(1)
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
-	if err := s.db.openPools(ctx); err != nil {
+	if err := s.db.openReaders(); err != nil {
 		return err
 	}
 	return s.load(ctx)

@@ -5,12 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
+	"github.com/aquarium-fish/aquarium-fish/lib/store/compiled"
 )
 
 // The id of a row is its origin's id and its sequence number: one tree less
@@ -103,90 +103,47 @@ func (d *database) rowsOf(parent model.UID) ([]syncRow, error) {
 	return d.selectRows("WHERE parent = ? ORDER BY hlc", key(parent))
 }
 
-// selectRows reads in the writer, with a prepared statement.
-func (d *database) selectRows(where string, args ...any) (_ []syncRow, err error) {
-	stmt, err := d.statement("SELECT " + syncColumns + " FROM sync_rows " + where) //nolint:sqlclosecheck // kept until the store closes
-	if err != nil {
-		return nil, err
-	}
-	cursor, err := stmt.QueryContext(context.Background(), args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, cursor.Close()) }()
-	var rows []syncRow
-	for cursor.Next() {
-		r, err := d.scanRow(cursor)
-		if err != nil {
-			return nil, fmt.Errorf("read row: %w", err)
-		}
+// selectRows reads in the writer.
+func (d *database) selectRows(where string, args ...any) (rows []syncRow, err error) {
+	err = d.kept.Query("SELECT "+syncColumns+" FROM sync_rows "+where, func(row compiled.Row) error {
+		r, err := d.scanRow(row)
 		rows = append(rows, r)
+		return err
+	}, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read row: %w", err)
 	}
-	return rows, cursor.Err()
+	return rows, nil
 }
 
-// SQLite compiles a statement each time it runs, which costs more than a small
-// row: so many go into one.
-const manyRows = 24
-
-// insertRows is the statement for n rows; those that are found under a parent
-// have two columns more.
-func insertRows(n int, found bool) string {
-	columns, places := "id, kind, key, hlc, body", "(?,?,?,?,?)"
-	if found {
-		columns, places = syncColumns, "(?,?,?,?,?,?,?)"
-	}
-	return "INSERT OR REPLACE INTO sync_rows (" + columns + ") VALUES " + strings.Repeat(places+",", n-1) + places
-}
+// What a statement does that meets a row of the same kind and key.
+const (
+	replaceRow = "INSERT OR REPLACE INTO sync_rows "
+	keepRow    = "INSERT OR IGNORE INTO sync_rows "
+)
 
 func (d *database) putRows(rows []*syncRow) error {
-	plain := rows[:0:0]
-	for i, r := range rows {
-		if r.parent() == model.NilUID {
-			plain = append(plain, r)
-		} else if err := d.putSome(rows[i:i+1], true); err != nil {
+	for _, r := range rows {
+		if _, err := d.putRow(replaceRow, r); err != nil {
 			return err
 		}
-	}
-	return d.putSome(plain, false)
-}
-
-func (d *database) putSome(rows []*syncRow, found bool) error {
-	for len(rows) > 0 {
-		n := min(len(rows), manyRows)
-		if _, err := d.exec(d.inserts[insertShape{n, found}], d.rowArgs(rows[:n], found)...); err != nil {
-			return err
-		}
-		rows = rows[n:]
 	}
 	return nil
 }
 
-// insertShape is what statements that insert rows differ by.
-type insertShape struct {
-	rows  int
-	found bool
-}
-
-func (d *database) rowArgs(rows []*syncRow, found bool) []any {
-	args := d.args[:0]
-	for _, r := range rows {
-		var body any
-		if !r.Deleted {
-			body = r.Body
-		}
-		args = append(args, d.origins.place(r.Version), int64(r.Kind), r.Key, int64(r.Version.HLC), body)
-		if !found {
-			continue
-		}
-		var parent any
-		if p := r.parent(); p != model.NilUID {
-			parent = p[:]
-		}
-		args = append(args, parent, toNanos(r.since))
+// putRow writes a row, and reports how many are new. Those that are found under
+// a parent have two columns more.
+func (d *database) putRow(insert string, r *syncRow) (int64, error) {
+	var body []byte // of a tombstone: NULL
+	if !r.Deleted {
+		body = r.Body
 	}
-	d.args = args
-	return args
+	place, kind, hlc := d.origins.place(r.Version), int64(r.Kind), int64(r.Version.HLC)
+	p := r.parent()
+	if p == model.NilUID {
+		return d.exec(insert+"(id, kind, key, hlc, body) VALUES (?,?,?,?,?)", place, kind, r.Key, hlc, body)
+	}
+	return d.exec(insert+"("+syncColumns+") VALUES (?,?,?,?,?,?,?)", place, kind, r.Key, hlc, body, key(p), toNanos(r.since))
 }
 
 func (d *database) dropRow(k rowKey) error {
