@@ -103,14 +103,14 @@ func (t *tx) addTo(e *model.Entry, r *syncRow) {
 	var err error
 	switch r.Kind {
 	case replica.KindApplication:
-		e.Application, err = replica.DecodeApplication(r.Body)
+		e.Application, err = storedNoun(r, replica.DecodeApplication)
 	case replica.KindApplicationState:
 		var s model.ApplicationState
-		s, err = replica.DecodeApplicationState(r.Body)
+		s, err = storedNoun(r, replica.DecodeApplicationState)
 		e.States = append(e.States, s)
 	case replica.KindApplicationTask:
 		var task model.ApplicationTask
-		task, err = replica.DecodeApplicationTask(r.Body)
+		task, err = storedNoun(r, replica.DecodeApplicationTask)
 		e.Tasks = append(e.Tasks, task)
 	}
 	if err != nil { // it was read before it was stored
@@ -180,7 +180,7 @@ func (t *tx) findResource(e *model.Entry) error {
 	if best == nil {
 		return nil
 	}
-	resource, err := replica.DecodeResource(best.Body)
+	resource, err := storedNoun(best, replica.DecodeResource)
 	if err != nil {
 		return fmt.Errorf("read resource: %w", err)
 	}

@@ -90,7 +90,7 @@ func (s *Store) mergePiece(ctx context.Context, rows []replica.Row, horizon time
 				refused = append(refused, fmt.Errorf("row %d of %s: %w", r.Version.Seq, r.Version.Origin.Node, why))
 				continue
 			}
-			took, err := t.takeRow(r, func(app model.UID) (bool, error) { return t.covered(app, r.Version.HLC, horizon) })
+			took, err := t.takeRow(arrive(r), func(app model.UID) (bool, error) { return t.covered(app, r.Version.HLC, horizon) })
 			if err != nil {
 				return fmt.Errorf("merge row of %s: %w", r.Version.Origin.Node, err)
 			}
@@ -182,7 +182,7 @@ func appOf(r *syncRow) model.UID {
 }
 
 func partOf[T replica.Noun](r *syncRow, decode func([]byte) (T, error), app func(T) model.UID) model.UID {
-	noun, err := decodeRow(r.Row, decode)
+	noun, err := decodeRow(arrived{Row: r.Row, noun: r.noun}, decode)
 	if err != nil {
 		return model.NilUID
 	}

@@ -17,9 +17,12 @@ type parsed struct {
 
 var errOtherKey = errors.New("the body is of another key")
 
-// decodeRow reads the body of a live row and checks that it is what the key
-// says.
-func decodeRow[T replica.Noun](r replica.Row, decode func([]byte) (T, error)) (T, error) {
+// decodeRow reads the body of a live row, unless that was done, and checks that
+// it is what the key says.
+func decodeRow[T replica.Noun](r arrived, decode func([]byte) (T, error)) (T, error) {
+	if noun, read := r.noun.(T); read {
+		return noun, nil
+	}
 	noun, err := decode(r.Body)
 	if err != nil {
 		return noun, err
@@ -31,7 +34,7 @@ func decodeRow[T replica.Noun](r replica.Row, decode func([]byte) (T, error)) (T
 }
 
 // parse reads a row. One that can not be read means nothing here.
-func (t *tx) parse(r replica.Row) (parsed, error) {
+func (t *tx) parse(r arrived) (parsed, error) {
 	if r.Deleted {
 		return t.parseDeleted(r)
 	}
@@ -53,7 +56,7 @@ func (t *tx) parse(r replica.Row) (parsed, error) {
 }
 
 // plainRow is one of a noun that stands alone.
-func plainRow[T replica.Noun](r replica.Row, decode func([]byte) (T, error), apply func(T) error) (parsed, error) {
+func plainRow[T replica.Noun](r arrived, decode func([]byte) (T, error), apply func(T) error) (parsed, error) {
 	noun, err := decodeRow(r, decode)
 	if err != nil {
 		return parsed{}, fmt.Errorf("read row: %w", err)
@@ -62,7 +65,7 @@ func plainRow[T replica.Noun](r replica.Row, decode func([]byte) (T, error), app
 }
 
 // parsePart reads a row that belongs to an application, or is one.
-func (t *tx) parsePart(r replica.Row) (p parsed, err error) {
+func (t *tx) parsePart(r arrived) (p parsed, err error) {
 	switch r.Kind {
 	case replica.KindServiceMapping:
 		m, err := decodeRow(r, replica.DecodeServiceMapping)
@@ -97,7 +100,7 @@ func (p parsed) or(err error) (parsed, error) {
 }
 
 // parseDeleted reads a tombstone. The other kinds have none.
-func (t *tx) parseDeleted(r replica.Row) (p parsed, err error) {
+func (t *tx) parseDeleted(r arrived) (p parsed, err error) {
 	switch r.Kind {
 	case replica.KindUser:
 		p.apply = func(*syncRow) error { return t.deleteUser(string(r.Key)) }

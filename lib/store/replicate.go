@@ -84,72 +84,52 @@ func (s *Store) Rows(ctx context.Context, origin replica.Origin, after uint64, l
 // its origin, and its error is returned; the others are taken in.
 func (s *Store) Replicate(ctx context.Context, batches []replica.Batch) error {
 	var failed []error
-	bad := make(map[replica.Origin]bool)
-	var piece []replica.Batch
-	rows := 0
-	send := func() error {
+	good, bad := sound(batches)
+	for origin, err := range bad {
+		failed = append(failed, fmt.Errorf("batch of %s: %w", origin.Node, err))
+	}
+	clear(bad)
+	for piece := range readAhead(inPieces(good)) {
+		piece = slices.DeleteFunc(piece, func(b arrivals) bool { return bad[b.Origin] != nil })
 		refused, err := s.takeIn(ctx, piece)
-		for origin, err := range refused {
-			bad[origin] = true
-			failed = append(failed, fmt.Errorf("batch of %s: %w", origin.Node, err))
-		}
-		piece, rows = nil, 0
-		return err
-	}
-	for _, b := range batches {
-		if err := b.Validate(); err != nil {
-			bad[b.Origin] = true
-			failed = append(failed, fmt.Errorf("batch of %s: %w", b.Origin.Node, err))
-		}
-		for part := range pieces(b) {
-			if bad[b.Origin] {
-				break
-			}
-			piece = append(piece, part)
-			if rows += len(part.Rows); rows < maxPiece {
-				continue
-			}
-			if err := send(); err != nil {
-				return err
-			}
-		}
-	}
-	if len(piece) > 0 {
-		if err := send(); err != nil {
+		if err != nil {
 			return err
+		}
+		for origin, err := range refused {
+			bad[origin] = err
+			failed = append(failed, fmt.Errorf("batch of %s: %w", origin.Node, err))
 		}
 	}
 	return errors.Join(failed...)
 }
 
-// pieces cuts a batch where it is too large for one request.
-func pieces(b replica.Batch) func(yield func(replica.Batch) bool) {
-	return func(yield func(replica.Batch) bool) {
-		for len(b.Rows) > maxPiece {
-			part := b
-			part.Rows = b.Rows[:maxPiece]
-			part.To = part.Rows[maxPiece-1].Version.Seq
-			if !yield(part) {
-				return
-			}
-			b.From, b.Rows = part.To, b.Rows[maxPiece:]
+// sound are the batches up to the first malformed one of each origin, and what
+// is wrong with that.
+func sound(batches []replica.Batch) (good []replica.Batch, bad map[replica.Origin]error) {
+	bad = make(map[replica.Origin]error)
+	for _, b := range batches {
+		if bad[b.Origin] != nil {
+			continue
 		}
-		if b.From < b.To {
-			yield(b)
+		if err := b.Validate(); err != nil {
+			bad[b.Origin] = err
+			continue
 		}
+		good = append(good, b)
 	}
+	return good, bad
 }
 
 // takeIn is one request of the writer. refused are the origins whose batch does
 // not fit.
-func (s *Store) takeIn(ctx context.Context, batches []replica.Batch) (refused map[replica.Origin]error, err error) {
+func (s *Store) takeIn(ctx context.Context, batches []arrivals) (refused map[replica.Origin]error, err error) {
 	err = s.await(&request{ctx: ctx, done: make(chan error, 1), remote: true, run: func(t *tx) error {
 		refused = make(map[replica.Origin]error)
 		for _, b := range batches {
 			if refused[b.Origin] != nil {
 				continue
 			}
-			if why := t.fits(b); why != nil {
+			if why := t.fits(b.Batch); why != nil {
 				refused[b.Origin] = why
 			} else if err := t.takeBatch(b); err != nil {
 				return fmt.Errorf("take in rows of %s: %w", b.Origin.Node, err)
@@ -180,12 +160,12 @@ func (t *tx) fits(b replica.Batch) error {
 	return nil
 }
 
-func (t *tx) takeBatch(b replica.Batch) error {
+func (t *tx) takeBatch(b arrivals) error {
 	known := t.seen(b.Origin)
 	if b.To <= known {
 		return nil
 	}
-	for _, r := range b.Rows {
+	for _, r := range b.rows {
 		if r.Version.Seq <= known {
 			continue
 		}
@@ -204,8 +184,8 @@ func (t *tx) takeBatch(b replica.Batch) error {
 // takeRow keeps a row of another node if it takes the place of what is here,
 // and makes of it what it says. It reports whether it did. leave, if not nil,
 // says of which applications no row is wanted.
-func (t *tx) takeRow(r replica.Row, leave func(app model.UID) (bool, error)) (took bool, err error) {
-	if !replica.Authentic(r) {
+func (t *tx) takeRow(r arrived, leave func(app model.UID) (bool, error)) (took bool, err error) {
+	if !r.authentic {
 		t.store.log.Warn("a row was not written by its owner, it is dropped", "kind", r.Kind, "writer", r.Version.Origin.Node)
 		return false, nil
 	}
@@ -219,7 +199,7 @@ func (t *tx) takeRow(r replica.Row, leave func(app model.UID) (bool, error)) (to
 			return false, err
 		}
 	}
-	row := &syncRow{Row: r, app: p.app}
+	row := &syncRow{Row: r.Row, app: p.app, noun: r.noun}
 	old, err := t.oldRow(row)
 	if err != nil {
 		return false, err
@@ -228,8 +208,8 @@ func (t *tx) takeRow(r replica.Row, leave func(app model.UID) (bool, error)) (to
 	if old != nil {
 		before = &old.Row
 	}
-	took = replica.Merge(r.Kind, before, r)
-	t.tellConflict(before, r, took)
+	took = before == nil || replica.Beats(r.Row, *before)
+	t.tellConflict(before, r.Row, took)
 	if !took {
 		return false, nil
 	}

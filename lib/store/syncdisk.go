@@ -59,7 +59,9 @@ func (m *memoryEngine) putRows(rows []*syncRow) error {
 		if err := m.dropRow(k); err != nil {
 			return err
 		}
-		set(m.disk, m.disk.rows.sync, k, *r)
+		stored := *r
+		stored.noun = nil
+		set(m.disk, m.disk.rows.sync, k, stored)
 		if p := r.parent(); p != model.NilUID {
 			set(m.disk, m.disk.rows.parents, p, append(slices.Clip(m.disk.rows.parents[p]), k))
 		}

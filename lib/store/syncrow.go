@@ -16,6 +16,8 @@ type syncRow struct {
 	replica.Row
 	// app is the application that the row belongs to, NilUID for none.
 	app model.UID
+	// noun is what the body says, where it was read already; nil else.
+	noun any
 	// since is when the row began to wait for what it belongs to; zero if it
 	// does not wait.
 	since time.Time
