@@ -63,15 +63,8 @@ func fillTable[K comparable, V any](t *table[K, V], rows []V, keyOf func(V) K) {
 }
 
 func (d *database) load(ctx context.Context) (*contents, error) {
-	last, err := column[int64](ctx, d.writer, "SELECT value FROM meta WHERE key = 'hlc'")
-	if err == nil && len(last) != 1 {
-		err = ErrNotFound
-	}
+	c, err := d.loadStart(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read clock: %w", err)
-	}
-	c := &contents{clock: model.HLC(last[0])}
-	if c.mark, err = readMark(ctx, d.writer); err != nil {
 		return nil, err
 	}
 	if err := d.loadTables(ctx, c); err != nil {
@@ -81,6 +74,20 @@ func (d *database) load(ctx context.Context) (*contents, error) {
 		return nil, err
 	}
 	return c, d.loadRows(ctx, c)
+}
+
+// loadStart reads the clock, and whether the database is a copy.
+func (d *database) loadStart(ctx context.Context) (*contents, error) {
+	last, err := column[int64](ctx, d.writer, "SELECT value FROM meta WHERE key = 'hlc'")
+	if err == nil && len(last) != 1 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read clock: %w", err)
+	}
+	c := &contents{clock: model.HLC(last[0])}
+	c.mark, err = readMark(ctx, d.writer)
+	return c, err
 }
 
 func (d *database) loadTables(ctx context.Context, c *contents) error {

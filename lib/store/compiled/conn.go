@@ -26,6 +26,7 @@ type Conn struct {
 	kept map[string]*statement
 	args block // what the arguments of the running statement point to
 	out  block // where a compilation leaves its result
+	busy bool  // a Query is at a row, which points to args
 }
 
 // On keeps statements of a connection of the driver. Close comes before the
@@ -78,6 +79,9 @@ func (c *Conn) Close() error {
 //
 // Arguments are nil, strings, []byte (nil is NULL), bool and integers.
 func (c *Conn) Exec(query string, args ...any) (changed int64, err error) {
+	if c.busy {
+		return 0, errBusy
+	}
 	s, err := c.statement(query)
 	if err != nil {
 		return 0, err
@@ -95,14 +99,22 @@ func (c *Conn) Exec(query string, args ...any) (changed int64, err error) {
 	return sqlite3.Xsqlite3_changes64(c.tls, c.db), nil
 }
 
+// errBusy refuses a statement within another one.
+var errBusy = errors.New("another statement is at a row of its result")
+
 // Query runs a statement and calls each with every row of its result. each must
-// not run the same query.
+// not run another one.
 func (c *Conn) Query(query string, each func(Row) error, args ...any) (err error) {
+	if c.busy {
+		return errBusy
+	}
 	s, err := c.statement(query)
 	if err != nil {
 		return err
 	}
+	c.busy = true
 	defer func() {
+		c.busy = false
 		if e := s.reset(); err == nil {
 			err = e
 		}

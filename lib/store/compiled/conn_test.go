@@ -147,6 +147,9 @@ func TestFailureLeavesTheStatementUsable(t *testing.T) {
 	if err := c.Query("SELECT n, text, blob FROM rows ORDER BY id", func(Row) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("Query = %v, want what its reader returned", err)
 	}
+	if err := c.Query("SELECT n, text, blob FROM rows", func(Row) error { _, err := c.Exec("BEGIN"); return err }); !errors.Is(err, errBusy) {
+		t.Errorf("a statement within another = %v, want it refused", err)
+	}
 	want := []stored{{1, "a", []byte("key")}, {3, "c", []byte("other")}}
 	if diff := cmp.Diff(want, read(t, c)); diff != "" {
 		t.Errorf("rows differ (-want +got):\n%s", diff)
