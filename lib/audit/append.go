@@ -12,10 +12,13 @@ import (
 const (
 	ActionUserReset = "user.reset" // a new password for somebody who lost it
 	ActionRestore   = "db.restore" // another database in place of the one that was there
+	ActionRebuild   = "db.rebuild" // tables that were otherwise made again
 )
 
 // byCommand reports whether an event is from a command while no node ran: it says nothing about how the last run ended.
-func (e Event) byCommand() bool { return e.Action == ActionUserReset || e.Action == ActionRestore }
+func (e Event) byCommand() bool {
+	return e.Action == ActionUserReset || e.Action == ActionRestore || e.Action == ActionRebuild
+}
 
 // Append adds an event to the file of a node that does not run, and returns when it is durable. It makes no file, as
 // that would belong to whoever calls it, and not to the node: without one the error is fs.ErrNotExist.

@@ -21,9 +21,9 @@ var errUnsound = errors.New("the database is not sound: stop the node, keep the 
 
 func dbCommand(o Options) *cobra.Command {
 	t := &target{}
-	db := &cobra.Command{Use: "db", Short: "Copy, check and put back the node's database", Args: cobra.NoArgs}
+	db := &cobra.Command{Use: "db", Short: "Copy, check, mend and put back the node's database", Args: cobra.NoArgs}
 	t.register(db)
-	db.AddCommand(backupCommand(o, t), restoreCommand(o, t), confirmCommand(o, t), checkCommand(o, t))
+	db.AddCommand(backupCommand(o, t), restoreCommand(o, t), confirmCommand(o, t), checkCommand(o, t), rebuildCommand(o, t))
 	return db
 }
 
