@@ -47,7 +47,11 @@ func Fill(ctx context.Context, file string, c Copies) (uid func(i int) string, e
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer func() {
+		if err = errors.Join(err, db.Close()); err == nil {
+			err = remark(file)
+		}
+	}()
 	db.SetMaxOpenConns(1) // the pragmas are the connection's
 	for _, pragma := range []string{"journal_mode = DELETE", "journal_mode = OFF", "synchronous = OFF", "cache_size = -100000"} {
 		if _, err := db.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
@@ -55,7 +59,7 @@ func Fill(ctx context.Context, file string, c Copies) (uid func(i int) string, e
 		}
 	}
 	f := filler{db: db, copies: c}
-	if err := f.findTemplate(ctx); err != nil {
+	if err := errors.Join(f.findTemplate(ctx), f.findRows(ctx)); err != nil {
 		return nil, err
 	}
 	if err := f.fill(ctx); err != nil {
@@ -69,6 +73,8 @@ type filler struct {
 	db       *sql.DB
 	copies   Copies
 	template []byte // UID of the application to copy
+	rows     []templateRow
+	place    int64 // of the last row in the database
 }
 
 // uid is the i-th copy's, in step with copiedUID.
@@ -119,6 +125,9 @@ func (f *filler) fill(ctx context.Context) error {
 			return fmt.Errorf("copy applications: %w", err)
 		}
 	}
+	if err := f.noteRows(ctx); err != nil {
+		return err
+	}
 	for _, create := range indexes {
 		if _, err := f.db.ExecContext(ctx, create); err != nil {
 			return fmt.Errorf("create index: %w", err)
@@ -164,15 +173,23 @@ func (f *filler) users(ctx context.Context) error {
 		if n, err := res.RowsAffected(); err != nil || n != 1 {
 			return errors.Join(fmt.Errorf("copy user: there is no %q", f.copies.User), err)
 		}
+		if err := f.copyUserRow(ctx, i); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// series is SQL for the copies from ?1 (inclusive) to ?2 (exclusive).
+func series() string {
+	return "WITH RECURSIVE n(i, uid) AS (SELECT ?1, " + copiedUID("?1", "255") +
+		" UNION ALL SELECT i + 1, " + copiedUID("i + 1", "255") + " FROM n WHERE i + 1 < ?2) "
 }
 
 // applications makes the copies from (inclusive) to (exclusive), whole lives:
 // the application, its states and its allocations.
 func (f *filler) applications(ctx context.Context, from, to int) error {
-	series := "WITH RECURSIVE n(i, uid) AS (SELECT ?1, " + copiedUID("?1", "255") +
-		" UNION ALL SELECT i + 1, " + copiedUID("i + 1", "255") + " FROM n WHERE i + 1 < ?2) "
+	series := series()
 	for _, statement := range []string{
 		"INSERT INTO applications (uid, label_uid, owner_name, metadata, created_at, hlc, arbiter, closed_at) " + series +
 			"SELECT n.uid, t.label_uid, iif(n.i < ?5, printf('copy-%06d', n.i), t.owner_name), t.metadata, " +
@@ -192,5 +209,5 @@ func (f *filler) applications(ctx context.Context, from, to int) error {
 			return err
 		}
 	}
-	return nil
+	return f.copyRows(ctx, from, to)
 }
