@@ -58,6 +58,9 @@ func (s *Store) migrateRows(tx *gorm.DB) error {
 	}
 	e := &enrolment{db: db, node: s.opts.Node, rows: s.db, batches: make(chan []*syncRow, enrolAhead)}
 	e.origin = replica.Origin{Node: s.opts.Node, Incarnation: 1}
+	e.told, e.tell = time.Now(), func(rows int64) {
+		s.log.Info("the upgraded database is made ready to be shared with other nodes, which is done once", "rows", rows)
+	}
 	if s.opts.Retention > 0 {
 		e.since = s.stamp().Add(-s.opts.Retention)
 	}
@@ -133,6 +136,8 @@ type enrolment struct {
 	batch   []*syncRow
 	seq     uint64
 	written int64
+	tell    func(rows int64) // how far it is; nil tells nobody
+	told    time.Time
 	last    model.HLC
 }
 
@@ -173,8 +178,16 @@ func (e *enrolment) insert(batch []*syncRow) error {
 		}
 		e.written += n
 	}
+	if e.tell != nil && time.Since(e.told) > enrolTell {
+		e.told = time.Now()
+		e.tell(e.written)
+	}
 	return nil
 }
+
+// enrolTell is how often an enrolment says how far it is: a million applications
+// take minutes, in which the node answers nobody.
+const enrolTell = 10 * time.Second
 
 // enrol makes the row of a noun. One that is too large for it stays this
 // node's alone.

@@ -128,6 +128,9 @@ type rebuild struct {
 
 // all takes the applications before what belongs to them.
 func (r *rebuild) all() error {
+	if _, err := r.db().writer.ExecContext(r.ctx, fmt.Sprintf("PRAGMA cache_size(-%d)", rebuildCache)); err != nil {
+		return fmt.Errorf("set cache: %w", err)
+	}
 	if err := r.touch(); err != nil {
 		return err
 	}
@@ -161,6 +164,10 @@ func (r *rebuild) all() error {
 }
 
 func (r *rebuild) db() *database { return r.store.db }
+
+// rebuildCache is the page cache of a rebuild in KiB: it looks things up all
+// over the file, and nothing else runs.
+const rebuildCache = 64 << 10
 
 // rebuildPage is how many rows are looked at together.
 const rebuildPage = 500

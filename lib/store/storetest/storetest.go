@@ -43,6 +43,11 @@ func UserName(i int) string { return fmt.Sprintf("copy-%06d", i) }
 // 0. The node must not be running. A failure leaves a database that is not to
 // be used: for speed there is no journal.
 func Fill(ctx context.Context, file string, c Copies) (uid func(i int) string, err error) {
+	return fillBy(ctx, file, c, chunk)
+}
+
+// fillBy is Fill with the number of copies that one statement makes.
+func fillBy(ctx context.Context, file string, c Copies, chunk int) (uid func(i int) string, err error) {
 	db, err := sql.Open(sqlite.DriverName, file)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -58,7 +63,7 @@ func Fill(ctx context.Context, file string, c Copies) (uid func(i int) string, e
 			return nil, fmt.Errorf("set pragma %s: %w", pragma, err)
 		}
 	}
-	f := filler{db: db, copies: c}
+	f := filler{db: db, copies: c, chunk: chunk}
 	if err := errors.Join(f.findTemplate(ctx), f.findRows(ctx)); err != nil {
 		return nil, err
 	}
@@ -72,6 +77,7 @@ func Fill(ctx context.Context, file string, c Copies) (uid func(i int) string, e
 type filler struct {
 	db       *sql.DB
 	copies   Copies
+	chunk    int
 	template []byte // UID of the application to copy
 	rows     []templateRow
 	place    int64 // of the last row in the database
@@ -120,8 +126,8 @@ func (f *filler) fill(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("drop indexes: %w", err)
 	}
-	for from := 0; from < f.copies.Applications; from += chunk {
-		if err := f.applications(ctx, from, min(from+chunk, f.copies.Applications)); err != nil {
+	for from := 0; from < f.copies.Applications; from += f.chunk {
+		if err := f.applications(ctx, from, min(from+f.chunk, f.copies.Applications)); err != nil {
 			return fmt.Errorf("copy applications: %w", err)
 		}
 	}

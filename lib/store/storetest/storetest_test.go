@@ -91,8 +91,8 @@ func TestFill(t *testing.T) {
 	folder := t.TempDir()
 	template := finished(t, folder)
 	before := schema(t, folder)
-	const users, applications = 3, chunk + 5
-	uid, err := Fill(t.Context(), filepath.Join(folder, "sqlite.db"), Copies{User: "ci", Users: users, Applications: applications})
+	const users, chunk, applications = 3, 50, 105
+	uid, err := fillBy(t.Context(), filepath.Join(folder, "sqlite.db"), Copies{User: "ci", Users: users, Applications: applications}, chunk)
 	if err != nil {
 		t.Fatalf("fill: %v", err)
 	}
