@@ -13,13 +13,17 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
+func unenrolled() []string {
+	return []string{
+		"DROP TABLE sync_rows", "DROP TABLE sync_origins", "DELETE FROM meta WHERE key = 'incarnation'",
+		"DELETE FROM migrations WHERE id = '20261122_rows'",
+	}
+}
+
 // unenrol makes of a stopped database what the version before rows left.
 func unenrol(t testing.TB, s *Store) {
 	t.Helper()
-	for _, statement := range []string{
-		"DROP TABLE sync_rows", "DROP TABLE sync_origins", "DELETE FROM meta WHERE key = 'incarnation'",
-		"DELETE FROM migrations WHERE id = '20261122_rows'",
-	} {
+	for _, statement := range unenrolled() {
 		err := s.alone(context.Background(), func() error { _, err := s.db.writer.ExecContext(context.Background(), statement); return err })
 		if err != nil {
 			t.Fatalf("%s: %v", statement, err)

@@ -38,6 +38,10 @@ func killActions() map[string]func(folder string) error {
 			}
 			return s.Close()
 		}),
+		"rebuild": told(func(folder string) error {
+			_, err := Rebuild(context.Background(), Options{Folder: folder, Node: testNode, Logger: quiet()})
+			return err
+		}),
 	}
 }
 
@@ -179,6 +183,46 @@ func TestKilledAdoption(t *testing.T) {
 		s := openStore(t, Options{Folder: folder, Node: testNode, Logger: quiet()})
 		if n, err := countRows(s, "applications"); err != nil || n != len(oldLives) {
 			t.Errorf("%d applications, %v, want %d", n, err, len(oldLives))
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		wantSound(t, filepath.Join(folder, fileName))
+	})
+}
+
+// TestKilledRebuild: the tables are as they were, or as the rows say.
+func TestKilledRebuild(t *testing.T) {
+	prepare := func(t *testing.T, folder string) {
+		fillFolder(t, folder, 100)
+		alter(t, filepath.Join(folder, fileName), "DELETE FROM labels", "DELETE FROM applications", "DELETE FROM application_states")
+	}
+	killThroughout(t, "rebuild", prepare, func(t *testing.T, folder string) {
+		r, err := Check(t.Context(), CheckOptions{File: filepath.Join(folder, fileName), Node: testNode})
+		if err != nil || len(r.Findings) > 0 {
+			t.Fatalf("%v, %v", r.Findings, err)
+		}
+		if s := r.Stats; s.Labels != s.Applications || s.Labels != 0 && s.Labels != 100 {
+			t.Errorf("neither what it was nor what it has to be: %+v", s)
+		}
+	})
+}
+
+// TestKilledEnrolment: the upgrade that makes a row of everything alive begins
+// again, and leaves no part of it.
+func TestKilledEnrolment(t *testing.T) {
+	prepare := func(t *testing.T, folder string) {
+		fillFolder(t, folder, 150)
+		alter(t, filepath.Join(folder, fileName), append(unenrolled(), "DELETE FROM meta WHERE key = 'session'")...)
+		if err := os.Remove(filepath.Join(folder, markerName)); err != nil { // the version before had none
+			t.Fatal(err)
+		}
+	}
+	killThroughout(t, "adopt", prepare, func(t *testing.T, folder string) {
+		s := openStore(t, Options{Folder: folder, Node: testNode, Logger: quiet()})
+		rows, err := countRows(s, "sync_rows")
+		if want := 3*150 + 1; err != nil || rows != want || s.Vector()[s.Origin()] != uint64(want) {
+			t.Errorf("%d rows, %v, up to %d, want %d: a label, an application and its state each, and the node", rows, err, s.Vector()[s.Origin()], want)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
