@@ -82,10 +82,16 @@ func TestMaxSize(t *testing.T) {
 	if err != nil || before < 2*o.MaxSize {
 		t.Fatalf("used = %d, %v, want more than twice the bound", before, err)
 	}
-	for range 3 { // the second is the first one that finds the node idle
+	for range 100 { // a slow machine does less in one; the first one that finds the node idle empties the log
 		if err := s.maintain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		if log, err := os.Stat(s.db.path + "-wal"); err == nil && log.Size() < idleLog {
+			break
+		}
+	}
+	if err := s.maintain(t.Context()); err != nil { // what it freed goes back to the file system
+		t.Fatal(err)
 	}
 	if after, err := s.used(t.Context()); err != nil || after > o.MaxSize || after < o.MaxSize/2 {
 		t.Errorf("used = %d, %v, want it just below %d", after, err, o.MaxSize)

@@ -41,7 +41,8 @@ const (
 )
 
 // views are the kinds that have a table, applications before what belongs to
-// them. A node without a row of its own is an old one; it stays.
+// them, and those that are known and have none. A node without a row of its own
+// is an old one; it stays.
 func views() []view {
 	return []view{
 		{replica.KindUser, "users", mend(tableOf[model.User]{
@@ -79,6 +80,9 @@ func views() []view {
 			func(t model.ApplicationTask) []any { return []any{key(t.UID)} },
 		}), ""},
 		{replica.KindResource, viewResources, nil, ""}, // the application decides whether it is shown
+		{replica.KindRetirement, "retirements", nil, ""},
+		{replica.KindHandover, "handovers", nil, ""},
+		{replica.KindOwnership, "ownerships", nil, ""},
 	}
 }
 
