@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/bygone"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
@@ -40,7 +42,11 @@ func (p *process) askFates(ctx context.Context, node model.UID, traces []store.T
 	}
 	defer func() { _ = conn.Close() }() // it only carried a word
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	if _, err := conn.Write([]byte("?")); err != nil {
+	nothing, err := replica.Vector{}.MarshalBinary() // what every member says that it has
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(nothing))), nothing...)); err != nil { //nolint:gosec // it is short
 		return nil, err
 	}
 	if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
