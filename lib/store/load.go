@@ -47,7 +47,14 @@ func (s *Store) load(ctx context.Context) error {
 		b.rollback()
 		return err
 	}
-	if err := cmp.Or(s.engine.putSession(s.origin.Incarnation, s.marker.Session), b.commit()); err != nil {
+	err = s.engine.putSession(s.origin.Incarnation, s.marker.Session)
+	if until := s.resumeLapse(c.lapse); err == nil && until > 0 {
+		err = s.engine.putLapse(until)
+	}
+	if err == nil {
+		err = b.commit()
+	}
+	if err != nil {
 		b.rollback()
 		return err
 	}
@@ -73,6 +80,9 @@ func (d *database) load(ctx context.Context) (*contents, error) {
 	c := &contents{clock: model.HLC(last[0])}
 	if c.mark, err = readMark(ctx, d.writer); err != nil {
 		return nil, err
+	}
+	if c.lapse, err = readLapse(ctx, d.writer); err != nil {
+		return nil, fmt.Errorf("read lapse: %w", err)
 	}
 	if err := d.loadTables(ctx, c); err != nil {
 		return nil, err

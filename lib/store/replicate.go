@@ -234,6 +234,9 @@ func (t *tx) takeRow(r replica.Row, leave func(app model.UID) (bool, error)) (to
 		return false, nil
 	}
 	t.store.clock.Observe(r.Version.HLC)
+	if err := t.learnOwn(r); err != nil {
+		return false, err
+	}
 	if r.Deleted && old != nil {
 		row.app = old.app // nothing in it says so
 	}
