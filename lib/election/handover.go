@@ -42,6 +42,9 @@ func (e *Election) HandOver(ctx context.Context, with Handing) (successor model.
 	if len(others) == 0 {
 		return model.NilUID, ErrNobodyToTake
 	}
+	if e.lapsed() { // the successor would trust that it knows all grants
+		return model.NilUID, ErrForgetful
+	}
 	successor = nearest(e.opts.Node, others)
 	e.setGiving(true)
 	if err := e.handOver(ctx, with, successor); err != nil {
