@@ -16,6 +16,11 @@ const unheard = "the database of this node was put back, or its system crashed, 
 // if it was cast before the lapse was noticed.
 func lapsedPromise(f Facts, lapse time.Duration) bool { return f.Promised && f.Promise <= lapse }
 
+// forgets reports whether the end of an intent may be forgotten.
+func (f Facts) forgets(epoch uint32) bool {
+	return f.Lapsed && (epoch != f.Intended || epoch == f.Untouched && !f.Promised)
+}
+
 // nextInLapse is what comes of a grant while this node may have forgotten what
 // it made of it. What it does not begin it must not decline either: that would
 // undo what others know of it.

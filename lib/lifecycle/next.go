@@ -270,7 +270,7 @@ func nextInDoubt(f Facts, step Step) (Step, bool) {
 	untouched := step.Epoch == f.Untouched
 	unsettled := !untouched && !f.Settled
 	switch {
-	case f.Lapsed && (step.Epoch != f.Intended || untouched && !f.Promised):
+	case f.forgets(step.Epoch):
 		return nextInLapse(step.Epoch), true // the end of it may be forgotten
 	case untouched && (!f.Promised || f.Promise > f.StartBy):
 		step.Action, step.Reason = Withdraw, tooLate(f)

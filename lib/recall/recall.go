@@ -131,13 +131,14 @@ func (r *Recall) look(ctx context.Context) {
 	if !lapsed {
 		return
 	}
-	others, known := r.opts.Others()
-	r.ask(ctx, others)
+	asked, _ := r.opts.Others()
+	r.ask(ctx, asked)
 	if r.cover() {
 		r.opts.Heard()
 	}
 	// The rows that came may tell of more nodes.
-	if others, known = r.opts.Others(); known && !slices.ContainsFunc(others, func(n model.UID) bool { return !r.Heard(n) }) {
+	others, known := r.opts.Others()
+	if known && !slices.ContainsFunc(others, func(n model.UID) bool { return !r.Heard(n) }) {
 		if err := r.opts.Store.EndLapse(ctx, r.incarnation); err != nil && ctx.Err() == nil {
 			r.opts.Logger.Warn("all members were heard, and that can not be stored; it is tried again", "error", err)
 		}
