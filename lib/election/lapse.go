@@ -63,3 +63,17 @@ func (s Standpoint) forgot(app model.Application) bool { return s.Forgot != nil 
 func (s Standpoint) uninformed(app model.Application, decider model.UID) bool {
 	return s.forgot(app) && (model.Arbiter(app, nil, s.Handovers) != decider || !s.Heard(decider))
 }
+
+// takeoverHindrance is why this node has no part in deciding in place of a
+// silent arbiter; "" if it has. decides says that it is the one who would.
+func (s Standpoint) takeoverHindrance(app model.Application, decides bool) string {
+	switch {
+	case decides && !s.Ready:
+		return notReady
+	case decides && s.forgot(app):
+		return forgetful
+	case s.forgot(app):
+		return unheard
+	}
+	return ""
+}

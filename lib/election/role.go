@@ -93,14 +93,7 @@ func RoleOf(entry *model.Entry, s Standpoint) (role Role, open bool) {
 		role.Asleep = "the node that decides, its arbiter, can not be reached"
 	default:
 		role.Decider, role.Takeover = nearest(app.UID, s.Active), true
-		switch {
-		case role.Decider == s.Node && !s.Ready:
-			role.Asleep = notReady
-		case role.Decider == s.Node && s.forgot(app):
-			role.Asleep = forgetful
-		case s.forgot(app):
-			role.Asleep = unheard
-		}
+		role.Asleep = s.takeoverHindrance(app, role.Decider == s.Node)
 	}
 	return role, true
 }
