@@ -84,6 +84,8 @@ func waitingText(s election.Standing) string {
 	switch {
 	case len(s.Definitions) == 0:
 		return "No member can ever run this: its label has no definitions"
+	case s.Undecided != "" && (s.Others || !s.Never):
+		return "It waits: " + s.Undecided
 	case s.Never && len(s.Definitions) == 1:
 		return nobody + ": " + s.Definitions[0].Lasting
 	case s.Never:

@@ -150,6 +150,13 @@ func farmWaiting(own apiv1.ApplicationExplanation, views []memberView) apiv1.App
 // farmText says in a sentence how an application stands with several members.
 func farmText(x apiv1.ApplicationExplanation) string {
 	var first string
+	for _, n := range x.Nodes { // who decides keeps all others waiting
+		for _, d := range n.Definitions {
+			if d.Cause == string(election.CauseArbiter) {
+				return "It waits: " + d.Text
+			}
+		}
+	}
 	for _, n := range x.Nodes {
 		for _, d := range n.Definitions {
 			if d.Cause == string(election.CauseFits) {

@@ -120,8 +120,8 @@ func newMember(o memberOptions) (*member, error) {
 		},
 		Join: o.config.ClusterJoin, MaxLinks: int(o.config.ClusterMaxLinks),
 		Transport: transport, Replication: fit.NewReplication(engine, o.store), Secure: transport.Secure,
-		Healthy: m.healthy,
-		Report:  m.report, Known: m.known, Serve: m.serve, Log: o.log,
+		Healthy: m.healthy, Lapsed: m.lapsed,
+		Report: m.report, Known: m.known, Serve: m.serve, Log: o.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make member of the cluster: %w", err)
@@ -313,9 +313,13 @@ type rewind struct {
 	seq    uint64
 }
 
-// rewound notes that others have rows of this node which its own database lacks. One note that waits is enough: the
-// store looks for itself, and every advert that is still ahead brings another.
+// rewound notes that others have rows of this node which its own database lacks: from now on it decides nothing of
+// before, whatever comes of the rest. One note that waits is enough: the store looks for itself, and every advert that is
+// still ahead brings another.
 func (m *member) rewound(origin replica.Origin, seq uint64) {
+	if !m.store.Suspect(origin, seq) {
+		return
+	}
 	select {
 	case m.rewinds <- rewind{origin, seq}:
 	default:

@@ -132,6 +132,10 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 
 	owners.view, owners.store, owners.shares = member.ownershipView, db, member.shares
 	a.addPart("ownership", owners.run)
+	memory, err := a.addRecall(member)
+	if err != nil {
+		return err
+	}
 
 	// The driver instances, looked for now that what they made is known.
 	a.cleanups.add("driver instances", func(context.Context) error { return registry.Close() }) //nolint:contextcheck // it has a bound of its own
@@ -147,7 +151,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		Driver: driverOf(registry), Instances: instances(registry),
 		MetadataURL:     metadataURL(metaServer.listener.Addr(), cfg.NodeAddress, identity.Answers, log),
 		DefaultLifetime: cfg.DefaultResourceLifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
-		Promised: promises.Age, StartBy: startBy, Settled: member.settled(),
+		Promised: promises.Age, StartBy: startBy, Settled: member.settled(), Lapsed: db.Lapsed,
 		Heir: func(node model.UID) model.UID { return model.Heir(node, db.Retirements()) },
 		Boot: lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
 	})
@@ -168,6 +172,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		Maintenance: keeper.On, Cluster: member.votes, Promises: promises, Load: loadOf(ledger, node),
 		Unfit: member.unfit, Member: member.nameOf, Succession: db.Succession, LabelDeleted: db.LabelDeleted,
 		Cleared:     a.addBygone(member),
+		Recall:      memory,
 		Identifiers: cfg.NodeIdentifiers, VoteTimeout: cfg.VoteTimeout, StarvationAfter: cfg.StarvationAfter,
 		Safety: election.Safety(cfg.Election.Safety), Logger: log.With("component", "election"),
 	})

@@ -148,15 +148,16 @@ func (c *Cluster) loop(ctx context.Context, transport <-chan error) error {
 // turn does all that is due, and returns how long nothing will be.
 func (c *Cluster) turn() time.Duration {
 	report, known := c.o.Report(), c.o.Known()
+	lapsed := c.o.Lapsed()
 	var vector replica.Vector
-	if !c.Ready() {
+	if lapsed || !c.Ready() {
 		vector = c.o.Replication.Vector()
 	}
 	now := time.Now()
 
 	c.mu.Lock()
 	retired := c.expel(known, now)
-	c.ready.look(vector, c.waiting(known), now)
+	c.lookReady(vector, lapsed, known, now)
 	c.db.Expire(now)
 	c.db.Update(c.lsa(report, now), now)
 	if !c.echo.IsZero() && !now.Before(c.echo) {

@@ -46,6 +46,7 @@ type node struct {
 	report cluster.Report
 	known  []cluster.Known
 	sick   error
+	lapsed bool
 	hang   bool
 	events []cluster.Event
 
@@ -135,6 +136,7 @@ func (n *node) start() {
 		Join:      n.join,
 		MaxLinks:  n.limit,
 		Transport: n.transport, Replication: n.replication(), Healthy: n.healthy, Report: n.reported, Known: n.knows,
+		Lapsed: func() bool { n.mu.Lock(); defer n.mu.Unlock(); return n.lapsed },
 		Secure: n.secure, Serve: n.serve, Log: log, Now: func() time.Time { return time.Now().Add(n.skew) },
 	})
 	if err != nil {

@@ -23,6 +23,10 @@ type Options struct {
 	// Healthy looks whether the node can do its work: the database takes a
 	// write, the loops go round. Its ctx has a deadline.
 	Healthy func(ctx context.Context) error
+	// Lapsed says that the database may lack what this node wrote and others
+	// know: then it is ready when it knows what all know that can be reached.
+	// Nil: it never does.
+	Lapsed func() bool
 	// Report is what changes about the node and others should know.
 	Report func() Report
 	// Known are the nodes that the database knows, retired ones too; without
@@ -84,6 +88,9 @@ func (o Options) validate() (Options, error) {
 		return o, errors.New("make cluster: a function is missing")
 	case o.MaxLinks < 0 || o.MaxLinks == 1:
 		return o, errors.New("make cluster: a node needs at least 2 links")
+	}
+	if o.Lapsed == nil {
+		o.Lapsed = func() bool { return false }
 	}
 	if o.Now == nil {
 		o.Now = time.Now

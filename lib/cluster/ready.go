@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/cluster/topo"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
@@ -14,13 +15,22 @@ const (
 	readyLook  = 200 * time.Millisecond
 )
 
+// relookAfter is when a lapsed node looks anew whom it has to catch up with:
+// what it waits for may have gone with who knew it.
+const relookAfter = 5 * time.Second
+
 // readiness says whether the node has caught up since it started. Once it is
-// ready it stays so: what it misses later it takes in beside its work.
+// ready it stays so: what it misses later it takes in beside its work. Only when
+// it turns out that its database lacks what it wrote itself it begins anew.
 type readiness struct {
 	done   bool
 	source model.UID      // the neighbour with whom it catches up
 	target replica.Vector // what that one knew
 	lonely time.Time      // since when there is no neighbour
+
+	lapsed time.Time      // since when it has to hear all that can be reached; zero: it has not
+	all    replica.Vector // what those knew; nil: it was not looked for
+	allAt  time.Time      // when it was looked for
 }
 
 // begin says that there is a neighbour to catch up with.
@@ -57,6 +67,34 @@ func (r *readiness) look(mine replica.Vector, waiting bool, now time.Time) {
 	}
 }
 
+// lapse notes whether the database lacks something: then one neighbour is not
+// enough to catch up with.
+func (r *readiness) lapse(lapsed bool, now time.Time) {
+	switch {
+	case !lapsed:
+		r.lapsed = time.Time{}
+	case r.lapsed.IsZero():
+		r.lapsed, r.done, r.all = now, false, nil
+	}
+}
+
+// hearAll is look for a lapsed node that has caught up with one neighbour, or
+// has none: it waits until it has heard all members, or for so long that all who
+// can be reached have spoken, and then for what those know.
+func (r *readiness) hearAll(mine replica.Vector, heard bool, known func() replica.Vector, now time.Time) {
+	if !r.done || r.lapsed.IsZero() {
+		return
+	}
+	if r.all == nil && !heard && now.Sub(r.lapsed) < aloneAfter {
+		r.done = false
+		return
+	}
+	if r.all == nil || now.Sub(r.allAt) >= relookAfter {
+		r.all, r.allAt = known(), now
+	}
+	r.done = mine.Covers(r.all)
+}
+
 // due is when to look again; the zero time if there is no need.
 func (r *readiness) due(now time.Time) time.Time {
 	if r.done {
@@ -77,6 +115,41 @@ func (c *Cluster) Ready() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ready.done
+}
+
+// lookReady finds out whether the node is ready. The caller holds mu.
+func (c *Cluster) lookReady(mine replica.Vector, lapsed bool, known []Known, now time.Time) {
+	was := c.ready.done
+	c.ready.lapse(lapsed, now)
+	if was && c.ready.done {
+		return
+	}
+	waiting := c.waiting(known)
+	c.ready.look(mine, waiting, now)
+	if !waiting {
+		return
+	}
+	s := c.db.Snapshot(now)
+	heard := !slices.ContainsFunc(known, func(k Known) bool {
+		m, spoke := s.Member(k.Node)
+		return !k.Retired && (!spoke || !m.Reachable() || m.Said.Before(c.ready.lapsed))
+	})
+	c.ready.hearAll(mine, heard, func() replica.Vector { return c.reachableVector(s) }, now)
+}
+
+// reachableVector is what is known of what the members know that can be reached.
+// The caller holds mu.
+func (c *Cluster) reachableVector(s *topo.Snapshot) replica.Vector {
+	all := replica.Vector{}
+	for _, n := range c.links {
+		all.Merge(n.theirs)
+	}
+	for _, m := range s.Members() {
+		if m.Reachable() && m.LSA.Node != c.o.Self.Node {
+			all.Merge(replica.Vector{{Node: m.LSA.Node, Incarnation: m.LSA.Incarnation}: m.LSA.RowSeq})
+		}
+	}
+	return all
 }
 
 // Covered reports whether this node knows all that every member that is not

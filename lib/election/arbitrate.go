@@ -28,7 +28,7 @@ func (e *Election) settle(ctx context.Context) (more bool) {
 	verdicts, more := e.verdicts(here, time.Now())
 	var g errgroup.Group
 	for _, v := range verdicts {
-		g.Go(func() error { e.grant(ctx, v); return nil })
+		g.Go(func() error { e.grant(ctx, here, v); return nil })
 	}
 	_ = g.Wait() // grant reports its own errors
 	return more
@@ -86,10 +86,13 @@ func (e *Election) pollOf(w *Waiting, here Standpoint, now time.Time) Poll {
 
 // grant writes the decision. The hold of this node is given back unless the
 // grant names it and is durable.
-func (e *Election) grant(ctx context.Context, v verdict) {
+func (e *Election) grant(ctx context.Context, here Standpoint, v verdict) {
 	app := v.waiting.Application
 	granted := false
 	err := e.update(ctx, app.UID, func(entry *model.Entry) (model.Change, error) {
+		if here.forgot(entry.Application) { // it turned out since it was decided
+			return model.Change{}, nil
+		}
 		change := grant(entry, v.decision, e.nameOf(v.decision.Winner), v.waiting.Role)
 		granted = !change.Empty()
 		return change, nil

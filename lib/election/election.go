@@ -89,6 +89,8 @@ type Options struct {
 	// to be deleted. Nil: every label was here that an application of this
 	// node's asks for.
 	LabelDeleted func(label model.UID) bool
+	// Recall tells what this node may have forgotten. Nil: nothing, ever.
+	Recall recall
 	// Safety is Strict if it is empty.
 	Safety      Safety
 	Identifiers []string
@@ -120,6 +122,7 @@ type Election struct {
 
 	retired   int       // guarded by mu: how many nodes are
 	retiredAt time.Time // guarded by mu: when that was news here
+	lapsedAt  time.Time // guarded by mu: when it was first seen that something may be forgotten; zero: it is not
 }
 
 // New returns an election that does nothing until Run.
@@ -302,6 +305,7 @@ func (e *Election) standpoint() Standpoint {
 	since := e.retiredAt
 	s.Covered = sync.OnceValue(func() bool { return e.opts.Cluster.Covered(since) })
 	s.CoveredReachable = sync.OnceValue(func() bool { return e.opts.Cluster.CoveredReachable(since) })
+	e.remember(&s, time.Now())
 	return s
 }
 

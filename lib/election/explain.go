@@ -85,7 +85,10 @@ type Standing struct {
 	// it were empty.
 	Never bool
 	// Others says that there are other nodes, which this one can not speak for.
-	Others      bool
+	Others bool
+	// Undecided is why nobody may decide about it now, also where this node could
+	// not run it itself; "" if somebody may.
+	Undecided   string
 	Definitions []Obstacle
 }
 
@@ -97,6 +100,8 @@ type Situation struct {
 	Heads   map[string]model.UID
 	// Fits returns nil if the option fits now, or what is lacking.
 	Fits func(app model.UID, o Option) error
+	// Decides says that this node decides about it.
+	Decides bool
 	// Doubtful says that the database is a restored copy in which it waits.
 	Doubtful bool
 	// Unwritable is why nothing can be stored; nil if it can.
@@ -107,11 +112,13 @@ type Situation struct {
 // It asks what Sort and Ballot ask and so can not say anything else than they
 // decide, only more of it.
 func Explain(s Situation, now time.Time) Standing {
-	st := Standing{Never: true}
+	st := Standing{Never: true, Undecided: s.Waiting.Role.Asleep}
 	for i, def := range s.Label.Definitions {
 		option, refusals := examine(def, s.Host, true)
 		o := Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}
-		if len(refusals) > 0 {
+		if s.Decides && st.Undecided != "" { // whoever could run it waits for this node
+			o = Obstacle{Cause: CauseArbiter, Reason: st.Undecided}
+		} else if len(refusals) > 0 {
 			o = Obstacle{Cause: refusals[0].Cause, Reason: refusals[0].Reason}
 		} else if hindered, ok := s.hindrance(option, now); ok {
 			o = hindered
@@ -225,6 +232,7 @@ func (e *Election) Explain(app model.Application, label model.Label) Standing {
 		s.Heads = e.heads
 		if line, i, found := q.find(app); found {
 			s.Waiting = *line[i]
+			s.Decides = s.Waiting.Role.Decider == e.opts.Node
 		}
 	})
 	st := Explain(s, now)

@@ -237,3 +237,22 @@ func TestExplainOfALiveElection(t *testing.T) {
 		t.Errorf("Misfits() in maintenance = %+v, want none", got)
 	}
 }
+
+// TestExplainOfWhoMayNotDecide: a node that decides, and may not now, says that
+// and nothing else, whether it could run the application or not.
+func TestExplainOfWhoMayNotDecide(t *testing.T) {
+	s := Situation{
+		Waiting: Waiting{Application: model.Application{UID: node(50)}, Role: Role{Decider: node(1), Asleep: forgetful}}, Decides: true,
+		Label: model.Label{Definitions: []model.LabelDefinition{{Driver: "none"}}},
+		Host: Host{
+			Driver: func(string) (drivers.Driver, string) { return nil, "is not configured" }, Configured: func(string) bool { return false },
+		},
+	}
+	st := Explain(s, time.Now())
+	if o := st.Definitions[0]; o.Cause != CauseArbiter || o.Reason != forgetful || st.Undecided != forgetful || !st.Never || o.Lasting == "" {
+		t.Errorf("Explain() = %+v", st)
+	}
+	if s.Decides = false; Explain(s, time.Now()).Definitions[0].Cause != CauseDriverUnknown {
+		t.Error("a node that does not decide says nothing of itself")
+	}
+}

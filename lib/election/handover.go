@@ -43,6 +43,9 @@ func (e *Election) HandOver(ctx context.Context, with Handing) (successor model.
 		}
 		return model.NilUID, ErrNobodyToTake
 	}
+	if e.lapsed() { // the successor would trust that it knows all grants
+		return model.NilUID, ErrForgetful
+	}
 	successor = nearest(e.opts.Node, others)
 	e.setGiving(true)
 	if !e.gives() {

@@ -45,7 +45,11 @@ type database struct {
 	retired   []model.Retirement
 	handed    []model.Handover
 	journal   []row         // all that was ever news here, for the others
+	accepting model.UID     // the application that a user asked for last
 	grown     chan struct{} // closed and replaced when it grows
+
+	lapseMu sync.Mutex // taken after mu
+	lapse   lapse      // guarded by lapseMu
 }
 
 func newDatabase(node model.UID) *database {
@@ -248,6 +252,7 @@ func (d *database) create(label model.UID) model.UID {
 	app := model.Application{UID: uuid.New(), LabelUID: label, OwnerName: "u", Metadata: []byte("{}"), CreatedAt: now, HLC: d.clock.Next(now), Arbiter: d.node}
 	copy(app.UID[:6], d.node[:6])
 	state := model.ApplicationState{UID: uuid.New(), ApplicationUID: app.UID, Status: model.StatusNew, NodeUID: d.node, CreatedAt: now, HLC: d.clock.Next(now)}
+	d.accepting = app.UID
 	d.mu.Unlock()
 	d.take([]row{{app: &app}, {state: &state}})
 	return app.UID
@@ -320,6 +325,7 @@ func (d *database) mergeApplication(app model.Application) (store.Key, bool) {
 		return key, false
 	}
 	d.clock.Observe(app.HLC)
+	d.learnOwn(app)
 	d.replace(&model.Entry{Application: app, States: d.early[app.UID]})
 	delete(d.early, app.UID)
 	return key, true

@@ -210,6 +210,7 @@ func (h *hub) watch(ctx context.Context, n *node) {
 		}
 		h.mu.Unlock()
 		n.catchUp(reach)
+		n.remember(reach)
 		if !slices.Equal(last, reach) {
 			last = reach
 			n.ring()

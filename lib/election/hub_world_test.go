@@ -3,8 +3,8 @@ package election_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,6 +109,7 @@ func (h *host) Deallocate(ctx context.Context, ref drivers.Ref) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	ref.Token = tokenOf(ref)
 	app, known := h.tokens.Load(ref.Token)
 	if !known {
 		return nil
@@ -126,6 +127,7 @@ func (h *host) Deallocate(ctx context.Context, ref drivers.Ref) error {
 
 func (h *host) Inspect(_ context.Context, ref drivers.Ref) (drivers.Report, error) {
 	h.node.stand()
+	ref.Token = tokenOf(ref)
 	app, known := h.tokens.Load(ref.Token)
 	if !known {
 		return drivers.Report{}, nil
@@ -139,8 +141,12 @@ func (h *host) Inspect(_ context.Context, ref drivers.Ref) (drivers.Report, erro
 	return drivers.Report{Presence: drivers.Running, Environment: drivers.Environment{Identifier: "env-" + ref.Token}}, nil
 }
 
-func (h *host) List(context.Context) ([]drivers.Ref, error) {
-	return nil, errors.New("this driver can not list")
+// tokenOf is the token of an environment that is known by one of its names.
+func tokenOf(ref drivers.Ref) string {
+	if ref.Token != "" {
+		return ref.Token
+	}
+	return strings.TrimPrefix(ref.Identifier, "env-")
 }
 
 // lockInput is who takes or gives up an application.

@@ -58,6 +58,11 @@ type Standpoint struct {
 	// Cleared says that every member, or every one that can be reached, knows of
 	// no end of the application. Nil: there is nobody else.
 	Cleared func(app model.UID, reachable bool) bool
+	// Forgot says that what was decided about an application may be among what
+	// this node forgot, Heard that it knows all again that a node knew. Nil: it
+	// forgets nothing.
+	Forgot func(app model.Application) bool
+	Heard  func(node model.UID) bool
 }
 
 // RoleOf says who decides about the application, and whether there is anything
@@ -80,13 +85,14 @@ func RoleOf(entry *model.Entry, s Standpoint) (role Role, open bool) {
 	}
 	switch {
 	case silent == 0:
+		if s.uninformed(app, role.Decider) {
+			role.Asleep = unheard
+		}
 	case s.Safety != Available || silent < silentAfter || f.Grant != nil || len(s.Active) == 0:
 		role.Asleep = "the node that decides, its arbiter, can not be reached"
 	default:
 		role.Decider, role.Takeover = nearest(app.UID, s.Active), true
-		if role.Decider == s.Node && !s.Ready {
-			role.Asleep = notReady
-		}
+		role.Asleep = s.takeoverHindrance(app, role.Decider == s.Node)
 	}
 	return role, true
 }
@@ -109,6 +115,8 @@ func (s Standpoint) hindrance(app model.Application) string {
 	switch {
 	case !s.Ready:
 		return notReady
+	case s.forgot(app):
+		return forgetful
 	case model.Arbiter(app, nil, s.Handovers) != s.Node && !s.informed(app):
 		return "this node decides as a successor, and waits until it knows all that every other member knows"
 	}

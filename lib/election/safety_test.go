@@ -35,6 +35,26 @@ func TestStrictRunsNothingTwice(t *testing.T) {
 	}
 }
 
+// TestStrictRunsNothingTwiceOnOldDatabases plays the same with databases that
+// are put back to what they were some time ago, of nodes whose rows another
+// member has.
+func TestStrictRunsNothingTwiceOnOldDatabases(t *testing.T) {
+	back := 0
+	for seed := *first; seed < *first+*seeds; seed++ {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHistory(t, seed)
+				h.restores = true
+				h.play(election.Strict)
+				back += h.back
+			})
+		})
+	}
+	if t.Logf("%d databases were put back", back); back == 0 {
+		t.Error("no database was put back")
+	}
+}
+
 // TestAvailableEndsEverything plays the same in an available cluster: what
 // runs twice after a long cut is settled once it heals.
 func TestAvailableEndsEverything(t *testing.T) {
@@ -56,19 +76,36 @@ type history struct {
 	apps  []model.UID
 	given map[model.UID]bool // those that a user gives up, perhaps before they run
 	over  chan struct{}
+	seed  uint64
+
+	restores bool            // databases are put back
+	copies   map[int]*copied // by the index of the node
+	back     int             // how many were
+}
+
+func newHistory(t *testing.T, seed uint64) *history {
+	dice := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // a simulation
+	h := &history{
+		hub: newHub(t, 3+dice.IntN(5), seed), over: make(chan struct{}), given: map[model.UID]bool{}, seed: seed, copies: map[int]*copied{},
+	}
+	h.delay, h.loss = time.Duration(1+dice.IntN(300))*time.Millisecond, 0.2*dice.Float64()
+	return h
 }
 
 func playHostile(t *testing.T, seed uint64, safety election.Safety) (twice int) {
 	t.Helper()
-	began := time.Now()
-	dice := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // a simulation
-	h := &history{hub: newHub(t, 3+dice.IntN(5), seed), over: make(chan struct{}), given: map[model.UID]bool{}}
+	return newHistory(t, seed).play(safety)
+}
+
+func (h *history) play(safety election.Safety) (twice int) {
+	t, began := h.t, time.Now()
+	t.Helper()
 	defer h.close()
-	h.delay, h.loss = time.Duration(1+dice.IntN(300))*time.Millisecond, 0.2*dice.Float64()
 	for _, n := range h.nodes {
 		n.host.slow = func() time.Duration { return h.upTo(3 * time.Second) }
 		n.change = func(e *election.Options, l *lifecycle.Options) {
 			e.Safety = safety
+			n.remembering(e, l)
 			if safety == election.Available {
 				l.Settled = n.settled
 			}
@@ -82,10 +119,10 @@ func playHostile(t *testing.T, seed uint64, safety election.Safety) (twice int) 
 	h.settle()
 	twice = len(h.world.twice)
 	if safety == election.Strict && twice > 0 {
-		t.Errorf("seed %d: %d of %d applications ran twice at once", seed, twice, len(h.apps))
+		t.Errorf("seed %d: %d of %d applications ran twice at once", h.seed, twice, len(h.apps))
 	}
 	h.verify(safety)
-	t.Logf("seed %d: %d nodes, %d applications in %v, %d twice", seed, len(h.nodes), len(h.apps), time.Since(began).Round(time.Second), twice)
+	t.Logf("seed %d: %d nodes, %d applications in %v, %d twice", h.seed, len(h.nodes), len(h.apps), time.Since(began).Round(time.Second), twice)
 	return twice
 }
 
@@ -107,6 +144,14 @@ func (h *history) work(label model.UID) {
 	}
 }
 
+// kind is what happens next; where databases are put back that is half of it.
+func (h *history) kind() int {
+	if h.restores && h.chance(0.5) {
+		return 2
+	}
+	return h.pick(6)
+}
+
 // trouble does something to the farm again and again.
 func (h *history) trouble() {
 	for {
@@ -115,7 +160,8 @@ func (h *history) trouble() {
 			return
 		case <-time.After(h.upTo(40 * time.Second)):
 		}
-		switch i, length := h.pick(len(h.nodes)), 5*time.Second+h.upTo(time.Minute); h.pick(6) {
+		h.backUp()
+		switch i, length := h.pick(len(h.nodes)), 5*time.Second+h.upTo(time.Minute); h.kind() {
 		case 0: // two sides
 			if h.chance(0.2) {
 				length += h.upTo(840 * time.Second)
@@ -130,6 +176,7 @@ func (h *history) trouble() {
 		case 2, 3:
 			h.nodes[i].resume()
 			h.nodes[i].crash()
+			h.putBack(i)
 			time.Sleep(h.upTo(20 * time.Second))
 			h.nodes[i].start()
 		case 4:
@@ -141,6 +188,29 @@ func (h *history) trouble() {
 		case 5: // nothing for a while
 			time.Sleep(length)
 		}
+	}
+}
+
+// putBack puts a copy in place of the database of a node that is down, if that
+// is what is played. What nobody else knows can not be known again, so that is
+// left alone.
+func (h *history) putBack(i int) {
+	if !h.restores {
+		return
+	}
+	n := h.nodes[i]
+	if c := h.copies[i]; c != nil && n.toldAll() {
+		n.restore(c)
+		delete(h.copies, i)
+		h.back++
+	}
+}
+
+// backUp makes a copy of a database, if that is what is played.
+func (h *history) backUp() {
+	i := h.pick(len(h.nodes))
+	if h.restores && (h.copies[i] == nil || h.chance(0.2)) {
+		h.copies[i] = h.nodes[i].db.copy()
 	}
 }
 
@@ -209,6 +279,9 @@ func (h *history) verify(safety election.Safety) {
 		}
 	}
 	for _, app := range h.apps {
+		if n := h.world.made[app]; safety == election.Strict && n > 1 {
+			h.t.Errorf("%s was run %d times: %+v", app, n, h.nodes[0].entry(app).States)
+		}
 		if h.nodes[0].entry(app).Fold.Request == nil || h.world.made[app] == 0 && !h.given[app] {
 			h.t.Errorf("%s was never run: %+v", app, h.nodes[0].entry(app).States)
 		}

@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
@@ -54,6 +55,9 @@ type Options struct {
 	// Settled reports whether no other node can have been granted what this one
 	// was, while it was away. Nil: it never can.
 	Settled func() bool
+	// Lapsed reports whether this node may have forgotten what it began and ended,
+	// and since when this process knows. Nil: it never forgets.
+	Lapsed func() (since time.Time, lapsed bool)
 	// Heir is who ends what a node leaves undone that was retired; others are
 	// their own heirs. Nil: nobody was.
 	Heir func(node model.UID) model.UID
@@ -81,7 +85,8 @@ type Manager struct {
 	idle    chan struct{}         // signals that a runner ended
 	wg      sync.WaitGroup
 
-	heart loop.Heart
+	heart     loop.Heart
+	forgetful atomic.Bool // this process saw a lapse
 }
 
 // New returns a manager that does nothing until Run.
@@ -187,6 +192,7 @@ func (m *Manager) DriversChanged() {
 // node.
 func (m *Manager) attend(ctx context.Context, e *model.Entry) {
 	uid := e.Application.UID
+	m.lapsed() // also if it ends before the runner looks
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if r, ok := m.runners[uid]; ok {

@@ -26,6 +26,8 @@ const (
 	Withdraw
 	// TakeBack stores an allocation anew that an older database does not know.
 	TakeBack
+	// Search looks whether a driver has what this node may have made and forgot.
+	Search
 	// Intend stores the allocation before anything is made.
 	Intend
 	// Allocate makes the environment, or completes one by its token.
@@ -49,7 +51,7 @@ type Step struct {
 	Action     Action
 	Epoch      uint32
 	Allocation model.Allocation // Allocate and later
-	Reason     string           // Decline, Fail, Expire: for the row's description
+	Reason     string           // Decline, Fail, Expire: for the row's description; Wait: for the user, "" if it is no trouble
 	Task       model.ApplicationTask
 	Wait       time.Duration // Wait; 0 = until an event
 }
@@ -66,8 +68,16 @@ type Facts struct {
 	// Untouched is the epoch whose intent this process stored and of which it
 	// has asked no driver for anything; 0 for none.
 	Untouched uint32
+	// Intended is the epoch whose intent this process stored; 0 for none.
+	Intended uint32
 	// Settled says that no other node can have been granted it meanwhile.
 	Settled bool
+	// Lapsed says that this node may have forgotten what it began and ended
+	// before this process cast the votes that count as Promised.
+	Lapsed bool
+	// Unsearched says that this node forgot something, and that no driver was
+	// asked yet whether it has anything of the application.
+	Unsearched bool
 	// Writable says that the store takes writes; nothing is started else.
 	Writable bool
 	// Doubt says whether it may have been run since, by a node whose database
@@ -111,6 +121,9 @@ func Next(e *model.Entry, f Facts) Step {
 		}
 	}
 	if epoch, ok := pastGrant(e, f.Node); ok {
+		if f.Lapsed {
+			return nextInLapse(epoch)
+		}
 		return Step{Action: Decline, Epoch: epoch, Reason: "Another grant is in force"}
 	}
 	if named(e, f.Node) {
@@ -212,6 +225,10 @@ func nextOfGrant(e *model.Entry, f Facts, epoch uint32) Step {
 
 func nextWithoutIntent(e *model.Entry, f Facts, epoch uint32) Step {
 	switch {
+	case f.Unsearched && !f.Promised:
+		return Step{Action: Search, Epoch: epoch}
+	case f.Lapsed && !f.Promised:
+		return nextInLapse(epoch)
 	case e.Fold.Final: // by another grant: its last row stays the last
 		return Step{Action: Decline, Epoch: epoch, Reason: "The application ended by another grant"}
 	case e.Fold.Request != nil:
@@ -253,6 +270,8 @@ func nextInDoubt(f Facts, step Step) (Step, bool) {
 	untouched := step.Epoch == f.Untouched
 	unsettled := !untouched && !f.Settled
 	switch {
+	case f.forgets(step.Epoch):
+		return nextInLapse(step.Epoch), true // the end of it may be forgotten
 	case untouched && (!f.Promised || f.Promise > f.StartBy):
 		step.Action, step.Reason = Withdraw, tooLate(f)
 	case f.Doubt == store.Dropped:

@@ -41,7 +41,11 @@ func (r *reaper) reap(ctx context.Context) {
 
 // spare tells whether a stray has to stay, and says so once.
 func (r *reaper) spare(s stray) bool {
-	if _, restored := r.opts.Store.Restored(); !restored {
+	_, restored := r.opts.Store.Restored()
+	if !restored && r.opts.Lapsed != nil {
+		_, restored = r.opts.Lapsed()
+	}
+	if !restored {
 		delete(r.kept, s)
 		return false
 	}

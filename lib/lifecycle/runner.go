@@ -31,6 +31,8 @@ type runner struct {
 	request   age // of the release request
 	measuring model.UID
 	untouched uint32 // epoch of an intent that this process stored and asked no driver for
+	searched  bool   // drivers were asked what they have of the application
+	intended  uint32 // epoch of the last intent that this process stored
 
 	resting map[model.UID]rest
 	retry   loop.Backoff
@@ -103,8 +105,11 @@ func (r *runner) act(ctx context.Context, e *model.Entry, step Step) {
 	var err error
 	switch step.Action {
 	case Wait:
+		r.tellWait(step)
 		r.wait(ctx, step.Wait)
 		return
+	case Search:
+		err = r.searchForgotten(ctx, e, step)
 	case Decline:
 		err = r.decline(ctx, step)
 	case Finish:
@@ -142,6 +147,7 @@ func (r *runner) act(ctx context.Context, e *model.Entry, step Step) {
 
 var actionNames = map[Action]string{ //nolint:gochecknoglobals // constant
 	Decline: "grant not declined", Withdraw: "grant not declined", Finish: "grant not finished", TakeBack: "environment not taken up again", Intend: "intent not stored",
+	Search: "drivers not asked for what was forgotten", Wait: "it waits",
 	Allocate: "environment not allocated", Inspect: "environment not inspected", Fail: "failure not stored",
 	Expire: "release not requested", RunTask: "task not run", Release: "environment not released",
 	EndTasks: "tasks not ended",
@@ -170,6 +176,15 @@ func (r *runner) failed(ctx context.Context, what string, err error) {
 		r.log.Warn("step failed, will be tried again", "what", what, "error", err, "again_in", pause)
 	}
 	r.wait(ctx, pause)
+}
+
+// tellWait keeps why it is waited for something that somebody should see to.
+func (r *runner) tellWait(step Step) {
+	if step.Reason == "" {
+		return
+	}
+	now := time.Now()
+	r.trouble.Store(&Trouble{What: actionNames[Wait], Err: errors.New(step.Reason), At: now, Again: now.Add(step.Wait)})
 }
 
 // wait returns at an event, when the environment ended, or after d (0 =
@@ -209,7 +224,7 @@ func (r *runner) facts(e *model.Entry) Facts {
 	f := Facts{
 		Node:    r.m.opts.Node,
 		Heir:    r.m.opts.Heir,
-		StartBy: r.m.opts.StartBy, Untouched: r.untouched,
+		StartBy: r.m.opts.StartBy, Untouched: r.untouched, Intended: r.intended,
 		Settled:  r.m.opts.Settled == nil || r.m.opts.Settled(),
 		Writable: r.m.opts.Store.Writable() == nil,
 		Doubt:    r.m.opts.Store.Doubt(e.Application),
@@ -217,7 +232,11 @@ func (r *runner) facts(e *model.Entry) Facts {
 		AllocateTimeout: r.m.opts.AllocateTimeout, TaskTimeout: r.m.opts.TaskTimeout,
 	}
 	f.Promise, f.Promised = r.promise(e)
-	if f.Doubt == store.Doubtful || !f.Settled {
+	if lapse, lapsed := r.m.lapsed(); lapsed {
+		f.Lapsed, f.Promised = true, lapsedPromise(f, lapse)
+	}
+	f.Unsearched = r.m.forgetful.Load() && !r.searched
+	if f.Doubt == store.Doubtful || !f.Settled || f.Lapsed && f.Intended == 0 {
 		r.intent = newAge(now, now, boot) // what an operator, or others, have to decide is not late
 	}
 	r.measure(e, now, boot)

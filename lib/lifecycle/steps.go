@@ -76,7 +76,7 @@ func (r *runner) intend(ctx context.Context, e *model.Entry, step Step) error {
 		ledger.Return(r.uid, step.Epoch)
 		return nil
 	}
-	r.untouched = step.Epoch
+	r.untouched, r.intended = step.Epoch, step.Epoch
 	return nil
 }
 

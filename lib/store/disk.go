@@ -60,6 +60,7 @@ type diskRows struct {
 
 	incarnation uint32
 	session     int64
+	lapse       model.HLC
 }
 
 // diskApplication is all that belongs to one application.
@@ -361,6 +362,7 @@ func (m *memoryEngine) load(context.Context) (*contents, error) {
 	slices.SortFunc(c.open, queueOrder)
 	c.incarnation, c.session, c.vector, c.removed = max(1, r.incarnation), r.session, r.vector.Clone(), r.removed
 	c.dates = maps.Clone(r.dates)
+	c.lapse = r.lapse
 	for _, row := range r.sync {
 		if !row.since.IsZero() {
 			c.waiting = append(c.waiting, row.app)

@@ -40,6 +40,9 @@ type engine interface {
 	closedAt(app model.UID) (time.Time, error)
 	// putSession notes the incarnation, and the session that the marker has.
 	putSession(incarnation uint32, session int64) error
+	// putLapse notes the newest clock reading of before a lapse, never an older
+	// one than is stored; 0 ends it.
+	putLapse(until model.HLC) error
 	// putRemoved notes when the last of the applications that were removed closed.
 	putRemoved(last time.Time) error
 	// putDate notes a time in place of the one of that name before.
@@ -95,6 +98,7 @@ type contents struct {
 	incarnation uint32
 	session     int64 // of the marker's; 0 before the first
 	vector      replica.Vector
+	lapse       model.HLC // 0 if there is none
 	removed     time.Time // when the last application that was removed had closed
 	dates       dates
 	waiting     []model.UID // applications that rows wait for

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
@@ -19,7 +21,7 @@ func (s *Store) Bumped() bool { return s.bumped.Load() }
 func (s *Store) incarnate(c *contents) error {
 	found, file := s.engine.foundMarker()
 	s.setOrigin(replica.Origin{Node: s.opts.Node, Incarnation: c.incarnation})
-	if found.other(c.session, file) {
+	if found.other(c.session, file) || found != nil && found.Incarnation > c.incarnation { // the latter: a process died while it took one
 		if found != nil {
 			s.origin.Incarnation = max(s.origin.Incarnation, found.Incarnation)
 		}
@@ -66,7 +68,8 @@ func (s *Store) settleSession() error {
 // as if it were a stranger's. It does nothing if this is not so, or not any more.
 func (s *Store) Reincarnate(ctx context.Context, origin replica.Origin, seq uint64) error {
 	err := s.alone(ctx, func() error {
-		if origin != s.origin || seq <= s.memory.vector[origin] {
+		suspected := s.lapse.Load() != nil && s.lapse.Load().pending // perhaps before more was written here
+		if origin != s.origin || seq <= s.memory.vector[origin] && !suspected {
 			return nil
 		}
 		return s.reincarnate(s.nextOrigin())
@@ -91,12 +94,13 @@ func (s *Store) reincarnate(next replica.Origin) error {
 		return err
 	}
 	s.marker = m
-	b := newBatch(s)
-	if err := s.restamp(b, again, next); err != nil {
+	b, until := newBatch(s), s.clock.Next(s.stamp())
+	if err := s.restamp(b, again, next, until); err != nil {
 		b.rollback()
 		return err
 	}
 	s.memory.mu.Lock()
+	s.lapse.Store(&lapse{until: until, since: s.noticed()})
 	s.origin, s.memory.vector[next] = next, uint64(len(again))
 	if s.began == 0 {
 		delete(s.memory.vector, old)
@@ -109,6 +113,7 @@ func (s *Store) reincarnate(next replica.Origin) error {
 	s.log.Warn("others know more of this node than its database: it takes a new incarnation and asks them for what it lacks",
 		"incarnation", next.Incarnation, "rows_written_since_start", len(again))
 	s.advanced.notify()
+	s.feed.publish(nil, true) // what waits may have been decided already
 	return nil
 }
 
@@ -123,9 +128,17 @@ func (s *Store) rowsSince(origin replica.Origin, after uint64) (rows []*syncRow,
 	return rows, err
 }
 
-// restamp writes rows under another origin, durable. Their clock readings stay,
-// and with them their order among the rows of others.
-func (s *Store) restamp(b *batch, rows []*syncRow, next replica.Origin) error {
+// noticed is since when it is known that there is a lapse.
+func (s *Store) noticed() time.Time {
+	if since, lapsed := s.Lapsed(); lapsed {
+		return since
+	}
+	return time.Now()
+}
+
+// restamp writes rows under another origin, and that there is a lapse, durable.
+// Their clock readings stay, and with them their order among the rows of others.
+func (s *Store) restamp(b *batch, rows []*syncRow, next replica.Origin, until model.HLC) error {
 	if err := b.begin(); err != nil {
 		return err
 	}
@@ -135,5 +148,8 @@ func (s *Store) restamp(b *batch, rows []*syncRow, next replica.Origin) error {
 		b.rows.put(r)
 	}
 	b.vector[old], b.vector[next] = s.began, uint64(len(rows))
-	return errors.Join(s.engine.putSession(next.Incarnation, s.marker.Session), b.commit())
+	if err := cmp.Or(s.engine.putSession(next.Incarnation, s.marker.Session), s.engine.putLapse(until)); err != nil {
+		return err
+	}
+	return b.commit()
 }

@@ -52,12 +52,18 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	if first {
-		if err := s.engine.putDate(dateBorn, born); err != nil {
-			b.rollback()
-			return err
-		}
+		err = s.engine.putDate(dateBorn, born)
 	}
-	if err := cmp.Or(s.engine.putSession(s.origin.Incarnation, s.marker.Session), b.commit()); err != nil {
+	if err == nil {
+		err = s.engine.putSession(s.origin.Incarnation, s.marker.Session)
+	}
+	if until := s.resumeLapse(c.lapse); err == nil && until > 0 {
+		err = s.engine.putLapse(until)
+	}
+	if err == nil {
+		err = b.commit()
+	}
+	if err != nil {
 		b.rollback()
 		return err
 	}
@@ -76,6 +82,9 @@ func (d *database) load(ctx context.Context) (*contents, error) {
 	c, err := d.loadStart(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if c.lapse, err = readLapse(ctx, d.writer); err != nil {
+		return nil, fmt.Errorf("read lapse: %w", err)
 	}
 	if err := d.loadTables(ctx, c); err != nil {
 		return nil, err

@@ -214,6 +214,9 @@ func (t *tx) takeRow(r arrived, leave func(app model.UID) (bool, error)) (took b
 		return false, nil
 	}
 	t.store.clock.Observe(r.Version.HLC)
+	if err := t.learnOwn(r.Row); err != nil {
+		return false, err
+	}
 	if r.Deleted && old != nil {
 		row.app = old.app // nothing in it says so
 	}

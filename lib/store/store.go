@@ -91,6 +91,7 @@ type Store struct {
 
 	health    atomic.Pointer[error] // nil while the database takes writes
 	mark      atomic.Pointer[mark]  // nil unless the database is a copy
+	lapse     atomic.Pointer[lapse] // nil unless there is one; replaced under memory's lock
 	closing   chan struct{}
 	stopped   chan struct{} // closed when the writer has ended
 	closeOnce sync.Once

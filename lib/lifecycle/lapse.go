@@ -1,0 +1,90 @@
+package lifecycle
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// unheard is why a node that may have forgotten what it did waits, for the user.
+const unheard = "the database of this node was put back, or its system crashed, and it may have begun or ended this before: it waits until it has heard from " +
+	"every member. Start those that can not be reached, or retire who is gone for good (aquarium-fish cluster retire)"
+
+// lapsedPromise says what a vote of this process is worth in a lapse: nothing,
+// if it was cast before the lapse was noticed.
+func lapsedPromise(f Facts, lapse time.Duration) bool { return f.Promised && f.Promise <= lapse }
+
+// forgets reports whether the end of an intent may be forgotten.
+func (f Facts) forgets(epoch uint32) bool {
+	return f.Lapsed && (epoch != f.Intended || epoch == f.Untouched && !f.Promised)
+}
+
+// nextInLapse is what comes of a grant while this node may have forgotten what
+// it made of it. What it does not begin it must not decline either: that would
+// undo what others know of it.
+func nextInLapse(epoch uint32) Step {
+	return Step{Action: Wait, Epoch: epoch, Wait: recheck, Reason: unheard}
+}
+
+// searchForgotten asks the driver whether it has anything of the application:
+// what was being made when the database was lost nobody else knows of.
+func (r *runner) searchForgotten(ctx context.Context, e *model.Entry, step Step) error {
+	a := r.remembered(e, step.Epoch)
+	if d := a.Definition.Driver; d != "" && !slices.Contains(r.m.opts.Instances(), d) {
+		r.searched = true // it is not configured any more, and can not be asked
+		return nil
+	}
+	ref, found, err := r.search(ctx, e, a)
+	if err != nil {
+		return err
+	}
+	if !found {
+		r.searched = true
+		return nil
+	}
+	a.Token, a.Identifier = ref.Token, ref.Identifier
+	if merged, err := model.MergeMetadata(e.Application.Metadata, a.LabelMetadata); err == nil { // else as it was told
+		a.Metadata = merged
+	}
+	if a.Definition.Driver == "" {
+		a.Definition = ref.Definition
+	}
+	return r.takeUp(ctx, a)
+}
+
+// takeUp stores the allocation of an environment that is there.
+func (r *runner) takeUp(ctx context.Context, a model.Allocation) error {
+	ledger := r.m.opts.Ledger
+	ledger.Restore(r.uid, a.Epoch, r.m.claimOf(a), true)
+	stored, err := r.m.opts.Store.Update(ctx, r.uid, func(e *model.Entry) (model.Change, error) {
+		if _, intended := e.Allocation(a.Epoch); intended || ended(e, a.Epoch) {
+			return model.Change{}, nil
+		}
+		return model.Change{Allocations: []model.Allocation{a}}, nil
+	})
+	if err == nil {
+		if _, ok := stored.Allocation(a.Epoch); ok {
+			r.searched = true
+			r.log.Warn("an environment that the restored database did not know is taken up again", "epoch", a.Epoch,
+				"instance", a.Definition.Driver, "identifier", a.Identifier)
+			return nil
+		}
+	}
+	ledger.Return(r.uid, a.Epoch) // or its end came meanwhile
+	return err
+}
+
+// lapsed is how long this process has known that the node may have forgotten
+// something.
+func (m *Manager) lapsed() (time.Duration, bool) {
+	if m.opts.Lapsed == nil {
+		return 0, false
+	}
+	since, lapsed := m.opts.Lapsed()
+	if lapsed {
+		m.forgetful.Store(true)
+	}
+	return time.Since(since), lapsed
+}

@@ -1,0 +1,223 @@
+// Package recall has a node whose database was put back, or may have been, hear
+// from all others what it forgot.
+//
+// The store says that there is a lapse (store.Lapsed). Since the lapse began the
+// node asks each member that is not retired, once, up to where it knows
+// everything of every origin. Whatever the node wrote before and anybody still
+// has is within one of these answers, as members forget nothing. So when the
+// node's own vector covers the answers of all, at whatever times they came, it
+// knows what there is to know, and the lapse ends. Vectors are asked for end to
+// end: what neighbours tell, and the numbers that members flood of their own
+// rows, say nothing of rows of this node that a distant one has alone.
+package recall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
+)
+
+const (
+	// lookEvery is how often it is looked for who can be asked, and what came.
+	lookEvery = 500 * time.Millisecond
+	// askTimeout bounds one question: the answer comes from memory, over a few hops.
+	askTimeout = 5 * time.Second
+	// mostAsked is how many are asked at a time.
+	mostAsked = 8
+	// tellAfter is when the log tells who was not heard, which takes a farm that
+	// is whole some seconds, and tellEvery when it does so again.
+	tellAfter = 20 * time.Second
+	tellEvery = time.Hour
+)
+
+// database is what is needed of the store.
+type database interface {
+	Lapsed() (since time.Time, lapsed bool)
+	Forgot(app model.Application) bool
+	Origin() replica.Origin
+	Vector() replica.Vector
+	EndLapse(ctx context.Context, incarnation uint32) error
+}
+
+// Options configures a Recall. All fields are required.
+type Options struct {
+	Store database
+	// Others are the other nodes that were not retired. known is false where
+	// there should be some, and the database knows none.
+	Others func() (nodes []model.UID, known bool)
+	// Ask asks another node up to where it knows everything of each origin.
+	Ask func(ctx context.Context, node model.UID) (replica.Vector, error)
+	// Name is how a node is called in the log.
+	Name func(node model.UID) string
+	// Heard is called when more is known of what was forgotten. It does not block.
+	Heard  func()
+	Logger *slog.Logger
+}
+
+func (o Options) validate() error {
+	if o.Store == nil || o.Others == nil || o.Ask == nil || o.Name == nil || o.Heard == nil || o.Logger == nil {
+		return errors.New("make recall: an option is missing")
+	}
+	return nil
+}
+
+// Recall asks as long as there is a lapse. Make it with New.
+type Recall struct {
+	opts Options
+
+	incarnation uint32 // that the answers are about; Run's
+	told        time.Time
+
+	mu      sync.Mutex
+	answers map[model.UID]*answer // guarded by mu
+}
+
+// answer is what a node said that it knows.
+type answer struct {
+	vector  replica.Vector
+	covered bool // it is here, and will stay so
+}
+
+// New returns a Recall that does nothing until Run.
+func New(o Options) (*Recall, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	return &Recall{opts: o, answers: map[model.UID]*answer{}}, nil
+}
+
+// Lapsed reports whether there is a lapse.
+func (r *Recall) Lapsed() bool {
+	_, lapsed := r.opts.Store.Lapsed()
+	return lapsed
+}
+
+// Forgot reports whether what was decided about an application may be known to
+// others alone.
+func (r *Recall) Forgot(app model.Application) bool { return r.opts.Store.Forgot(app) }
+
+// Heard reports whether this node knows all that the other one knew at some
+// time since the lapse began.
+func (r *Recall) Heard(node model.UID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.answers[node]
+	return a != nil && a.covered
+}
+
+// Run looks until ctx is done, then returns nil.
+func (r *Recall) Run(ctx context.Context) error {
+	r.look(ctx)
+	loop.Every(ctx, lookEvery, r.look)
+	return nil
+}
+
+// look asks who was not asked yet, and ends the lapse if nobody is left.
+func (r *Recall) look(ctx context.Context) {
+	since, lapsed := r.opts.Store.Lapsed()
+	if incarnation := r.opts.Store.Origin().Incarnation; !lapsed || incarnation != r.incarnation {
+		r.forget(incarnation)
+	}
+	if !lapsed {
+		return
+	}
+	asked, _ := r.opts.Others()
+	r.ask(ctx, asked)
+	if r.cover() {
+		r.opts.Heard()
+	}
+	// The rows that came may tell of more nodes.
+	others, known := r.opts.Others()
+	if known && !slices.ContainsFunc(others, func(n model.UID) bool { return !r.Heard(n) }) {
+		if err := r.opts.Store.EndLapse(ctx, r.incarnation); err != nil && ctx.Err() == nil {
+			r.opts.Logger.Warn("all members were heard, and that can not be stored; it is tried again", "error", err)
+		}
+		return
+	}
+	r.tell(others, since)
+}
+
+// forget begins anew: what was said before the lapse is nothing.
+func (r *Recall) forget(incarnation uint32) {
+	r.incarnation, r.told = incarnation, time.Time{}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.answers)
+}
+
+// ask asks those of the nodes that have not answered.
+func (r *Recall) ask(ctx context.Context, nodes []model.UID) {
+	var g errgroup.Group
+	g.SetLimit(mostAsked)
+	for _, node := range nodes {
+		if r.answered(node) {
+			continue
+		}
+		g.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			vector, err := r.opts.Ask(ctx, node)
+			if err != nil {
+				r.opts.Logger.Debug("member can not be asked what it knows", "node", node, "error", err)
+				return nil // it is asked again
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.answers[node] = &answer{vector: vector}
+			return nil
+		})
+	}
+	_ = g.Wait() // no error is returned
+}
+
+func (r *Recall) answered(node model.UID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.answers[node] != nil
+}
+
+// cover notes the answers that are here by now, and reports whether there are
+// new ones.
+func (r *Recall) cover() (news bool) {
+	mine := r.opts.Store.Vector()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.answers {
+		if !a.covered && mine.Covers(a.vector) {
+			a.covered, news = true, true
+		}
+	}
+	return news
+}
+
+// tell tells the log who is not heard.
+func (r *Recall) tell(others []model.UID, since time.Time) {
+	now := time.Now()
+	if now.Sub(since) < tellAfter || !r.told.IsZero() && now.Sub(r.told) < tellEvery {
+		return
+	}
+	r.told = now
+	var names []string
+	for _, node := range others {
+		if !r.Heard(node) {
+			names = append(names, r.opts.Name(node))
+		}
+	}
+	slices.Sort(names)
+	if len(names) == 0 {
+		names = []string{"any at an address of cluster_join"}
+	}
+	r.opts.Logger.Warn("this node may have forgotten what it granted and began, as its database was put back or the system crashed; until it has heard "+
+		"from all members it decides nothing of before: start those that are missing, or retire who is gone for good (aquarium-fish cluster retire)",
+		"missing", fmt.Sprint(names), "for", now.Sub(since).Round(time.Second))
+}
