@@ -32,14 +32,14 @@ type farm struct {
 	maxLinks int
 	logs     io.Writer // nil: nobody reads them
 	boots    uint64
-	asked    sync.Map // UID -> the process of it that answers for its store
-
-	retention time.Duration // of closed applications; 0: for ever
 
 	mu   sync.Mutex
 	dice *rand.Rand     // guarded by mu
 	cuts map[[2]int]int // guarded by mu: how many faults cut this direction
 	work sync.WaitGroup
+
+	retention time.Duration // of closed applications; 0: for ever
+	asked     sync.Map      // UID -> the process of it that answers for its store
 }
 
 // newFarm returns so many nodes that know the first one or two; they do not

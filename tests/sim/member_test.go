@@ -196,9 +196,9 @@ func (p *process) decide(log *slog.Logger) {
 		}
 	})
 	p.work.Go(func() { p.introduce(ctx) })
-	p.work.Go(func() { p.lookBack(ctx) })
 	p.work.Go(func() { _ = p.manager.Run(ctx) })
 	p.work.Go(func() { p.elect(ctx) })
+	p.work.Go(func() { p.lookBack(ctx) })
 }
 
 // elect runs the election once the node is ready, as lib/app does.
