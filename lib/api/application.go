@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
@@ -93,6 +94,9 @@ func (h *handlers) ApplicationCreate(
 	if err := application.Validate(); err != nil {
 		return nil, badRequest("Unable to create application: %v", err)
 	}
+	if h.Election.Giving() {
+		return nil, errGiving()
+	}
 	e, err := h.Store.CreateApplication(ctx, application)
 	switch {
 	case errors.Is(err, store.ErrLabelUnknown):
@@ -104,6 +108,18 @@ func (h *handlers) ApplicationCreate(
 		return nil, err
 	}
 	return apiv1.ApplicationCreate200JSONResponse(toApplication(e.Application)), nil
+}
+
+// givingRetry is when a node that was about to stop is worth another try: it is away then, or has not stopped.
+const givingRetry = 5 * time.Second
+
+// errGiving is the answer of a node that stops for maintenance: what it accepted now would be handed to nobody, and wait
+// for as long as it is away.
+func errGiving() error {
+	return &failure{
+		status: http.StatusServiceUnavailable, retryAfter: givingRetry,
+		message: "This node stops for maintenance and has handed over what waits: ask another node of the cluster, or try again when it is back",
+	}
 }
 
 // ApplicationStateGet shows the current state: the most frequent request.

@@ -86,6 +86,8 @@ type Election interface {
 	OpenVotes() []model.Vote
 	Explain(app model.Application, label model.Label) election.Standing
 	Misfits(label model.Label) [][]election.Refusal
+	// Giving says that the node hands over what waits, and stops then.
+	Giving() bool
 }
 
 // Lifecycle knows what fails in the lives of applications.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,6 +60,7 @@ type node struct {
 	votes       []model.Vote
 	standing    election.Standing // of whatever waits
 	misfits     [][]election.Refusal
+	giving      atomic.Bool
 	trouble     *lifecycle.Trouble // of whatever does not wait
 	uid         model.UID
 	api         *API
@@ -176,6 +178,9 @@ func (n *node) Explain(model.Application, model.Label) election.Standing { retur
 
 // Misfits makes the node its own Election.
 func (n *node) Misfits(model.Label) [][]election.Refusal { return n.misfits }
+
+// Giving makes the node its own Election.
+func (n *node) Giving() bool { return n.giving.Load() }
 
 // Trouble makes the node its own Lifecycle.
 func (n *node) Trouble(model.UID) (lifecycle.Trouble, bool) {

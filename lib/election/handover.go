@@ -27,12 +27,10 @@ var ErrNobodyToTake = errors.New("no other node is active that could take it")
 // node that is shut down for maintenance; never for one that is merely
 // restarted, whose queue waits for it. It returns the successor, NilUID if
 // there was nothing to give. On an error before the handover is written the
-// node decides as before. Call it while Run runs; it takes until the successor
+// node decides as before; else Giving holds from here to the end of the
+// process. Call it while Run runs; it takes until the successor
 // acknowledged, or ctx ends.
 func (e *Election) HandOver(ctx context.Context, with Handing) (successor model.UID, err error) {
-	if !e.gives() {
-		return model.NilUID, nil
-	}
 	var others []model.UID
 	for _, node := range e.opts.Cluster.Active() {
 		if node != e.opts.Node {
@@ -40,10 +38,16 @@ func (e *Election) HandOver(ctx context.Context, with Handing) (successor model.
 		}
 	}
 	if len(others) == 0 {
+		if !e.gives() {
+			return model.NilUID, nil
+		}
 		return model.NilUID, ErrNobodyToTake
 	}
 	successor = nearest(e.opts.Node, others)
 	e.setGiving(true)
+	if !e.gives() {
+		return model.NilUID, nil
+	}
 	if err := e.handOver(ctx, with, successor); err != nil {
 		return model.NilUID, err
 	}
@@ -88,6 +92,15 @@ func (e *Election) gives() bool {
 		}
 	}
 	return false
+}
+
+// Giving reports whether this node takes no new applications: what waits is
+// being handed over, and what is accepted after that would wait for as long
+// as the node is away.
+func (e *Election) Giving() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.giving
 }
 
 func (e *Election) setGiving(giving bool) {
