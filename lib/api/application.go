@@ -160,7 +160,8 @@ func (h *handlers) noResource(e *model.Entry) error {
 	}
 	switch grant := e.Fold.Grant; {
 	case e.Fold.Waiting():
-		missing.of = cmp.Or(e.Application.Arbiter, uid)
+		retirements, handovers := h.Store.Succession() // the origin may have given it away and be off
+		missing.of = cmp.Or(model.Arbiter(e.Application, retirements, handovers), uid)
 	case e.Fold.Status() == model.StatusElected && grant != nil && grant.Decision != nil:
 		missing.of = grant.Decision.Winner
 	}

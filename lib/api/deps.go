@@ -57,6 +57,7 @@ type applicationStore interface {
 	CreateApplication(ctx context.Context, a model.Application) (*model.Entry, error)
 	Update(ctx context.Context, app model.UID, decide func(*model.Entry) (model.Change, error)) (*model.Entry, error)
 	Task(ctx context.Context, uid model.UID) (model.ApplicationTask, *model.Entry, error)
+	Succession() ([]model.Retirement, []model.Handover)
 	ListApplications(ctx context.Context, q store.Query) iter.Seq2[model.Application, error]
 	ListTasks(ctx context.Context, q store.Query) iter.Seq2[model.ApplicationTask, error]
 	ListVotes(ctx context.Context, q store.Query, open []model.Vote) iter.Seq2[model.Vote, error]

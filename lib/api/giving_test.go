@@ -1,8 +1,12 @@
 package api
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // TestCreateWhileGiving: what a node accepted after it handed over what waits would wait until the node is back. It takes
@@ -28,5 +32,31 @@ func TestCreateWhileGiving(t *testing.T) {
 	f.a.giving.Store(false)
 	if r := create(t, f.a, label, ""); r.status != 200 {
 		t.Errorf("after a handover that failed: %d %s", r.status, r.body)
+	}
+}
+
+// TestResourceOfHandedOver: whether what waits has a Resource knows who decides about it now, not who accepted it and is
+// off since.
+func TestResourceOfHandedOver(t *testing.T) {
+	f := newFarm(t)
+	app := f.a.application(t, f.a.label(t, "linux"), "alice").Application.UID
+	if _, err := f.a.store.CreateHandover(t.Context(), model.Handover{Successor: f.b.uid}); err != nil {
+		t.Fatal(err)
+	}
+	batch, err := f.a.store.Rows(t.Context(), f.a.store.Origin(), 0, replica.Limit{Rows: 1000, Bytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []*node{f.b, f.c} {
+		if err := n.store.Replicate(t.Context(), []replica.Batch{batch}); err != nil {
+			t.Fatal(err)
+		}
+		n.net().set(func(c *fakeCluster) { c.gone = []model.UID{f.a.uid} })
+	}
+	ask := call{user: "alice", path: fmt.Sprintf("/api/v1/application/%s/resource", app)}
+	for name, at := range map[string]*node{"the successor": f.b, "a third": f.c} {
+		if r := at.do(t, ask); r.status != 404 || !strings.Contains(r.body, "has no Resource") {
+			t.Errorf("%s = %d %s, want 404 of an application without one", name, r.status, r.body)
+		}
 	}
 }
