@@ -200,9 +200,13 @@ func (a *adoption) convert(ctx context.Context) error {
 	return err
 }
 
-// clock makes a reading from a time of v0.7.
+// clock makes a reading from a time of v0.7. One of before there were clocks, or
+// of a day to come, would make a row that other nodes refuse.
 func (a *adoption) clock(t time.Time) model.HLC {
-	reading := model.HLC(t.UnixNano())
+	if t.After(a.now) {
+		t = a.now
+	}
+	reading := max(0, model.HLC(t.UnixNano()))
 	a.last = max(a.last, reading)
 	return reading
 }

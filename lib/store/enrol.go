@@ -138,13 +138,17 @@ type enrolment struct {
 }
 
 // add notes a row. It has the noun's own clock reading as its version, which is
-// as old as what it says.
+// as old as what it says. What other nodes would refuse, such as a user without
+// a name, stays this node's alone.
 func (e *enrolment) add(kind replica.Kind, key []byte, hlc model.HLC, body []byte, app model.UID) error {
 	e.seq++
 	e.last = max(e.last, hlc)
-	e.batch = append(e.batch, &syncRow{Row: replica.Row{
-		Kind: kind, Key: key, Version: replica.Version{HLC: hlc, Origin: e.origin, Seq: e.seq}, Body: body, Deleted: body == nil,
-	}, app: app})
+	row := &syncRow{Row: replica.Row{
+		Kind: kind, Key: key, Version: replica.Version{HLC: max(0, hlc), Origin: e.origin, Seq: e.seq}, Body: body, Deleted: body == nil,
+	}, app: app}
+	if row.Validate() == nil {
+		e.batch = append(e.batch, row)
+	}
 	if len(e.batch) < enrolRows {
 		return nil
 	}
@@ -256,7 +260,7 @@ func (e *enrolment) applications(ctx context.Context) error {
 	if !e.since.IsZero() {
 		since = e.since.UnixNano()
 	}
-	last := model.Application{HLC: -1}
+	last := model.Application{HLC: math.MinInt64}
 	for {
 		which := fmt.Sprintf("a.uid IN (SELECT uid FROM applications WHERE (hlc, uid) > (?, ?) AND (closed_at IS NULL OR closed_at >= ?) "+
 			"ORDER BY hlc, uid LIMIT %d)", checkPage)

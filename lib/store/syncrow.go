@@ -125,7 +125,7 @@ func record[T replica.Noun](t *tx, noun T, encode func(T) ([]byte, error), app m
 	if err != nil {
 		return err
 	}
-	return t.stage(&syncRow{Row: replica.Row{Kind: kind, Key: key, Version: t.nextVersion(), Body: body}, app: app})
+	return t.stageOwn(&syncRow{Row: replica.Row{Kind: kind, Key: key, Version: t.nextVersion(), Body: body}, app: app})
 }
 
 // recordChange is record for a noun that is changed in place: what a newer
@@ -154,7 +154,18 @@ func firstError(err error, next func() error) error {
 
 // recordDeleted notes the tombstone of a noun that this node deletes.
 func (t *tx) recordDeleted(kind replica.Kind, key []byte) error {
-	return t.stage(&syncRow{Row: replica.Row{Kind: kind, Key: key, Version: t.nextVersion(), Deleted: true}})
+	return t.stageOwn(&syncRow{Row: replica.Row{Kind: kind, Key: key, Version: t.nextVersion(), Deleted: true}})
+}
+
+// stageOwn is stage for a row of nextVersion. One that every receiver would
+// refuse, and end its link with this node for, is not written; its number is the
+// next row's then.
+func (t *tx) stageOwn(row *syncRow) error {
+	if err := row.Validate(); err != nil {
+		t.vector[t.store.origin]--
+		return err
+	}
+	return t.stage(row)
 }
 
 // stage notes a row; the end of the batch writes it.

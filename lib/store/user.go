@@ -100,7 +100,7 @@ func (t *tx) recordRehash(u model.User) error {
 	if err != nil {
 		return err
 	}
-	return t.stage(&syncRow{Row: replica.Row{Kind: replica.KindUser, Key: []byte(u.Name), Version: version, Body: body}})
+	return t.stageOwn(&syncRow{Row: replica.Row{Kind: replica.KindUser, Key: []byte(u.Name), Version: version, Body: body}})
 }
 
 // CreateFirstUser creates a user that nobody asked for, such as a fresh node's
@@ -126,7 +126,7 @@ func (s *Store) CreateFirstUser(ctx context.Context, u model.User) (created bool
 		}
 		version := t.nextVersion()
 		version.HLC = u.HLC
-		if err := t.stage(&syncRow{Row: replica.Row{Kind: replica.KindUser, Key: []byte(u.Name), Version: version, Body: body}}); err != nil {
+		if err := t.stageOwn(&syncRow{Row: replica.Row{Kind: replica.KindUser, Key: []byte(u.Name), Version: version, Body: body}}); err != nil {
 			return err
 		}
 		created = true
