@@ -205,7 +205,8 @@ func (e *Engine) write(ctx context.Context, batches []replica.Batch) ([]replica.
 }
 
 // writeEach finds out which origin's rows are refused; some reports whether
-// anything was stored.
+// anything was decided: rows were stored, or refused by a store that takes
+// writes.
 func (e *Engine) writeEach(ctx context.Context, batches []replica.Batch) (failed map[replica.Origin]bool, some bool) {
 	failed = map[replica.Origin]bool{}
 	for _, b := range batches {
@@ -214,6 +215,7 @@ func (e *Engine) writeEach(ctx context.Context, batches []replica.Batch) (failed
 		}
 		if err := e.store.Replicate(ctx, []replica.Batch{b}); err != nil {
 			failed[b.Origin] = true
+			some = some || e.store.Writable() == nil
 			e.log.Warn("rows of an origin are refused", "origin_node", b.Origin.Node, "incarnation", b.Origin.Incarnation,
 				"from", b.From, "to", b.To, "error", err)
 			continue

@@ -172,6 +172,28 @@ func TestRefusedOrigin(t *testing.T) {
 	})
 }
 
+// TestRefusedLoneOrigin: that nobody else's rows are there to compare with does not make a store that refuses an origin
+// one that is down: the rows are put aside and asked for anew.
+func TestRefusedLoneOrigin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm(t, 2, Options{})
+		defer f.close()
+		f.nodes[0].store.refuseIf(func(b replica.Batch) bool { return b.Origin.Node[0] == 2 })
+		f.connect(0, 1, fast())
+		f.nodes[1].store.write(999, "bad", "{}")
+		time.Sleep(20 * time.Second)
+		e := f.nodes[0].engine
+		e.mu.Lock()
+		failures, waiting := e.inbox.held[f.nodes[1].store.self].failures, e.inbox.bytes
+		e.mu.Unlock()
+		if failures < 2 || failures > 5 || waiting != 0 {
+			t.Errorf("within 20 s refused %d times, %d bytes wait; want it put aside and asked for anew", failures, waiting)
+		}
+		mend(f.nodes[0])
+		f.settle(2 * time.Minute)
+	})
+}
+
 // TestAhead: rows from the future are not taken in until their time has come.
 func TestAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

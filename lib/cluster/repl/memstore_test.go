@@ -264,6 +264,13 @@ func (m *memStore) putBack(row replica.Row) {
 	m.put(row)
 }
 
+// Writable implements Store.
+func (m *memStore) Writable() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.broken
+}
+
 // fail makes every write from now on fail.
 func (m *memStore) fail(err error) {
 	m.mu.Lock()

@@ -28,6 +28,9 @@ type Store interface {
 	// follow each other, and what is known already is skipped. An error says
 	// that at least one was not taken in; others may have been.
 	Replicate(ctx context.Context, batches []replica.Batch) error
+	// Writable returns nil, or why the store takes no writes at all, whatever
+	// is in them.
+	Writable() error
 	// Digests sums up all rows, without those of applications that were closed
 	// before horizon.
 	Digests(ctx context.Context, horizon time.Time) (map[replica.Kind]*replica.Digest, error)
