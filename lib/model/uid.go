@@ -38,7 +38,7 @@ type UIDSource struct {
 	prefix [prefixLen]byte
 
 	mu   sync.Mutex
-	last int64 // guarded by mu: the newest millisecond used, never falls
+	last int64 // guarded by mu: the newest millisecond used
 }
 
 // NewUIDSource returns a source of UIDs made by the given node.
@@ -49,12 +49,12 @@ func NewUIDSource(node UID) *UIDSource {
 }
 
 // New returns a fresh UID: node prefix, version nibble 4, 42 bits of time in
-// milliseconds, 32 random bits. The time never falls within one source, also
-// when the wall clock does.
+// milliseconds, 32 random bits. The time grows with each UID of one source, also
+// when the wall clock falls: no two have the random bits alone to differ by.
 func (s *UIDSource) New(now time.Time) UID {
 	ms := now.UnixMilli() - uidEpoch
 	s.mu.Lock()
-	ms = max(ms, s.last)
+	ms = max(ms, s.last+1)
 	s.last = ms
 	s.mu.Unlock()
 
