@@ -46,7 +46,7 @@ func TestCheckConfig(t *testing.T) {
 		{"values and keys", "retention: -1d\napi_adress: x\nvote_timeout: 1h\n", []string{
 			`f.yml:2: warning: api_adress: unknown key, ignored; known here: directory, api_address, proxy_socks_`,
 			`f.yml:1: error: retention: got "-24h0m0s": want a duration of at least 0s`,
-			`f.yml:3: error: vote_timeout: got "1h0m0s": want a duration from 100ms to 30s`,
+			`f.yml:3: error: vote_timeout: got "1h0m0s": want a duration from 100ms to 25s`,
 		}},
 		{"a type", "\ncpu_limit: many\n", []string{`f.yml:2: error: cpu_limit: got the string "many", want an integer from 0 to 65535`}},
 		{"syntax", "a: [", []string{`f.yml:1: error: did not find expected node content`}},

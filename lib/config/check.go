@@ -16,6 +16,10 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
 
+// maxVoteTimeout leaves some of the longest round of an election, 30 s: one that
+// waited for votes until the next round opens would never decide without them.
+const maxVoteTimeout = 25 * time.Second
+
 // check reports every value that the node could not work with.
 func (l *loader) check() {
 	c := l.cfg
@@ -41,7 +45,7 @@ func (l *loader) check() {
 		{"allocate_timeout", c.AllocateTimeout, checkDuration(c.AllocateTimeout, time.Second, math.MaxInt64)},
 		{"task_timeout", c.TaskTimeout, checkDuration(c.TaskTimeout, time.Second, math.MaxInt64)},
 		{"starvation_after", c.StarvationAfter, checkDuration(c.StarvationAfter, 0, math.MaxInt64)},
-		{"vote_timeout", c.VoteTimeout, checkDuration(c.VoteTimeout, 100*time.Millisecond, 30*time.Second)},
+		{"vote_timeout", c.VoteTimeout, checkDuration(c.VoteTimeout, 100*time.Millisecond, maxVoteTimeout)},
 		{"election.safety", c.Election.Safety, checkSafety(c.Election.Safety)},
 		{"audit_file_size", c.AuditFileSize, checkSize(c.AuditFileSize, 64<<10, 1<<40)},
 		{"api_max_connections", c.APIMaxConnections, checkConnections(c.APIMaxConnections)},

@@ -179,7 +179,7 @@ func TestErrors(t *testing.T) {
 		{"lifetime", "default_resource_lifetime: soon", "want a duration such as"},
 		{"retention", "retention: -1d", "want a duration of at least 0s"},
 		{"database size", "max_db_size: 1MB", "want 0 for no limit, or at least 16MB"},
-		{"vote timeout", "vote_timeout: 31s", "want a duration from 100ms to 30s"},
+		{"vote timeout", "vote_timeout: 25001ms", "want a duration from 100ms to 25s"},
 		{"task timeout", "task_timeout: 0", "want a duration of at least 1s"},
 		{"connections", "api_max_connections: 1", "want an integer from 10 to 1000000"},
 		{"header size", "api_max_header_size: 1MB\napi_idle_timeout: 0", "api_idle_timeout: got \"0s\": want a duration from 1s to 24h0m0s"},

@@ -128,7 +128,7 @@ func meanings() map[string]string {
 		"allocate_timeout":          "how long a driver may take to allocate before it is undone and ends in ERROR",
 		"task_timeout":              "how long the tasks of one deallocation may take together",
 		"starvation_after":          "how long an Application waits before capacity is kept free for it; 0 = never",
-		"vote_timeout":              "how long an election waits for the votes of other nodes; at most 30s",
+		"vote_timeout":              "how long an election waits for the votes of other nodes; at most 25s",
 		"election.safety":           "`strict`: what a silent node was to run waits for it; `available`: others go on after 5m, and it may run twice",
 		"api_max_connections":       "most open connections; past it the longest idle one is closed, or the new one refused",
 		"api_header_timeout":        "how long a client may take for the handshake and for the headers of a request",
