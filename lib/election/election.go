@@ -366,7 +366,7 @@ func (e *Election) hear(votes []model.Vote) {
 	defer e.mu.Unlock()
 	for _, v := range votes {
 		if v.NodeUID != e.opts.Node {
-			e.tally.note(v, now)
+			e.tally.hear(v, now, e.queue.items[v.ApplicationUID] != nil)
 		}
 	}
 }

@@ -18,8 +18,8 @@ const leastHold = 5 * time.Second
 // known here: its row may come later than they do.
 const strangerKept = 30 * time.Second
 
-// mostPolls bounds for how many applications votes are kept, that a node which
-// tells of ever new ones does not fill the memory.
+// mostPolls bounds for how many applications votes are kept that do not wait
+// here, so that a node which tells of ever new ones does not fill the memory.
 const mostPolls = 50_000
 
 // tally is what this node knows of votes: those it cast and those it heard.
@@ -61,13 +61,19 @@ func newTally() tally {
 	return tally{polls: map[model.UID]*poll{}, stands: map[model.UID]stand{}, touched: map[model.UID]struct{}{}}
 }
 
+// hear keeps the vote of another node. One for what does not wait here is left
+// out where there is too much.
+func (t *tally) hear(v model.Vote, now time.Time, waits bool) {
+	if !waits && t.polls[v.ApplicationUID] == nil && len(t.polls) >= mostPolls {
+		return // it is repeated
+	}
+	t.note(v, now)
+}
+
 // note keeps a vote.
 func (t *tally) note(v model.Vote, now time.Time) {
 	p := t.polls[v.ApplicationUID]
 	if p == nil {
-		if len(t.polls) >= mostPolls {
-			return // it is repeated
-		}
 		p = &poll{heard: map[model.UID]heard{}}
 		t.polls[v.ApplicationUID] = p
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -47,7 +48,6 @@ func TestTally(t *testing.T) {
 	}
 }
 
-// TestPollsAreBounded: who tells of ever new applications fills no memory.
 // TestTallyCounts: what is known of a poll without looking at its votes is what
 // they say, whatever was heard, taken back and forgotten.
 func TestTallyCounts(t *testing.T) {
@@ -81,14 +81,31 @@ func TestTallyCounts(t *testing.T) {
 	})
 }
 
+// TestPollsAreBounded: who tells of ever new applications fills no memory. What waits here is not counted out by that, nor by
+// how much else waits: its votes are kept, those of this node before all.
 func TestPollsAreBounded(t *testing.T) {
-	tl := newTally()
-	for i := range mostPolls + 10 {
-		v := model.Vote{ApplicationUID: model.UID{byte(i >> 16), byte(i >> 8), byte(i)}}
-		tl.note(v, t0)
+	e := newShelved(1)
+	e.opts.Driver = func(string) (drivers.Driver, string) { return plain{free: 1}, "" }
+	flood := func(n int) {
+		votes := make([]model.Vote, 0, n)
+		for i := range n {
+			votes = append(votes, model.Vote{ApplicationUID: model.UID{9, byte(i >> 16), byte(i >> 8), byte(i)}, NodeUID: node(2)})
+		}
+		e.hear(votes)
 	}
-	if len(tl.polls) != mostPolls {
-		t.Errorf("%d polls, want %d", len(tl.polls), mostPolls)
+	flood(mostPolls + 10)
+	if len(e.tally.polls) != mostPolls {
+		t.Errorf("%d polls, want %d", len(e.tally.polls), mostPolls)
+	}
+	app := e.enqueue(1, 0)
+	e.hear([]model.Vote{{ApplicationUID: app.UID, NodeUID: node(2), Available: model.VoteNo}})
+	if _, heard := e.tally.last(app.UID, node(2)); !heard {
+		t.Error("a vote for what waits here is dropped")
+	}
+	e.tally.drop(app.UID)
+	_, _, _ = e.poll(time.Now())
+	if list, _ := e.verdicts(e.standpoint(), time.Now()); len(list) != 1 || list[0].decision.Winner != e.opts.Node {
+		t.Errorf("with votes for many others the one that can be granted has the verdicts %+v, want one for this node", list)
 	}
 }
 
