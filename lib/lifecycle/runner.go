@@ -64,7 +64,7 @@ func (r *runner) poke() {
 
 // run looks and acts until nothing is left to do or ctx is cancelled.
 func (r *runner) run(ctx context.Context) {
-	defer r.stopWatch()
+	defer r.stopWatch(ctx)
 	for ctx.Err() == nil {
 		e, err := r.m.opts.Store.Application(ctx, r.uid)
 		switch {

@@ -248,7 +248,7 @@ func (r *runner) release(ctx context.Context, step Step) error {
 		return err
 	}
 	r.tellRelease(ctx, step.Epoch)
-	r.stopWatch()
+	r.stopWatch(ctx)
 	r.known = false // from here on it may be gone, or half of it
 	err = r.await(ctx, releaseTimeout, never, func(ctx context.Context) error {
 		return driver.Deallocate(ctx, refOf(step.Allocation))

@@ -260,6 +260,41 @@ func TestDriverThatNeverReturns(t *testing.T) {
 	})
 }
 
+// TestWatchThatNeverReturns: a release waits for it, and everybody can see that.
+func TestWatchThatNeverReturns(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		release := make(chan struct{})
+		f.driver.before = func(_ context.Context, call string) error {
+			if call == "watch" {
+				<-release // whatever its context says
+			}
+			return nil
+		}
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusAllocated)
+		f.recall(app)
+		hangs := func() bool {
+			trouble, ok := f.manager.Trouble(app)
+			return ok && trouble.What == "driver hangs"
+		}
+		time.Sleep(50 * time.Second)
+		if hangs() {
+			t.Error("a watch that was told to stop 50 s ago is said to hang")
+		}
+		time.Sleep(11 * time.Second)
+		if !hangs() {
+			t.Error("a watch that was told to stop a minute ago is not said to hang")
+		}
+		close(release)
+		f.want(app, model.StatusDeallocated)
+		f.wantNothingLeft()
+		if hangs() {
+			t.Error("it is said to hang after it returned")
+		}
+	})
+}
+
 // faulty is a store that fails to write about one application.
 type faulty struct {
 	*store.Store

@@ -46,13 +46,14 @@ func (r *runner) doubt() {
 	}
 }
 
-// stopWatch ends the watch and waits for it.
-func (r *runner) stopWatch() {
+// stopWatch ends the watch and waits for it, as for every call to a driver: not
+// in silence.
+func (r *runner) stopWatch(ctx context.Context) {
 	if r.watchCancel == nil {
 		return
 	}
 	r.watchCancel()
-	r.watching.Wait()
+	_ = r.await(ctx, 0, never, func(context.Context) error { r.watching.Wait(); return nil })
 	r.watchCancel = nil
 	select {
 	case <-r.ended:
