@@ -32,6 +32,7 @@ type farm struct {
 	maxLinks int
 	logs     io.Writer // nil: nobody reads them
 	boots    uint64
+	silent   bool // some node was for longer than an available cluster waits
 
 	mu   sync.Mutex
 	dice *rand.Rand     // guarded by mu
@@ -76,8 +77,10 @@ func play(t *testing.T, size int, seed uint64, test func(f *farm)) {
 }
 
 func (f *farm) start() {
-	for _, m := range f.nodes {
-		m.start()
+	for _, m := range f.living() {
+		if m.p == nil {
+			m.start()
+		}
 	}
 }
 
@@ -113,7 +116,10 @@ func (f *farm) pick(n int) int {
 	return f.dice.IntN(n)
 }
 
-func (f *farm) any() *member { return f.nodes[f.pick(len(f.nodes))] }
+func (f *farm) any() *member {
+	living := f.living()
+	return living[f.pick(len(living))]
+}
 
 // cut drops what i sends to j, until as many heals.
 func (f *farm) cut(i, j int, by int) {
