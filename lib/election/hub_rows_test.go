@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -29,9 +28,8 @@ type row struct {
 // merges rows of others by the rules of the real one: facts are written once,
 // of two with one key the older stays, a Resource is its node's.
 type database struct {
-	node  model.UID
-	feed  store.Feed
-	pause func() // returns when the node does not stand still
+	node model.UID
+	feed store.Feed
 
 	intended func() // called once an intent is stored
 
@@ -50,7 +48,7 @@ type database struct {
 
 func newDatabase(node model.UID) *database {
 	return &database{
-		node: node, feed: store.NewFeed(), pause: func() {}, clock: model.NewClock(0),
+		node: node, feed: store.NewFeed(), clock: model.NewClock(0),
 		entries: map[model.UID]*model.Entry{}, open: map[model.UID]*model.Entry{}, early: map[model.UID][]model.ApplicationState{},
 		resources: map[model.UID]map[model.UID]model.Resource{}, labels: map[model.UID]model.Label{},
 		grown: make(chan struct{}),
@@ -86,7 +84,6 @@ func (d *database) Doubt(model.Application) store.Doubt { return store.Certain }
 func (d *database) Restored() (time.Time, bool)         { return time.Time{}, false }
 
 func (d *database) Open() []*model.Entry {
-	d.pause()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	open := make([]*model.Entry, 0, len(d.open))
@@ -100,7 +97,6 @@ func (d *database) Open() []*model.Entry {
 }
 
 func (d *database) Application(_ context.Context, uid model.UID) (*model.Entry, error) {
-	d.pause()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if e := d.entries[uid]; e != nil {
@@ -132,7 +128,6 @@ func (d *database) CreateHandover(_ context.Context, h model.Handover) (model.Ha
 
 // Update is as that of the real store, and durable when it returns.
 func (d *database) Update(_ context.Context, app model.UID, decide func(*model.Entry) (model.Change, error)) (*model.Entry, error) {
-	d.pause()
 	d.mu.Lock()
 	e := d.entries[app]
 	if e == nil {
@@ -345,21 +340,4 @@ func (d *database) rows() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.journal)
-}
-
-// digest is all that is known, for comparison.
-func (d *database) digest() map[model.UID]string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	all := map[model.UID]string{}
-	for uid, e := range d.entries {
-		states := slices.Clone(e.States)
-		slices.SortFunc(states, func(a, b model.ApplicationState) int { return slices.Compare(a.UID[:], b.UID[:]) })
-		text := ""
-		for _, s := range states {
-			text += fmt.Sprintf("%s %s %d %s; ", s.UID, s.Status, s.Epoch, s.NodeUID)
-		}
-		all[uid] = text
-	}
-	return maps.Clone(all)
 }

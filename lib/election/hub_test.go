@@ -33,7 +33,6 @@ type hub struct {
 	dice  *rand.Rand       // guarded by mu
 	cut   map[[2]int]bool  // guarded by mu: one direction of a link
 	held  map[[2]int]bool  // guarded by mu: rows wait, votes do not
-	loss  float64          // guarded by mu: share of votes and exchanges that are lost
 	delay time.Duration    // guarded by mu: longest on a link
 	keep  map[[2]int]int   // guarded by mu: rows of the first that the second has
 	seen  map[[2]int]int64 // guarded by mu: when the second heard of the first last, Unix nanoseconds
@@ -50,13 +49,12 @@ type node struct {
 	change func(*election.Options, *lifecycle.Options) // before each start
 
 	mu      sync.Mutex
-	up      bool          // guarded by mu
-	ready   bool          // guarded by mu
-	began   time.Time     // guarded by mu
-	drained bool          // guarded by mu
-	paused  chan struct{} // guarded by mu: closed when it goes on; nil while it does
-	heard   []model.Vote  // guarded by mu
-	changed bool          // guarded by mu: who counts
+	up      bool         // guarded by mu
+	ready   bool         // guarded by mu
+	began   time.Time    // guarded by mu
+	drained bool         // guarded by mu
+	heard   []model.Vote // guarded by mu
+	changed bool         // guarded by mu: who counts
 	signal  chan struct{}
 
 	election *election.Election
@@ -74,7 +72,6 @@ func newHub(t *testing.T, nodes int, seed uint64) *hub {
 	for i := range nodes {
 		n := &node{hub: h, index: i, uid: model.UID{byte(i + 1), 2, 3, 4, 5, 6, 0x40, 8, 0x80}, signal: make(chan struct{}, 1)}
 		n.db = newDatabase(n.uid)
-		n.db.pause = n.stand
 		n.host = &host{node: n, limits: drivers.Limits{CPU: 4, RAM: 8}}
 		h.nodes = append(h.nodes, n)
 	}
@@ -94,18 +91,10 @@ func newHub(t *testing.T, nodes int, seed uint64) *hub {
 // close stops everything.
 func (h *hub) close() {
 	for _, n := range h.nodes {
-		n.resume()
 		n.crash()
 	}
 	h.stop()
 	h.wg.Wait()
-}
-
-// chance throws the dice.
-func (h *hub) chance(p float64) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.dice.Float64() < p
 }
 
 // upTo is a random time below the limit.
@@ -168,19 +157,15 @@ func (h *hub) carry(ctx context.Context, i, j int) {
 	for ctx.Err() == nil {
 		h.mu.Lock()
 		wait := time.Millisecond + time.Duration(h.dice.Int64N(int64(h.delay)+1))
-		lost := h.dice.Float64() < h.loss
 		cursor := h.keep[pair]
 		h.mu.Unlock()
-		if lost {
-			wait += time.Second
-		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
 		}
 		rows := h.nodes[i].db.since(cursor)
-		if lost || h.holds(pair) || !h.linked(i, j) {
+		if h.holds(pair) || !h.linked(i, j) {
 			select {
 			case <-ctx.Done():
 			case <-time.After(100 * time.Millisecond):
@@ -238,38 +223,7 @@ func (h *hub) reachable(i int) []int {
 func (n *node) running() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.up && n.paused == nil
-}
-
-// stand returns when the node is not paused.
-func (n *node) stand() {
-	for {
-		n.mu.Lock()
-		paused := n.paused
-		n.mu.Unlock()
-		if paused == nil {
-			return
-		}
-		<-paused
-	}
-}
-
-// pause makes the node stand still wherever it next looks at anything.
-func (n *node) pause() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.paused == nil {
-		n.paused = make(chan struct{})
-	}
-}
-
-func (n *node) resume() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.paused != nil {
-		close(n.paused)
-		n.paused = nil
-	}
+	return n.up
 }
 
 // ring says that others count now.
@@ -357,17 +311,15 @@ func (n *node) Active() []model.UID {
 	return active
 }
 
-// Cast implements the election's cluster: votes take a while, and may be lost.
+// Cast implements the election's cluster: votes take a while.
 func (n *node) Cast(votes []model.Vote) {
-	n.stand()
 	votes = slices.Clone(votes)
 	for _, i := range n.hub.reachable(n.index) {
 		to := n.hub.nodes[i]
 		n.hub.mu.Lock()
-		lost := n.hub.dice.Float64() < n.hub.loss
 		wait := time.Duration(n.hub.dice.Int64N(int64(n.hub.delay) + 1))
 		n.hub.mu.Unlock()
-		if to == n || lost {
+		if to == n {
 			continue
 		}
 		n.hub.wg.Go(func() {
@@ -385,7 +337,6 @@ func (n *node) Cast(votes []model.Vote) {
 // Votes implements the election's cluster.
 func (n *node) Votes() (<-chan struct{}, func() ([]model.Vote, bool)) {
 	return n.signal, func() ([]model.Vote, bool) {
-		n.stand()
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		heard, changed := n.heard, n.changed

@@ -30,6 +30,7 @@ func (h *history) deciders(app model.Application) map[model.UID]bool {
 // verifyGrants: a grant is followed by another one only when it was declined,
 // and by none when the application was closed.
 func (h *history) verifyGrants(e *model.Entry) {
+	h.verifyEnds(e)
 	if h.safety != election.Strict && h.silent || h.world.pardoned(e.Application.UID) {
 		return
 	}
@@ -56,6 +57,34 @@ func (h *history) verifyGrants(e *model.Entry) {
 		if closed != 0 && s.HLC > closed {
 			h.t.Errorf("seed %d: it was granted after it was closed: %s", h.seed, describe(e))
 		}
+	}
+}
+
+// verifyEnds: of two that run one application the lowest grant stays; whoever
+// began says how it ended.
+func (h *history) verifyEnds(e *model.Entry) {
+	ended := map[uint32]bool{}
+	var first *model.ApplicationState
+	for i := range e.States {
+		switch s := &e.States[i]; s.Status {
+		case model.StatusDeallocated, model.StatusError, model.StatusDeclined:
+			ended[s.Epoch] = true
+		case model.StatusAllocated:
+			if first == nil || s.Epoch < first.Epoch {
+				first = s
+			}
+		}
+	}
+	for _, s := range e.States {
+		if s.Status == model.StatusAllocated && !ended[s.Epoch] {
+			h.t.Errorf("seed %d: grant %d was begun and never ended: %s", h.seed, s.Epoch, describe(e))
+		}
+	}
+	if !e.Fold.Final || first == nil || h.world.pardoned(e.Application.UID) {
+		return
+	}
+	if last := e.Fold.Current; last.Epoch < first.Epoch {
+		h.t.Errorf("seed %d: it ended by grant %d, before the one that ran: %s", h.seed, last.Epoch, describe(e))
 	}
 }
 
