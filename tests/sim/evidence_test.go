@@ -19,7 +19,28 @@ const startBy = 30 * time.Second
 type evidence struct {
 	mu      sync.Mutex
 	cast    map[model.UID]time.Time // yes-votes, when last; guarded by mu
+	yeses   int                     // guarded by mu
+	granted grantSeen               // the newest one to another node; guarded by mu
 	intents map[string]bool         // tokens; guarded by mu
+}
+
+// grantSeen is a grant as it was written.
+type grantSeen struct {
+	app    model.UID
+	winner model.UID
+	epoch  uint32
+}
+
+func (e *evidence) votes() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.yeses
+}
+
+func (e *evidence) grant() grantSeen {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.granted
 }
 
 func newEvidence() *evidence {
@@ -37,6 +58,7 @@ func (b ballots) Cast(votes []model.Vote) {
 	for _, v := range votes {
 		if v.Yes() {
 			b.evidence.cast[v.UID] = time.Now()
+			b.evidence.yeses++
 		} else {
 			delete(b.evidence.cast, v.UID)
 		}
@@ -45,14 +67,18 @@ func (b ballots) Cast(votes []model.Vote) {
 	b.Wired.Cast(votes)
 }
 
-// intended notes the allocations of the entry that no earlier process stored.
-func (p *process) intended(e *model.Entry) {
+// wrote notes what the process did: the grants that it wrote, and the
+// allocations that no earlier process stored.
+func (p *process) wrote(e *model.Entry) {
+	p.evidence.mu.Lock()
+	defer p.evidence.mu.Unlock()
 	for _, a := range e.OpenAllocations() {
 		if _, known := p.tokens.LoadOrStore(a.Token, p.boot); !known {
-			p.evidence.mu.Lock()
 			p.evidence.intents[a.Token] = true
-			p.evidence.mu.Unlock()
 		}
+	}
+	if g := e.Fold.Grant; g != nil && g.NodeUID == p.uid && g.Decision != nil && g.Decision.Winner != p.uid && e.Fold.Allocated == nil {
+		p.evidence.granted = grantSeen{e.Application.UID, g.Decision.Winner, g.Epoch}
 	}
 }
 

@@ -32,7 +32,11 @@ type farm struct {
 	maxLinks int
 	logs     io.Writer // nil: nobody reads them
 	boots    uint64
-	silent   bool // some node was for longer than an available cluster waits
+	measures []measure // of TestManyNodes
+	// compareEvery is how often neighbours compare digests: each hour usually,
+	// more often here, so that a short history sees it.
+	compareEvery time.Duration
+	silent       bool // some node was for longer than an available cluster waits
 
 	mu   sync.Mutex
 	dice *rand.Rand     // guarded by mu
@@ -45,7 +49,7 @@ type farm struct {
 func newFarm(t *testing.T, size int, seed uint64) *farm {
 	f := &farm{
 		t: t, seed: seed, net: netsim.NewNetwork(5 * time.Millisecond), world: newWorld(), dice: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // a simulation
-		cuts: map[[2]int]int{}, safety: election.Strict,
+		cuts: map[[2]int]int{}, safety: election.Strict, compareEvery: time.Minute,
 	}
 	if *verbose {
 		f.logs = os.Stderr

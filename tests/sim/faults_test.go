@@ -26,7 +26,7 @@ func hostile(seed uint64) plan {
 	return plan{
 		every: 40 * time.Second, longest: 905 * time.Second, loss: 0.2, jitter: 300 * time.Millisecond, clock: 4 * time.Minute, newer: true,
 		faults: []func(h *history){
-			(*history).halves, (*history).oneWay, (*history).flap, (*history).crash, (*history).crash, (*history).nap, (*history).fullDisk, (*history).step, (*history).everybody, (*history).quiet,
+			(*history).halves, (*history).oneWay, (*history).flap, (*history).crash, (*history).crash, (*history).nap, (*history).fullDisk, (*history).step, (*history).everybody, (*history).quiet, (*history).stumble, (*history).doze,
 		},
 	}.change(seed)
 }
@@ -41,7 +41,7 @@ func brief(seed uint64) plan {
 
 // change adds what only some of the histories have.
 func (p plan) change(seed uint64) plan {
-	succession := []func(h *history){(*history).drain, (*history).handover, (*history).retire}
+	succession := []func(h *history){(*history).drain, (*history).handover, (*history).retire, (*history).widow, (*history).widow, (*history).widow}
 	switch seed % 5 {
 	case 1: // nodes come to their end
 		p.faults, p.least = append(p.faults, succession...), 2

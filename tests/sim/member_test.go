@@ -126,10 +126,6 @@ func (m *member) open(log *slog.Logger) (*store.Store, error) {
 	return store.OpenMemory(context.Background(), o, m.disk)
 }
 
-// compareEvery is how often neighbours compare digests: each hour usually, more
-// often here, so that a short history sees it.
-const compareEvery = time.Minute
-
 // start starts a process on what the last one left.
 func (m *member) start() {
 	f := m.farm
@@ -143,8 +139,8 @@ func (m *member) start() {
 	if p.store, err = m.open(log); err != nil {
 		f.t.Fatalf("open store of node %d: %v", m.index, err)
 	}
-	p.rows = &gated{Store: p.store, stand: m.stand, note: p.intended}
-	if p.engine, err = repl.New(repl.Options{Store: p.rows, Log: log, CompareInterval: compareEvery, Rewound: p.rewound}); err != nil {
+	p.rows = &gated{Store: p.store, stand: m.stand, note: p.wrote}
+	if p.engine, err = repl.New(repl.Options{Store: p.rows, Log: log, CompareInterval: f.compareEvery, Rewound: p.rewound}); err != nil {
 		f.t.Fatal(err)
 	}
 	p.transport = f.net.Transport(m.address, log)

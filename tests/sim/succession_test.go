@@ -68,39 +68,51 @@ func (h *history) retire() {
 		return
 	}
 	gone := living[h.pick(len(living))]
+	h.bury(gone, func() bool { return h.wait(h.between(time.Second, 20*time.Second)) })
+	if h.chance(0.5) {
+		h.halves()
+	}
+}
+
+// bury switches a machine off, and retires its node a while later.
+func (h *history) bury(gone *member, pause func() bool) {
 	gone.kill(true)
 	gone.retired.Store(true)
 	h.world.switchOff(gone.machine)
-	h.wait(h.between(time.Second, 20*time.Second))
-	var asked *member
-	for _, ok := h.until(4*time.Minute, time.Second, func() bool { asked = h.any(); return asked.usable() && asked.hears(gone) }); !ok; {
-		break
+	pause()
+	living := h.living()
+	asked := living[h.pick(len(living))]
+	for deadline := time.Now().Add(4 * time.Minute); !asked.hears(gone) && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Millisecond)
+		asked = living[h.pick(len(living))]
 	}
-	living = h.living()
+	if !asked.usable() {
+		asked = living[0]
+	}
 	heir := living[h.pick(len(living))]
-	if asked.p == nil || !asked.usable() {
-		asked, heir = living[0], living[0]
-	}
 	h.forget(gone, h.begun)
 	forced := !asked.hears(gone)
 	if forced {
+		heir = asked
 		h.pardon("a retirement was forced")
 	}
 	h.count("retired")
 	if _, err := asked.p.store.CreateRetirement(context.Background(), model.Retirement{
 		NodeUID: gone.uid, Successor: heir.uid, Forced: forced, By: "admin",
-	}); err != nil {
-		h.t.Errorf("seed %d: retire node %d: %v", h.seed, gone.index, err)
-	}
-	if h.chance(0.5) {
-		h.halves()
+	}); err != nil && asked.disk != nil { // of a disk that is full for a while
+		asked.disk.Fail(nil)
+		if _, err := asked.p.store.CreateRetirement(context.Background(), model.Retirement{
+			NodeUID: gone.uid, Successor: heir.uid, Forced: forced, By: "admin",
+		}); err != nil {
+			h.t.Errorf("seed %d: retire node %d: %v", h.seed, gone.index, err)
+		}
 	}
 }
 
 // hears reports whether the node can reach all others but the one that is gone,
 // and knows that one to be silent.
 func (m *member) hears(gone *member) bool {
-	if m.p == nil || m.p.cluster.Unreachable(gone.uid) == 0 {
+	if !m.usable() || m.p.cluster.Unreachable(gone.uid) == 0 {
 		return false
 	}
 	for _, other := range m.farm.living() {

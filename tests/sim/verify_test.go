@@ -36,11 +36,13 @@ func (h *history) verifyGrants(e *model.Entry) {
 	}
 	var last uint32
 	var closed model.HLC
-	declined := map[uint32]bool{}
+	declined, ran := map[uint32]bool{}, map[uint32]bool{}
 	for _, s := range e.States {
 		switch s.Status {
 		case model.StatusElected:
 			last = max(last, s.Epoch)
+		case model.StatusAllocated:
+			ran[s.Epoch] = true
 		case model.StatusDeclined:
 			declined[s.Epoch] = true
 		case model.StatusClosed:
@@ -50,6 +52,9 @@ func (h *history) verifyGrants(e *model.Entry) {
 	for _, s := range e.States {
 		if s.Status != model.StatusElected {
 			continue
+		}
+		if ran[s.Epoch] && declined[s.Epoch] {
+			h.t.Errorf("seed %d: a grant ran and was declined: %s", h.seed, describe(e))
 		}
 		if s.Epoch < last && !declined[s.Epoch] {
 			h.t.Errorf("seed %d: it was granted again before it was declined: %s", h.seed, describe(e))
