@@ -41,8 +41,15 @@ func brief(seed uint64) plan {
 
 // change adds what only some of the histories have.
 func (p plan) change(seed uint64) plan {
-	succession := []func(h *history){(*history).drain, (*history).handover, (*history).retire, (*history).widow, (*history).widow, (*history).widow}
+	succession := []func(h *history){(*history).drain, (*history).handover, (*history).retire}
+	for range 2 { // it does not come off each time
+		succession = append(succession, (*history).widow)
+	}
 	switch seed % 5 {
+	case 0: // the worst moments
+		for range 3 {
+			p.faults = append(p.faults, (*history).stumble, (*history).doze, (*history).doze)
+		}
 	case 1: // nodes come to their end
 		p.faults, p.least = append(p.faults, succession...), 2
 	case 2:

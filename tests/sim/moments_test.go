@@ -26,41 +26,52 @@ func (h *history) afterVote(p *process) bool {
 	return false
 }
 
-// afterNaming waits until another node has granted something to this one, which
-// does not know of it yet.
-func (h *history) afterNaming(m *member) bool {
-	type seen struct {
-		by    *process
-		grant grantSeen
-	}
-	newest := func() map[seen]bool {
-		all := map[seen]bool{}
-		for _, other := range h.living() {
-			if p := other.p; p != nil && other != m {
-				if g := p.evidence.grant(); g.winner == m.uid {
-					all[seen{p, g}] = true
-				}
+// afterGrant waits until some node has granted something to another one, which
+// does not know of it yet. It returns both; nil, nil if nobody does for a while.
+func (h *history) afterGrant() (arbiter, winner *member) {
+	newest := func() map[*process]grantSeen {
+		all := map[*process]grantSeen{}
+		for _, m := range h.living() {
+			if p := m.p; p != nil {
+				all[p] = p.evidence.grant()
 			}
 		}
 		return all
 	}
 	was := newest()
-	return h.until1(10*time.Second, func() bool {
-		for s := range newest() {
-			if !was[s] {
-				return true
+	h.until1(10*time.Second, func() bool {
+		for p, g := range newest() {
+			if was[p] != g {
+				arbiter, winner = p.member, h.byUID(g.winner)
 			}
 		}
-		return false
+		return arbiter != nil
 	})
+	if winner == nil || !winner.usable() || !arbiter.usable() {
+		return nil, nil
+	}
+	return arbiter, winner
 }
 
-// stumble kills a process just after it has voted, or was granted something, so
+func (f *farm) byUID(uid model.UID) *member {
+	for _, m := range f.nodes {
+		if m.uid == uid {
+			return m
+		}
+	}
+	return nil
+}
+
+// stumble kills a process just after it was granted something, or has voted, so
 // that its next one finds the grant.
 func (h *history) stumble() {
 	m := h.any()
-	p := m.p
-	if !m.usable() || h.chance(0.3) && !h.afterVote(p) || !h.afterNaming(m) || !m.usable() {
+	if h.chance(0.7) {
+		_, m = h.afterGrant()
+	} else if p := m.p; !m.usable() || !h.afterVote(p) {
+		return
+	}
+	if m == nil || !m.usable() {
 		return
 	}
 	h.count("stumbled")
@@ -71,8 +82,8 @@ func (h *history) stumble() {
 // doze lets a machine sleep just after it was granted something, for about as
 // long as its vote counts.
 func (h *history) doze() {
-	m := h.any()
-	if !m.usable() || !h.afterNaming(m) || !m.usable() {
+	_, m := h.afterGrant()
+	if m == nil {
 		return
 	}
 	h.count("dozed")
@@ -82,37 +93,46 @@ func (h *history) doze() {
 }
 
 // widow retires an arbiter just after it has granted: only the winner knows of
-// the grant, and nobody hears of the winner any more. That the winner can not be
-// reached is known 6 s later, so that the operator is not warned.
+// the grant, and is slow to pass it on.
 func (h *history) widow() {
 	living := h.living()
-	m := living[h.pick(len(living))]
-	if len(living) <= max(h.plan.least, 3) || !m.usable() {
+	if len(living) <= max(h.plan.least, 3) {
 		return
 	}
-	winner := h.afterGrant(m)
-	if winner == nil {
+	m, winner := h.afterGrant()
+	if m == nil {
 		return
 	}
-	others := func(do func(i int)) {
+	cut := func(by int) {
 		for _, other := range living {
 			if other != m && other != winner {
-				do(other.index)
+				h.cut(m.index, other.index, by)
 			}
 		}
 	}
-	gone := func(by int) { others(func(i int) { h.cut(m.index, i, by) }) }
-	apart := func(by int) { others(func(i int) { h.cut(winner.index, i, by); h.cut(i, winner.index, by) }) }
-	gone(1)
+	cut(1)
 	told := h.until1(time.Second, func() bool { return winner.knows(m.p.evidence.grant()) })
-	gone(-1)
+	cut(-1)
 	if !told {
 		return
 	}
 	h.count("widowed")
-	apart(1)
-	h.later(func() { apart(-1) })
-	h.bury(m, func() bool { return h.wait(h.between(time.Second, 3*time.Second)) })
+	for _, other := range living {
+		h.net.Slow(winner.address, other.address)
+	}
+	for _, other := range living { // what was on its way already
+		if g := m.p.evidence.grant(); other != m && other != winner && other.knows(g) {
+			h.count("of which others knew")
+			break
+		}
+	}
+	h.work.Go(func() {
+		h.wait(h.between(5*time.Second, 30*time.Second))
+		for _, other := range living {
+			h.net.Fast(winner.address, other.address)
+		}
+	})
+	h.bury(m, func() bool { return h.wait(h.upTo(time.Second)) })
 }
 
 // until1 waits for a moment.
@@ -123,22 +143,6 @@ func (h *history) until1(limit time.Duration, cond func() bool) bool {
 		}
 	}
 	return true
-}
-
-// afterGrant waits until the node has granted something to another one, which
-// it returns; nil if it does not.
-func (h *history) afterGrant(m *member) *member {
-	p := m.p
-	was := p.evidence.grant()
-	if !h.until1(10*time.Second, func() bool { return p.evidence.grant() != was }) || !m.usable() {
-		return nil
-	}
-	for _, other := range h.living() {
-		if other.uid == p.evidence.grant().winner && other.usable() {
-			return other
-		}
-	}
-	return nil
 }
 
 // knows reports whether the node has the grant.
