@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -21,7 +22,7 @@ func TestDiskRewind(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx, disk := context.Background(), NewDisk()
 			open := func() *Store {
-				s, err := OpenMemory(ctx, Options{Node: model.UID{1}}, disk)
+				s, err := OpenMemory(ctx, Options{Node: model.UID{1}, Logger: slog.New(slog.DiscardHandler)}, disk)
 				if err != nil {
 					t.Fatal(err)
 				}
