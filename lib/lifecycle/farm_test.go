@@ -26,6 +26,7 @@ type farm struct {
 	driver  *scripted
 	absent  string // why there is no driver; "" = there is one
 	boot    func() time.Duration
+	now     func() time.Time // of the store; nil: the true time
 	options func(*lifecycle.Options, *election.Options)
 
 	store    *store.Store
@@ -68,7 +69,7 @@ func (f *farm) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(slog.NewTextHandler(f.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	if f.store, err = store.Open(ctx, store.Options{Folder: f.folder, Node: self, Logger: log}); err != nil {
+	if f.store, err = store.Open(ctx, store.Options{Folder: f.folder, Node: self, Logger: log, Now: f.now}); err != nil {
 		f.t.Fatal(err)
 	}
 	f.ledger = capacity.NewLedger()

@@ -26,9 +26,10 @@ type runner struct {
 	presence drivers.Presence
 	ending   string
 
-	lifetime  age // of the Resource
-	intent    age // of the open Allocation
-	request   age // of the release request
+	looked    bool // at the application, at least once
+	lifetime  age  // of the Resource
+	intent    age  // of the open Allocation
+	request   age  // of the release request
 	measuring model.UID
 	untouched uint32 // epoch of an intent that this process stored and asked no driver for
 	searched  bool   // drivers were asked what they have of the application
@@ -263,15 +264,26 @@ func (r *runner) promise(e *model.Entry) (time.Duration, bool) {
 // measure starts each clock once, when what it measures is first seen.
 func (r *runner) measure(e *model.Entry, now time.Time, boot time.Duration) {
 	if open := e.OpenAllocations(); r.intent.seen.IsZero() && len(open) > 0 {
-		r.intent = newAge(open[len(open)-1].CreatedAt, now, boot)
+		r.intent = r.ageOf(open[len(open)-1].CreatedAt, now, boot)
 	}
 	if r.request.seen.IsZero() && e.Fold.Request != nil {
-		r.request = newAge(e.Fold.Request.CreatedAt, now, boot)
+		r.request = r.ageOf(e.Fold.Request.CreatedAt, now, boot)
 	}
 	if e.Resource != nil && r.measuring != e.Resource.UID {
 		r.measuring = e.Resource.UID
-		r.lifetime = newAge(e.Resource.CreatedAt, now, boot)
+		r.lifetime = r.ageOf(e.Resource.CreatedAt, now, boot)
 	}
+	r.looked = true
+}
+
+// ageOf starts measuring what is seen for the first time: what was not there at
+// an earlier look came about since, whatever time of day is written on it, by
+// this node or another one.
+func (r *runner) ageOf(created, now time.Time, boot time.Duration) age {
+	if r.looked {
+		created = now
+	}
+	return newAge(created, now, boot)
 }
 
 // lifetimeOf is how long the environment may live; 0 = for ever. A lifetime

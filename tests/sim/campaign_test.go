@@ -19,7 +19,7 @@ func TestBriefHistories(t *testing.T) {
 	for seed := *first; seed < *first+many(200, 1500); seed++ {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
-			campaign(t, seed, brief(), 3+int(seed%7), 20, 2*time.Second)
+			campaign(t, seed, brief(seed), 3+int(seed%7), 20, 2*time.Second)
 		})
 	}
 }
@@ -32,7 +32,7 @@ func TestHostileHistories(t *testing.T) {
 	for seed := *first; seed < *first+many(2, 70); seed++ {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
-			campaign(t, seed, hostile(), 3+int(seed%4), *apps, 600*time.Millisecond)
+			campaign(t, seed, hostile(seed), 3+int(seed%4), *apps, 600*time.Millisecond)
 		})
 	}
 }
@@ -65,7 +65,7 @@ func TestOnDisk(t *testing.T) {
 				for i, m := range f.nodes {
 					m.disk, m.folder = nil, folders[i]
 				}
-				h := f.play(brief(), 12, 2*time.Second)
+				h := f.play(brief(0), 12, 2*time.Second)
 				t.Logf("seed %d: %d applications", seed, len(h.ledger.apps))
 			})
 		})

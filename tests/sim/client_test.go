@@ -17,24 +17,34 @@ import (
 // ledger is what clients were told, and so may rely on.
 type ledger struct {
 	mu     sync.Mutex
-	apps   []model.UID               // guarded by mu, and all below
-	given  map[model.UID]bool        // applications that a user may have given up
-	tasks  map[model.UID]model.UID   // to their application
-	labels map[model.UID]bool        // whether it is deleted
-	users  map[string]map[string]put // name -> value -> what is known of its write
-	reads  []porcupine.Operation
-	later  []replica.Row // what a node of a later version wrote, in order
-	errs   int           // requests that were not answered: what became of them is not known
+	apps   []model.UID             // guarded by mu, and all below
+	given  map[model.UID]bool      // applications that a user may have given up
+	tasks  map[model.UID]model.UID // to their application
+	labels map[model.UID]bool      // whether it may be deleted
+
+	deleted  map[model.UID]bool      // labels that surely are
+	told     map[model.UID]told      // of applications, tasks and labels
+	born     map[model.UID]time.Time // when applications were made
+	happened map[string]int
+
+	users map[string]map[string]put // name -> value -> what is known of its write
+	reads []porcupine.Operation
+	later []replica.Row // what a node of a later version wrote, in order
+	errs  int           // requests that were not answered: what became of them is not known
 }
 
 // put is a write of a user.
 type put struct {
 	version model.HLC // 0: it was not answered
 	node    model.UID
+	at      time.Time
 }
 
 func newLedger() *ledger {
-	return &ledger{given: map[model.UID]bool{}, tasks: map[model.UID]model.UID{}, labels: map[model.UID]bool{}, users: map[string]map[string]put{}}
+	return &ledger{
+		given: map[model.UID]bool{}, tasks: map[model.UID]model.UID{}, labels: map[model.UID]bool{}, users: map[string]map[string]put{},
+		deleted: map[model.UID]bool{}, told: map[model.UID]told{}, born: map[model.UID]time.Time{}, happened: map[string]int{},
+	}
 }
 
 // patience is how long a client waits for an answer.
@@ -102,6 +112,7 @@ func (h *history) create(ctx context.Context, p *process) {
 	}
 	app := e.Application.UID
 	h.ledger.apps = append(h.ledger.apps, app)
+	h.ledger.told[app], h.ledger.born[app] = told{p.member, time.Now()}, time.Now()
 	if h.chance(0.2) {
 		h.ledger.given[app] = true
 		wait := h.upTo(20 * time.Second)
@@ -137,7 +148,7 @@ func (h *history) createTask(ctx context.Context, p *process) {
 	})
 	if err == nil {
 		h.ledger.mu.Lock()
-		h.ledger.tasks[task] = app
+		h.ledger.tasks[task], h.ledger.told[task] = app, told{p.member, time.Now()}
 		h.ledger.mu.Unlock()
 	}
 }
@@ -147,7 +158,7 @@ func (h *history) createLabel(ctx context.Context, p *process) {
 	l, err := p.store.CreateLabel(ctx, model.Label{Name: name, Version: 1 + h.pick(3), Definitions: []model.LabelDefinition{definition(1, 1, "20s")}, Metadata: []byte("{}")})
 	if err == nil {
 		h.ledger.mu.Lock()
-		h.ledger.labels[l.UID] = false
+		h.ledger.labels[l.UID], h.ledger.told[l.UID] = false, told{p.member, time.Now()}
 		h.ledger.mu.Unlock()
 	}
 }
@@ -164,7 +175,11 @@ func (h *history) deleteLabel(ctx context.Context, p *process) {
 	h.ledger.mu.Lock()
 	h.ledger.labels[l.UID] = true // from now on it may be gone
 	h.ledger.mu.Unlock()
-	_, _ = p.store.DeleteLabel(ctx, l.UID)
+	if _, err := p.store.DeleteLabel(ctx, l.UID); err == nil {
+		h.ledger.mu.Lock()
+		h.ledger.deleted[l.UID], h.ledger.told[l.UID] = true, told{p.member, time.Now()}
+		h.ledger.mu.Unlock()
+	}
 }
 
 // uid is one that nobody else makes.
@@ -189,7 +204,7 @@ func (h *history) putUser(ctx context.Context, p *process) {
 	if h.ledger.users[name] == nil {
 		h.ledger.users[name] = map[string]put{}
 	}
-	h.ledger.users[name][value] = put{node: p.uid}
+	h.ledger.users[name][value] = put{node: p.uid, at: time.Now()}
 	h.ledger.mu.Unlock()
 	u, err := p.store.PutUser(ctx, name, func(*model.User) (model.User, error) {
 		return model.User{Hash: model.PasswordHash{Algo: value}}, nil
@@ -199,7 +214,7 @@ func (h *history) putUser(ctx context.Context, p *process) {
 	}
 	h.ledger.mu.Lock()
 	defer h.ledger.mu.Unlock()
-	h.ledger.users[name][value] = put{u.HLC, p.uid}
+	h.ledger.users[name][value] = put{u.HLC, p.uid, time.Now()}
 	h.ledger.reads = append(h.ledger.reads, access(p, called, name, u, true))
 }
 

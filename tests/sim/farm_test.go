@@ -32,6 +32,11 @@ type farm struct {
 	maxLinks int
 	logs     io.Writer // nil: nobody reads them
 	boots    uint64
+	measures []measure // of TestManyNodes
+	// compareEvery is how often neighbours compare digests: each hour usually,
+	// more often here, so that a short history sees it.
+	compareEvery time.Duration
+	silent       bool // some node was for longer than an available cluster waits
 
 	mu   sync.Mutex
 	dice *rand.Rand     // guarded by mu
@@ -47,7 +52,7 @@ type farm struct {
 func newFarm(t *testing.T, size int, seed uint64) *farm {
 	f := &farm{
 		t: t, seed: seed, net: netsim.NewNetwork(5 * time.Millisecond), world: newWorld(), dice: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // a simulation
-		cuts: map[[2]int]int{}, safety: election.Strict,
+		cuts: map[[2]int]int{}, safety: election.Strict, compareEvery: time.Minute,
 	}
 	if *verbose {
 		f.logs = os.Stderr
@@ -79,8 +84,10 @@ func play(t *testing.T, size int, seed uint64, test func(f *farm)) {
 }
 
 func (f *farm) start() {
-	for _, m := range f.nodes {
-		m.start()
+	for _, m := range f.living() {
+		if m.p == nil {
+			m.start()
+		}
 	}
 }
 
@@ -116,7 +123,10 @@ func (f *farm) pick(n int) int {
 	return f.dice.IntN(n)
 }
 
-func (f *farm) any() *member { return f.nodes[f.pick(len(f.nodes))] }
+func (f *farm) any() *member {
+	living := f.living()
+	return living[f.pick(len(living))]
+}
 
 // cut drops what i sends to j, until as many heals.
 func (f *farm) cut(i, j int, by int) {

@@ -3,6 +3,8 @@ package sim
 import (
 	"errors"
 	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/election"
 )
 
 // plan is how hard a history is.
@@ -13,23 +15,55 @@ type plan struct {
 	jitter  time.Duration
 	clock   time.Duration // longest step forward of a wall clock; back it goes further
 	faults  []func(h *history)
-	newer   bool // one node is of a later version
+	newer   bool          // one node is of a later version
+	ahead   time.Duration // how far a clock may be ahead for a while; 0: never
+	least   int           // how many nodes are not retired
+	safety  election.Safety
 }
 
 // hostile is everything.
-func hostile() plan {
+func hostile(seed uint64) plan {
 	return plan{
 		every: 40 * time.Second, longest: 905 * time.Second, loss: 0.2, jitter: 300 * time.Millisecond, clock: 4 * time.Minute, newer: true,
 		faults: []func(h *history){
-			(*history).halves, (*history).oneWay, (*history).flap, (*history).crash, (*history).crash, (*history).nap, (*history).fullDisk, (*history).step, (*history).everybody, (*history).quiet,
+			(*history).halves, (*history).oneWay, (*history).flap, (*history).crash, (*history).crash, (*history).nap, (*history).fullDisk, (*history).step, (*history).everybody, (*history).quiet, (*history).stumble, (*history).doze,
 		},
-	}
+	}.change(seed)
 }
 
-// brief is a plan of short faults, for many short histories.
-func brief() plan {
-	p := hostile()
+// brief is a plan of short faults, for many short histories; what else goes on
+// depends on the seed.
+func brief(seed uint64) plan {
+	p := hostile(seed)
 	p.every, p.longest = 10*time.Second, 60*time.Second
+	return p
+}
+
+// change adds what only some of the histories have.
+func (p plan) change(seed uint64) plan {
+	succession := []func(h *history){(*history).drain, (*history).handover, (*history).retire}
+	for range 2 { // it does not come off each time
+		succession = append(succession, (*history).widow)
+	}
+	switch seed % 5 {
+	case 0: // the worst moments
+		for range 3 {
+			p.faults = append(p.faults, (*history).stumble, (*history).doze, (*history).doze)
+		}
+	case 1: // nodes come to their end
+		p.faults, p.least = append(p.faults, succession...), 2
+	case 2:
+		p.safety = election.Available
+		p.faults = append(p.faults, (*history).drain)
+	case 3: // disks are put back
+		p.faults = append(p.faults, (*history).back, (*history).back)
+	case 4: // all of it
+		p.faults, p.least = append(append(p.faults, succession...), (*history).back, (*history).back), 3
+		if seed%100 == 4 {
+			p.ahead = 3 * time.Hour
+			p.faults = append(p.faults, (*history).leap)
+		}
+	}
 	return p
 }
 
@@ -129,11 +163,11 @@ func (h *history) everybody() {
 	if !h.chance(0.3) {
 		return
 	}
-	for _, m := range h.nodes {
+	for _, m := range h.living() {
 		m.kill(true)
 	}
 	h.wait(h.upTo(10 * time.Second))
-	h.farm.start()
+	h.start()
 }
 
 // nap lets a machine sleep.
@@ -164,6 +198,13 @@ func (h *history) step() {
 		back = 3 * time.Hour
 	}
 	m.skew.Store(int64(h.between(-back, h.plan.clock)))
+	h.later(func() { m.skew.Store(0) })
+}
+
+// leap sets a wall clock hours ahead, and later right.
+func (h *history) leap() {
+	m := h.any()
+	m.skew.Store(int64(h.between(10*time.Minute, h.plan.ahead)))
 	h.later(func() { m.skew.Store(0) })
 }
 

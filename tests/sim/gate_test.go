@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster"
@@ -16,6 +15,7 @@ import (
 type gated struct {
 	*store.Store
 	stand func()
+	note  func(*model.Entry) // is told what was written of an application
 }
 
 var _ repl.Store = (*gated)(nil)
@@ -24,7 +24,11 @@ func (g *gated) Update(
 	ctx context.Context, app model.UID, decide func(*model.Entry) (model.Change, error),
 ) (*model.Entry, error) {
 	g.stand()
-	return g.Store.Update(ctx, app, decide)
+	e, err := g.Store.Update(ctx, app, decide)
+	if err == nil {
+		g.note(e)
+	}
+	return e, err
 }
 
 func (g *gated) Application(ctx context.Context, app model.UID) (*model.Entry, error) {
@@ -47,18 +51,14 @@ func (g *gated) Replicate(ctx context.Context, batches []replica.Batch) error {
 	return g.Store.Replicate(ctx, batches)
 }
 
-var errNoDigests = errors.New("digests are not compared here")
-
-func (g *gated) Digests(context.Context, time.Time) (map[replica.Kind]*replica.Digest, error) {
-	return nil, errNoDigests
+func (g *gated) Digests(ctx context.Context, horizon time.Time) (map[replica.Kind]*replica.Digest, error) {
+	g.stand()
+	return g.Store.Digests(ctx, horizon)
 }
 
-func (g *gated) Bucket(context.Context, repl.Bucket, []byte, replica.Limit) ([]replica.Row, error) {
-	return nil, errNoDigests
-}
-
-func (g *gated) MergeRows(context.Context, []replica.Row, time.Time) ([]replica.Row, error) {
-	return nil, errNoDigests
+func (g *gated) MergeRows(ctx context.Context, rows []replica.Row, horizon time.Time) ([]replica.Row, error) {
+	g.stand()
+	return g.Store.MergeRows(ctx, rows, horizon)
 }
 
 // replication fits the engine to the cluster.

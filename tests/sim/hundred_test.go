@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -19,16 +20,19 @@ const (
 	keepAlive    = 2 * time.Second
 )
 
-// TestManyNodes measures what is promised for a hundred nodes; on fewer of
-// them, unless there is time.
+var howMany = flag.Int("sim.nodes", 30, "nodes that are measured; 100 with FISH_LONG")
+
+// TestManyNodes measures what is promised for a hundred nodes, and tells all of
+// it in one table: -sim.nodes 100. Else it does so for fewer of them.
 func TestManyNodes(t *testing.T) {
 	t.Parallel()
-	size, idle, times := 30, 2*time.Minute, 3
+	size, idle, times := *howMany, 2*time.Minute, 3
 	if long() {
 		size, idle = 100, 4*time.Minute
 	}
 	play(t, size, *first, func(f *farm) {
 		at := clock()
+		f.compareEvery = time.Hour
 		f.start()
 		took, ok := f.until(2*time.Minute, time.Second, f.agree)
 		if !ok {
@@ -41,8 +45,25 @@ func TestManyNodes(t *testing.T) {
 		f.measureSpread(300)
 		f.measureKill(times)
 		f.measureCut(times)
+		f.tellMeasures(size)
 		t.Logf("all of it: %v", clock()-at)
 	})
+}
+
+// measure is one thing that was promised.
+type measure struct {
+	what, got, want string
+}
+
+func (f *farm) measured(what string, got, want any) {
+	f.measures = append(f.measures, measure{what, fmt.Sprint(got), fmt.Sprint(want)})
+}
+
+func (f *farm) tellMeasures(size int) {
+	f.t.Logf("%d nodes: what was promised", size)
+	for _, m := range f.measures {
+		f.t.Logf("  %-40s %12s   at most %s", m.what, m.got, m.want)
+	}
 }
 
 func (f *farm) measureLinks() {
@@ -52,6 +73,7 @@ func (f *farm) measureLinks() {
 		links, most = links+n, max(most, n)
 	}
 	f.t.Logf("links of each: %.1f, at most %d", float64(links)/float64(len(f.nodes)), most)
+	f.measured("links of a node", most, 8)
 	if most > 8 {
 		f.t.Errorf("a node has %d links, want at most 8", most)
 	}
@@ -71,6 +93,7 @@ func (f *farm) measureIdle(d time.Duration) {
 	each := total / float64(len(f.nodes))
 	f.t.Logf("idle traffic of each: %.0f B/s sent, of which messages %.0f B/s, %.1f messages/s", each,
 		float64(b-bytes)/d.Seconds()/float64(len(f.nodes)), float64(n-messages)/d.Seconds()/float64(len(f.nodes)))
+	f.measured("idle traffic of a node, B/s", int(each), 3000)
 	if each > 3000 {
 		f.t.Errorf("idle traffic of each node is %.0f B/s, want at most 3000", each)
 	}
@@ -113,6 +136,7 @@ func (f *farm) measureSpread(writes int) {
 	slices.Sort(took)
 	p50, p99 := took[len(took)/2], took[len(took)*99/100]
 	f.t.Logf("a change is on all nodes after p50 %v, p99 %v", p50, p99)
+	f.measured("a change is on all nodes, p99", p99, 500*time.Millisecond)
 	if p99 > 500*time.Millisecond {
 		f.t.Errorf("a change is on all nodes after p99 %v, want 500ms", p99)
 	}
@@ -141,6 +165,7 @@ func (f *farm) measureKill(times int) {
 		time.Sleep(20 * time.Second)
 	}
 	f.t.Logf("a killed node is known to all after at most %v", longest)
+	f.measured("a kill is known to all", longest, time.Second)
 	if longest > time.Second {
 		f.t.Errorf("a killed node is known to all after %v, want 1s", longest)
 	}
@@ -162,6 +187,8 @@ func (f *farm) measureCut(times int) {
 		time.Sleep(20 * time.Second)
 	}
 	f.t.Logf("a silent cut is known to all after at most %v, its end after %v", cut, heal)
+	f.measured("a silent cut is known to all", cut, 8*time.Second)
+	f.measured("its end is known to all", heal, 2*time.Second)
 	if cut > 8*time.Second {
 		f.t.Errorf("a silent cut is known to all after %v, want 8s", cut)
 	}

@@ -36,6 +36,9 @@ type member struct {
 	folder   string
 	machine  *machine
 	newer    bool         // it is of a later version
+	retired  atomic.Bool  // it is off for good
+	drained  atomic.Bool  // it is in maintenance
+	tokens   sync.Map     // of intents -> the process that stored it first
 	skew     atomic.Int64 // of its wall clock
 
 	mu     sync.Mutex
@@ -44,6 +47,10 @@ type member struct {
 	p *process // nil while none runs; the plan's own
 	// last is what the checks saw of the last process.
 	last sight
+	// mismatches are those that processes found that have ended.
+	mismatches uint64
+	told       bool // of them
+	lost       bool // its disk was put back, and it can not tell
 }
 
 // process is one life of a node.
@@ -59,6 +66,8 @@ type process struct {
 	manager   *lifecycle.Manager
 	bygone    *bygone.Keeper
 	ledger    *capacity.Ledger
+	evidence  *evidence
+	rewinds   chan rewind // capacity 1
 	transport *netsim.Transport
 	cancel    context.CancelFunc
 	work      sync.WaitGroup
@@ -123,7 +132,7 @@ func (m *member) open(log *slog.Logger) (*store.Store, error) {
 func (m *member) start() {
 	f := m.farm
 	f.boots++
-	p := &process{member: m, boot: f.boots}
+	p := &process{member: m, boot: f.boots, evidence: newEvidence(), rewinds: make(chan rewind, 1)}
 	log := slog.New(slog.DiscardHandler)
 	if f.logs != nil {
 		log = slog.New(slog.NewTextHandler(f.logs, &slog.HandlerOptions{ReplaceAttr: sinceEpoch})).With("at", m.index, "boot", p.boot)
@@ -132,8 +141,8 @@ func (m *member) start() {
 	if p.store, err = m.open(log); err != nil {
 		f.t.Fatalf("open store of node %d: %v", m.index, err)
 	}
-	p.rows = &gated{Store: p.store, stand: m.stand}
-	if p.engine, err = repl.New(repl.Options{Store: p.rows, Log: log, CompareInterval: -1}); err != nil {
+	p.rows = &gated{Store: p.store, stand: m.stand, note: p.wrote}
+	if p.engine, err = repl.New(repl.Options{Store: p.rows, Log: log, CompareInterval: f.compareEvery, Rewound: p.rewound}); err != nil {
 		f.t.Fatal(err)
 	}
 	p.transport = f.net.Transport(m.address, log)
@@ -154,10 +163,6 @@ func (m *member) start() {
 	m.p = p
 }
 
-// allocateTimeout is longer than the longest step of a clock: only the store's
-// clock steps here, so an intent looks that old to the lifecycle.
-const allocateTimeout = 4 * time.Hour
-
 // decide makes what elects and runs.
 func (p *process) decide(log *slog.Logger) {
 	began := time.Now()
@@ -173,16 +178,16 @@ func (p *process) decide(log *slog.Logger) {
 		return driver{p.machine, p}, ""
 	}
 	p.election = election.New(election.Options{
-		Node: p.uid, NodeName: p.name, Location: p.location, Store: p.rows, Ledger: p.ledger, Cluster: wired, Promises: promises,
-		Driver: instance, Configured: func(string) bool { return true }, Maintenance: func() bool { return false },
+		Node: p.uid, NodeName: p.name, Location: p.location, Store: p.rows, Ledger: p.ledger, Cluster: ballots{wired, p.evidence}, Promises: promises,
+		Driver: instance, Configured: func(string) bool { return true }, Maintenance: p.drained.Load,
 		Load: func() uint8 { return p.ledger.Load(p.machine.limits.CPU, p.machine.limits.RAM) }, Succession: p.store.Succession,
-		LabelDeleted: p.store.LabelDeleted, VoteTimeout: 3 * time.Second, StarvationAfter: 10 * time.Minute, Logger: log,
+		Unfit: p.unfit, LabelDeleted: p.store.LabelDeleted, VoteTimeout: 3 * time.Second, StarvationAfter: 10 * time.Minute, Logger: log,
 		Safety: p.farm.safety, Cleared: p.remember(log),
 	})
 	p.manager = lifecycle.New(lifecycle.Options{
 		Node: p.uid, Store: p.rows, Ledger: p.ledger, Driver: instance, Instances: func() []string { return []string{"test"} },
-		MetadataURL: func(string) string { return "" }, AllocateTimeout: allocateTimeout, TaskTimeout: time.Hour,
-		Promised: promises.Age, StartBy: 30 * time.Second, Boot: boot, Logger: log,
+		MetadataURL: func(string) string { return "" }, AllocateTimeout: 30 * time.Minute, TaskTimeout: time.Hour,
+		Promised: promises.Age, StartBy: startBy, Settled: p.settled(), Boot: boot, Logger: log,
 		Heir: func(node model.UID) model.UID { return model.Heir(node, p.store.Retirements()) },
 	})
 	p.manager.Restore()
@@ -196,6 +201,8 @@ func (p *process) decide(log *slog.Logger) {
 		}
 	})
 	p.work.Go(func() { p.introduce(ctx) })
+	p.work.Go(func() { p.reincarnate(ctx) })
+	p.work.Go(func() { p.watchKnown(ctx) })
 	p.work.Go(func() { _ = p.manager.Run(ctx) })
 	p.work.Go(func() { p.elect(ctx) })
 	p.work.Go(func() { p.lookBack(ctx) })
@@ -236,23 +243,6 @@ func (p *process) healthy(context.Context) error {
 	return p.store.Writable()
 }
 
-func (p *process) report() cluster.Report {
-	p.stand()
-	origin := p.store.Origin()
-	return cluster.Report{Incarnation: origin.Incarnation, RowSeq: p.store.Vector()[origin], NotAfter: epoch.Add(10000 * time.Hour)}
-}
-
-func (p *process) known() []cluster.Known {
-	p.stand()
-	var known []cluster.Known
-	for n, err := range p.store.ListNodes(context.Background(), store.Query{Caller: store.Caller{Admin: true}}) {
-		if err == nil && n.UID != p.uid {
-			known = append(known, cluster.Known{Node: n.UID, Name: n.Name, Address: n.Address, Location: n.LocationName})
-		}
-	}
-	return known
-}
-
 // secure proves both ends by their word, as good as TLS among friends.
 func (p *process) secure(ctx context.Context, conn net.Conn, want *model.UID, client bool) (net.Conn, error) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
@@ -272,9 +262,6 @@ func (p *process) secure(ctx context.Context, conn net.Conn, want *model.UID, cl
 	return conn, nil
 }
 
-// serve says back what it hears.
-func (p *process) serve(_ context.Context, conn net.Conn) { _, _ = io.Copy(conn, conn) }
-
 // kill ends the process without a word. After a loss of power only what is
 // durable is left; else all that was committed.
 func (m *member) kill(power bool) {
@@ -293,6 +280,7 @@ func (m *member) kill(power bool) {
 	default:
 		m.disk.Fail(errKilled)
 	}
+	m.mismatches += p.engine.Stats().Mismatches
 	p.transport.Kill()
 	p.cancel()
 	m.wake()

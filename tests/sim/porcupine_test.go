@@ -14,6 +14,7 @@ type lockInput struct {
 	app     model.UID
 	token   string
 	release bool
+	off     bool // the machine was switched off, so that another may run it
 }
 
 // ownership is an operation that ends now. Its own moment lies between: time
@@ -31,6 +32,9 @@ func lockModel() porcupine.Model {
 		Init:      func() any { return "" },
 		Step: func(state, input, _ any) (bool, any) {
 			owner, in := state.(string), input.(lockInput)
+			if in.off {
+				return owner == in.token, ""
+			}
 			if in.release {
 				return owner == in.token, "over"
 			}

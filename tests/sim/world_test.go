@@ -19,8 +19,10 @@ import (
 type world struct {
 	mu     sync.Mutex
 	envs   map[model.UID]map[string]*environment // application -> token; guarded by mu
-	made   map[model.UID]map[string]bool         // tokens that ever were; guarded by mu
+	made   map[model.UID]map[string]bool         // tokens that ever were, but for those of machines that are off; guarded by mu
+	begun  map[model.UID]bool                    // applications that ever ran; guarded by mu
 	twice  map[model.UID]string                  // applications that ran twice, and how; guarded by mu
+	excuse map[model.UID]string                  // applications that may run twice, and why; guarded by mu
 	owners []porcupine.Operation                 // guarded by mu
 }
 
@@ -32,7 +34,55 @@ type environment struct {
 }
 
 func newWorld() *world {
-	return &world{envs: map[model.UID]map[string]*environment{}, made: map[model.UID]map[string]bool{}, twice: map[model.UID]string{}}
+	return &world{envs: map[model.UID]map[string]*environment{}, made: map[model.UID]map[string]bool{}, begun: map[model.UID]bool{}, twice: map[model.UID]string{}, excuse: map[model.UID]string{}}
+}
+
+// switchOff is what becomes of a machine that was retired: nothing is left.
+func (w *world) switchOff(m *machine) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for app, envs := range w.envs {
+		for token, e := range envs {
+			if e.machine != m {
+				continue
+			}
+			delete(envs, token)
+			w.owners = append(w.owners, ownership(m.index, time.Now(), lockInput{app: app, token: token, release: true, off: true}))
+		}
+	}
+	for app, tokens := range w.made {
+		for token := range tokens {
+			if on, _ := m.tokens.Load(token); on == app {
+				delete(tokens, token)
+			}
+		}
+	}
+}
+
+// pardon says that an application may run twice.
+func (w *world) pardon(app model.UID, why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.excuse[app] = why
+}
+
+func (w *world) pardoned(app model.UID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.excuse[app] != ""
+}
+
+// owned is the history of who ran what, but for what may run twice.
+func (w *world) owned() []porcupine.Operation {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var ops []porcupine.Operation
+	for _, op := range w.owners {
+		if w.excuse[op.Input.(lockInput).app] == "" {
+			ops = append(ops, op)
+		}
+	}
+	return ops
 }
 
 // running is how many environments there are.
@@ -50,7 +100,7 @@ func (w *world) running() int {
 func (w *world) ran(app model.UID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.made[app]) > 0
+	return w.begun[app]
 }
 
 // machine is where a node runs, and what its driver is asked: environments
@@ -85,8 +135,17 @@ func (d driver) alive(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// knows reports whether there ever was an environment of the token here.
+func (m *machine) knows(token string) bool {
+	_, known := m.tokens.Load(token)
+	return known
+}
+
 func (d driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Environment, error) {
 	called := time.Now()
+	if !d.knows(req.Token) {
+		d.process.mayBegin(req, called)
+	}
 	if err := d.alive(ctx); err != nil { // between the last check and the effect
 		return drivers.Environment{}, err
 	}
@@ -109,16 +168,16 @@ func (d driver) make(req drivers.Request, called time.Time) error {
 	if d.process.dead.Load() {
 		return errKilled
 	}
-	if w.envs[app] == nil {
+	if w.made[app] == nil {
 		w.envs[app], w.made[app] = map[string]*environment{}, map[string]bool{}
 	}
 	if w.envs[app][req.Token] != nil {
 		return nil
 	}
 	w.envs[app][req.Token] = &environment{d.machine, app, req.Token}
-	w.made[app][req.Token] = true
+	w.made[app][req.Token], w.begun[app] = true, true
 	d.tokens.Store(req.Token, app)
-	if len(w.made[app]) > 1 {
+	if len(w.made[app]) > 1 && w.excuse[app] == "" {
 		w.twice[app] = fmt.Sprintf("at %v on node %d, %d live at once", time.Since(epoch), d.index, len(w.envs[app]))
 	}
 	w.owners = append(w.owners, ownership(d.index, called, lockInput{app: app, token: req.Token}))

@@ -62,8 +62,8 @@ func (l *link) start() bool {
 	return l.at.begin(func(context.Context) {
 		defer l.forget()
 		var moving sync.WaitGroup
-		moving.Go(func() { l.move(l.control) })
-		moving.Go(func() { l.move(l.data) })
+		moving.Go(func() { l.move(l.control, l.at.network.passes) })
+		moving.Go(func() { l.move(l.data, l.at.network.carries) })
 		l.ping()
 		moving.Wait()
 	})
@@ -77,7 +77,7 @@ func (l *link) forget() {
 
 // move carries messages to this end: each takes the delay, and waits for the
 // end of a cut.
-func (l *link) move(s stream) {
+func (l *link) move(s stream, passes func(from, to string) bool) {
 	for {
 		select {
 		case <-l.done:
@@ -86,7 +86,7 @@ func (l *link) move(s stream) {
 			if !l.wait(time.Until(p.at)) {
 				return
 			}
-			for !l.at.network.passes(l.to, l.at.address) {
+			for !passes(l.to, l.at.address) {
 				if !l.wait(look) {
 					return
 				}

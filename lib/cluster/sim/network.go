@@ -36,11 +36,12 @@ type Network struct {
 	hide  map[[2]string]bool // from, to: refused at once, as by a firewall
 
 	frozen map[string]bool
+	slow   map[[2]string]bool // from, to: no rows pass
 }
 
 // NewNetwork returns a network in which a message takes delay.
 func NewNetwork(delay time.Duration) *Network {
-	return &Network{delay: delay, nodes: map[string]*Transport{}, cuts: map[[2]string]bool{}, hide: map[[2]string]bool{}, frozen: map[string]bool{}}
+	return &Network{delay: delay, nodes: map[string]*Transport{}, cuts: map[[2]string]bool{}, hide: map[[2]string]bool{}, frozen: map[string]bool{}, slow: map[[2]string]bool{}}
 }
 
 // Cut drops all that is sent from one address to another, from now on.

@@ -56,6 +56,21 @@ func (n *Network) freeze(address string, on bool) {
 	n.frozen[address] = on
 }
 
+// Slow lets no rows pass from one address to another, as where one side is far
+// behind with them; all else does. Fast ends it.
+func (n *Network) Slow(from, to string) { n.set(n.slow, from, to, true) }
+
+// Fast ends Slow.
+func (n *Network) Fast(from, to string) { n.set(n.slow, from, to, false) }
+
+// carries reports whether rows that from sends reach to.
+func (n *Network) carries(from, to string) bool {
+	n.mu.Lock()
+	slow := n.slow[[2]string{from, to}]
+	n.mu.Unlock()
+	return !slow && n.passes(from, to)
+}
+
 // Newer makes the transport one of a later program: each message has a field
 // that this version does not know, and is followed by a message that it does
 // not know.

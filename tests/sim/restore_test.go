@@ -1,0 +1,167 @@
+package sim
+
+import (
+	"context"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
+)
+
+// backup is what a disk held at a time.
+type backup struct {
+	of    *member
+	whole bool // with the marker, so that the node can not tell
+	disk  *store.Disk
+	at    time.Time
+}
+
+// back puts a disk back to what it held a while ago, or keeps that for later.
+func (h *history) back() {
+	i := h.pick(len(h.backups) + 1)
+	if i == len(h.backups) || h.backups[i].of.retired.Load() {
+		h.keep(h.any())
+		return
+	}
+	b := h.backups[i]
+	h.backups = append(h.backups[:i], h.backups[i+1:]...)
+	h.restore(b)
+}
+
+// keep makes a backup.
+func (h *history) keep(m *member) {
+	b := &backup{of: m, whole: rewinds && h.chance(0.5), at: time.Now()}
+	switch {
+	case m.disk == nil:
+		return
+	case b.whole:
+		b.disk = m.disk.Snapshot()
+	default:
+		b.disk = m.disk.Copy()
+	}
+	h.backups = append(h.backups, b)
+}
+
+// restore puts a backup back. What only this node knew is lost.
+func (h *history) restore(b *backup) {
+	m := b.of
+	m.kill(h.chance(0.5))
+	spread := h.spread(m)
+	if b.whole {
+		m.disk.Rewind(b.disk)
+		h.count("rewound")
+	} else {
+		m.disk.Restore(b.disk)
+		h.count("restored")
+	}
+	h.forget(m, b.at)
+	m.last, m.lost = sight{}, m.lost || b.whole
+	h.wait(h.upTo(20 * time.Second))
+	m.start()
+	if !spread {
+		h.pardon("rows were lost with a disk")
+	} else if !guarded {
+		h.pardon("a disk was put back")
+	}
+	h.pardonYoung(m, b.at)
+}
+
+// guarded says that a node whose database was put back grants nothing, and
+// begins nothing, before it knows what all others know.
+const guarded = false
+
+// spread reports whether others know all that the node wrote, durable, as they
+// would a while later. The node does not run.
+func (h *history) spread(m *member) bool {
+	all := false
+	for _, other := range h.living() {
+		if other.p == nil {
+			continue
+		}
+		if other.p.store.Vector()[m.last.own] >= m.last.vector[m.last.own] {
+			all = true
+		}
+		_ = other.p.flush(context.Background()) // on a full disk nothing more is lost than before
+	}
+	return all
+}
+
+// pardonYoung pardons what was begun since.
+func (h *history) pardonYoung(m *member, since time.Time) {
+	if guarded {
+		return
+	}
+	h.ledger.mu.Lock()
+	defer h.ledger.mu.Unlock()
+	for app, at := range h.ledger.born {
+		if !at.Before(since) {
+			h.world.pardon(app, "it was made after the copy of a disk that was put back")
+		}
+	}
+	_ = m
+}
+
+// forget takes back what clients were told by a node since, which is lost with
+// its disk.
+func (h *history) forget(m *member, since time.Time) {
+	l := h.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for uid, was := range l.told {
+		if was.by != m || was.at.Before(since) || h.known(uid) {
+			continue
+		}
+		l.drop(uid)
+	}
+	for _, puts := range l.users {
+		for value, p := range puts {
+			if p.node == m.uid && !p.at.Before(since) {
+				p.version = 0
+				puts[value] = p
+			}
+		}
+	}
+}
+
+// known reports whether an application is durable on some node.
+func (h *history) known(app model.UID) bool {
+	for _, m := range h.living() {
+		if m.p == nil {
+			continue
+		}
+		if _, err := m.p.store.Application(context.Background(), app); err == nil && m.p.flush(context.Background()) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// told is who told a client of something, and when.
+type told struct {
+	by *member
+	at time.Time
+}
+
+// drop forgets an application, a task, or that a label is or is not there.
+func (l *ledger) drop(uid model.UID) {
+	for i, app := range l.apps {
+		if app == uid {
+			l.apps = append(l.apps[:i], l.apps[i+1:]...)
+			break
+		}
+	}
+	delete(l.tasks, uid)
+	delete(l.deleted, uid)
+	if _, label := l.labels[uid]; label {
+		l.labels[uid] = true
+	}
+	for task, app := range l.tasks {
+		if app == uid {
+			delete(l.tasks, task)
+		}
+	}
+}
+
+// rewinds says that a node whose whole volume was put back is told so, however
+// much it wrote before it heard of the others.
+const rewinds = false
