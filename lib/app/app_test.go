@@ -132,7 +132,7 @@ func TestNodeServesAndStops(t *testing.T) {
 		switch {
 		case strings.HasPrefix(line, "{"):
 			line = regexp.MustCompile(`"(uri|status)":[^,]+`).FindAllString(line, -1)[0] + "\n"
-		case strings.Contains(line, "component=crypt"):
+		case strings.Contains(line, "component=crypt"), strings.Contains(line, "host facts"): // of a slow machine
 			continue
 		}
 		lines = append(lines, line)

@@ -96,7 +96,7 @@ func TestPatienceInALapse(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			memory, now := &faulty{}, time.Now()
-			e := New(Options{Recall: memory})
+			e := New(Options{Recall: memory, Cluster: Alone{}})
 			look := func(at time.Time) Standpoint {
 				s := Standpoint{Safety: tt.safety, CoveredReachable: func() bool { return tt.reachable }}
 				e.remember(&s, at)

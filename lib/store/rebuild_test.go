@@ -194,11 +194,12 @@ func TestRebuildKeepsWhatIsNoTable(t *testing.T) {
 	other := openOther(t, 2)
 	waits := newApplication(t, other, newLabel(t, other).UID, "u")
 	_, newer := replica.KeyOf(waits.Application)
+	origin := replica.Origin{Node: model.UID{77}, Incarnation: 1}
+	waits.States[0].NodeUID = origin.Node // its writer's
 	state, err := replica.EncodeApplicationState(waits.States[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	origin := replica.Origin{Node: model.UID{77}, Incarnation: 1}
 	rows := []replica.Row{
 		{Kind: 99, Key: newer, Body: []byte(`{"x":1}`), Version: replica.Version{HLC: 1, Origin: origin, Seq: 1}},
 		{Kind: replica.KindUser, Key: []byte("u9"), Body: []byte(`no JSON`), Version: replica.Version{HLC: 1, Origin: origin, Seq: 2}},
