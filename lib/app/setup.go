@@ -31,7 +31,7 @@ const startBy = 30 * time.Second
 // setup builds the parts of the node. It is one long straight function on purpose: what depends on what is then held by
 // the scope of its variables, and reads from top to bottom. Each resource registers its cleanup where it is made; what
 // runs is registered with addPart, and starts in this order.
-func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,cyclop // see above
+func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,cyclop,gocognit // see above
 	cfg, log := opts.Config, opts.Logger
 
 	// Files: the folder, the keys and certificates in it (contract 3).

@@ -34,7 +34,7 @@ func TestReadyInALapse(t *testing.T) {
 		began := time.Now()
 		n.start()
 		f.until(10*time.Second, "one is reachable", func() bool { return member(n, uidOf(1)).Reachable() })
-		time.Sleep(began.Add(14 * time.Second).Sub(time.Now()))
+		time.Sleep(time.Until(began.Add(14 * time.Second)))
 		synctest.Wait()
 		if n.c.Ready() {
 			t.Fatal("ready before it could have heard the third")

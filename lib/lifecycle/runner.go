@@ -103,47 +103,52 @@ func (r *runner) drain() {
 // act does one step. Errors are logged and retried with back-off; the next
 // look decides anew.
 func (r *runner) act(ctx context.Context, e *model.Entry, step Step) {
-	var err error
-	switch step.Action {
-	case Wait:
+	if step.Action == Wait {
 		r.tellWait(step)
 		r.wait(ctx, step.Wait)
 		return
-	case Search:
-		err = r.searchForgotten(ctx, e, step)
-	case Decline:
-		err = r.decline(ctx, step)
-	case Finish:
-		err = r.finish(ctx, step)
-	case Withdraw:
-		err = r.withdraw(ctx, step)
-	case TakeBack:
-		err = r.takeBack(ctx, e, step)
-	case Intend:
-		err = r.intend(ctx, e, step)
-	case Allocate:
-		err = r.allocate(ctx, step)
-	case Inspect:
-		err = r.inspect(ctx, e, step)
-	case Fail:
-		err = r.update(ctx, func(e *model.Entry) model.Change { return fail(e, step.Epoch, step.Reason) })
-	case Expire:
-		r.log.Info("environment will be released", "reason", step.Reason)
-		err = r.update(ctx, func(e *model.Entry) model.Change { return expire(e, step.Epoch, step.Reason) })
-	case RunTask:
-		err = r.runTask(ctx, step)
-	case Release:
-		err = r.release(ctx, step)
-	case EndTasks:
-		err = r.update(ctx, func(e *model.Entry) model.Change { return model.Change{Tasks: endTasks(e)} })
 	}
-	if err != nil {
+	if err := r.do(ctx, e, step); err != nil {
 		r.failed(ctx, actionNames[step.Action], err)
 		return
 	}
 	r.retry.Reset()
 	r.alarmed = time.Time{}
 	r.trouble.Store(nil)
+}
+
+// do does one step that is no wait.
+func (r *runner) do(ctx context.Context, e *model.Entry, step Step) error {
+	switch step.Action {
+	case Search:
+		return r.searchForgotten(ctx, e, step)
+	case Decline:
+		return r.decline(ctx, step)
+	case Finish:
+		return r.finish(ctx, step)
+	case Withdraw:
+		return r.withdraw(ctx, step)
+	case TakeBack:
+		return r.takeBack(ctx, e, step)
+	case Intend:
+		return r.intend(ctx, e, step)
+	case Allocate:
+		return r.allocate(ctx, step)
+	case Inspect:
+		return r.inspect(ctx, e, step)
+	case Fail:
+		return r.update(ctx, func(e *model.Entry) model.Change { return fail(e, step.Epoch, step.Reason) })
+	case Expire:
+		r.log.Info("environment will be released", "reason", step.Reason)
+		return r.update(ctx, func(e *model.Entry) model.Change { return expire(e, step.Epoch, step.Reason) })
+	case RunTask:
+		return r.runTask(ctx, step)
+	case Release:
+		return r.release(ctx, step)
+	case EndTasks:
+		return r.update(ctx, func(e *model.Entry) model.Change { return model.Change{Tasks: endTasks(e)} })
+	}
+	return nil
 }
 
 var actionNames = map[Action]string{ //nolint:gochecknoglobals // constant

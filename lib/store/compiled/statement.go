@@ -86,7 +86,7 @@ func bytesOf(arg any) int {
 
 // bindOne hands over one argument, the place-th from 1; room is for its bytes.
 func (s *statement) bindOne(place int32, arg any, room []byte) error {
-	rc := int32(sqlite3.SQLITE_OK)
+	var rc int32
 	tls := s.conn.tls
 	switch v := arg.(type) {
 	case nil:

@@ -152,9 +152,3 @@ func TestFillRefuses(t *testing.T) {
 		}
 	})
 }
-
-// decision is one whose vote follows from the application.
-func decision(app model.UID) *model.Decision {
-	node := model.UID{1, 2, 3}
-	return &model.Decision{Round: 1, Winner: node, Yes: []model.Vote{{UID: model.VoteUID(app, node, 0, 1), ApplicationUID: app, NodeUID: node, Round: 1}}}
-}
