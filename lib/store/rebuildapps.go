@@ -122,6 +122,7 @@ func (r *rebuild) applications() error {
 		}
 		for i, e := range entries { // in the order of the page
 			if !unshared[e.Application.UID] {
+				e.Sort(r.succession)
 				if err := errors.Join(r.resource(e), r.closed(page[i], e)); err != nil {
 					return fmt.Errorf("application %s: %w", e.Application.UID, err)
 				}
