@@ -149,4 +149,4 @@ func (l *ledger) drop(uid model.UID) {
 
 // rewinds says that a node whose whole volume was put back is told so, however
 // much it wrote before it heard of the others.
-const rewinds = false
+const rewinds = true
