@@ -32,7 +32,7 @@ func (h *history) back() {
 
 // keep makes a backup.
 func (h *history) keep(m *member) {
-	b := &backup{of: m, whole: rewinds && h.chance(0.5), at: time.Now()}
+	b := &backup{of: m, whole: h.chance(0.5), at: time.Now()}
 	switch {
 	case m.disk == nil:
 		return
@@ -64,6 +64,11 @@ func (h *history) restore(b *backup) {
 	m.last, m.lost = sight{}, m.lost || b.whole
 	h.wait(h.upTo(20 * time.Second))
 	m.start()
+	if b.whole { // it goes on where the copy ends until it hears of the others
+		for _, e := range m.p.store.Open() {
+			h.world.pardon(e.Application.UID, "a volume was put back whole, on which it was open")
+		}
+	}
 	if !spread {
 		h.pardon("rows were lost with a disk")
 	}
@@ -146,7 +151,3 @@ func (l *ledger) drop(uid model.UID) {
 		}
 	}
 }
-
-// rewinds says that a node whose whole volume was put back is told so, however
-// much it wrote before it heard of the others.
-const rewinds = true
