@@ -33,9 +33,9 @@ func (a *App) registerNode(ctx context.Context, opts Options, db *store.Store, i
 
 // rehash replaces a hash of old parameters, unless the user was changed since
 // it was read.
-func rehash(db *store.Store) func(context.Context, string, model.HLC, model.PasswordHash) (model.HLC, error) {
-	return func(ctx context.Context, name string, version model.HLC, hash model.PasswordHash) (model.HLC, error) {
-		user, err := db.RehashUser(ctx, name, version, hash)
+func rehash(db *store.Store) func(context.Context, model.User, model.PasswordHash) (model.HLC, error) {
+	return func(ctx context.Context, read model.User, hash model.PasswordHash) (model.HLC, error) {
+		user, err := db.RehashUser(ctx, read, hash)
 		if err != nil {
 			return 0, fmt.Errorf("store new hash: %w", err)
 		}

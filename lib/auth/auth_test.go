@@ -267,15 +267,15 @@ func TestLegacyHashIsRenewed(t *testing.T) {
 		var d *desk
 		var calls int
 		d = newDesk(t, func(o *Options) {
-			o.Rehash = func(_ context.Context, name string, version model.HLC, h model.PasswordHash) (model.HLC, error) {
+			o.Rehash = func(_ context.Context, read model.User, h model.PasswordHash) (model.HLC, error) {
 				calls++
-				if u, _ := d.users.UserByName(name); u.HLC != version || crypt.NeedsRehash(h) {
-					return 0, fmt.Errorf("version %d of %s, hash %+v", version, name, h)
+				if u, _ := d.users.UserByName(read.Name); u.HLC != read.HLC || !u.Hash.Equal(read.Hash) || crypt.NeedsRehash(h) {
+					return 0, fmt.Errorf("read %+v, hash %+v", read, h)
 				}
 				mark := markOf(h)
 				h.Salt, h.Hash = []byte(password), make([]byte, 32) // for fakeVerify, and as if they were the ones given
 				binary.LittleEndian.PutUint64(h.Hash, mark^markOf(h))
-				return d.users.put(name, h), nil
+				return d.users.put(read.Name, h), nil
 			}
 		})
 		d.users.put(user, legacyOf(password))

@@ -109,7 +109,7 @@ func (a *Authenticator) rehash(f *flight) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	hash := crypt.HashPassword(f.password)
-	clock, err := a.opts.Rehash(ctx, f.name, f.acct.version.clock, hash)
+	clock, err := a.opts.Rehash(ctx, model.User{Name: f.name, HLC: f.acct.version.clock, Hash: f.hash}, hash)
 	if err != nil {
 		a.opts.Log.Warn("password hash was not renewed", "user", f.name, "error", err)
 		return

@@ -18,9 +18,9 @@ type Options struct {
 	// Users is the read model of the users. Required.
 	Users users
 	// Rehash stores a hash with today's parameters for a user whose password
-	// was just verified, if the user's version is still this one. Nil: never.
-	// It returns the user's new version.
-	Rehash func(ctx context.Context, name string, version model.HLC, hash model.PasswordHash) (model.HLC, error)
+	// was just verified, unless the user's HLC or hash is another one than was
+	// read. Nil: never. It returns the user's new HLC.
+	Rehash func(ctx context.Context, read model.User, hash model.PasswordHash) (model.HLC, error)
 	Log    *slog.Logger
 	// HashMemory bounds the bytes that password hashes in progress take
 	// together; a hash that needs more than all of it runs alone. 256 MiB.

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"errors"
 	"time"
 )
@@ -30,6 +31,12 @@ type PasswordHash struct {
 	Threads    uint8
 	Salt       []byte
 	Hash       []byte
+}
+
+// Equal reports whether two are of the same password, made at the same time.
+func (h PasswordHash) Equal(other PasswordHash) bool {
+	return h.Algo == other.Algo && h.Memory == other.Memory && h.Iterations == other.Iterations && h.Threads == other.Threads &&
+		bytes.Equal(h.Salt, other.Salt) && bytes.Equal(h.Hash, other.Hash)
 }
 
 // Validate checks what a client may set.

@@ -30,7 +30,7 @@ func (s *Store) incarnate(c *contents) error {
 		s.log.Warn("the database may not be the one that this node last wrote to: it takes a new incarnation and asks others for what it lacks",
 			"incarnation", s.origin.Incarnation)
 	}
-	s.began = s.memory.vector[s.origin]
+	s.setBegan(s.memory.vector[s.origin])
 	s.marker = marker{Running: true, Incarnation: s.origin.Incarnation, Session: newSession(), File: file}
 	s.marker.Opening, s.marker.Previous = true, c.session
 	return s.engine.writeMarker(s.marker)
@@ -43,9 +43,57 @@ func (s *Store) setOrigin(o replica.Origin) {
 	s.origin = o
 }
 
-// nextOrigin is this node's next incarnation, after all that it knows of.
+// setBegan notes where the rows of this run begin; the writer's.
+func (s *Store) setBegan(seq uint64) {
+	s.memory.mu.Lock()
+	defer s.memory.mu.Unlock()
+	s.began = seq
+}
+
+// tell notes that rows of an origin are given away, up to seq, before they are.
+func (s *Store) tell(origin replica.Origin, seq uint64) {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	if origin != s.origin {
+		return
+	}
+	for was := s.told.Load(); seq > was && !s.told.CompareAndSwap(was, seq); was = s.told.Load() {
+	}
+}
+
+// Forgotten looks in what another node knows for an origin of this node that it
+// knows up to a number which it can not have from this database: of what was
+// here when this process started, and what was given away since.
+func (s *Store) Forgotten(theirs replica.Vector) (origin replica.Origin, seq uint64, forgotten bool) {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	for o, n := range theirs {
+		if s.forgot(o, n) && (!forgotten || o.Incarnation > origin.Incarnation) {
+			origin, seq, forgotten = o, n, true
+		}
+	}
+	return origin, seq, forgotten
+}
+
+// forgot reports whether another node can not have an origin up to seq from
+// this database. The own vector does not tell: where a whole volume was put
+// back, as many rows may have been written since as were lost. The caller holds
+// memory's lock, or is the writer.
+func (s *Store) forgot(origin replica.Origin, seq uint64) bool {
+	switch {
+	case origin.Node != s.origin.Node:
+		return false
+	case origin.Incarnation > s.origin.Incarnation: // durable here before the first row of it was given away
+		return seq > 0
+	}
+	return origin == s.origin && seq > max(s.began, s.told.Load())
+}
+
+// nextOrigin is this node's next incarnation, after all that it and others know
+// of.
 func (s *Store) nextOrigin() replica.Origin {
 	next := s.origin
+	next.Incarnation = max(next.Incarnation, s.heard)
 	for o := range s.memory.vector {
 		if o.Node == next.Node {
 			next.Incarnation = max(next.Incarnation, o.Incarnation)
@@ -62,17 +110,19 @@ func (s *Store) settleSession() error {
 }
 
 // Reincarnate is for when another node has rows of an origin, up to seq, that
-// is this node's and of which it has less itself: the database is older than
-// what it has told. The node takes a new incarnation, under which it writes what
+// is this node's and that it has not from this database (Forgotten): that is
+// older than what the node has told. The node takes a new incarnation, under which it writes what
 // it has written since it started; what it wrote before that others will bring,
 // as if it were a stranger's. It does nothing if this is not so, or not any more.
 func (s *Store) Reincarnate(ctx context.Context, origin replica.Origin, seq uint64) error {
 	err := s.alone(ctx, func() error {
 		suspected := s.lapse.Load() != nil && s.lapse.Load().pending // perhaps before more was written here
-		if origin != s.origin || seq <= s.memory.vector[origin] && !suspected {
+		if origin.Node != s.origin.Node || origin.Incarnation < s.origin.Incarnation || !s.forgot(origin, seq) && !suspected {
 			return nil
 		}
-		return s.reincarnate(s.nextOrigin())
+		next := s.nextOrigin()
+		next.Incarnation = max(next.Incarnation, origin.Incarnation+1)
+		return s.reincarnate(next)
 	})
 	if err != nil {
 		return fmt.Errorf("take a new incarnation: %w", err)
@@ -107,8 +157,9 @@ func (s *Store) reincarnate(next replica.Origin) error {
 	} else {
 		s.memory.vector[old] = s.began
 	}
-	s.memory.mu.Unlock()
 	s.began = 0
+	s.told.Store(0)
+	s.memory.mu.Unlock()
 	s.bumped.Store(true)
 	s.log.Warn("others know more of this node than its database: it takes a new incarnation and asks them for what it lacks",
 		"incarnation", next.Incarnation, "rows_written_since_start", len(again))

@@ -44,15 +44,16 @@ func (s *Store) Forgot(app model.Application) bool {
 }
 
 // Suspect notes that another node has rows of an origin of this node, up to
-// seq, that are not here, and reports whether that is so: the lapse begins at
-// once, before any of those rows is taken in. Reincarnate makes it durable; a
+// seq, that it has not from this database (Forgotten), and reports whether that
+// is so: the lapse begins at once, before any of those rows is taken in. Reincarnate makes it durable; a
 // process that dies before that hears of it again. It does not block.
 func (s *Store) Suspect(origin replica.Origin, seq uint64) bool {
 	s.memory.mu.Lock()
 	defer s.memory.mu.Unlock()
-	if origin != s.origin || seq <= s.memory.vector[origin] {
+	if !s.forgot(origin, seq) {
 		return false
 	}
+	s.heard = max(s.heard, origin.Incarnation)
 	if l := s.lapse.Load(); l == nil || !l.pending {
 		s.lapse.Store(&lapse{until: s.clock.Next(s.stamp()), since: time.Now(), pending: true})
 	}

@@ -164,11 +164,15 @@ func TestSuspicion(t *testing.T) {
 		label := newLabel(t, s)
 		app := newApplication(t, s, label.UID, "admin").Application
 		origin, seq := s.Origin(), s.Vector()[s.Origin()]
-		for _, known := range []replica.Vector{{origin: seq}, {replica.Origin{Node: testNode, Incarnation: 9}: seq + 5}} {
+		hand(t, s, openOther(t, 1))
+		for _, known := range []replica.Vector{{origin: seq}, {replica.Origin{Node: model.UID{9}, Incarnation: 9}: seq + 5}} {
 			for o, n := range known {
 				if s.Suspect(o, n) {
 					t.Errorf("suspects %v at %d", o, n)
 				}
+			}
+			if _, _, forgotten := s.Forgotten(known); forgotten {
+				t.Errorf("has forgotten %v", known)
 			}
 		}
 		wantLapse(t, s, false)

@@ -74,6 +74,7 @@ func (s *Store) Rows(ctx context.Context, origin replica.Origin, after uint64, l
 	if err := errors.Join(err, ctx.Err()); err != nil {
 		return replica.Batch{}, fmt.Errorf("read rows of %s: %w", origin.Node, err)
 	}
+	s.tell(origin, b.To)
 	return b, nil
 }
 

@@ -17,7 +17,8 @@ func scanUser(row scanner) (u model.User, err error) {
 	return u, err
 }
 
-// UserByName returns a user. Its HLC changes with every write of the user.
+// UserByName returns a user. Its HLC changes with every write of the user on this
+// node; one of another node may have the same reading, and another password.
 func (s *Store) UserByName(name string) (model.User, bool) {
 	s.memory.mu.RLock()
 	defer s.memory.mu.RUnlock()
@@ -63,15 +64,15 @@ func (t *tx) putUser(name string, change func(*model.User) (model.User, error)) 
 }
 
 // RehashUser stores another hash of the password that a user has, unless the user was changed since it was read: its HLC
-// is version no more. Nothing new is said of the user by that, so the row is hardly newer than the one that it
+// or its hash is another one. Nothing new is said of the user by that, so the row is hardly newer than the one that it
 // replaces: a change or a deletion that was made on a node which can not be heard stays when it comes, also if it is
 // older than this call.
-func (s *Store) RehashUser(ctx context.Context, name string, version model.HLC, hash model.PasswordHash) (model.User, error) {
+func (s *Store) RehashUser(ctx context.Context, read model.User, hash model.PasswordHash) (model.User, error) {
 	var put model.User
 	err := s.do(ctx, func(t *tx) error {
-		old, known := t.users.get(name)
-		if !known || old.HLC != version {
-			return fmt.Errorf("user %q was changed meanwhile", name)
+		old, known := t.users.get(read.Name)
+		if !known || old.HLC != read.HLC || !old.Hash.Equal(read.Hash) {
+			return fmt.Errorf("user %q was changed meanwhile", read.Name)
 		}
 		put = old
 		put.Hash, put.HLC = hash, t.store.clock.Next(t.now)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -240,19 +241,21 @@ type accessInput struct {
 type accessOutput struct {
 	version model.HLC
 	value   string
+	beat    string // a state's: the values of this version that were there before
 }
 
 func access(p *process, called time.Time, name string, u model.User, write bool) porcupine.Operation {
 	return porcupine.Operation{
 		ClientId: p.index, Input: accessInput{p.boot, name, write}, Call: called.UnixNano(),
-		Output: accessOutput{u.HLC, u.Hash.Algo}, Return: time.Now().UnixNano() + 1,
+		Output: accessOutput{version: u.HLC, value: u.Hash.Algo}, Return: time.Now().UnixNano() + 1,
 	}
 }
 
 // registerModel says what a user's row is on one node while its process lives:
 // a register whose version only grows, by its own writes and by what comes
-// from others; a version always has the same value.
-func registerModel() porcupine.Model {
+// from others. Two nodes may give one reading of the clock to two values: then
+// one takes the other's place, the same everywhere, and that never comes back.
+func registerModel(writer map[string]model.UID) porcupine.Model {
 	return porcupine.Model{
 		Partition: partition(func(op porcupine.Operation) any {
 			in := op.Input.(accessInput)
@@ -264,13 +267,27 @@ func registerModel() porcupine.Model {
 			switch {
 			case in.write:
 				return out.version > old.version, out
+			case out.version == old.version && out.value != old.value:
+				out.beat = old.beat + old.value + "\n"
+				return writer[out.value] != writer[old.value] && !strings.Contains(old.beat, out.value+"\n"), out
 			case out.version == old.version:
-				return out.value == old.value, old
+				return true, old
 			}
 			return out.version > old.version, out
 		},
 		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
 	}
+}
+
+// writers are on which node each value of a user was written.
+func (l *ledger) writers() map[string]model.UID {
+	writers := map[string]model.UID{}
+	for _, puts := range l.users {
+		for value, p := range puts {
+			writers[value] = p.node
+		}
+	}
+	return writers
 }
 
 // future is the origin of a node of a later version.

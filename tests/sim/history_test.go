@@ -181,7 +181,7 @@ func (h *history) verify() {
 	if h.safety == election.Strict || !h.silent {
 		h.linear("owners", lockModel(), h.world.owned())
 	}
-	h.linear("users", registerModel(), h.ledger.reads)
+	h.linear("users", registerModel(h.ledger.writers()), h.ledger.reads)
 }
 
 // linear checks a history, and writes it as a page to look at if it is wrong.

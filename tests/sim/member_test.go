@@ -154,7 +154,7 @@ func (m *member) start() {
 			Node: m.uid, Name: m.name, Address: m.address, Location: m.location, Program: "sim", Cluster: []byte("one"), Boot: p.boot,
 		},
 		Join: m.join, Transport: p.transport, Replication: replication{p.engine, p.rows}, Healthy: p.healthy, Report: p.report,
-		Known: p.known, Secure: p.secure, Serve: p.serve, Log: log, Now: m.now, MaxLinks: f.maxLinks,
+		Known: p.known, Secure: p.secure, Serve: p.serve, Lapsed: p.lapsed, Log: log, Now: m.now, MaxLinks: f.maxLinks,
 	})
 	if err != nil {
 		f.t.Fatal(err)
@@ -177,17 +177,21 @@ func (p *process) decide(log *slog.Logger) {
 		}
 		return driver{p.machine, p}, ""
 	}
+	memory, err := p.recall(wired.Changed, log)
+	if err != nil {
+		p.farm.t.Fatal(err)
+	}
 	p.election = election.New(election.Options{
 		Node: p.uid, NodeName: p.name, Location: p.location, Store: p.rows, Ledger: p.ledger, Cluster: ballots{wired, p.evidence}, Promises: promises,
 		Driver: instance, Configured: func(string) bool { return true }, Maintenance: p.drained.Load,
 		Load: func() uint8 { return p.ledger.Load(p.machine.limits.CPU, p.machine.limits.RAM) }, Succession: p.store.Succession,
 		Unfit: p.unfit, LabelDeleted: p.store.LabelDeleted, VoteTimeout: 3 * time.Second, StarvationAfter: 10 * time.Minute, Logger: log,
-		Safety: p.farm.safety, Cleared: p.remember(log),
+		Safety: p.farm.safety, Cleared: p.remember(log), Recall: memory,
 	})
 	p.manager = lifecycle.New(lifecycle.Options{
 		Node: p.uid, Store: p.rows, Ledger: p.ledger, Driver: instance, Instances: func() []string { return []string{"test"} },
 		MetadataURL: func(string) string { return "" }, AllocateTimeout: 30 * time.Minute, TaskTimeout: time.Hour,
-		Promised: promises.Age, StartBy: startBy, Settled: p.settled(), Boot: boot, Logger: log,
+		Promised: promises.Age, StartBy: startBy, Settled: p.settled(), Lapsed: p.store.Lapsed, Boot: boot, Logger: log,
 		Heir: func(node model.UID) model.UID { return model.Heir(node, p.store.Retirements()) },
 	})
 	p.manager.Restore()
@@ -202,6 +206,7 @@ func (p *process) decide(log *slog.Logger) {
 	})
 	p.work.Go(func() { p.introduce(ctx) })
 	p.work.Go(func() { p.reincarnate(ctx) })
+	p.work.Go(func() { _ = memory.Run(ctx) })
 	p.work.Go(func() { p.watchKnown(ctx) })
 	p.work.Go(func() { _ = p.manager.Run(ctx) })
 	p.work.Go(func() { p.elect(ctx) })

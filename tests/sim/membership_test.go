@@ -86,6 +86,9 @@ type rewind struct {
 }
 
 func (p *process) rewound(origin replica.Origin, seq uint64) {
+	if !p.store.Suspect(origin, seq) {
+		return
+	}
 	select {
 	case p.rewinds <- rewind{origin, seq}:
 	default:
@@ -138,6 +141,10 @@ func (p *process) ask(ctx context.Context, node model.UID, want replica.Vector) 
 func (p *process) serve(ctx context.Context, conn net.Conn) {
 	var size [4]byte
 	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return
+	}
+	if binary.BigEndian.Uint32(size[:]) == askVector {
+		p.tellVector(conn)
 		return
 	}
 	data, want := make([]byte, binary.BigEndian.Uint32(size[:])), replica.Vector{}

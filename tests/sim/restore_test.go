@@ -2,9 +2,11 @@ package sim
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
@@ -30,7 +32,7 @@ func (h *history) back() {
 
 // keep makes a backup.
 func (h *history) keep(m *member) {
-	b := &backup{of: m, whole: rewinds && h.chance(0.5), at: time.Now()}
+	b := &backup{of: m, whole: h.chance(0.5), at: time.Now()}
 	switch {
 	case m.disk == nil:
 		return
@@ -45,8 +47,12 @@ func (h *history) keep(m *member) {
 // restore puts a backup back. What only this node knew is lost.
 func (h *history) restore(b *backup) {
 	m := b.of
+	wrote := m.last.vector
+	if m.p != nil {
+		wrote = m.p.store.Vector()
+	}
 	m.kill(h.chance(0.5))
-	spread := h.spread(m)
+	spread := h.spread(m, wrote)
 	if b.whole {
 		m.disk.Rewind(b.disk)
 		h.count("rewound")
@@ -58,47 +64,31 @@ func (h *history) restore(b *backup) {
 	m.last, m.lost = sight{}, m.lost || b.whole
 	h.wait(h.upTo(20 * time.Second))
 	m.start()
+	if b.whole { // it goes on where the copy ends until it hears of the others
+		for _, e := range m.p.store.Open() {
+			h.world.pardon(e.Application.UID, "a volume was put back whole, on which it was open")
+		}
+	}
 	if !spread {
 		h.pardon("rows were lost with a disk")
-	} else if !guarded {
-		h.pardon("a disk was put back")
 	}
-	h.pardonYoung(m, b.at)
 }
-
-// guarded says that a node whose database was put back grants nothing, and
-// begins nothing, before it knows what all others know.
-const guarded = false
 
 // spread reports whether others know all that the node wrote, durable, as they
 // would a while later. The node does not run.
-func (h *history) spread(m *member) bool {
-	all := false
+func (h *history) spread(m *member, wrote replica.Vector) bool {
+	all, own := false, maps.Clone(wrote)
+	maps.DeleteFunc(own, func(o replica.Origin, _ uint64) bool { return o.Node != m.uid })
 	for _, other := range h.living() {
 		if other.p == nil {
 			continue
 		}
-		if other.p.store.Vector()[m.last.own] >= m.last.vector[m.last.own] {
+		if vector := other.p.store.Vector(); vector.Covers(own) {
 			all = true
 		}
 		_ = other.p.flush(context.Background()) // on a full disk nothing more is lost than before
 	}
 	return all
-}
-
-// pardonYoung pardons what was begun since.
-func (h *history) pardonYoung(m *member, since time.Time) {
-	if guarded {
-		return
-	}
-	h.ledger.mu.Lock()
-	defer h.ledger.mu.Unlock()
-	for app, at := range h.ledger.born {
-		if !at.Before(since) {
-			h.world.pardon(app, "it was made after the copy of a disk that was put back")
-		}
-	}
-	_ = m
 }
 
 // forget takes back what clients were told by a node since, which is lost with
@@ -161,7 +151,3 @@ func (l *ledger) drop(uid model.UID) {
 		}
 	}
 }
-
-// rewinds says that a node whose whole volume was put back is told so, however
-// much it wrote before it heard of the others.
-const rewinds = false

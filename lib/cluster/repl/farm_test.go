@@ -45,6 +45,7 @@ func (f *farm) start(m *member) {
 	if testing.Verbose() && len(f.nodes) < 10 {
 		opts.Log = slog.New(slog.NewTextHandler(f.t.Output(), nil)).With("node", m.id)
 	}
+	m.store.started()
 	engine, err := New(opts)
 	if err != nil {
 		f.t.Fatal(err)

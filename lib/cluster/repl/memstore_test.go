@@ -38,6 +38,7 @@ type memStore struct {
 	refuse func(replica.Batch) error // of one batch
 	seen   func(replica.Row)         // every row that is stored
 	writes int
+	told   uint64    // up to where others may have the own rows
 	gone   time.Time // until when it removed what had closed
 }
 
@@ -53,6 +54,19 @@ func (m *memStore) Origin() replica.Origin {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.self
+}
+
+// started is called before an engine runs on the store.
+func (m *memStore) started() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.told = m.vector[m.self]
+}
+
+func (m *memStore) Forgotten(theirs replica.Vector) (replica.Origin, uint64, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.self, theirs[m.self], theirs[m.self] > m.told
 }
 
 func (m *memStore) Advanced() <-chan struct{} { return m.advanced }
@@ -133,6 +147,9 @@ func (m *memStore) Rows(_ context.Context, o replica.Origin, after uint64, limit
 		}
 		b.Rows = append(b.Rows, row)
 		size += row.Size()
+	}
+	if o == m.self {
+		m.told = max(m.told, b.To)
 	}
 	return b, nil
 }
@@ -244,6 +261,7 @@ func (m *memStore) reincarnate(began uint64) {
 	defer m.mu.Unlock()
 	old := m.self
 	m.self.Incarnation++
+	m.told = 0
 	log := m.log[old]
 	for _, row := range log[min(began, uint64(len(log))):] {
 		delete(m.rows, rowKey{row.Kind, string(row.Key)})

@@ -17,6 +17,9 @@ type Store interface {
 	Origin() replica.Origin
 	// Vector is what is durable here; a copy.
 	Vector() replica.Vector
+	// Forgotten looks in what another node knows for an origin of this node, up
+	// to a number that nobody can have from this store.
+	Forgotten(theirs replica.Vector) (origin replica.Origin, seq uint64, forgotten bool)
 	// Advanced gets a token after Vector has grown; tokens coalesce. The
 	// engine is its only reader.
 	Advanced() <-chan struct{}
@@ -97,8 +100,9 @@ type Options struct {
 	// CompareAge is how long an application must be closed before it is left
 	// out of digests. Default 12 h.
 	CompareAge time.Duration
-	// Rewound is called when somebody knows more of this node's own origin
-	// than its database does: it was restored or copied. It must not block.
+	// Rewound is called when somebody knows more of an origin of this node
+	// than it can have from its database (Store.Forgotten), which was restored
+	// or copied. It must not block.
 	Rewound func(origin replica.Origin, seq uint64)
 }
 

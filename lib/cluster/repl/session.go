@@ -78,11 +78,11 @@ func (s *Session) Advert(advert wire.Advert) {
 	post(s.push)
 }
 
-// checkRewound looks whether somebody knows more of this node than itself.
+// checkRewound looks whether somebody knows more of this node than it can have
+// from its database.
 func (s *Session) checkRewound(theirs replica.Vector) {
-	self := s.engine.store.Origin()
-	if seq := theirs[self]; seq > s.engine.store.Vector()[self] {
-		s.engine.opts.Rewound(self, seq)
+	if origin, seq, forgotten := s.engine.store.Forgotten(theirs); forgotten {
+		s.engine.opts.Rewound(origin, seq)
 	}
 }
 

@@ -1,0 +1,152 @@
+package store
+
+import (
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
+)
+
+// volume is a node whose disk can be put back, marker and all.
+type volume struct {
+	t    *testing.T
+	disk *Disk
+	now  time.Time
+	s    *Store
+}
+
+func newVolume(t *testing.T) *volume {
+	v := &volume{t: t, disk: NewDisk(), now: time.Now()}
+	v.open()
+	return v
+}
+
+func (v *volume) open() {
+	v.t.Helper()
+	s, err := OpenMemory(v.t.Context(), Options{Node: testNode, Logger: quiet(), Now: func() time.Time {
+		v.now = v.now.Add(time.Millisecond)
+		return v.now
+	}}, v.disk)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.s = s
+}
+
+func (v *volume) close() {
+	v.t.Helper()
+	if err := v.s.Close(); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// hear does what a node does about what another one knows.
+func (v *volume) hear(theirs replica.Vector) (forgotten bool) {
+	v.t.Helper()
+	origin, seq, forgotten := v.s.Forgotten(theirs)
+	if suspected := v.s.Suspect(origin, seq); suspected != forgotten {
+		v.t.Errorf("Suspect = %t, Forgotten = %t", suspected, forgotten)
+	}
+	if !forgotten {
+		return false
+	}
+	if err := v.s.Reincarnate(v.t.Context(), origin, seq); err != nil {
+		v.t.Fatal(err)
+	}
+	return true
+}
+
+// TestVolumePutBack puts the volume of a stopped node back, marker and all, so
+// that it can not tell; it has written fewer rows than it lost, as many, or more
+// when it hears of a node that knows those. No number names two rows then.
+func TestVolumePutBack(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		lost, written int
+		bumped        bool // an incarnation that the copy does not know was begun in what was lost
+	}{
+		{"nothing written", 2, 0, false}, {"fewer", 3, 2, false}, {"as many", 2, 2, false}, {"more", 2, 5, false},
+		{"an incarnation lost, nothing written", 2, 0, true}, {"an incarnation lost, as many written", 2, 2, true}, {"an incarnation lost, more written", 1, 4, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v, other := newVolume(t), openOther(t, 1)
+			want := []string{newLabel(t, v.s).Name}
+			hand(t, v.s, other)
+			v.close()
+			copied := v.disk.Snapshot()
+
+			v.open()
+			if tt.bumped {
+				if !v.hear(replica.Vector{v.s.Origin(): 100}) {
+					t.Fatal("no incarnation is taken")
+				}
+			}
+			lost := v.s.Origin()
+			for range tt.lost {
+				want = append(want, newLabel(t, v.s).Name)
+			}
+			hand(t, v.s, other)
+			v.close()
+			v.disk.Rewind(copied)
+
+			v.open()
+			if v.s.Bumped() {
+				t.Fatal("the marker was not put back")
+			}
+			for range tt.written {
+				want = append(want, newLabel(t, v.s).Name)
+			}
+			if !v.hear(other.Vector()) {
+				t.Fatalf("a node that knows %v is believed to know nothing new", other.Vector())
+			}
+			if now := v.s.Origin(); now.Incarnation <= lost.Incarnation {
+				t.Fatalf("writes as %d, which was used up to %d", now.Incarnation, lost.Incarnation)
+			}
+			if v.hear(other.Vector()) {
+				t.Error("what was heard counts again")
+			}
+			hand(t, v.s, other)
+			hand(t, other, v.s)
+			if v.hear(other.Vector()) {
+				t.Error("what was given away counts as forgotten")
+			}
+			for _, s := range []*Store{v.s, other} {
+				got := map[string]bool{}
+				for _, l := range s.Labels() {
+					got[l.Name] = true
+				}
+				for _, name := range want {
+					if !got[name] {
+						t.Errorf("label %s is lost", name)
+					}
+				}
+			}
+			if !gocmp.Equal(digestsOf(t, v.s, always), digestsOf(t, other, always)) {
+				t.Error("the stores differ after the exchange")
+			}
+			v.close()
+		})
+	}
+}
+
+// TestRowsInTheDatabaseAreNotForgotten restarts a node whose rows are nowhere
+// else, and one that gave them away in an earlier run.
+func TestRowsInTheDatabaseAreNotForgotten(t *testing.T) {
+	v, other := newVolume(t), openOther(t, 1)
+	for range 3 {
+		newLabel(t, v.s)
+		if v.hear(other.Vector()) {
+			t.Error("suspects a node that knows nothing")
+		}
+		hand(t, v.s, other)
+		newLabel(t, v.s)
+		v.close()
+		v.open()
+		if v.hear(other.Vector()) || v.hear(v.s.Vector()) {
+			t.Error("suspects what it has itself")
+		}
+	}
+	v.close()
+}
