@@ -26,6 +26,9 @@ const (
 	Withdraw
 	// TakeBack stores an allocation anew that an older database does not know.
 	TakeBack
+	// Complete adds what the label says to an allocation that was taken up
+	// before the label was known.
+	Complete
 	// Search looks whether a driver has what this node may have made and forgot.
 	Search
 	// Intend stores the allocation before anything is made.

@@ -81,6 +81,10 @@ func (r *runner) run(ctx context.Context) {
 			r.failed(ctx, "application not readable", err)
 			continue
 		}
+		if a, ok := r.completed(e); ok {
+			r.act(ctx, e, Step{Action: Complete, Epoch: a.Epoch, Allocation: a})
+			continue
+		}
 		step := Next(e, r.facts(e))
 		if step.Action == Done {
 			if r.m.leave(r) {
@@ -105,7 +109,7 @@ func (r *runner) drain() {
 func (r *runner) act(ctx context.Context, e *model.Entry, step Step) {
 	if step.Action == Wait {
 		r.tellWait(step)
-		r.wait(ctx, step.Wait)
+		r.wait(ctx, untilComplete(e, step.Wait))
 		return
 	}
 	if err := r.do(ctx, e, step); err != nil {
@@ -130,6 +134,8 @@ func (r *runner) do(ctx context.Context, e *model.Entry, step Step) error {
 		return r.withdraw(ctx, step)
 	case TakeBack:
 		return r.takeBack(ctx, e, step)
+	case Complete:
+		return r.complete(ctx, step.Allocation)
 	case Intend:
 		return r.intend(ctx, e, step)
 	case Allocate:
@@ -152,7 +158,8 @@ func (r *runner) do(ctx context.Context, e *model.Entry, step Step) error {
 }
 
 var actionNames = map[Action]string{ //nolint:gochecknoglobals // constant
-	Decline: "grant not declined", Withdraw: "grant not declined", Finish: "grant not finished", TakeBack: "environment not taken up again", Intend: "intent not stored",
+	Decline: "grant not declined", Withdraw: "grant not declined", Finish: "grant not finished", TakeBack: "environment not taken up again",
+	Complete: "allocation not completed", Intend: "intent not stored",
 	Search: "drivers not asked for what was forgotten", Wait: "it waits",
 	Allocate: "environment not allocated", Inspect: "environment not inspected", Fail: "failure not stored",
 	Expire: "release not requested", RunTask: "task not run", Release: "environment not released",

@@ -2,6 +2,8 @@ package lifecycle
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -75,6 +77,59 @@ func (r *runner) remembered(e *model.Entry, epoch uint32) model.Allocation {
 		a.Definition, a.LabelMetadata = label.Definitions[a.DefinitionIndex], label.Metadata
 	}
 	return a
+}
+
+// incomplete says that an allocation was stored before this node had the label: it names neither resources, of which each
+// label has some, nor a lifetime.
+func incomplete(a model.Allocation) bool {
+	return a.LabelUID != model.NilUID && a.Definition.Resources.CPU == 0
+}
+
+// completed is an allocation that was taken up before this node had the label, with what that says: rows of different
+// nodes come in any order.
+func (r *runner) completed(e *model.Entry) (model.Allocation, bool) {
+	for _, a := range e.OpenAllocations() {
+		if !incomplete(a) {
+			continue
+		}
+		label, known := r.m.opts.Store.Label(a.LabelUID)
+		if !known || a.DefinitionIndex < 0 || a.DefinitionIndex >= len(label.Definitions) {
+			continue
+		}
+		driver := a.Definition.Driver // that has the environment
+		a.Definition, a.LabelMetadata = label.Definitions[a.DefinitionIndex], label.Metadata
+		if driver != "" {
+			a.Definition.Driver = driver
+		}
+		if !incomplete(a) {
+			return a, true
+		}
+	}
+	return model.Allocation{}, false
+}
+
+// complete stores what completed found, and counts it.
+func (r *runner) complete(ctx context.Context, a model.Allocation) error {
+	err := r.update(ctx, func(e *model.Entry) model.Change {
+		have, ok := e.Allocation(a.Epoch)
+		if !ok || !incomplete(have) {
+			return model.Change{}
+		}
+		have.Definition, have.LabelMetadata = a.Definition, a.LabelMetadata
+		return model.Change{Allocations: []model.Allocation{have}}
+	})
+	if err == nil {
+		r.m.opts.Ledger.Reclaim(r.uid, a.Epoch, r.m.claimOf(a))
+	}
+	return err
+}
+
+// untilComplete bounds a wait while an allocation is incomplete: nobody tells of a label that comes.
+func untilComplete(e *model.Entry, wait time.Duration) time.Duration {
+	if slices.ContainsFunc(e.OpenAllocations(), incomplete) && (wait == 0 || wait > recheck) {
+		return recheck
+	}
+	return wait
 }
 
 // search asks the driver for the application's environment; of a label that is gone all drivers. Not to be able to look is

@@ -2,6 +2,8 @@ package lifecycle_test
 
 import (
 	"context"
+	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
 // rewind does to the node what an image of its disk that is put back does: it stops, its folder is as before, it starts,
@@ -129,6 +132,54 @@ func TestForgottenAndRecalled(t *testing.T) {
 		f.rewind(before, func() { f.driver.before = nil })
 		rest(time.Second)
 		f.want(app, model.StatusDeallocated)
+		f.wantNothingLeft()
+	})
+}
+
+// TestTakenUpBeforeItsLabel: of what the node runs and has forgotten it hears before it hears of the label, which another
+// node has told it of once. As soon as that comes it counts, with its lifetime.
+func TestTakenUpBeforeItsLabel(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		other, err := store.OpenMemory(t.Context(), store.Options{
+			Node: model.UID{7, 7, 7, 7, 7, 7, 0x40, 0, 0x80}, Logger: slog.New(slog.DiscardHandler),
+		}, store.NewDisk())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = other.Close() }()
+		label, err := other.CreateLabel(t.Context(), model.Label{
+			Name: "theirs", Version: 1, Definitions: []model.LabelDefinition{definition(2, 1, "1h")}, Metadata: json.RawMessage(`{"B":2}`),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tell := func() {
+			b, err := other.Rows(t.Context(), other.Origin(), 0, replica.Limit{Rows: 100, Bytes: 1 << 20})
+			if err == nil {
+				err = f.store.Replicate(t.Context(), []replica.Batch{b})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.start()
+		f.label() // so that there is something to put back
+		f.stop()
+		before := f.files()
+		f.start()
+		tell()
+		app := f.apply(label)
+		f.want(app, model.StatusAllocated)
+		f.rewind(before, func() {})
+		rest(2 * time.Minute)
+		f.want(app, model.StatusAllocated)
+		tell()
+		rest(2 * time.Minute)
+		if a, ok := f.entry(app).Allocation(1); !ok || a.Definition.Resources.CPU != 2 || string(a.LabelMetadata) != `{"B":2}` {
+			t.Errorf("the allocation is %+v, %t, want it with what the label says", a, ok)
+		}
+		rest(time.Hour)
+		f.wantDescription(app, model.StatusDeallocated, "Resource lifetime timeout reached:1h0m0s")
 		f.wantNothingLeft()
 	})
 }
