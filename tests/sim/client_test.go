@@ -23,9 +23,8 @@ type ledger struct {
 	tasks  map[model.UID]model.UID // to their application
 	labels map[model.UID]bool      // whether it may be deleted
 
-	deleted  map[model.UID]bool      // labels that surely are
-	told     map[model.UID]told      // of applications, tasks and labels
-	born     map[model.UID]time.Time // when applications were made
+	deleted  map[model.UID]bool // labels that surely are
+	told     map[model.UID]told // of applications, tasks and labels
 	happened map[string]int
 
 	users map[string]map[string]put // name -> value -> what is known of its write
@@ -44,7 +43,7 @@ type put struct {
 func newLedger() *ledger {
 	return &ledger{
 		given: map[model.UID]bool{}, tasks: map[model.UID]model.UID{}, labels: map[model.UID]bool{}, users: map[string]map[string]put{},
-		deleted: map[model.UID]bool{}, told: map[model.UID]told{}, born: map[model.UID]time.Time{}, happened: map[string]int{},
+		deleted: map[model.UID]bool{}, told: map[model.UID]told{}, happened: map[string]int{},
 	}
 }
 
@@ -113,7 +112,7 @@ func (h *history) create(ctx context.Context, p *process) {
 	}
 	app := e.Application.UID
 	h.ledger.apps = append(h.ledger.apps, app)
-	h.ledger.told[app], h.ledger.born[app] = told{p.member, time.Now()}, time.Now()
+	h.ledger.told[app] = told{p.member, time.Now()}
 	if h.chance(0.2) {
 		h.ledger.given[app] = true
 		wait := h.upTo(20 * time.Second)
