@@ -3,6 +3,7 @@ package repl
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -183,8 +184,10 @@ func checkBucket(m wire.BucketRows) error {
 }
 
 // mergeRows takes in rows that a neighbour has and this node has not. Only
-// those that the vector covers: all others come in the usual way. So each one
-// that is news here was lost, which must not happen, and is said loudly.
+// those that the vector covers: all others come in the usual way. So one that is
+// never replaced and is news here was lost, which must not happen, and is said
+// loudly. One that another node has replaced is passed over by the vector, and
+// the newer version may come later than the neighbour's list: that is no loss.
 func (e *Engine) mergeRows(ctx context.Context, s *Session, rows []replica.Row, horizon time.Time) error {
 	vector, latest := e.store.Vector(), model.HLC(time.Now().Add(maxAhead).UnixNano())
 	var due []replica.Row
@@ -203,11 +206,19 @@ func (e *Engine) mergeRows(ctx context.Context, s *Session, rows []replica.Row, 
 	if len(news) == 0 {
 		return nil
 	}
+	lost := slices.DeleteFunc(slices.Clone(news), func(r replica.Row) bool { return !r.Kind.Immutable() })
+	if early := len(news) - len(lost); early > 0 {
+		s.log.Info("rows of a neighbour were taken in whose next version is on its way", "rows", early)
+	}
 	e.mu.Lock()
-	e.counters.mismatches += uint64(len(news))
+	e.counters.repaired += uint64(len(news))
+	e.counters.mismatches += uint64(len(lost))
 	e.mu.Unlock()
+	if len(lost) == 0 {
+		return nil
+	}
 	s.log.Error("the database differed from a neighbour's and was repaired: please report this",
-		"rows", len(news), "kind", news[0].Kind, "origin_node", news[0].Version.Origin.Node, "seq", news[0].Version.Seq)
+		"rows", len(lost), "kind", lost[0].Kind, "origin_node", lost[0].Version.Origin.Node, "seq", lost[0].Version.Seq)
 	return nil
 }
 

@@ -17,7 +17,8 @@ type Stats struct {
 	Gaps           uint64 // batches that did not follow what is here
 	Waiting        int    // bytes received and not yet written
 	Compared       uint64 // digest exchanges that were finished
-	Mismatches     uint64 // rows that the vector covered and that were not here: should be 0
+	Repaired       uint64 // rows that a comparison brought
+	Mismatches     uint64 // those of them that nobody replaces, so that they were lost here: should be 0
 	Origins        []OriginStats
 	Links          []LinkStats
 	CatchingUpFrom string // the neighbour that serves this node, which is far behind; "" if it is not
@@ -42,7 +43,7 @@ type LinkStats struct {
 	Ahead         uint64 // sequence numbers that this side lacks
 }
 
-type counters struct{ taken, duplicate, refused, gaps, compared, mismatches uint64 }
+type counters struct{ taken, duplicate, refused, gaps, compared, repaired, mismatches uint64 }
 
 func (c *counters) note(v verdict, rows, fresh int) {
 	c.taken += uint64(fresh)
@@ -76,7 +77,7 @@ func (e *Engine) Stats() Stats {
 	c := e.counters
 	stats := Stats{
 		RowsTaken: c.taken, RowsDuplicate: c.duplicate, RowsRefused: c.refused, Gaps: c.gaps, Waiting: e.inbox.bytes,
-		Compared: c.compared, Mismatches: c.mismatches,
+		Compared: c.compared, Repaired: c.repaired, Mismatches: c.mismatches,
 	}
 	known := e.mine.Clone()
 	for id, s := range e.sessions {
