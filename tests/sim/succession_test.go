@@ -64,7 +64,7 @@ func (h *history) handover() {
 // the network may fail.
 func (h *history) retire() {
 	living := h.living()
-	if len(living) <= h.plan.least || !h.chance(0.5) {
+	if len(living) <= h.plan.least || !h.chance(0.5) || len(living) < len(h.nodes) && !*several {
 		return
 	}
 	gone := living[h.pick(len(living))]
