@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
@@ -134,19 +135,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		case <-k.poked:
-			if sleep(ctx, look/10) { // those that come together are asked for together
+			if loop.Sleep(ctx, look/10) != nil { // those that come together are asked for together
 				return nil
 			}
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) (done bool) {
-	select {
-	case <-ctx.Done():
-		return true
-	case <-time.After(d):
-		return false
 	}
 }
 

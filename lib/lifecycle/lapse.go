@@ -44,18 +44,17 @@ func (r *runner) searchForgotten(ctx context.Context, e *model.Entry, step Step)
 		r.searched = true
 		return nil
 	}
-	a.Token, a.Identifier = ref.Token, ref.Identifier
+	a = ofRef(a, ref)
 	if merged, err := model.MergeMetadata(e.Application.Metadata, a.LabelMetadata); err == nil { // else as it was told
 		a.Metadata = merged
 	}
-	if a.Definition.Driver == "" {
-		a.Definition = ref.Definition
-	}
-	return r.takeUp(ctx, a)
+	r.searched, err = r.takeUp(ctx, a, found)
+	return err
 }
 
-// takeUp stores the allocation of an environment that is there.
-func (r *runner) takeUp(ctx context.Context, a model.Allocation) error {
+// takeUp stores the allocation of an environment that is there, or was, unless
+// its end came meanwhile: then nothing is taken up.
+func (r *runner) takeUp(ctx context.Context, a model.Allocation, found bool) (taken bool, err error) {
 	ledger := r.m.opts.Ledger
 	ledger.Restore(r.uid, a.Epoch, r.m.claimOf(a), true)
 	stored, err := r.m.opts.Store.Update(ctx, r.uid, func(e *model.Entry) (model.Change, error) {
@@ -66,14 +65,13 @@ func (r *runner) takeUp(ctx context.Context, a model.Allocation) error {
 	})
 	if err == nil {
 		if _, ok := stored.Allocation(a.Epoch); ok {
-			r.searched = true
-			r.log.Warn("an environment that the restored database did not know is taken up again", "epoch", a.Epoch,
-				"instance", a.Definition.Driver, "identifier", a.Identifier)
-			return nil
+			r.log.Warn("an environment that the restored database did not know is taken up again; its metadata address is another one",
+				"epoch", a.Epoch, "instance", a.Definition.Driver, "identifier", a.Identifier, "found", found)
+			return true, nil
 		}
 	}
-	ledger.Return(r.uid, a.Epoch) // or its end came meanwhile
-	return err
+	ledger.Return(r.uid, a.Epoch)
+	return false, err
 }
 
 // lapsed is how long this process has known that the node may have forgotten

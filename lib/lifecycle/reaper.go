@@ -62,13 +62,7 @@ func (r *reaper) reapInstance(ctx context.Context, instance string, now map[stra
 	if driver == nil {
 		return
 	}
-	listCtx, cancel := context.WithTimeout(ctx, inspectTimeout)
-	var refs []drivers.Ref
-	err := guarded(listCtx, r.opts.Logger, func(ctx context.Context) (err error) {
-		refs, err = driver.List(ctx)
-		return err
-	})
-	cancel()
+	refs, err := listBy(ctx, driver, r.opts.Logger)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.opts.Logger.Warn("driver can not list its environments", "instance", instance, "error", err)

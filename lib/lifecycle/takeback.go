@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -35,27 +36,20 @@ func (r *runner) takeBack(ctx context.Context, e *model.Entry, step Step) error 
 		return err
 	}
 	if found {
-		a.Token, a.Identifier = ref.Token, ref.Identifier
-		if a.Definition.Driver == "" {
-			a.Definition = ref.Definition
-		}
+		a = ofRef(a, ref)
 	}
-	if err := r.update(ctx, func(e *model.Entry) model.Change { return takenBack(e, r.m.opts.Node, a) }); err != nil {
-		return err
-	}
-	r.m.opts.Ledger.Restore(r.uid, a.Epoch, r.m.claimOf(a), true)
 	r.known = false
-	r.log.Warn("taken up again: the database did not know the allocation any more, as it is older than what runs; "+
-		"the environment's metadata address is another one", "epoch", a.Epoch, "found", found, "identifier", a.Identifier)
-	return nil
+	_, err = r.takeUp(ctx, a, found)
+	return err
 }
 
-// takenBack stores the allocation, unless the grant has ended or another look was faster.
-func takenBack(e *model.Entry, node model.UID, a model.Allocation) model.Change {
-	if epoch, ok := forgotten(e, node); !ok || epoch != a.Epoch {
-		return model.Change{}
+// ofRef is the allocation of what the driver has.
+func ofRef(a model.Allocation, ref drivers.Ref) model.Allocation {
+	a.Token, a.Identifier = ref.Token, ref.Identifier
+	if a.Definition.Driver == "" {
+		a.Definition = ref.Definition
 	}
-	return model.Change{Allocations: []model.Allocation{a}}
+	return a
 }
 
 // remembered is the allocation as far as replicated rows tell it. Its token is new: it names the environment only if the
@@ -167,19 +161,24 @@ func holds(e *model.Entry, ref drivers.Ref) bool {
 	return false
 }
 
-func (r *runner) listOf(ctx context.Context, instance string) (refs []drivers.Ref, err error) {
+func (r *runner) listOf(ctx context.Context, instance string) ([]drivers.Ref, error) {
 	driver, reason := r.m.opts.Driver(instance)
 	if driver == nil {
 		return nil, absentError{instance, reason}
 	}
+	return listBy(ctx, driver, r.log)
+}
+
+// listBy asks a driver what it has, within inspectTimeout.
+func listBy(ctx context.Context, driver drivers.Driver, log *slog.Logger) (refs []drivers.Ref, err error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
-	err = guarded(ctx, r.log, func(ctx context.Context) (err error) {
+	err = guarded(ctx, log, func(ctx context.Context) (err error) {
 		refs, err = driver.List(ctx)
 		return err
 	})
 	if err == nil {
-		err = ctx.Err()
+		err = ctx.Err() // it may be half a list
 	}
 	return refs, err
 }
