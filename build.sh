@@ -100,8 +100,10 @@ test_all() {
 	run_tests -tags crashpoints -timeout 5m ./lib/store
 	run_group system -timeout 30m
 	export CGO_ENABLED=1
-	run_group pure -race -timeout 10m
-	run_group linked -race -timeout 20m
+	# On one processor: timers of a synctest bubble that fire on two at once crash the race detector (golang/go#78156).
+	# What it finds follows from the order of events, not from what really ran at the same time.
+	run_group pure -race -cpu 1 -timeout 10m
+	run_group linked -race -cpu 1 -timeout 20m
 }
 
 cross() {
