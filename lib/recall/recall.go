@@ -6,7 +6,12 @@
 // everything of every origin. Whatever the node wrote before and anybody still
 // has is within one of these answers, as members forget nothing. So when the
 // node's own vector covers the answers of all, at whatever times they came, it
-// knows what there is to know, and the lapse ends. Vectors are asked for end to
+// knows what there is to know, and the lapse ends.
+//
+// One thing members do forget: rows of others that came shortly before a loss of
+// power. So who answered what does not come is asked again. If that is less now,
+// perhaps nobody has the rest, or somebody got it after having answered: all are
+// asked anew, for what is known from then on. Vectors are asked for end to
 // end: what neighbours tell, and the numbers that members flood of their own
 // rows, say nothing of rows of this node that a distant one has alone.
 package recall
@@ -18,6 +23,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,6 +36,9 @@ import (
 const (
 	// lookEvery is how often it is looked for who can be asked, and what came.
 	lookEvery = 500 * time.Millisecond
+	// askAgain is when who answered is asked again, as long as not all of that has
+	// come: what comes at all mostly does in a few seconds.
+	askAgain = 10 * time.Second
 	// askTimeout bounds one question: the answer comes from memory, over a few hops.
 	askTimeout = 5 * time.Second
 	// mostAsked is how many are asked at a time.
@@ -85,7 +94,8 @@ type Recall struct {
 // answer is what a node said that it knows.
 type answer struct {
 	vector  replica.Vector
-	covered bool // it is here, and will stay so
+	covered bool      // it is here, and will stay so
+	at      time.Time // when the node said so last
 }
 
 // New returns a Recall that does nothing until Run.
@@ -150,15 +160,21 @@ func (r *Recall) look(ctx context.Context) {
 // forget begins anew: what was said before the lapse is nothing.
 func (r *Recall) forget(incarnation uint32) {
 	r.incarnation, r.told = incarnation, time.Time{}
+	r.forgetAnswers()
+}
+
+func (r *Recall) forgetAnswers() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.answers)
 }
 
-// ask asks those of the nodes that have not answered.
+// ask asks those of the nodes that have not answered, or long ago what has not
+// come.
 func (r *Recall) ask(ctx context.Context, nodes []model.UID) {
 	var g errgroup.Group
 	g.SetLimit(mostAsked)
+	var less atomic.Bool
 	for _, node := range nodes {
 		if r.answered(node) {
 			continue
@@ -171,19 +187,39 @@ func (r *Recall) ask(ctx context.Context, nodes []model.UID) {
 				r.opts.Logger.Debug("member can not be asked what it knows", "node", node, "error", err)
 				return nil // it is asked again
 			}
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.answers[node] = &answer{vector: vector}
+			if !r.note(node, vector) {
+				less.Store(true)
+				r.opts.Logger.Info("a member knows less than it did, as its system crashed or its database was put back: all are asked anew", "node", r.opts.Name(node))
+			}
 			return nil
 		})
 	}
 	_ = g.Wait() // no error is returned
+	if less.Load() {
+		r.forgetAnswers()
+	}
 }
 
+// note takes in what a node says, and reports whether it still knows all that it
+// said before. What it learned since is not waited for.
+func (r *Recall) note(node model.UID, vector replica.Vector) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.answers[node]
+	if a == nil {
+		a = &answer{vector: vector}
+		r.answers[node] = a
+	}
+	a.at = time.Now()
+	return vector.Covers(a.vector)
+}
+
+// answered reports whether the node need not be asked now.
 func (r *Recall) answered(node model.UID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.answers[node] != nil
+	a := r.answers[node]
+	return a != nil && (a.covered || time.Since(a.at) < askAgain)
 }
 
 // cover notes the answers that are here by now, and reports whether there are

@@ -182,11 +182,42 @@ func TestAllAreHeard(t *testing.T) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if f.asked[nodes[2]] > 10 || f.asked[nodes[0]] != 1 || f.heard != 3 {
-			f.t.Errorf("asked %v, heard %d times: who has answered is not asked again", f.asked, f.heard)
+			f.t.Errorf("asked %v, heard %d times: who was heard is not asked again", f.asked, f.heard)
 		}
 		if n := strings.Count(f.log.String(), "missing=[node-3]"); n != 1 {
 			f.t.Errorf("the log names who is missing %d times, want once: %s", n, f.log)
 		}
+	})
+}
+
+// TestWhatNobodyHasIsNotWaitedFor: a member answered with rows that it then lost
+// with the power. It is asked again, and so are the others, who may have got from
+// it what they did not have when they answered.
+func TestWhatNobodyHasIsNotWaitedFor(t *testing.T) {
+	play(t, func(f *farm, _ *store.Disk) {
+		lost, kept := replica.Origin{Node: nodes[0], Incarnation: 1}, replica.Origin{Node: nodes[1], Incarnation: 1}
+		f.others = nodes[:2]
+		f.answers = map[model.UID]replica.Vector{nodes[0]: {lost: 7, kept: 3}, nodes[1]: {}}
+		f.start()
+		f.change(func() {})
+		f.want(true, nodes[1])
+		time.Sleep(askAgain + lookEvery)
+		synctest.Wait()
+		f.want(true, nodes[1]) // it says the same again
+		f.change(func() { f.answers[nodes[0]], f.answers[nodes[1]] = replica.Vector{lost: 2}, replica.Vector{kept: 3} })
+		time.Sleep(askAgain + lookEvery)
+		synctest.Wait()
+		f.want(true)
+		for _, b := range []replica.Batch{{Origin: lost, To: 2}, {Origin: kept, To: 3}} {
+			if f.recall.Heard(b.Origin.Node) {
+				t.Errorf("node %d was heard although what it knows now is not here", b.Origin.Node[0])
+			}
+			if err := f.store.Replicate(t.Context(), []replica.Batch{b}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.change(func() {})
+		f.want(false)
 	})
 }
 
