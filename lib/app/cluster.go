@@ -23,6 +23,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/hostfacts"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/overlay"
+	"github.com/aquarium-fish/aquarium-fish/lib/recall"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
@@ -81,6 +82,7 @@ type member struct {
 	memberOptions
 
 	rewinds chan rewind // capacity 1
+	survey  *recall.Survey
 	votes   *election.Wired
 	engine  *repl.Engine
 	client  *overlay.Client
@@ -126,7 +128,10 @@ func newMember(o memberOptions) (*member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make member of the cluster: %w", err)
 	}
-	m.votes = election.NewWired(m.Cluster)
+	if m.survey, err = m.newSurvey(); err != nil {
+		return nil, fmt.Errorf("make member of the cluster: %w", err)
+	}
+	m.votes = election.NewWired(m.Cluster, m.survey)
 	m.tunnels = newTunnels(m.Cluster, func(node model.UID) bool { _, retired := o.store.Retirement(node); return retired })
 	m.client = overlay.NewClient(m)
 	return m, nil
@@ -142,6 +147,7 @@ func (a *App) addMember(o memberOptions) (*member, error) {
 	a.addPart("replication", m.engine.Run)
 	a.addPart("incarnation", m.reincarnate)
 	a.addPart("votes", m.votes.Run)
+	a.addPart("survey", m.survey.Run)
 	return m, nil
 }
 

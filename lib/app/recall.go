@@ -16,20 +16,29 @@ const vectorPath = "/cluster/v1/vector"
 // addRecall has this node hear from all others what its database may lack.
 func (a *App) addRecall(m *member) (*recall.Recall, error) {
 	r, err := recall.New(recall.Options{
-		Store: m.store, Others: m.others, Ask: m.askVector, Logger: m.log.With("component", "recall"),
-		Name: func(node model.UID) string {
-			if name, _ := m.nameOf(node); name != "" {
-				return name
-			}
-			return node.String()
-		},
-		Heard: m.votes.Changed,
+		Store: m.store, Others: m.others, Ask: m.askVector, Logger: m.log.With("component", "recall"), Name: m.called, Heard: m.votes.Changed,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make recall: %w", err)
 	}
 	a.addPart("recall", r.Run)
 	return r, nil
+}
+
+// newSurvey makes what has this node, as a successor, hear from all others what a retired node may have decided.
+func (m *member) newSurvey() (*recall.Survey, error) {
+	return recall.NewSurvey(recall.SurveyOptions{
+		Vector: m.store.Vector, Cluster: m.Cluster, Others: m.others, Ask: m.askVector, Name: m.called,
+		Heard: func() { m.votes.Changed() }, Logger: m.log.With("component", "recall"),
+	})
+}
+
+// called is how a node is called in the log.
+func (m *member) called(node model.UID) string {
+	if name, _ := m.nameOf(node); name != "" {
+		return name
+	}
+	return node.String()
 }
 
 // others are the other nodes that were not retired. known is false where the node was told to join somebody and its

@@ -16,9 +16,13 @@ type overlay interface {
 	Cast(votes []wire.Vote)
 	Votes() (<-chan struct{}, func() []wire.Votes)
 	Unreachable(node model.UID) time.Duration
+	Ready() bool
+}
+
+// coverage says what of the others' knowledge is here, as lib/recall finds out.
+type coverage interface {
 	Covered(since time.Time) bool
 	CoveredReachable(since time.Time) bool
-	Ready() bool
 }
 
 // Wired is the cluster of an election behind an overlay: it packs and unpacks
@@ -26,6 +30,7 @@ type overlay interface {
 // are others now.
 type Wired struct {
 	overlay
+	coverage
 	signal  chan struct{}
 	changed atomic.Bool // since the last look: votes that come at the same time must not hide it
 	take    func() []wire.Votes
@@ -34,9 +39,9 @@ type Wired struct {
 
 // NewWired returns the cluster behind the overlay. Location and load of the
 // node travel with its votes: the overlay knows them.
-func NewWired(o overlay) *Wired {
+func NewWired(o overlay, c coverage) *Wired {
 	came, take := o.Votes()
-	return &Wired{overlay: o, signal: make(chan struct{}, 1), take: take, came: came}
+	return &Wired{overlay: o, coverage: c, signal: make(chan struct{}, 1), take: take, came: came}
 }
 
 // Run passes on that votes came, until ctx is cancelled; it returns nil.

@@ -38,7 +38,7 @@ func (l *looped) Votes() (<-chan struct{}, func() []wire.Votes) {
 func TestWired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		w := NewWired(&looped{came: make(chan struct{}, 1)})
+		w := NewWired(&looped{came: make(chan struct{}, 1)}, Alone{})
 		done := make(chan error, 1)
 		go func() { done <- w.Run(ctx) }()
 		signal, take := w.Votes()

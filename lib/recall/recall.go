@@ -7,13 +7,17 @@
 // has is within one of these answers, as members forget nothing. So when the
 // node's own vector covers the answers of all, at whatever times they came, it
 // knows what there is to know, and the lapse ends.
+// Vectors are asked for end to end: what neighbours tell, and the numbers that
+// members flood of their own rows, say nothing of rows of this node that a
+// distant one has alone.
 //
 // One thing members do forget: rows of others that came shortly before a loss of
 // power. So who answered what does not come is asked again. If that is less now,
 // perhaps nobody has the rest, or somebody got it after having answered: all are
-// asked anew, for what is known from then on. Vectors are asked for end to
-// end: what neighbours tell, and the numbers that members flood of their own
-// rows, say nothing of rows of this node that a distant one has alone.
+// asked anew, for what is known from then on.
+//
+// The successor of a retired node is in the same place: rows of that node may be
+// at a distant member alone. So a Survey asks in the same way.
 package recall
 
 import (
@@ -22,11 +26,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -34,15 +34,6 @@ import (
 )
 
 const (
-	// lookEvery is how often it is looked for who can be asked, and what came.
-	lookEvery = 500 * time.Millisecond
-	// askAgain is when who answered is asked again, as long as not all of that has
-	// come: what comes at all mostly does in a few seconds.
-	askAgain = 10 * time.Second
-	// askTimeout bounds one question: the answer comes from memory, over a few hops.
-	askTimeout = 5 * time.Second
-	// mostAsked is how many are asked at a time.
-	mostAsked = 8
 	// tellAfter is when the log tells who was not heard, which takes a farm that
 	// is whole some seconds, and tellEvery when it does so again.
 	tellAfter = 20 * time.Second
@@ -87,15 +78,7 @@ type Recall struct {
 	incarnation uint32 // that the answers are about; Run's
 	told        time.Time
 
-	mu      sync.Mutex
-	answers map[model.UID]*answer // guarded by mu
-}
-
-// answer is what a node said that it knows.
-type answer struct {
-	vector  replica.Vector
-	covered bool      // it is here, and will stay so
-	at      time.Time // when the node said so last
+	hearing *hearing
 }
 
 // New returns a Recall that does nothing until Run.
@@ -103,7 +86,7 @@ func New(o Options) (*Recall, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Recall{opts: o, answers: map[model.UID]*answer{}}, nil
+	return &Recall{opts: o, hearing: newHearing(asking{Vector: o.Store.Vector, Ask: o.Ask, Name: o.Name, Logger: o.Logger})}, nil
 }
 
 // Lapsed reports whether there is a lapse.
@@ -118,12 +101,7 @@ func (r *Recall) Forgot(app model.Application) bool { return r.opts.Store.Forgot
 
 // Heard reports whether this node knows all that the other one knew at some
 // time since the lapse began.
-func (r *Recall) Heard(node model.UID) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	a := r.answers[node]
-	return a != nil && a.covered
-}
+func (r *Recall) Heard(node model.UID) bool { return r.hearing.heard(node) }
 
 // Run looks until ctx is done, then returns nil.
 func (r *Recall) Run(ctx context.Context) error {
@@ -142,8 +120,8 @@ func (r *Recall) look(ctx context.Context) {
 		return
 	}
 	asked, _ := r.opts.Others()
-	r.ask(ctx, asked)
-	if r.cover() {
+	r.hearing.ask(ctx, asked)
+	if r.hearing.cover() {
 		r.opts.Heard()
 	}
 	// The rows that came may tell of more nodes.
@@ -160,80 +138,7 @@ func (r *Recall) look(ctx context.Context) {
 // forget begins anew: what was said before the lapse is nothing.
 func (r *Recall) forget(incarnation uint32) {
 	r.incarnation, r.told = incarnation, time.Time{}
-	r.forgetAnswers()
-}
-
-func (r *Recall) forgetAnswers() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	clear(r.answers)
-}
-
-// ask asks those of the nodes that have not answered, or long ago what has not
-// come.
-func (r *Recall) ask(ctx context.Context, nodes []model.UID) {
-	var g errgroup.Group
-	g.SetLimit(mostAsked)
-	var less atomic.Bool
-	for _, node := range nodes {
-		if r.answered(node) {
-			continue
-		}
-		g.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, askTimeout)
-			defer cancel()
-			vector, err := r.opts.Ask(ctx, node)
-			if err != nil {
-				r.opts.Logger.Debug("member can not be asked what it knows", "node", node, "error", err)
-				return nil // it is asked again
-			}
-			if !r.note(node, vector) {
-				less.Store(true)
-				r.opts.Logger.Info("a member knows less than it did, as its system crashed or its database was put back: all are asked anew", "node", r.opts.Name(node))
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // no error is returned
-	if less.Load() {
-		r.forgetAnswers()
-	}
-}
-
-// note takes in what a node says, and reports whether it still knows all that it
-// said before. What it learned since is not waited for.
-func (r *Recall) note(node model.UID, vector replica.Vector) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	a := r.answers[node]
-	if a == nil {
-		a = &answer{vector: vector}
-		r.answers[node] = a
-	}
-	a.at = time.Now()
-	return vector.Covers(a.vector)
-}
-
-// answered reports whether the node need not be asked now.
-func (r *Recall) answered(node model.UID) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	a := r.answers[node]
-	return a != nil && (a.covered || time.Since(a.at) < askAgain)
-}
-
-// cover notes the answers that are here by now, and reports whether there are
-// new ones.
-func (r *Recall) cover() (news bool) {
-	mine := r.opts.Store.Vector()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, a := range r.answers {
-		if !a.covered && mine.Covers(a.vector) {
-			a.covered, news = true, true
-		}
-	}
-	return news
+	r.hearing.forget()
 }
 
 // tell tells the log who is not heard.

@@ -169,7 +169,12 @@ func (p *process) decide(log *slog.Logger) {
 	boot := func() time.Duration { return time.Since(began) }
 	promises := election.NewPromises(boot)
 	p.ledger = capacity.NewLedger()
-	wired := election.NewWired(p.cluster)
+	var wired *election.Wired
+	survey, err := p.survey(func() { wired.Changed() }, log)
+	if err != nil {
+		p.farm.t.Fatal(err)
+	}
+	wired = election.NewWired(p.cluster, survey)
 	p.cleanup = append(p.cleanup, p.cluster.Watch(func(cluster.Event) { wired.Changed() }))
 	instance := func(name string) (drivers.Driver, string) {
 		if name != "test" {
@@ -207,6 +212,7 @@ func (p *process) decide(log *slog.Logger) {
 	p.work.Go(func() { p.introduce(ctx) })
 	p.work.Go(func() { p.reincarnate(ctx) })
 	p.work.Go(func() { _ = memory.Run(ctx) })
+	p.work.Go(func() { _ = survey.Run(ctx) })
 	p.work.Go(func() { p.watchKnown(ctx) })
 	p.work.Go(func() { _ = p.manager.Run(ctx) })
 	p.work.Go(func() { p.elect(ctx) })

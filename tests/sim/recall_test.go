@@ -28,6 +28,13 @@ func (p *process) recall(heard func(), log *slog.Logger) (*recall.Recall, error)
 	})
 }
 
+// survey makes what hears from all others what a retired node may have decided.
+func (p *process) survey(heard func(), log *slog.Logger) (*recall.Survey, error) {
+	return recall.NewSurvey(recall.SurveyOptions{
+		Vector: p.store.Vector, Cluster: p.cluster, Others: p.others, Ask: p.askVector, Name: model.UID.String, Heard: heard, Logger: log,
+	})
+}
+
 // others are the other nodes that were not retired, and whether that can be all.
 func (p *process) others() (nodes []model.UID, known bool) {
 	known = len(p.join) == 0
