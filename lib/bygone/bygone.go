@@ -1,7 +1,8 @@
 // Package bygone finds the applications that this node holds for open and that
 // have closed: it was away until the others had removed what told of the end.
-// It asks those who must know and removes what they have removed. A successor
-// asks everybody before it grants again what may have been run. See DESIGN.md.
+// It asks those who must know and removes what they have removed. A successor, or
+// who grants in place of a silent node, asks everybody before it grants again what
+// may have been run. See DESIGN.md.
 package bygone
 
 import (
@@ -100,7 +101,7 @@ func New(o Options) *Keeper {
 // Cleared reports whether every member said, not long ago, that it knows of no
 // end of the application; if not it has them asked, and does not wait.
 // reachable leaves out those that can not be reached: their word was given up
-// when a retirement was forced.
+// when a retirement was forced, and is in an available cluster.
 func (k *Keeper) Cleared(app model.UID, reachable bool) bool {
 	retirements, _ := k.opts.Store.Succession()
 	now := time.Now()

@@ -74,6 +74,8 @@ func (s Standpoint) takeoverHindrance(app model.Application, decides bool) strin
 		return forgetful
 	case s.forgot(app):
 		return unheard
+	case decides && !s.cleared(app.UID, true):
+		return asksForAnEnd
 	}
 	return ""
 }

@@ -76,7 +76,9 @@ func RoleOf(entry *model.Entry, s Standpoint) (role Role, open bool) {
 		}
 	}
 	if role.Decider == s.Node {
-		role.Asleep = s.hindrance(app)
+		if role.Asleep = s.hindrance(app); role.Asleep == "" && role.Replaces > 0 && !s.cleared(app.UID, true) {
+			role.Asleep = asksForAnEnd
+		}
 		return role, true
 	}
 	silent := silentAfter // of nobody
@@ -97,7 +99,11 @@ func RoleOf(entry *model.Entry, s Standpoint) (role Role, open bool) {
 	return role, true
 }
 
-const notReady = "this node has not caught up with the others yet"
+const (
+	notReady = "this node has not caught up with the others yet"
+	// asksForAnEnd: while this node was away itself, what it would decide again may have run, ended and been removed by all.
+	asksForAnEnd = "this node decides in place of a silent one, and asks first whether any other knows that the application has ended"
+)
 
 func (s Standpoint) retired(node model.UID) bool {
 	_, retired := model.Retired(node, s.Retirements)

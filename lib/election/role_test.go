@@ -50,6 +50,12 @@ func TestRoleOf(t *testing.T) {
 		{"granted to one that is silent for long", entryOf(1, elected(1, 9)), nil, Role{Decider: node(1)}, false},
 		{"granted to one that is silent for long, available", entryOf(1, elected(1, 9)), func(s *Standpoint) { s.Safety = Available },
 			Role{Decider: node(1), Replaces: 1}, true},
+		{"the same, before all who are there said that they know of no end", entryOf(1, elected(1, 9)), func(s *Standpoint) {
+			s.Safety, s.Cleared = Available, func(_ model.UID, reachable bool) bool { return !reachable }
+		}, Role{Decider: node(1), Replaces: 1, Asleep: asksForAnEnd}, true},
+		{"the same, and they did", entryOf(1, elected(1, 9)), func(s *Standpoint) {
+			s.Safety, s.Cleared = Available, func(_ model.UID, reachable bool) bool { return reachable }
+		}, Role{Decider: node(1), Replaces: 1}, true},
 		{"the same, and it runs there", entryOf(1, elected(1, 9), wrote(model.StatusAllocated, 1, 9)), func(s *Standpoint) { s.Safety = Available },
 			Role{Decider: node(1)}, false},
 		{"the same, and it was given up", entryOf(1, elected(1, 9), wrote(model.StatusRecalled, 0, 3)), func(s *Standpoint) { s.Safety = Available },
@@ -98,6 +104,36 @@ func TestRoleOf(t *testing.T) {
 			got, open := RoleOf(tt.entry, s)
 			if diff := cmp.Diff(tt.want, got); diff != "" || open != tt.open {
 				t.Errorf("RoleOf() open %v (-want +got):\n%s", open, diff)
+			}
+		})
+	}
+}
+
+// TestTakeoverAsksFirst: who decides in place of a silent arbiter may have been away itself, while the application ran,
+// ended and was removed by all. The others need not ask.
+func TestTakeoverAsksFirst(t *testing.T) {
+	for _, tt := range []struct {
+		name                   string
+		self, active           byte
+		cleared                bool
+		wantAsked, wantDecides bool
+	}{
+		{"who decides, before the others answered", 1, 1, false, true, false},
+		{"who decides", 1, 1, true, true, true},
+		{"another one", 3, 1, false, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			asked := false
+			role, open := RoleOf(entryOf(9), Standpoint{
+				Node: node(tt.self), Safety: Available, Active: []model.UID{node(tt.active)}, Ready: true,
+				Silent: func(model.UID) time.Duration { return silentAfter },
+				Cleared: func(_ model.UID, reachable bool) bool {
+					asked = reachable
+					return tt.cleared
+				},
+			})
+			if !open || !role.Takeover || role.Decider != node(tt.active) || asked != tt.wantAsked || (role.Asleep == "") != tt.wantDecides {
+				t.Errorf("RoleOf = %+v, %v, asked %v; want it to decide %v, asked %v", role, open, asked, tt.wantDecides, tt.wantAsked)
 			}
 		})
 	}
