@@ -94,9 +94,11 @@ func (h *handlers) ApplicationCreate(
 	if err := application.Validate(); err != nil {
 		return nil, badRequest("Unable to create application: %v", err)
 	}
-	if h.Election.Giving() {
+	done, ok := h.Election.Admit()
+	if !ok {
 		return nil, errGiving()
 	}
+	defer done()
 	e, err := h.Store.CreateApplication(ctx, application)
 	switch {
 	case errors.Is(err, store.ErrLabelUnknown):

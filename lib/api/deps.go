@@ -87,8 +87,9 @@ type Election interface {
 	OpenVotes() []model.Vote
 	Explain(app model.Application, label model.Label) election.Standing
 	Misfits(label model.Label) [][]election.Refusal
-	// Giving says that the node hands over what waits, and stops then.
-	Giving() bool
+	// Admit asks whether the node takes a new application; not while it hands over what waits, and stops then. done says
+	// that the application is stored, or is not: a handover waits for it.
+	Admit() (done func(), ok bool)
 }
 
 // Lifecycle knows what fails in the lives of applications.

@@ -33,6 +33,10 @@ func TestCreateWhileGiving(t *testing.T) {
 	if r := create(t, f.a, label, ""); r.status != 200 {
 		t.Errorf("after a handover that failed: %d %s", r.status, r.body)
 	}
+	create(t, f.a, model.UID{7}, "") // there is no such label
+	if n := f.a.accepting.Load(); n != 0 {
+		t.Errorf("%d applications hold a handover up that are answered", n)
+	}
 }
 
 // TestResourceOfHandedOver: whether what waits has a Resource knows who decides about it now, not who accepted it and is

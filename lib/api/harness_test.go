@@ -61,6 +61,7 @@ type node struct {
 	standing    election.Standing // of whatever waits
 	misfits     [][]election.Refusal
 	giving      atomic.Bool
+	accepting   atomic.Int64       // applications
 	trouble     *lifecycle.Trouble // of whatever does not wait
 	uid         model.UID
 	api         *API
@@ -179,8 +180,14 @@ func (n *node) Explain(model.Application, model.Label) election.Standing { retur
 // Misfits makes the node its own Election.
 func (n *node) Misfits(model.Label) [][]election.Refusal { return n.misfits }
 
-// Giving makes the node its own Election.
-func (n *node) Giving() bool { return n.giving.Load() }
+// Admit makes the node its own Election.
+func (n *node) Admit() (done func(), ok bool) {
+	if n.giving.Load() {
+		return nil, false
+	}
+	n.accepting.Add(1)
+	return func() { n.accepting.Add(-1) }, true
+}
 
 // Trouble makes the node its own Lifecycle.
 func (n *node) Trouble(model.UID) (lifecycle.Trouble, bool) {

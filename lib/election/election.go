@@ -119,6 +119,8 @@ type Election struct {
 	tally  tally                // guarded by mu
 	heads  map[string]model.UID // guarded by mu: those of the last pass; never changed, only replaced
 	giving bool                 // guarded by mu: what this node decides is being handed over
+	// admitted counts the applications that are being accepted; guarded by mu.
+	admitted int
 
 	retired   int       // guarded by mu: how many nodes are
 	retiredAt time.Time // guarded by mu: when that was news here

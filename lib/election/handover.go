@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -27,7 +29,7 @@ var ErrNobodyToTake = errors.New("no other node is active that could take it")
 // node that is shut down for maintenance; never for one that is merely
 // restarted, whose queue waits for it. It returns the successor, NilUID if
 // there was nothing to give. On an error before the handover is written the
-// node decides as before; else Giving holds from here to the end of the
+// node decides as before; else Admit refuses from here to the end of the
 // process. Call it while Run runs; it takes until the successor
 // acknowledged, or ctx ends.
 func (e *Election) HandOver(ctx context.Context, with Handing) (successor model.UID, err error) {
@@ -48,6 +50,10 @@ func (e *Election) HandOver(ctx context.Context, with Handing) (successor model.
 	}
 	successor = nearest(e.opts.Node, others)
 	e.setGiving(true)
+	if err := e.accepted(ctx); err != nil {
+		e.setGiving(false)
+		return model.NilUID, fmt.Errorf("wait for applications that are being accepted: %w", err)
+	}
 	if !e.gives() {
 		return model.NilUID, nil
 	}
@@ -97,13 +103,31 @@ func (e *Election) gives() bool {
 	return false
 }
 
-// Giving reports whether this node takes no new applications: what waits is
-// being handed over, and what is accepted after that would wait for as long
-// as the node is away.
-func (e *Election) Giving() bool {
+// Admit asks whether this node takes a new application. Not while what waits is
+// handed over, and after it: it would wait for as long as the node is away. If it
+// does, done has to be called once the application is stored, or is not: a
+// handover waits for that, so that the application is within it.
+func (e *Election) Admit() (done func(), ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.giving
+	if e.giving {
+		return nil, false
+	}
+	e.admitted++
+	return sync.OnceFunc(func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.admitted--
+	}), true
+}
+
+// accepted returns when no application is being accepted any more.
+func (e *Election) accepted(ctx context.Context) error {
+	return until(ctx, func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return e.admitted == 0
+	})
 }
 
 func (e *Election) setGiving(giving bool) {
@@ -116,13 +140,22 @@ func (e *Election) setGiving(giving bool) {
 // cameRound returns when a round that began after the call is over: all grants
 // of earlier ones are written or given up.
 func (e *Election) cameRound(ctx context.Context) error {
-	const poll = 10 * time.Millisecond
-	for goal := e.Beats() + 2; e.Beats() < goal; {
+	goal := e.Beats() + 2
+	return until(ctx, func() bool {
+		if e.Beats() >= goal {
+			return true
+		}
 		e.Wake()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(poll):
+		return false
+	})
+}
+
+// until returns when something holds, or with the context's error.
+func until(ctx context.Context, holds func() bool) error {
+	const poll = 10 * time.Millisecond
+	for !holds() {
+		if err := loop.Sleep(ctx, poll); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -254,7 +254,7 @@ func TestHandover(t *testing.T) {
 		if err != nil || asked != 2 || successor == model.NilUID || successor == h.nodes[0].uid {
 			t.Fatalf("HandOver() = %v, %v after %d questions", successor, err, asked)
 		}
-		if !h.nodes[0].election.Giving() {
+		if !giving(h.nodes[0].election) {
 			t.Error("who has handed over takes new applications, which nobody decides while it is away")
 		}
 		h.nodes[0].halt() // in order
@@ -280,13 +280,13 @@ func TestHandover(t *testing.T) {
 func TestHandoverOfNothing(t *testing.T) {
 	inHub(t, 2, func(t *testing.T, h *hub) {
 		e := h.nodes[0].election
-		if e.Giving() {
+		if giving(e) {
 			t.Error("a node at work takes no applications")
 		}
 		if successor, err := e.HandOver(t.Context(), election.Handing{}); successor != model.NilUID || err != nil {
 			t.Errorf("HandOver() = %v, %v, want nobody", successor, err)
 		}
-		if !e.Giving() {
+		if !giving(e) {
 			t.Error("a node that stops takes new applications")
 		}
 	})
@@ -306,7 +306,7 @@ func TestHandoverThatNobodyTakes(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "it hangs") {
 			t.Errorf("HandOver() = %v", err)
 		}
-		if h.nodes[0].election.Giving() {
+		if giving(h.nodes[0].election) {
 			t.Error("who could not hand over takes no new applications")
 		}
 		h.nodes[1].ledger.Return(model.UID{99}, 1)
