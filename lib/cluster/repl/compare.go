@@ -17,6 +17,9 @@ const (
 	// its own.
 	compareRounds = 4
 	comparePause  = 2 * time.Second
+	// answerPause is how long a neighbour's next question waits after an answer,
+	// which costs a look at all rows. Who asks as it should pauses as long itself.
+	answerPause = comparePause
 	// compareTimeout is how long to wait for an answer. The other side reads
 	// all its rows for it.
 	compareTimeout = 2 * time.Minute
@@ -49,8 +52,12 @@ func newComparison(outgoing bool) comparison {
 }
 
 // asked, answered: an exchange that nobody waits for any more is dropped, so
-// that digests never hold up rows.
-func (c *comparison) asked(m wire.DigestAsk) { offerTo(c.asks, m) }
+// that digests never hold up rows. Of questions that come faster than they are
+// answered the newest one waits: nobody waits for the others any more.
+func (c *comparison) asked(m wire.DigestAsk) {
+	drain(c.asks)
+	offerTo(c.asks, m)
+}
 
 func (c *comparison) answered(m wire.Digests) { offerTo(c.answers, m) }
 
@@ -248,15 +255,23 @@ func differing(here, there map[replica.Kind]*replica.Digest) map[place]bool {
 	return out
 }
 
-// answerLoop answers what the other side asks.
+// answerLoop answers what the other side asks, one question at a time, and those
+// for digests with a pause after each: one that asks in a loop costs no more.
 func (s *Session) answerLoop(ctx context.Context) error {
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	var asks chan wire.DigestAsk // nil during the pause
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case ask := <-s.compare.asks:
+		case <-rest.C:
+			asks = s.compare.asks
+		case ask := <-asks:
 			err = s.answer(ctx, ask)
+			asks = nil
+			rest.Reset(answerPause)
 		case list := <-s.compare.lists:
 			err = s.answerList(ctx, list)
 		}

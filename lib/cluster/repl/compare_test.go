@@ -1,6 +1,7 @@
 package repl
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -171,6 +172,56 @@ func TestCompareWithoutAnswer(t *testing.T) {
 		f.settle(10 * time.Minute)
 		if stats := f.nodes[0].engine.Stats(); stats.Compared != 0 || len(stats.Links) != 1 {
 			t.Errorf("%+v", stats)
+		}
+	})
+}
+
+// TestAskedInALoop: a neighbour that asks all the time costs an answer each few
+// seconds, to its newest question; one that asks now and then is answered at
+// once.
+func TestAskedInALoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarm(t, 1, Options{CompareInterval: -1})
+		defer f.close()
+		out, in := newPipe(fast()), newPipe(fast())
+		s := f.nodes[0].engine.Session(SessionOptions{
+			Name: "curious", Conn: end{out, in}, Advertise: func(context.Context, wire.Advert) error { return nil },
+		})
+		stop := spawn(func(ctx context.Context) { _ = s.Run(ctx) })
+		defer stop()
+		answered := make(chan wire.Digests, 1000)
+		listen := spawn(func(ctx context.Context) {
+			for {
+				m, err := out.receive(ctx)
+				if err != nil {
+					return
+				}
+				if d, ok := m.(wire.Digests); ok {
+					answered <- d
+				}
+			}
+		})
+		defer listen()
+		const questions = 600
+		for id := range uint32(questions) {
+			_ = in.send(t.Context(), wire.DigestAsk{ID: 2 * id})
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(2 * answerPause)
+		n, last := len(answered), uint32(0)
+		for range n {
+			last = (<-answered).ID
+		}
+		if most := int(questions*100*time.Millisecond/answerPause) + 2; n < most/2 || n > most || last != 2*(questions-1) {
+			t.Errorf("%d answers, the last to question %d; want at most %d, and the newest answered", n, last, most)
+		}
+		for id := range uint32(3) {
+			asked := time.Now()
+			_ = in.send(t.Context(), wire.DigestAsk{ID: 9000 + 2*id})
+			if <-answered; time.Since(asked) > time.Second {
+				t.Errorf("one that asks as it should waits %v", time.Since(asked))
+			}
+			time.Sleep(comparePause)
 		}
 	})
 }
