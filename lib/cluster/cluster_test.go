@@ -261,7 +261,7 @@ func TestStatus(t *testing.T) {
 		f := newFarm(t, 3)
 		defer f.end()
 		f.chain()
-		f.nodes[2].skew = 3 * time.Second
+		f.nodes[2].skew.Store(int64(3 * time.Second))
 		f.start()
 		f.until(30*time.Second, "all agree", func() bool { return f.agree(f.all()...) })
 		s := f.nodes[1].c.Status()

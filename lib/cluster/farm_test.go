@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,7 @@ type node struct {
 	name    string
 	address string
 	join    []string
-	skew    time.Duration
+	skew    atomic.Int64 // of its clock, nanoseconds
 	limit   int
 	broken  bool // replication fails
 	rows    *sim.Rows
@@ -137,7 +138,7 @@ func (n *node) start() {
 		MaxLinks:  n.limit,
 		Transport: n.transport, Replication: n.replication(), Healthy: n.healthy, Report: n.reported, Known: n.knows,
 		Lapsed: func() bool { n.mu.Lock(); defer n.mu.Unlock(); return n.lapsed },
-		Secure: n.secure, Serve: n.serve, Log: log, Now: func() time.Time { return time.Now().Add(n.skew) },
+		Secure: n.secure, Serve: n.serve, Log: log, Now: func() time.Time { return time.Now().Add(time.Duration(n.skew.Load())) },
 	})
 	if err != nil {
 		n.f.t.Fatal(err)

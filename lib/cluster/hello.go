@@ -71,7 +71,12 @@ func (v view) checkClock(h wire.Hello) *wire.Refuse {
 	if off.Abs() <= maxClock {
 		return nil
 	}
-	ahead, behind := h.Name, v.mine.Name
+	return clocksApart(off, h.Name, v.mine.Name)
+}
+
+// clocksApart says so of a neighbour whose clock is off ahead of this node's.
+func clocksApart(off time.Duration, theirs, mine string) *wire.Refuse {
+	ahead, behind := theirs, mine
 	if off < 0 {
 		ahead, behind = behind, ahead
 	}

@@ -22,8 +22,7 @@ type neighbour struct {
 	link    Link
 	peer    wire.Hello
 	since   time.Time
-	clock   time.Duration // its time of day against ours
-	stamp   int64         // time of day in the dialler's hello
+	stamp   int64 // time of day in the dialler's hello
 	session Session
 	wake    chan struct{} // holds a token when there is something to send
 
@@ -35,6 +34,7 @@ type neighbour struct {
 	asks    []model.UID   // LSAs to ask for
 	answers []model.UID   // LSAs that it asked for
 	theirs  replica.Vector
+	clock   clock
 }
 
 // maxVotes bounds the batches of votes that wait for a slow neighbour; beyond
@@ -54,7 +54,7 @@ func (c *Cluster) install(l Link, mine wire.Hello) (closing Link) {
 		stamp = mine.Wall
 	}
 	n := &neighbour{
-		link: l, peer: peer, since: now, stamp: stamp, clock: peer.Time().Sub(c.o.Now()).Truncate(time.Millisecond),
+		link: l, peer: peer, since: now, stamp: stamp, clock: newClock(peer.Time().Sub(c.o.Now()), now),
 		wake: make(chan struct{}, 1), theirs: maps.Clone(peer.Vector),
 	}
 	if n.theirs == nil {
@@ -95,7 +95,10 @@ func (c *Cluster) prefer(old *neighbour, outgoing bool, stamp int64) bool {
 
 // serve runs all that belongs to a link until it ends.
 func (c *Cluster) serve(ctx context.Context, n *neighbour) {
-	c.log.Info("link is up", "node", n.peer.Node, "node_name", n.peer.Name, "outgoing", n.link.Outgoing(), "clock_offset", n.clock)
+	c.mu.Lock()
+	offset := n.clock.offset
+	c.mu.Unlock()
+	c.log.Info("link is up", "node", n.peer.Node, "node_name", n.peer.Name, "outgoing", n.link.Outgoing(), "clock_offset", offset)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var owned sync.WaitGroup
@@ -125,6 +128,9 @@ func closing(cause error) (wire.Code, string) {
 		return wire.CodeStopping, "the node stops"
 	case errors.Is(cause, errLeft):
 		return wire.CodeStopping, errLeft.Error()
+	}
+	if no, ok := errors.AsType[*Refused](cause); ok { // it is of no use for the same reason as a new one
+		return no.Code, no.Text
 	}
 	return wire.CodeMisbehaving, "the link is of no use: " + cause.Error()
 }
@@ -188,11 +194,33 @@ func (c *Cluster) receive(ctx context.Context, n *neighbour) error {
 			if err := c.advertised(n, m); err != nil {
 				return err
 			}
+		case wire.ClockAsk:
+			c.mu.Lock()
+			n.clock.answer = m.Number
+			c.mu.Unlock()
+			poke(n.wake)
+		case wire.ClockTold:
+			if err := c.clockTold(n, m); err != nil {
+				return err
+			}
 		case wire.Unknown: // of a later version
 		default:
 			return errors.New("a message that does not belong on the control stream")
 		}
 	}
+}
+
+// clockTold takes in a neighbour's time of day: as at the hello, there is no link
+// between clocks that are too far apart.
+func (c *Cluster) clockTold(n *neighbour, m wire.ClockTold) error {
+	now, wall := time.Now(), c.o.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer poke(n.wake) // it may have to be asked again
+	if !n.clock.told(m, now, wall) {
+		return nil
+	}
+	return &Refused{Refuse: *clocksApart(n.clock.offset, n.peer.Name, c.o.Self.Name), Node: n.peer.Node}
 }
 
 // advertised takes in what rows a neighbour has.
@@ -278,15 +306,16 @@ func (c *Cluster) send(ctx context.Context, n *neighbour) error {
 
 // outgoing takes what is to be sent now, and says when there will be more.
 func (c *Cluster) outgoing(n *neighbour) ([]any, time.Time) {
+	now, wall := time.Now(), c.o.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
 	var out []any
 	for _, t := range n.outbox.Take(c.db, now) {
 		out = append(out, t)
 	}
 	votes, due := n.takeVotes(now)
 	out = append(out, votes...)
+	out = append(out, n.clock.take(now, wall)...)
 	if len(n.asks) > 0 {
 		out = append(out, wire.TopologyAsk{Nodes: n.asks})
 	}
@@ -294,8 +323,10 @@ func (c *Cluster) outgoing(n *neighbour) ([]any, time.Time) {
 		out = append(out, wire.Topology{LSAs: c.db.Answer(nodes, now)})
 	}
 	n.asks, n.answers = nil, nil
-	if at := n.outbox.Due(); due.IsZero() || !at.IsZero() && at.Before(due) {
-		due = at
+	for _, at := range []time.Time{n.outbox.Due(), n.clock.due} {
+		if due.IsZero() || !at.IsZero() && at.Before(due) {
+			due = at
+		}
 	}
 	return out, due
 }

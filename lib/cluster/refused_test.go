@@ -17,8 +17,8 @@ func TestRefused(t *testing.T) {
 		make func(f *farm)
 		want string
 	}{
-		{"clock", func(f *farm) { f.nodes[1].skew = 2 * time.Minute }, `the clock of node \"node-1\" is 2m0s ahead of that of node \"node-0\"`},
-		{"clock behind", func(f *farm) { f.nodes[1].skew = -time.Hour }, `the clock of node \"node-0\" is 1h0m0s ahead of that of node \"node-1\"`},
+		{"clock", func(f *farm) { f.nodes[1].skew.Store(int64(2 * time.Minute)) }, `the clock of node \"node-1\" is 2m0s ahead of that of node \"node-0\"`},
+		{"clock behind", func(f *farm) { f.nodes[1].skew.Store(int64(-time.Hour)) }, `the clock of node \"node-0\" is 1h0m0s ahead of that of node \"node-1\"`},
 		{"name", func(f *farm) { f.nodes[1].name = "node-0" }, `the name \"node-0\" belongs to node`},
 		{"name of a node that is off", func(f *farm) {
 			f.nodes[0].known = []cluster.Known{{Node: uidOf(7), Name: "node-1"}}

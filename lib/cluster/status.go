@@ -42,7 +42,7 @@ type LinkStatus struct {
 	Outgoing bool // this node dialled
 	Since    time.Time
 	RTT      time.Duration
-	Clock    time.Duration // its time of day against ours when the link began
+	Clock    time.Duration // its time of day against ours, at most half a minute ago
 	Bridge   bool
 	Ahead    uint64 // sequence numbers that it knows and this node does not
 	Behind   uint64 // the other way round
@@ -69,7 +69,7 @@ func (c *Cluster) Status() Status {
 	}
 	for node, n := range c.links {
 		s.Links = append(s.Links, LinkStatus{
-			Node: node, Name: n.peer.Name, Outgoing: n.link.Outgoing(), Since: n.since, RTT: n.link.RTT(), Clock: n.clock,
+			Node: node, Name: n.peer.Name, Outgoing: n.link.Outgoing(), Since: n.since, RTT: n.link.RTT(), Clock: n.clock.offset,
 			Bridge: snapshot.Bridge(c.o.Self.Node, node), Ahead: lag(mine, n.theirs), Behind: lag(n.theirs, mine),
 		})
 	}

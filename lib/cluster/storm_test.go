@@ -61,7 +61,7 @@ func (s storm) strike() {
 		n.end()
 	case 2, 3:
 		if !n.alive {
-			n.skew = time.Duration(s.rand.Int64N(int64(50*time.Second))) - 25*time.Second // its clock was set meanwhile
+			n.skew.Store(int64(time.Duration(s.rand.Int64N(int64(50*time.Second))) - 25*time.Second)) // its clock was set meanwhile
 			n.start()
 		}
 	case 4:

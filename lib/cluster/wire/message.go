@@ -147,6 +147,17 @@ type TopologyAsk struct {
 	Nodes []model.UID `cbor:"1,keyasint"`
 }
 
+// ClockAsk asks the neighbour for its time of day. Number is not 0, and grows.
+type ClockAsk struct {
+	Number uint64 `cbor:"1,keyasint"`
+}
+
+// ClockTold answers the ClockAsk of that Number.
+type ClockTold struct {
+	Number uint64 `cbor:"1,keyasint"`
+	Wall   int64  `cbor:"2,keyasint"` // Unix nanoseconds
+}
+
 // Advert says what the sender knows; Vector holds only what changed since the
 // link's last Advert or Hello.
 type Advert struct {

@@ -34,6 +34,8 @@ func entries() []entry {
 		shaped(9, MaxFrame, keep[Digests], checkedDigests),
 		shaped(10, MaxFrame, packBucket, unpackBucket),
 		plain(12, checkBallots), // 5 and 11 were votes in another shape
+		plain(13, func(ClockAsk) error { return nil }),
+		plain(14, func(ClockTold) error { return nil }),
 	}
 }
 

@@ -48,6 +48,8 @@ func samples() map[string]any {
 		"topology ask": TopologyAsk{Nodes: []model.UID{node, other}},
 		"ballots": Ballots{Forget: true, Voters: []Voter{{Node: node, Boot: 1 << 60, Location: "Office"}, {Node: other, Boot: 1 << 59}},
 			Applications: []model.UID{other, node}, Batches: []byte{0, 10, 40, 2, 0, 1, 2, 1, 0xac, 2, 5, 1, 12, 0, 0}},
+		"clock ask":   ClockAsk{Number: 7},
+		"clock told":  ClockTold{Number: 7, Wall: 1700000000000000000},
 		"advert":      Advert{Vector: vector},
 		"rows":        Rows{Batch: replica.Batch{Origin: origin, From: 40, To: 44, Rows: rows}},
 		"digest ask":  DigestAsk{ID: 3, Horizon: 1700000000000000000},
