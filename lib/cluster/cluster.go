@@ -35,8 +35,9 @@ type Cluster struct {
 	ballots   ballots
 	watchers  map[int]func(Event)
 	watcher   int
-	seen      *topo.Snapshot // a recent one
-	told      *topo.Snapshot // what events were told of
+	seen      *topo.Snapshot     // a recent one
+	told      *topo.Snapshot     // what events were told of
+	met       map[model.UID]bool // who was a member before, for events: since the start, and as the database knew then
 	twinAlarm time.Time
 	expelled  map[model.UID]bool // retired nodes that were forgotten here
 	echo      time.Time          // when to speak because one was retired; zero: not
@@ -55,6 +56,10 @@ func New(o Options) (*Cluster, error) {
 		peers: peers.New(peers.Options{Self: o.Self.Node, Location: o.Self.Location, Max: o.MaxLinks, Rand: o.Self.chance()}),
 		links: map[model.UID]*neighbour{}, hints: map[string]wire.Member{}, causes: map[model.UID]string{},
 		watchers: map[int]func(Event){}, ballots: newBallots(), expelled: map[model.UID]bool{},
+		met: map[model.UID]bool{},
+	}
+	for _, k := range o.Known() {
+		c.met[k.Node] = true
 	}
 	c.seen = c.db.Snapshot(now)
 	c.told = c.seen

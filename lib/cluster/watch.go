@@ -26,7 +26,10 @@ const (
 type Event struct {
 	Change Change
 	Member Member
-	Why    string // of Gone, and of Changed to a state that is not active
+	// Back: of Joined, the node was a member before, as this process saw or the
+	// database knew when it started.
+	Back bool
+	Why  string // of Gone, of Changed to a state that is not active, and of Back
 }
 
 // Watch calls f for each change from now on, in order, from one goroutine; f
@@ -75,14 +78,21 @@ func (c *Cluster) changes(now time.Time) []Event {
 	return events
 }
 
+// compare returns what happened to a member. The caller holds mu.
 func (c *Cluster) compare(m Member) (Event, bool) {
 	was, known := c.told.Member(m.LSA.Node)
 	before := known && was.Reachable()
 	switch {
 	case m.Reachable() && before && was.LSA.Boot != m.LSA.Boot:
-		return Event{Change: Joined, Member: m, Why: "it was started anew"}, true
+		return Event{Change: Joined, Member: m, Back: true, Why: "it was started anew"}, true
 	case m.Reachable() && !before:
-		return Event{Change: Joined, Member: m}, true
+		back := c.met[m.LSA.Node]
+		c.met[m.LSA.Node] = true
+		why := ""
+		if back {
+			why = "it can be reached again"
+		}
+		return Event{Change: Joined, Member: m, Back: back, Why: why}, true
 	case !m.Reachable() && before:
 		return Event{Change: Gone, Member: m, Why: c.whyGone(m)}, true
 	case m.Reachable() && (was.State != m.State || was.Why != m.Why):
@@ -103,12 +113,14 @@ func (c *Cluster) whyGone(m Member) string {
 func (c *Cluster) tell(events []Event, watchers []func(Event)) {
 	for _, e := range events {
 		l := e.Member.LSA
-		switch e.Change {
-		case Joined:
+		switch {
+		case e.Back:
+			c.log.Info("node is back", "node", l.Node, "node_name", l.Name, "address", l.Address, "location", l.Location, "version", l.Program, "reason", e.Why)
+		case e.Change == Joined:
 			c.log.Info("node joined", "node", l.Node, "node_name", l.Name, "address", l.Address, "location", l.Location, "version", l.Program)
-		case Gone:
+		case e.Change == Gone:
 			c.log.Warn("node is gone", "node", l.Node, "node_name", l.Name, "reason", e.Why)
-		case Changed:
+		case e.Change == Changed:
 			c.log.Info("node changed", "node", l.Node, "node_name", l.Name, "state", string(e.Member.State), "reason", e.Why)
 		}
 		for _, f := range watchers {
