@@ -382,8 +382,8 @@ func TestJoinWithData(t *testing.T) {
 	if after := listing(t, data); !slices.Equal(before, after) {
 		t.Errorf("a dry run left %v, before there was %v", after, before)
 	}
-	if got := mustJoin(t, b, token, "--import"); !strings.Contains(got.Stdout, "brought along: 1 users, 1 labels") {
-		t.Errorf("import printed:\n%s", got.Stdout)
+	if got := mustJoin(t, b, token, "--import"); !strings.Contains(got.Stdout, "brought along: 1 users, 1 labels") || got.Stderr != "" {
+		t.Errorf("import printed:\n%s\n%s", got.Stdout, got.Stderr)
 	}
 	if readFile(t, data, "b.key") != key {
 		t.Error("the node got another key")

@@ -34,6 +34,9 @@ func SetAside(ctx context.Context, folder, name string) (err error) {
 	if err := removeLog(path); err != nil {
 		return err
 	}
+	if err := markAside(path); err != nil {
+		return fmt.Errorf("set database aside: %w", err)
+	}
 	if err := durable.Rename(path, kept); err != nil {
 		return fmt.Errorf("set database aside: %w", err)
 	}

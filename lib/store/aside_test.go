@@ -1,9 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -12,9 +15,10 @@ import (
 // TestSetAside: what was there is kept whole, what comes then is new, and a second call, as after a crash, moves nothing.
 func TestSetAside(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "db")
+	var log bytes.Buffer
 	open := func() *Store {
 		t.Helper()
-		s, err := Open(t.Context(), Options{Folder: folder, Node: model.UID{1}, Logger: quiet()})
+		s, err := Open(t.Context(), Options{Folder: folder, Node: model.UID{1}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,11 +45,35 @@ func TestSetAside(t *testing.T) {
 	if got := s.Labels(); len(got) != 0 {
 		t.Errorf("the new database has %v", got)
 	}
+	if got := s.Origin().Incarnation; got != 2 {
+		t.Errorf("the new database has incarnation %d, want 2: no number of the old one is used again", got)
+	}
+	if _, lapsed := s.Lapsed(); lapsed || strings.Contains(log.String(), "WARN") {
+		t.Errorf("the new database lacks something (%v), as it was lost: %s", lapsed, &log)
+	}
 	create(s, "new")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := SetAside(t.Context(), folder, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	if got := s.Origin().Incarnation; got != 2 {
+		t.Errorf("started again it has incarnation %d, want 2", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(folder, fileName)); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	if _, lapsed := s.Lapsed(); !lapsed {
+		t.Error("a database that was removed later is no loss")
+	}
+	create(s, "new")
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{fileName: "new", "kept": "old"} {

@@ -21,7 +21,12 @@ func (s *Store) Bumped() bool { return s.bumped.Load() }
 func (s *Store) incarnate(c *contents) error {
 	found, file := s.engine.foundMarker()
 	s.setOrigin(replica.Origin{Node: s.opts.Node, Incarnation: c.incarnation})
-	if found.other(c.session, file) || found != nil && found.Incarnation > c.incarnation { // the latter: a process died while it took one
+	aside := found != nil && found.Aside && c.session == 0
+	switch {
+	case aside: // numbers of before are used by none of these rows, and nothing was lost
+		s.origin.Incarnation = max(s.origin.Incarnation, found.Incarnation)
+		s.setOrigin(s.nextOrigin())
+	case found.other(c.session, file) || found != nil && found.Incarnation > c.incarnation: // the latter: a process died while it took one
 		if found != nil {
 			s.origin.Incarnation = max(s.origin.Incarnation, found.Incarnation)
 		}
@@ -32,7 +37,7 @@ func (s *Store) incarnate(c *contents) error {
 	}
 	s.setBegan(s.memory.vector[s.origin])
 	s.marker = marker{Running: true, Incarnation: s.origin.Incarnation, Session: newSession(), File: file}
-	s.marker.Opening, s.marker.Previous = true, c.session
+	s.marker.Opening, s.marker.Previous, s.marker.Aside = true, c.session, aside
 	return s.engine.writeMarker(s.marker)
 }
 
@@ -105,7 +110,7 @@ func (s *Store) nextOrigin() replica.Origin {
 
 // settleSession ends the opening: the database has the session now.
 func (s *Store) settleSession() error {
-	s.marker.Opening, s.marker.Previous = false, 0
+	s.marker.Opening, s.marker.Previous, s.marker.Aside = false, 0, false
 	return s.engine.writeMarker(s.marker)
 }
 

@@ -23,12 +23,15 @@ const markerName = "sqlite.db.marker"
 // marker is what the file holds.
 type marker struct {
 	// Running is true while a node has the database open.
-	Running     bool     `json:"running"`
-	Incarnation uint32   `json:"incarnation"`
-	Session     int64    `json:"session"`           // the database has it too
-	Opening     bool     `json:"opening,omitempty"` // or it has Previous still
-	Previous    int64    `json:"previous,omitempty"`
-	File        fileMark `json:"file"`
+	Running     bool   `json:"running"`
+	Incarnation uint32 `json:"incarnation"`
+	Session     int64  `json:"session"`           // the database has it too
+	Opening     bool   `json:"opening,omitempty"` // or it has Previous still
+	Previous    int64  `json:"previous,omitempty"`
+	// Aside is true once the database was set aside: an empty one after it is
+	// meant to be, and lacks nothing.
+	Aside bool     `json:"aside,omitempty"`
+	File  fileMark `json:"file"`
 }
 
 // fileMark tells one file, as it was at one time, from others.
@@ -106,6 +109,17 @@ func (d *database) writeMarker(m marker) error {
 		return fmt.Errorf("write the database's marker: %w", err)
 	}
 	return inherit(path)
+}
+
+// markAside notes in a folder, before its database is set aside, that it will be.
+func markAside(path string) error {
+	d := &database{path: path}
+	found, _, err := readMarker(filepath.Dir(path))
+	if err != nil || found == nil {
+		return err
+	}
+	found.Aside = true
+	return d.writeMarker(*found)
 }
 
 // markStopped notes how the closed database's file is.
