@@ -60,7 +60,8 @@ type Options struct {
 	// Unreachable is how long nothing was heard of a node, 0 if it can be
 	// reached.
 	Unreachable func(node model.UID) time.Duration
-	// Ask asks a node for its store's Fates: as many as traces.
+	// Ask asks a node for its store's Fates: as many as traces, each one that this
+	// version knows.
 	Ask    func(ctx context.Context, node model.UID, traces []store.Trace) ([]store.Fate, error)
 	Logger *slog.Logger
 	// Now tells the time of day; time.Now if nil.
@@ -288,9 +289,6 @@ func (k *Keeper) askOne(ctx context.Context, node model.UID, apps []model.UID) (
 	}
 	said := make(map[model.UID]store.Fate, len(fates))
 	for i, fate := range fates {
-		if fate > store.FateRemoved { // a later version's
-			fate = store.FateUnknown
-		}
 		said[traces[i].Application] = fate
 	}
 	return said, nil

@@ -184,7 +184,6 @@ func TestForgetsWhatOthersRemoved(t *testing.T) {
 		{"it has closed there, and its rows are on their way", func() *model.Entry { return app(9, 2) }, func(w *world) { w.says(2, 9, store.FateClosed) }, false},
 		{"it is open there", func() *model.Entry { return app(9, 2) }, func(w *world) { w.says(2, 9, store.FateOpen) }, false},
 		{"nobody knows", func() *model.Entry { return app(9, 1) }, func(*world) {}, false},
-		{"what a later version says", func() *model.Entry { return app(9, 2) }, func(w *world) { w.says(2, 9, store.FateRemoved+1) }, false},
 		{"it may run here", func() *model.Entry {
 			e := app(9, 2, elected(1))
 			e.Allocations = []model.Allocation{{Epoch: 1}}

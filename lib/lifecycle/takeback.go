@@ -67,10 +67,18 @@ func (r *runner) remembered(e *model.Entry, epoch uint32) model.Allocation {
 	if res := e.Resource; res != nil && res.NodeUID == a.NodeUID {
 		a.Identifier, a.DefinitionIndex, a.Metadata = res.Identifier, res.DefinitionIndex, res.Metadata
 	}
-	if label, ok := r.m.opts.Store.Label(a.LabelUID); ok && a.DefinitionIndex >= 0 && a.DefinitionIndex < len(label.Definitions) {
-		a.Definition, a.LabelMetadata = label.Definitions[a.DefinitionIndex], label.Metadata
-	}
+	r.define(&a)
 	return a
+}
+
+// define puts into an allocation what its label says, and reports whether that is here.
+func (r *runner) define(a *model.Allocation) bool {
+	label, known := r.m.opts.Store.Label(a.LabelUID)
+	if !known || a.DefinitionIndex < 0 || a.DefinitionIndex >= len(label.Definitions) {
+		return false
+	}
+	a.Definition, a.LabelMetadata = label.Definitions[a.DefinitionIndex], label.Metadata
+	return true
 }
 
 // incomplete says that an allocation was stored before this node had the label: it names neither resources, of which each
@@ -83,15 +91,10 @@ func incomplete(a model.Allocation) bool {
 // nodes come in any order.
 func (r *runner) completed(e *model.Entry) (model.Allocation, bool) {
 	for _, a := range e.OpenAllocations() {
-		if !incomplete(a) {
-			continue
-		}
-		label, known := r.m.opts.Store.Label(a.LabelUID)
-		if !known || a.DefinitionIndex < 0 || a.DefinitionIndex >= len(label.Definitions) {
-			continue
-		}
 		driver := a.Definition.Driver // that has the environment
-		a.Definition, a.LabelMetadata = label.Definitions[a.DefinitionIndex], label.Metadata
+		if !incomplete(a) || !r.define(&a) {
+			continue
+		}
 		if driver != "" {
 			a.Definition.Driver = driver
 		}
