@@ -34,7 +34,7 @@ func (h *history) back() {
 
 // keep makes a backup.
 func (h *history) keep(m *member) {
-	b := &backup{of: m, whole: h.chance(0.5), at: time.Now()}
+	b := &backup{of: m, whole: h.chance(0.5) && h.plan.volumes, at: time.Now()}
 	switch {
 	case m.disk == nil:
 		return
