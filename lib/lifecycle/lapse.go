@@ -29,7 +29,9 @@ func nextInLapse(epoch uint32) Step {
 }
 
 // searchForgotten asks the driver whether it has anything of the application:
-// what was being made when the database was lost nobody else knows of.
+// what was being made when the database was lost nobody else knows of. It is
+// asked about each grant by a vote of an earlier process, as a volume that was put
+// back whole tells of nothing; only where there is a lapse its answer is waited for.
 func (r *runner) searchForgotten(ctx context.Context, e *model.Entry, step Step) error {
 	a := r.remembered(e, step.Epoch)
 	if d := a.Definition.Driver; d != "" && !slices.Contains(r.m.opts.Instances(), d) {
@@ -38,6 +40,10 @@ func (r *runner) searchForgotten(ctx context.Context, e *model.Entry, step Step)
 	}
 	ref, found, err := r.search(ctx, e, a)
 	if err != nil {
+		if r.unsaid = ctx.Err() == nil; r.unsaid && !r.m.forgetful.Load() {
+			r.log.Warn("driver can not be asked whether an earlier process began what it was granted; that is declined", "error", err)
+			return nil
+		}
 		return err
 	}
 	if !found {

@@ -78,8 +78,8 @@ type Facts struct {
 	// Lapsed says that this node may have forgotten what it began and ended
 	// before this process cast the votes that count as Promised.
 	Lapsed bool
-	// Unsearched says that this node forgot something, and that no driver was
-	// asked yet whether it has anything of the application.
+	// Unsearched says that no driver was asked yet whether it has anything of the
+	// application, and, where this node forgot something, that none has answered.
 	Unsearched bool
 	// Writable says that the store takes writes; nothing is started else.
 	Writable bool

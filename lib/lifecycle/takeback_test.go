@@ -183,3 +183,50 @@ func TestTakenUpBeforeItsLabel(t *testing.T) {
 		f.wantNothingLeft()
 	})
 }
+
+// TestBeginningForgotten: a volume is put back whole while a driver makes what this node was granted, so that the node knows
+// nothing of what it began, nobody else does, and nothing tells that anything is forgotten. The environment is found, and not
+// made a second time.
+func TestBeginningForgotten(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		lost bool // no driver answers
+		most int
+	}{{"its driver has it", false, 1}, {"its driver can not be asked", true, 2}} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, f *farm) {
+				f.start()
+				label := f.label()
+				f.stop()
+				before := f.files()
+				f.driver.after = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+				f.start()
+				app := f.apply(label)
+				rest(time.Second)
+				was := f.identifier()
+				f.want(app, model.StatusElected)
+				f.rewind(before, func() {
+					f.driver.after = nil
+					if tt.lost {
+						f.driver.before = func(_ context.Context, call string) error {
+							if call == "list" {
+								return context.DeadlineExceeded
+							}
+							return nil
+						}
+					}
+				})
+				rest(10 * time.Second)
+				f.want(app, model.StatusAllocated)
+				if f.world.most != tt.most || tt.most == 1 && f.identifier() != was {
+					t.Errorf("%d environments at once, %s, want %d, %s", f.world.most, f.identifier(), tt.most, was)
+				}
+				f.script(func() { f.driver.before = nil })
+				f.recall(app)
+				rest(5 * time.Minute)
+				f.want(app, model.StatusDeallocated)
+				f.wantNothingLeft()
+			})
+		})
+	}
+}

@@ -11,8 +11,6 @@ import (
 var (
 	first   = flag.Uint64("sim.seed", 1, "the first seed")
 	seeds   = flag.Uint64("sim.seeds", 0, "how many seeds are played; 0: as many as there is time for")
-	volumes = flag.Bool("sim.volumes", false, "put volumes back whole, marker and all, too")
-	several = flag.Bool("sim.retire", false, "retire more than one node of a history, and arbiters at the worst moment")
 	verbose = flag.Bool("sim.logs", false, "print what the nodes log")
 )
 

@@ -16,6 +16,7 @@ type plan struct {
 	clock   time.Duration // longest step forward of a wall clock; back it goes further
 	faults  []func(h *history)
 	newer   bool          // one node is of a later version
+	volumes bool          // volumes are put back whole, too
 	ahead   time.Duration // how far a clock may be ahead for a while; 0: never
 	least   int           // how many nodes are not retired
 	safety  election.Safety
@@ -35,7 +36,7 @@ func hostile(seed uint64) plan {
 // depends on the seed.
 func brief(seed uint64) plan {
 	p := hostile(seed)
-	p.every, p.longest = 10*time.Second, 60*time.Second
+	p.every, p.longest, p.volumes = 10*time.Second, 60*time.Second, true
 	return p
 }
 

@@ -73,6 +73,7 @@ func (h *history) settle() {
 			m.disk.Fail(nil)
 		}
 	}
+	h.retireForgotten()
 	if err := h.tellLater(context.Background(), h.living()[0].p); err != nil {
 		h.t.Errorf("seed %d: a node takes no rows of a later version: %v", h.seed, err)
 	}
@@ -121,10 +122,10 @@ func (h *history) tell() {
 	told := 0
 	for _, m := range h.living() {
 		for _, e := range m.p.store.Open() {
-			if told++; told > 3 {
-				break
+			if told++; told > 3 && len(e.OpenAllocations()) == 0 {
+				continue
 			}
-			h.t.Errorf("seed %d: node %d: %s", h.seed, m.index, describe(e))
+			h.t.Errorf("seed %d: node %d: %s\n  its label was deleted: %t", h.seed, m.index, describe(e), m.p.store.LabelDeleted(e.Application.LabelUID))
 		}
 	}
 	if equal, diff := h.same(); !equal {

@@ -24,6 +24,7 @@ func (p *process) report() cluster.Report {
 	return cluster.Report{
 		Incarnation: origin.Incarnation, RowSeq: p.store.Vector()[origin], NotAfter: epoch.Add(10000 * time.Hour),
 		Maintenance: p.drained.Load(), Available: p.farm.safety == election.Available,
+		Succession: model.SumOfRetirements(p.store.Retirements()),
 	}
 }
 

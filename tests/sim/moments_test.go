@@ -96,7 +96,7 @@ func (h *history) doze() {
 // the grant, and is slow to pass it on.
 func (h *history) widow() {
 	living := h.living()
-	if len(living) <= max(h.plan.least, 3) || !*several {
+	if len(living) <= max(h.plan.least, 3) {
 		return
 	}
 	m, winner := h.afterGrant()

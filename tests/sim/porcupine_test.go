@@ -13,8 +13,8 @@ import (
 type lockInput struct {
 	app     model.UID
 	token   string
-	release bool
-	off     bool // the machine was switched off, so that another may run it
+	release bool // the environment goes
+	off     bool // with all that is known of it, so that another may run it
 }
 
 // ownership is an operation that ends now. Its own moment lies between: time
@@ -25,24 +25,27 @@ func ownership(client int, called time.Time, in lockInput) porcupine.Operation {
 }
 
 // lockModel says that an application is owned once: by the token of the
-// environment that runs it, and by none after it.
+// environment that runs it, and by none after it but where all that was known of
+// that went with its machine, while it ran or later.
 func lockModel() porcupine.Model {
 	return porcupine.Model{
 		Partition: partition(func(op porcupine.Operation) any { return op.Input.(lockInput).app }),
 		Init:      func() any { return "" },
 		Step: func(state, input, _ any) (bool, any) {
 			owner, in := state.(string), input.(lockInput)
-			if in.off {
+			switch over := "over: " + in.token; {
+			case in.off && in.release:
 				return owner == in.token, ""
-			}
-			if in.release {
-				return owner == in.token, "over"
+			case in.off:
+				return owner == over, ""
+			case in.release:
+				return owner == in.token, over
 			}
 			return owner == "", in.token
 		},
 		DescribeOperation: func(input, _ any) string {
 			in := input.(lockInput)
-			return fmt.Sprintf("%s %s release %v", in.app, in.token[:4], in.release)
+			return fmt.Sprintf("%s %s release %v off %v", in.app, in.token[:4], in.release, in.off)
 		},
 	}
 }

@@ -3,6 +3,8 @@ package sim
 import (
 	"context"
 	"maps"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -32,7 +34,7 @@ func (h *history) back() {
 
 // keep makes a backup.
 func (h *history) keep(m *member) {
-	b := &backup{of: m, whole: h.chance(0.5) && *volumes, at: time.Now()}
+	b := &backup{of: m, whole: h.chance(0.5) && h.plan.volumes, at: time.Now()}
 	switch {
 	case m.disk == nil:
 		return
@@ -54,6 +56,9 @@ func (h *history) restore(b *backup) {
 	m.kill(h.chance(0.5))
 	spread := h.spread(m, wrote)
 	if b.whole {
+		for _, app := range h.halfTold(m) {
+			h.world.pardon(app, "a volume was put back whole, and not all others knew what its node had done")
+		}
 		m.disk.Rewind(b.disk)
 		h.count("rewound")
 	} else {
@@ -74,11 +79,15 @@ func (h *history) restore(b *backup) {
 	}
 }
 
-// spread reports whether others know all that the node wrote, durable, as they
-// would a while later. The node does not run.
+// spread reports whether others know all that the node wrote, and all that it had
+// of those who were retired, durable, as they would a while later. The node does
+// not run.
 func (h *history) spread(m *member, wrote replica.Vector) bool {
 	all, own := false, maps.Clone(wrote)
-	maps.DeleteFunc(own, func(o replica.Origin, _ uint64) bool { return o.Node != m.uid })
+	maps.DeleteFunc(own, func(o replica.Origin, _ uint64) bool {
+		n := h.byUID(o.Node)
+		return n != m && (n == nil || !n.retired.Load())
+	})
 	for _, other := range h.living() {
 		if other.p == nil {
 			continue
@@ -89,6 +98,45 @@ func (h *history) spread(m *member, wrote replica.Vector) bool {
 		_ = other.p.flush(context.Background()) // on a full disk nothing more is lost than before
 	}
 	return all
+}
+
+// halfTold are the applications of which some others know that the node decided
+// or ran them, and some do not. It does not run.
+func (h *history) halfTold(m *member) (apps []model.UID) {
+	h.ledger.mu.Lock()
+	all := slices.Clone(h.ledger.apps)
+	h.ledger.mu.Unlock()
+	for _, app := range all {
+		least, most := math.MaxInt, 0
+		for _, other := range h.living() {
+			if other != m {
+				n := other.statesBy(m, app)
+				least, most = min(least, n), max(most, n)
+			}
+		}
+		if least != most {
+			apps = append(apps, app)
+		}
+	}
+	return apps
+}
+
+// statesBy is how many states of the application a node knows that another one
+// wrote.
+func (m *member) statesBy(by *member, app model.UID) (n int) {
+	if m.p == nil {
+		return 0
+	}
+	e, err := m.p.store.Application(context.Background(), app)
+	if err != nil {
+		return 0
+	}
+	for _, s := range e.States {
+		if s.NodeUID == by.uid {
+			n++
+		}
+	}
+	return n
 }
 
 // forget takes back what clients were told by a node since, which is lost with

@@ -2,9 +2,12 @@ package sim
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
 // living are the nodes that were not retired.
@@ -64,7 +67,7 @@ func (h *history) handover() {
 // the network may fail.
 func (h *history) retire() {
 	living := h.living()
-	if len(living) <= h.plan.least || !h.chance(0.5) || len(living) < len(h.nodes) && !*several {
+	if len(living) <= h.plan.least || !h.chance(0.5) {
 		return
 	}
 	gone := living[h.pick(len(living))]
@@ -78,7 +81,7 @@ func (h *history) retire() {
 func (h *history) bury(gone *member, pause func() bool) {
 	gone.kill(true)
 	gone.retired.Store(true)
-	h.world.switchOff(gone.machine)
+	h.world.switchOff(gone.machine, h.lostWith(gone))
 	pause()
 	living := h.living()
 	asked := living[h.pick(len(living))]
@@ -97,16 +100,74 @@ func (h *history) bury(gone *member, pause func() bool) {
 		h.pardon("a retirement was forced")
 	}
 	h.count("retired")
-	if _, err := asked.p.store.CreateRetirement(context.Background(), model.Retirement{
-		NodeUID: gone.uid, Successor: heir.uid, Forced: forced, By: "admin",
-	}); err != nil && asked.disk != nil { // of a disk that is full for a while
-		asked.disk.Fail(nil)
-		if _, err := asked.p.store.CreateRetirement(context.Background(), model.Retirement{
-			NodeUID: gone.uid, Successor: heir.uid, Forced: forced, By: "admin",
-		}); err != nil {
-			h.t.Errorf("seed %d: retire node %d: %v", h.seed, gone.index, err)
+	h.retireAll(asked, heir, forced)
+}
+
+// retireAll is what the operator has a node do: it retires all that are off and
+// of whose retirement that node does not know. One may have gone with the node
+// that it was asked of, and as long as that is so lib/retire refuses any other.
+func (h *history) retireAll(asked, heir *member, forced bool) {
+	missing := 0
+	for _, gone := range h.nodes {
+		if !gone.retired.Load() || asked.knowsRetired(gone) {
+			continue
+		}
+		if missing++; missing > 1 {
+			h.count("retired again")
+		}
+		h.retireAt(asked, model.Retirement{NodeUID: gone.uid, Successor: heir.uid, Forced: forced, By: "admin"})
+	}
+}
+
+// retireForgotten retires those that are off and of whose retirement no node
+// knows any more: they are shown as members that can not be reached.
+func (h *history) retireForgotten() {
+	asked := h.living()[0]
+	for _, gone := range h.nodes {
+		if gone.retired.Load() && !slices.ContainsFunc(h.living(), func(m *member) bool { return m.knowsRetired(gone) }) {
+			h.count("retired again")
+			h.retireAt(asked, model.Retirement{NodeUID: gone.uid, Successor: asked.uid, By: "admin"})
 		}
 	}
+}
+
+func (m *member) knowsRetired(gone *member) bool {
+	_, known := m.p.store.Retirement(gone.uid)
+	return known
+}
+
+// retireAt stores a retirement on a node.
+func (h *history) retireAt(asked *member, r model.Retirement) {
+	_, err := asked.p.store.CreateRetirement(context.Background(), r)
+	if err != nil && asked.disk != nil { // of a disk that is full for a while
+		asked.disk.Fail(nil)
+		_, err = asked.p.store.CreateRetirement(context.Background(), r)
+	}
+	if err != nil && !errors.Is(err, store.ErrExists) {
+		h.t.Errorf("seed %d: retire node %s: %v", h.seed, r.NodeUID, err)
+	}
+}
+
+// lostWith are the applications that ran on a machine which is off, and of which
+// no other node knows, durable, that they did.
+func (h *history) lostWith(gone *member) map[model.UID]bool {
+	lost := map[model.UID]bool{}
+	for _, app := range gone.machine.ranOn() {
+		lost[app] = !slices.ContainsFunc(h.living(), func(m *member) bool { return m.knowsRun(app, gone) })
+	}
+	return lost
+}
+
+// knowsRun reports whether the node knows, durable, that another one has begun
+// the application.
+func (m *member) knowsRun(app model.UID, by *member) bool {
+	if m.p == nil {
+		return false
+	}
+	e, err := m.p.store.Application(context.Background(), app)
+	return err == nil && slices.ContainsFunc(e.States, func(s model.ApplicationState) bool {
+		return s.NodeUID == by.uid && (s.Status == model.StatusAllocated || s.Status == model.StatusDeallocated || s.Status == model.StatusError)
+	}) && m.p.flush(context.Background()) == nil
 }
 
 // hears reports whether the node can reach all others but the one that is gone,

@@ -19,7 +19,7 @@ import (
 type world struct {
 	mu     sync.Mutex
 	envs   map[model.UID]map[string]*environment // application -> token; guarded by mu
-	made   map[model.UID]map[string]bool         // tokens that ever were, but for those of machines that are off; guarded by mu
+	made   map[model.UID]map[string]bool         // tokens that ever were, but for those that went with a machine; guarded by mu
 	begun  map[model.UID]bool                    // applications that ever ran; guarded by mu
 	twice  map[model.UID]string                  // applications that ran twice, and how; guarded by mu
 	excuse map[model.UID]string                  // applications that may run twice, and why; guarded by mu
@@ -37,26 +37,33 @@ func newWorld() *world {
 	return &world{envs: map[model.UID]map[string]*environment{}, made: map[model.UID]map[string]bool{}, begun: map[model.UID]bool{}, twice: map[model.UID]string{}, excuse: map[model.UID]string{}}
 }
 
-// switchOff is what becomes of a machine that was retired: nothing is left.
-func (w *world) switchOff(m *machine) {
+// switchOff is what becomes of a machine that was retired: nothing is left. What
+// was alone on its disk is lost: the applications of which nobody else knows that
+// they ran here run again.
+func (w *world) switchOff(m *machine, lost map[model.UID]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for app, envs := range w.envs {
-		for token, e := range envs {
-			if e.machine != m {
-				continue
-			}
-			delete(envs, token)
-			w.owners = append(w.owners, ownership(m.index, time.Now(), lockInput{app: app, token: token, release: true, off: true}))
+	m.tokens.Range(func(key, value any) bool {
+		token, app := key.(string), value.(model.UID)
+		_, lives := w.envs[app][token]
+		delete(w.envs[app], token)
+		if lost[app] {
+			delete(w.made[app], token)
 		}
-	}
-	for app, tokens := range w.made {
-		for token := range tokens {
-			if on, _ := m.tokens.Load(token); on == app {
-				delete(tokens, token)
-			}
+		if lives || lost[app] {
+			w.owners = append(w.owners, ownership(m.index, time.Now(), lockInput{app: app, token: token, release: lives, off: lost[app]}))
 		}
-	}
+		return true
+	})
+}
+
+// ranOn are the applications that the machine ever ran.
+func (m *machine) ranOn() (apps []model.UID) {
+	m.tokens.Range(func(_, app any) bool {
+		apps = append(apps, app.(model.UID))
+		return true
+	})
+	return apps
 }
 
 // pardon says that an application may run twice.

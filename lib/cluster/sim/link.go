@@ -112,12 +112,16 @@ func (l *link) wait(d time.Duration) bool {
 	}
 }
 
-// ping gives the link up when the other side can not be heard.
+// ping gives the link up when the other side can not be heard, or answers that
+// there is no link, as it does that ended it while nothing passed.
 func (l *link) ping() {
 	heard := time.Now()
 	for l.wait(ping) {
 		if n := l.at.network; n.passes(l.to, l.at.address) && n.passes(l.at.address, l.to) {
 			heard = time.Now()
+			if l.other.Err() != nil {
+				l.fail(errors.New("connection reset by peer"))
+			}
 		}
 		if time.Since(heard) >= dead {
 			l.fail(errors.New("the neighbour was silent for 6 s"))
