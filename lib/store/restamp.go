@@ -216,8 +216,8 @@ func (s *Store) restampMark(r readings) error {
 	return s.engine.putMarkUntil(r.of(m.until))
 }
 
-// setRestamped takes over what was committed. The incarnation is known before
-// its rows are: whoever sees these can tell whose they are.
+// setRestamped takes over what was committed, all at once: whoever sees the new
+// rows can tell whose they are.
 func (s *Store) setRestamped(b *batch, r readings, next replica.Origin) {
 	s.memory.mu.Lock()
 	if next != s.origin {
@@ -227,12 +227,12 @@ func (s *Store) setRestamped(b *batch, r readings, next replica.Origin) {
 	if l := s.lapse.Load(); l != nil && l.until > r.limit {
 		s.lapse.Store(&lapse{until: r.of(l.until), since: l.since, pending: l.pending})
 	}
+	s.memory.take(b)
 	s.memory.mu.Unlock()
 	if m := s.mark.Load(); m != nil && m.until > r.limit {
 		s.mark.CompareAndSwap(m, &mark{taken: m.taken, until: r.of(m.until)})
 	}
 	s.commits.Add(1)
-	s.memory.apply(b)
 	for app := range b.assembled {
 		delete(s.waiting, app)
 	}
