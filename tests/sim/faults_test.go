@@ -17,6 +17,7 @@ type plan struct {
 	faults  []func(h *history)
 	newer   bool          // one node is of a later version
 	ahead   time.Duration // how far a clock may be ahead for a while; 0: never
+	one     bool          // it is always the same node's
 	least   int           // how many nodes are not retired
 	safety  election.Safety
 }
@@ -59,8 +60,8 @@ func (p plan) change(seed uint64) plan {
 		p.faults = append(p.faults, (*history).back, (*history).back)
 	case 4: // all of it
 		p.faults, p.least = append(append(p.faults, succession...), (*history).back, (*history).back), 3
-		if seed%100 == 4 {
-			p.ahead = 3 * time.Hour
+		if seed%20 == 4 {
+			p.ahead, p.one = 3*time.Hour, seed%100 != 4
 			p.faults = append(p.faults, (*history).leap)
 		}
 	}
@@ -204,6 +205,9 @@ func (h *history) step() {
 // leap sets a wall clock hours ahead, and later right.
 func (h *history) leap() {
 	m := h.any()
+	if h.plan.one {
+		m = h.nodes[h.seed%uint64(len(h.nodes))]
+	}
 	m.skew.Store(int64(h.between(10*time.Minute, h.plan.ahead)))
 	h.later(func() { m.skew.Store(0) })
 }
