@@ -148,7 +148,7 @@ func (a *App) addMember(o memberOptions) (*member, error) {
 	a.addPart("incarnation", m.reincarnate)
 	a.addPart("votes", m.votes.Run)
 	a.addPart("survey", m.survey.Run)
-	return m, nil
+	return m, a.addRestamp(m)
 }
 
 // joinCluster begins the membership: what it needs is there, and it is the first that stops. So the others hear that the

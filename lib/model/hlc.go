@@ -35,6 +35,15 @@ func (c *Clock) Last() HLC {
 	return c.last
 }
 
+// Reset sets the clock back: the next reading is larger than to, whatever was
+// handed out before. It is for a node that has given what it stamped since then
+// other readings.
+func (c *Clock) Reset(to HLC) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = to
+}
+
 // Observe makes every later reading larger than seen, a reading that came from
 // elsewhere.
 func (c *Clock) Observe(seen HLC) {

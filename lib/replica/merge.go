@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"cmp"
+
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -61,6 +63,7 @@ func pad(key []byte) (uid [len(model.UID{})]byte) {
 //   - a row that is not Authentic never does;
 //   - immutable kinds: a deleted row beats a live one, else the lowest version
 //     wins, because the first may have had effects already;
+//   - owned kinds: the highest incarnation, then the highest version wins;
 //   - all others, those of unknown kinds too: the highest version wins.
 func Merge(kind Kind, old *Row, row Row) bool {
 	row.Kind = kind
@@ -71,6 +74,9 @@ func Merge(kind Kind, old *Row, row Row) bool {
 // by their versions alone; neither needs its body. A row does not beat itself.
 func Beats(row, other Row) bool {
 	order := row.Version.Compare(other.Version)
+	if row.Kind.Owned() { // by one node, whose clock may have been set right since
+		order = cmp.Or(cmp.Compare(row.Version.Origin.Incarnation, other.Version.Origin.Incarnation), order)
+	}
 	if !row.Kind.Immutable() {
 		return order > 0
 	}

@@ -79,6 +79,7 @@ func TestMergeRules(t *testing.T) {
 	dead := func(kind Kind, k, writer byte, hlc model.HLC) Row {
 		return Row{Kind: kind, Key: key(k), Version: version(hlc, writer), Deleted: true}
 	}
+	again := func(r Row, incarnation uint32) Row { r.Version.Origin.Incarnation = incarnation; return r }
 	none := Row{}
 	ownership := func(by, writer byte) Row {
 		body, err := EncodeOwnership(model.Ownership{UID: model.UID{7}, Thing: "x", To: model.UID(key(by)), By: model.UID(key(by))})
@@ -112,6 +113,9 @@ func TestMergeRules(t *testing.T) {
 		{"node with a short key", none, Row{Kind: KindNode, Key: []byte{3}, Version: version(1, 3), Body: []byte("{}")}, false},
 		{"resource by its executor", none, resource(3, 1, 3), true},
 		{"resource by another", resource(3, 1, 3), resource(3, 2, 4), false},
+		{"resource of an earlier incarnation, whose clock was ahead", again(resource(3, 9, 3), 1), again(resource(3, 1, 3), 2), true},
+		{"resource of an earlier incarnation, come late", again(resource(3, 1, 3), 2), again(resource(3, 9, 3), 1), false},
+		{"user of an earlier incarnation, whose clock was ahead", again(live(KindUser, 1, 1, 9), 1), again(live(KindUser, 1, 1, 1), 2), false},
 		{"resource that can not be read", none, live(KindResource, 9, 3, 1), false},
 		{"resource deleted by its maker", resource(9, 1, 9), dead(KindResource, 9, 9, 2), true},
 		{"ownership by who says it", none, ownership(3, 3), true},

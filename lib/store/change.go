@@ -159,7 +159,7 @@ func (t *tx) stampTask(task *model.ApplicationTask, app model.UID) {
 func (exec execFunc) putTask(task model.ApplicationTask) error {
 	_, err := exec(`INSERT INTO application_tasks (uid, application_uid, task, "when", options, result, created_at, updated_at, hlc) `+
 		"VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (uid) DO UPDATE SET "+
-		`task = excluded.task, "when" = excluded."when", options = excluded.options, result = excluded.result, updated_at = excluded.updated_at`,
+		`task = excluded.task, "when" = excluded."when", options = excluded.options, result = excluded.result, updated_at = excluded.updated_at, hlc = excluded.hlc`,
 		key(task.UID), key(task.ApplicationUID), task.Task, task.When, rawText(task.Options), rawText(task.Result),
 		toNanos(task.CreatedAt), toNanos(task.UpdatedAt), int64(task.HLC))
 	if err != nil {

@@ -43,6 +43,9 @@ type engine interface {
 	// putLapse notes the newest clock reading of before a lapse, never an older
 	// one than is stored; 0 ends it.
 	putLapse(until model.HLC) error
+	// putMarkUntil notes another newest clock reading of the copy that the
+	// database is; nothing if it is none.
+	putMarkUntil(until model.HLC) error
 	// putRemoved notes when the last of the applications that were removed closed.
 	putRemoved(last time.Time) error
 	// putDate notes a time in place of the one of that name before.

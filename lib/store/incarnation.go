@@ -122,7 +122,7 @@ func (s *Store) settleSession() error {
 func (s *Store) Reincarnate(ctx context.Context, origin replica.Origin, seq uint64) error {
 	err := s.alone(ctx, func() error {
 		suspected := s.lapse.Load() != nil && s.lapse.Load().pending // perhaps before more was written here
-		if origin.Node != s.origin.Node || origin.Incarnation < s.origin.Incarnation || !s.forgot(origin, seq) && !suspected {
+		if origin.Node != s.origin.Node || !s.forgot(origin, seq) && !suspected {
 			return nil
 		}
 		next := s.nextOrigin()

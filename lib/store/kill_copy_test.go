@@ -31,6 +31,14 @@ func killActions() map[string]func(folder string) error {
 			})
 			return err
 		}),
+		"restamp": told(func(folder string) error {
+			s, err := Open(context.Background(), Options{Folder: folder, Node: testNode, Logger: quiet()})
+			if err != nil {
+				return err
+			}
+			_, err = s.Restamp(context.Background())
+			return errors.Join(err, s.Close())
+		}),
 		"adopt": told(func(folder string) error {
 			s, err := Open(context.Background(), Options{Folder: folder, Node: testNode, Logger: quiet()})
 			if err != nil {

@@ -80,6 +80,11 @@ func (m *memory) entry(uid model.UID) *model.Entry {
 func (m *memory) apply(b *batch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.take(b)
+}
+
+// take is apply for who holds the lock.
+func (m *memory) take(b *batch) {
 	for uid, e := range b.entries {
 		m.replace(uid, e)
 	}

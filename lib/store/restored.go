@@ -119,6 +119,13 @@ func readMark(ctx context.Context, db querier) (*mark, error) {
 	return m, nil
 }
 
+func (d *database) putMarkUntil(until model.HLC) error {
+	return d.step("note of when it is a copy", "UPDATE meta SET value = ? WHERE key IN ('"+markUntil+"', '"+markEnded+"')", int64(until))
+}
+
+// putMarkUntil has nothing to note: a disk in memory is no copy.
+func (m *memoryEngine) putMarkUntil(model.HLC) error { return nil }
+
 // Restored tells whether the database is a copy that was put back and that
 // nobody has confirmed since, and of when.
 func (s *Store) Restored() (taken time.Time, restored bool) {

@@ -34,6 +34,19 @@ func (m *memoryEngine) readRow(kind replica.Kind, key []byte) (*syncRow, error) 
 	return nil, nil //nolint:nilnil // none is no error
 }
 
+func (m *memoryEngine) rowsAhead(limit model.HLC) (rows []syncRow, newest model.HLC, err error) {
+	defer m.reading()()
+	for _, r := range m.disk.rows.sync {
+		if r.Version.HLC > limit {
+			rows = append(rows, r)
+		} else {
+			newest = max(newest, r.Version.HLC)
+		}
+	}
+	slices.SortFunc(rows, func(a, b syncRow) int { return a.Version.Compare(b.Version) })
+	return rows, newest, nil
+}
+
 // reading holds the lock where no transaction does.
 func (m *memoryEngine) reading() (end func()) {
 	if m.within {

@@ -53,6 +53,9 @@ type rowStore interface {
 	// waited since before then.
 	tombstones(before model.HLC, limit int) ([]rowKey, error)
 	abandoned(before time.Time, limit int) ([]rowKey, error)
+	// rowsAhead are those of anybody after a clock reading, the oldest first, and
+	// the newest reading of all others.
+	rowsAhead(limit model.HLC) (rows []syncRow, newest model.HLC, err error)
 	// readRow reads the committed row under a key; nil if there is none.
 	readRow(kind replica.Kind, key []byte) (*syncRow, error)
 	// readRows reads what is committed of the origin in (after, to].

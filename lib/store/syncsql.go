@@ -103,6 +103,18 @@ func (d *database) rowsOf(parent model.UID) ([]syncRow, error) {
 	return d.selectRows("WHERE parent = ? ORDER BY hlc", key(parent))
 }
 
+func (d *database) rowsAhead(limit model.HLC) ([]syncRow, model.HLC, error) {
+	rows, err := d.selectRows("WHERE hlc > ? ORDER BY hlc, id", int64(limit))
+	if err != nil {
+		return nil, 0, err
+	}
+	newest, err := column[int64](context.Background(), d.writer, "SELECT coalesce(max(hlc), 0) FROM sync_rows WHERE hlc <= ?", int64(limit))
+	if err != nil || len(newest) != 1 {
+		return nil, 0, errors.Join(errors.New("read newest row"), err)
+	}
+	return rows, model.HLC(newest[0]), nil
+}
+
 // selectRows reads in the writer.
 func (d *database) selectRows(where string, args ...any) (rows []syncRow, err error) {
 	err = d.kept.Query("SELECT "+syncColumns+" FROM sync_rows "+where, func(row compiled.Row) error {

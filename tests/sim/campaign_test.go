@@ -37,6 +37,22 @@ func TestHostileHistories(t *testing.T) {
 	}
 }
 
+// TestLeaps plays brief histories in which clocks are hours ahead again and
+// again: in most of them always the same node's.
+func TestLeaps(t *testing.T) {
+	for seed := *first; seed < *first+many(10, 300); seed++ {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			p := brief(seed)
+			p.ahead, p.one = 3*time.Hour, seed%3 != 0
+			for range 5 {
+				p.faults = append(p.faults, (*history).leap)
+			}
+			campaign(t, seed, p, 3+int(seed%4), 20, 2*time.Second)
+		})
+	}
+}
+
 // many is how many seeds are played.
 func many(usual, most uint64) uint64 {
 	switch {

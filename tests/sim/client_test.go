@@ -206,6 +206,7 @@ func (h *history) putUser(ctx context.Context, p *process) {
 	}
 	h.ledger.users[name][value] = put{node: p.uid, at: time.Now()}
 	h.ledger.mu.Unlock()
+	origin := p.store.Origin()
 	u, err := p.store.PutUser(ctx, name, func(*model.User) (model.User, error) {
 		return model.User{Hash: model.PasswordHash{Algo: value}}, nil
 	})
@@ -214,26 +215,37 @@ func (h *history) putUser(ctx context.Context, p *process) {
 	}
 	h.ledger.mu.Lock()
 	defer h.ledger.mu.Unlock()
-	h.ledger.users[name][value] = put{u.HLC, p.uid, time.Now()}
-	h.ledger.reads = append(h.ledger.reads, access(p, called, name, u, true))
+	h.ledger.users[name][value] = put{lasting(u.HLC), p.uid, time.Now()}
+	h.ledger.access(p, origin, called, name, u, true)
 }
 
 func (h *history) readUser(_ context.Context, p *process) {
 	name, called := userName(h.pick(manyUsers)), time.Now()
+	origin := p.store.Origin()
 	u, known := p.store.UserByName(name)
 	if !known {
 		return
 	}
 	h.ledger.mu.Lock()
 	defer h.ledger.mu.Unlock()
-	h.ledger.reads = append(h.ledger.reads, access(p, called, name, u, false))
+	h.ledger.access(p, origin, called, name, u, false)
+}
+
+// lasting is the version that was given to something, 0 if it will be given
+// another one: by a clock that is too far ahead.
+func lasting(version model.HLC) model.HLC {
+	if time.Unix(0, int64(version)).After(time.Now().Add(5 * time.Minute)) {
+		return 0
+	}
+	return version
 }
 
 // accessInput is a read or a write of a user on one process of a node.
 type accessInput struct {
-	boot  uint64
-	name  string
-	write bool
+	boot        uint64
+	incarnation uint32 // of its database
+	name        string
+	write       bool
 }
 
 // accessOutput is the version that was read or written.
@@ -243,22 +255,27 @@ type accessOutput struct {
 	beat    string // a state's: the values of this version that were there before
 }
 
-func access(p *process, called time.Time, name string, u model.User, write bool) porcupine.Operation {
-	return porcupine.Operation{
-		ClientId: p.index, Input: accessInput{p.boot, name, write}, Call: called.UnixNano(),
-		Output: accessOutput{version: u.HLC, value: u.Hash.Algo}, Return: time.Now().UnixNano() + 1,
+// access notes one. Versions may be given anew with an incarnation: what
+// happened while one was taken is of neither. The caller holds mu.
+func (l *ledger) access(p *process, origin replica.Origin, called time.Time, name string, u model.User, write bool) {
+	if p.store.Origin() != origin {
+		return
 	}
+	l.reads = append(l.reads, porcupine.Operation{
+		ClientId: p.index, Input: accessInput{p.boot, origin.Incarnation, name, write}, Call: called.UnixNano(),
+		Output: accessOutput{version: u.HLC, value: u.Hash.Algo}, Return: time.Now().UnixNano() + 1,
+	})
 }
 
-// registerModel says what a user's row is on one node while its process lives:
-// a register whose version only grows, by its own writes and by what comes
+// registerModel says what a user's row is on one node while its process lives
+// and takes no new incarnation: a register whose version only grows, by its own writes and by what comes
 // from others. Two nodes may give one reading of the clock to two values: then
 // one takes the other's place, the same everywhere, and that never comes back.
 func registerModel(writer map[string]model.UID) porcupine.Model {
 	return porcupine.Model{
 		Partition: partition(func(op porcupine.Operation) any {
 			in := op.Input.(accessInput)
-			return fmt.Sprint(in.boot, in.name)
+			return fmt.Sprint(in.boot, " ", in.incarnation, in.name)
 		}),
 		Init: func() any { return accessOutput{} },
 		Step: func(state, input, output any) (bool, any) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,8 @@ type farm struct {
 	// compareEvery is how often neighbours compare digests: each hour usually,
 	// more often here, so that a short history sees it.
 	compareEvery time.Duration
-	silent       bool // some node was for longer than an available cluster waits
+	restamped    atomic.Int64 // rows that were given the right time
+	silent       bool         // some node was for longer than an available cluster waits
 
 	mu   sync.Mutex
 	dice *rand.Rand     // guarded by mu

@@ -18,6 +18,7 @@ type plan struct {
 	newer   bool          // one node is of a later version
 	volumes bool          // volumes are put back whole, too
 	ahead   time.Duration // how far a clock may be ahead for a while; 0: never
+	one     bool          // it is always the same node's
 	least   int           // how many nodes are not retired
 	safety  election.Safety
 }
@@ -60,8 +61,8 @@ func (p plan) change(seed uint64) plan {
 		p.faults = append(p.faults, (*history).back, (*history).back)
 	case 4: // all of it
 		p.faults, p.least = append(append(p.faults, succession...), (*history).back, (*history).back), 3
-		if seed%100 == 4 {
-			p.ahead = 3 * time.Hour
+		if seed%20 == 4 {
+			p.ahead, p.one = 3*time.Hour, seed%100 != 4
 			p.faults = append(p.faults, (*history).leap)
 		}
 	}
@@ -205,6 +206,9 @@ func (h *history) step() {
 // leap sets a wall clock hours ahead, and later right.
 func (h *history) leap() {
 	m := h.any()
+	if h.plan.one {
+		m = h.nodes[h.seed%uint64(len(h.nodes))]
+	}
 	m.skew.Store(int64(h.between(10*time.Minute, h.plan.ahead)))
 	h.later(func() { m.skew.Store(0) })
 }

@@ -199,6 +199,10 @@ func (p *process) decide(log *slog.Logger) {
 		Promised: promises.Age, StartBy: startBy, Settled: p.settled(), Lapsed: p.store.Lapsed, Boot: boot, Logger: log,
 		Heir: func(node model.UID) model.UID { return model.Heir(node, p.store.Retirements()) },
 	})
+	right, err := p.setRight(log)
+	if err != nil {
+		p.farm.t.Fatal(err)
+	}
 	p.manager.Restore()
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
@@ -211,6 +215,7 @@ func (p *process) decide(log *slog.Logger) {
 	})
 	p.work.Go(func() { p.introduce(ctx) })
 	p.work.Go(func() { p.reincarnate(ctx) })
+	p.work.Go(func() { _ = right.Run(ctx) })
 	p.work.Go(func() { _ = memory.Run(ctx) })
 	p.work.Go(func() { _ = survey.Run(ctx) })
 	p.work.Go(func() { p.watchKnown(ctx) })
@@ -251,6 +256,9 @@ func nap(ctx context.Context, d time.Duration) bool {
 
 func (p *process) healthy(context.Context) error {
 	p.stand()
+	if _, held := p.store.Ahead(); held && len(p.cluster.Status().Links) > 0 {
+		return errHeld
+	}
 	return p.store.Writable()
 }
 
