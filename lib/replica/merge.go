@@ -23,31 +23,46 @@ func (k Kind) Owned() bool { return k == KindNode || k == KindResource }
 // depends on the row alone, so that all nodes say the same. A row that is not
 // authentic is dropped; the vector advances over it.
 func Authentic(row Row) bool {
+	_, authentic := Examine(row)
+	return authentic
+}
+
+// Examine is Authentic for who needs to know what the row says as well: noun is
+// what had to be read for that, so that it is not read twice; nil if nothing
+// had to, or it can not be read.
+func Examine(row Row) (noun any, authentic bool) {
 	writer := row.Version.Origin.Node
 	switch row.Kind {
 	case KindNode:
-		return model.UID(pad(row.Key)) == writer && len(row.Key) == len(writer)
+		return nil, model.UID(pad(row.Key)) == writer && len(row.Key) == len(writer)
 	case KindResource:
 		if row.Deleted { // nothing in it names the owner, who made its UID
 			uid, err := UIDKey(row.Key)
-			return err == nil && model.SamePrefix(uid, writer)
+			return nil, err == nil && model.SamePrefix(uid, writer)
 		}
 		resource, err := DecodeResource(row.Body)
-		return err == nil && resource.NodeUID == writer
+		return orNil(resource, err), err == nil && resource.NodeUID == writer
 	case KindApplicationState: // none takes it back
 		if row.Deleted {
-			return false
+			return nil, false
 		}
 		s, err := DecodeApplicationState(row.Body)
-		return err != nil || s.NodeUID == writer && (s.Status != model.StatusElected || model.SamePrefix(s.UID, writer))
+		return orNil(s, err), err != nil || s.NodeUID == writer && (s.Status != model.StatusElected || model.SamePrefix(s.UID, writer))
 	case KindOwnership: // nobody takes it back: it is followed by another one
 		if row.Deleted {
-			return false
+			return nil, false
 		}
 		o, err := DecodeOwnership(row.Body)
-		return err == nil && o.By == writer
+		return orNil(o, err), err == nil && o.By == writer
 	}
-	return true
+	return nil, true
+}
+
+func orNil[T Noun](noun T, err error) any {
+	if err != nil {
+		return nil
+	}
+	return noun
 }
 
 // pad is the key cut or filled to the length of a UID.

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"sync"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
@@ -16,21 +18,34 @@ type arrived struct {
 
 // arrive reads a row. What fails is read again by the writer, which says so.
 func arrive(r replica.Row) arrived {
-	a := arrived{Row: r, authentic: replica.Authentic(r)}
-	if r.Deleted || !a.authentic {
+	read, authentic := replica.Examine(r)
+	a := arrived{Row: r, authentic: authentic}
+	if r.Deleted || !authentic {
 		return a
 	}
 	switch r.Kind {
 	case replica.KindApplication:
 		a.noun = nounOf(r, replica.DecodeApplication)
 	case replica.KindApplicationState:
-		a.noun = nounOf(r, replica.DecodeApplicationState)
+		a.noun = nounRead[model.ApplicationState](r, read)
 	case replica.KindApplicationTask:
 		a.noun = nounOf(r, replica.DecodeApplicationTask)
 	case replica.KindResource:
-		a.noun = nounOf(r, replica.DecodeResource)
+		a.noun = nounRead[model.Resource](r, read)
 	}
 	return a
+}
+
+// nounRead is nounOf of what was read already.
+func nounRead[T replica.Noun](r replica.Row, read any) any {
+	noun, ok := read.(T)
+	if !ok {
+		return nil
+	}
+	if _, key := replica.KeyOf(noun); !bytes.Equal(key, r.Key) {
+		return nil
+	}
+	return read
 }
 
 // nounOf is what a row says, nil if it can not be read.

@@ -255,3 +255,20 @@ func fillRows(b *testing.B, s *Store, rows int) {
 		}
 	}
 }
+
+// BenchmarkRows reads what a life has just written, as each link does.
+func BenchmarkRows(b *testing.B) {
+	s := openStore(b, testOptions(b))
+	label := newLabel(b, s).UID
+	for range 100 {
+		newApplication(b, s, label, "me")
+	}
+	after := s.Vector()[s.Origin()] - 8
+	b.ReportAllocs()
+	for b.Loop() {
+		got, err := s.Rows(b.Context(), s.Origin(), after, replica.Limit{Rows: 500, Bytes: 1 << 20})
+		if err != nil || len(got.Rows) != 8 {
+			b.Fatalf("got %d rows, %v, want 8", len(got.Rows), err)
+		}
+	}
+}

@@ -31,6 +31,8 @@ type database struct {
 	readers  *sql.DB
 	lists    *gorm.DB // over readers
 
+	rowReaders rowReaders // of readers too
+
 	origins *origins
 }
 
@@ -38,7 +40,7 @@ var _ engine = (*database)(nil)
 
 // newDatabase is the engine over a file that is not open yet.
 func newDatabase(path string) *database {
-	d := &database{path: path, origins: newOrigins()}
+	d := &database{path: path, origins: newOrigins(), rowReaders: newRowReaders()}
 	d.execFunc = d.exec
 	return d
 }
@@ -61,7 +63,7 @@ func (d *database) openReaders() (err error) {
 	if d.readers, err = sql.Open(sqlite.DriverName, readerDSN(d.path)); err != nil {
 		return err
 	}
-	d.readers.SetMaxOpenConns(max(4, runtime.NumCPU()))
+	d.readers.SetMaxOpenConns(max(4, runtime.NumCPU()) + maxRowReaders)
 	d.lists, err = openGorm(d.readers)
 	return err
 }
@@ -84,7 +86,7 @@ func (d *database) close(m marker) error {
 
 // shut closes the file.
 func (d *database) shut() error {
-	var errs []error
+	errs := []error{d.rowReaders.close()}
 	if d.kept != nil {
 		errs = append(errs, d.kept.Close())
 	}

@@ -187,32 +187,6 @@ func (d *database) rowKeys(where string, args ...any) ([]rowKey, error) {
 	}, "SELECT kind, key FROM sync_rows "+where, args...)
 }
 
-// readRows reads in pages, so that no cursor is open longer than for one.
-func (d *database) readRows(origin replica.Origin, after, to uint64, use func(replica.Row) bool) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-	defer cancel()
-	if after >= maxSeq {
-		return nil
-	}
-	id := d.origins.id(origin) << seqBits
-	cursor, err := d.readers.QueryContext(ctx, "SELECT "+syncColumns+" FROM sync_rows WHERE id > ? AND id <= ? ORDER BY id",
-		id|int64(after), id|int64(min(to, maxSeq)))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, cursor.Close()) }()
-	for cursor.Next() {
-		r, err := d.scanRow(cursor)
-		if err != nil {
-			return fmt.Errorf("read row: %w", err)
-		}
-		if !use(r.Row) {
-			return nil
-		}
-	}
-	return cursor.Err()
-}
-
 // loadRows reads what a store has in memory of the rows.
 func (d *database) loadRows(ctx context.Context, c *contents) error {
 	incarnation, err := column[uint32](ctx, d.writer, "SELECT value FROM meta WHERE key = 'incarnation'")

@@ -31,7 +31,8 @@ type clusterRun struct {
 	nodes []*node
 
 	seen, changed, lived series
-	made                 int // changes so far
+	costs                []cost // of lived
+	made                 int    // changes so far
 }
 
 func (r *clusterRun) turn(ctx context.Context) error {
@@ -154,6 +155,11 @@ func (r *clusterRun) change(ctx context.Context, clients [farmSize]*http.Client,
 func (r *clusterRun) lives(ctx context.Context) (load, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	end := r.profile("cluster-lives")
+	read, err := meter(r.nodes)
+	if err != nil {
+		return load{}, end(err)
+	}
 	latencies, errs := make([][]time.Duration, livesAtOnce), make([]error, livesAtOnce)
 	var wg sync.WaitGroup
 	begin := time.Now()
@@ -170,7 +176,23 @@ func (r *clusterRun) lives(ctx context.Context) (load, error) {
 	for _, some := range latencies {
 		l.latencies = append(l.latencies, some...)
 	}
-	return l, errors.Join(errs...)
+	c, err := read(len(l.latencies))
+	r.costs = append(r.costs, c)
+	return l, end(errors.Join(append(errs, err)...))
+}
+
+// profile is bench.profile of all nodes.
+func (r *clusterRun) profile(name string) (end func(error) error) {
+	var ends []func(error) error
+	for i, n := range r.nodes {
+		ends = append(ends, r.bench.profile(n, fmt.Sprintf("%s-%d", name, i), r.bench.plan.farmTime))
+	}
+	return func(err error) error {
+		for _, end := range ends {
+			err = end(err)
+		}
+		return err
+	}
 }
 
 func (r *clusterRun) client(ctx context.Context, n *node, end time.Time) (took []time.Duration, err error) {
@@ -198,4 +220,6 @@ func (r *clusterRun) report() {
 		fmt.Sprintf("p50 %s; %d changes", brief(r.changed.percentile(50)), r.made))
 	t.atLeast(fmt.Sprintf("%d nodes: whole lives, durable, for %s", farmSize, p.farmTime), "%.0f/s", r.lived.rate(), 150,
 		fmt.Sprintf("%d clients that poll; a life p50 %s, p99 %s", livesAtOnce, brief(r.lived.percentile(50)), brief(r.lived.percentile(99))))
+	t.note(fmt.Sprintf("%d nodes: CPU of all for a whole life", farmSize), brief(medianOf(r.costs, cost.perLife)),
+		fmt.Sprintf("%s more for the clients", brief(medianOf(r.costs, cost.loadPerLife))))
 }

@@ -54,6 +54,7 @@ func TestSmoke(t *testing.T) {
 		"list of 50 labels", "list of 50 labels: growth of memory",
 		"3 nodes: create on one -> ALLOCATED seen on another, 20/s, p50", "3 nodes: create on one -> ALLOCATED seen on another, 20/s, p99",
 		"3 nodes: a change is visible on all, p99", "3 nodes: whole lives, durable, for 600ms",
+		"3 nodes: CPU of all for a whole life",
 		"rejoin after 300 missed rows", "rejoin after 300 missed rows: own lives meanwhile, p99",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
