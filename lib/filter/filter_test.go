@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/glebarez/go-sqlite"
+	_ "modernc.org/sqlite"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 )

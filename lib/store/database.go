@@ -8,12 +8,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/glebarez/sqlite"
-	"gorm.io/gorm"
-	"gorm.io/gorm/logger"
-
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
-	"github.com/aquarium-fish/aquarium-fish/lib/store/compiled"
 )
 
 // database is the engine over SQLite.
@@ -23,13 +18,12 @@ type database struct {
 	path     string
 	found    *marker // before it was opened
 	file     fileMark
-	unlock   func() error   // gives the folder back
-	writers  *sql.DB        // one connection
-	writer   *sql.Conn      // it; the writer goroutine's own once that runs
-	kept     *compiled.Conn // writer with its statements compiled
-	fleeting bool           // the writer's transactions may be lost with the power
+	unlock   func() error // gives the folder back
+	writers  *sql.DB      // one connection
+	writer   *sql.Conn    // it; the writer goroutine's own once that runs
+	kept     *kept        // writer with its statements compiled
+	fleeting bool         // the writer's transactions may be lost with the power
 	readers  *sql.DB
-	lists    *gorm.DB // over readers
 
 	origins *origins
 }
@@ -45,33 +39,24 @@ func newDatabase(path string) *database {
 
 // openWriter opens the one connection that writes, which migrates first.
 func (d *database) openWriter(ctx context.Context) (err error) {
-	if d.writers, err = sql.Open(sqlite.DriverName, writerDSN(d.path)); err != nil {
+	if d.writers, err = sql.Open(driverName, writerDSN(d.path)); err != nil {
 		return err
 	}
 	d.writers.SetMaxOpenConns(1)
 	if d.writer, err = d.writers.Conn(ctx); err != nil {
 		return err
 	}
-	d.kept, err = compiled.On(d.writer)
-	return err
+	d.kept = keepStatements(d.writer)
+	return nil
 }
 
 // openReaders opens what reads beside the writer.
 func (d *database) openReaders() (err error) {
-	if d.readers, err = sql.Open(sqlite.DriverName, readerDSN(d.path)); err != nil {
+	if d.readers, err = sql.Open(driverName, readerDSN(d.path)); err != nil {
 		return err
 	}
 	d.readers.SetMaxOpenConns(max(4, runtime.NumCPU()))
-	d.lists, err = openGorm(d.readers)
-	return err
-}
-
-// openGorm puts GORM over a pool, or one connection. It stays silent: errors are
-// returned.
-func openGorm(pool gorm.ConnPool) (*gorm.DB, error) {
-	return gorm.Open(&sqlite.Dialector{Conn: pool}, &gorm.Config{
-		Logger: logger.Discard, SkipDefaultTransaction: true, TranslateError: false,
-	})
+	return nil
 }
 
 func (d *database) close(m marker) error {
@@ -86,7 +71,7 @@ func (d *database) close(m marker) error {
 func (d *database) shut() error {
 	var errs []error
 	if d.kept != nil {
-		errs = append(errs, d.kept.Close())
+		errs = append(errs, d.kept.close())
 	}
 	if d.writer != nil {
 		errs = append(errs, d.writer.Close())
@@ -145,7 +130,7 @@ func (d *database) release() error { return d.step("release savepoint", "RELEASE
 
 func (d *database) entry(app model.UID) (*model.Entry, error) {
 	here := false // mostly not: who asks has new rows of another node
-	err := d.kept.Query("SELECT uid FROM applications WHERE uid = ?", func(compiled.Row) error { here = true; return nil }, key(app))
+	err := d.kept.Query("SELECT uid FROM applications WHERE uid = ?", func(scanner) error { here = true; return nil }, key(app))
 	if err != nil || !here {
 		return nil, firstError(err, func() error { return ErrNotFound })
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
-	"github.com/aquarium-fish/aquarium-fish/lib/store/compiled"
 )
 
 // The id of a row is its origin's id and its sequence number: one tree less
@@ -105,7 +104,7 @@ func (d *database) rowsOf(parent model.UID) ([]syncRow, error) {
 
 // selectRows reads in the writer.
 func (d *database) selectRows(where string, args ...any) (rows []syncRow, err error) {
-	err = d.kept.Query("SELECT "+syncColumns+" FROM sync_rows "+where, func(row compiled.Row) error {
+	err = d.kept.Query("SELECT "+syncColumns+" FROM sync_rows "+where, func(row scanner) error {
 		r, err := d.scanRow(row)
 		rows = append(rows, r)
 		return err
