@@ -2,11 +2,13 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"modernc.org/sqlite"
@@ -273,6 +275,38 @@ func TestKeptStaysCompiled(t *testing.T) {
 	}
 	if after := compiled(t, conn); after != before {
 		t.Errorf("%d bytes are compiled after close, want %d", after, before)
+	}
+}
+
+// TestInterrupt: a statement that is cut short by its context leaves the writer as
+// it was, and readers that still only read.
+func TestInterrupt(t *testing.T) {
+	s := openStore(t, testOptions(t))
+	label := newLabel(t, s).UID
+	const endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+	for _, tt := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"reader", func(ctx context.Context) error { _, err := column[int](ctx, s.db.readers, endless); return err }},
+		{"writer", func(ctx context.Context) error {
+			return s.alone(t.Context(), func() error { _, err := column[int](ctx, s.db.writer, endless); return err })
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if err := tt.run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("an endless statement = %v, want it cut short", err)
+			}
+			live(t, s, label)
+			if only, err := column[int](t.Context(), s.db.readers, "PRAGMA query_only"); err != nil || only[0] != 1 {
+				t.Errorf("query_only of a reader = %v, %v, want 1", only, err)
+			}
+			if sync, err := column[int](t.Context(), s.db.writer, "PRAGMA synchronous"); err != nil || sync[0] != 2 {
+				t.Errorf("synchronous of the writer = %v, %v, want 2", sync, err)
+			}
+		})
 	}
 }
 
