@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/glebarez/go-sqlite" //nolint:depguard // as above
+	_ "modernc.org/sqlite" //nolint:depguard // as above
 	"golang.org/x/crypto/argon2"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"

@@ -35,7 +35,7 @@ const (
 	shapeForeign
 )
 
-// shapeOf tells by the tables. gormigrate's own comes first and last.
+// shapeOf tells by the tables. That of the migrations comes first and last.
 func shapeOf(tables []string) shape {
 	has := func(name string) bool { return slices.Contains(tables, name) }
 	switch {
@@ -144,7 +144,7 @@ type adoption struct {
 	dropped int       // rows that mean nothing: no application, unknown status
 }
 
-// conn is what a transaction offers.
+// conn is what a connection offers within a transaction.
 type conn interface {
 	querier
 	execer

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/glebarez/sqlite"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -88,7 +87,7 @@ func oldDatabase(t testing.TB, folder string) {
 		t.Fatal(err)
 	}
 	aside := filepath.Join(t.TempDir(), fileName)
-	db, err := sql.Open(sqlite.DriverName, uri(aside)+"?_pragma=journal_mode(WAL)&_pragma=wal_autocheckpoint(0)")
+	db, err := sql.Open(driverName, uri(aside)+"?_pragma=journal_mode(WAL)&_pragma=wal_autocheckpoint(0)")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +258,7 @@ func TestAdoptLeavesACopy(t *testing.T) {
 	if info, err := os.Stat(copies[0]); err != nil || info.Mode().Perm() != modeFile {
 		t.Errorf("mode of the copy: %v, %v, want %v", info.Mode(), err, modeFile)
 	}
-	db, err := sql.Open(sqlite.DriverName, uri(copies[0]))
+	db, err := sql.Open(driverName, uri(copies[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +276,7 @@ func TestAdoptIsAllOrNothing(t *testing.T) {
 	oldDatabase(t, o.Folder)
 	path := filepath.Join(o.Folder, fileName)
 	change := func(query string) {
-		db, err := sql.Open(sqlite.DriverName, uri(path))
+		db, err := sql.Open(driverName, uri(path))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/glebarez/sqlite"
-
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
@@ -115,7 +113,7 @@ func copyInto(ctx context.Context, source, to string) (err error) {
 // openCopySource opens for reading. SQLite recovers a log that a crash left, and
 // falls back to reading alone where the file can not be written.
 func openCopySource(ctx context.Context, path string) (*sql.DB, error) {
-	db, err := sql.Open(sqlite.DriverName, uri(path)+"?mode=rw"+commonPragmas())
+	db, err := sql.Open(driverName, uri(path)+"?mode=rw"+commonPragmas())
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +131,7 @@ func tablesOf(ctx context.Context, db querier) ([]string, error) {
 // sealCopy checks a finished copy, notes in it that it is one, and makes it
 // durable.
 func sealCopy(ctx context.Context, path string, now time.Time) (_ Stats, err error) {
-	db, err := sql.Open(sqlite.DriverName, uri(path)+"?mode=rw&_pragma=fullfsync(1)"+commonPragmas())
+	db, err := sql.Open(driverName, uri(path)+"?mode=rw&_pragma=fullfsync(1)"+commonPragmas())
 	if err != nil {
 		return Stats{}, err
 	}

@@ -8,8 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/glebarez/sqlite"
-
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
@@ -59,7 +57,7 @@ func Check(ctx context.Context, o CheckOptions) (report CheckReport, err error) 
 	if _, err := os.Stat(path); err != nil {
 		return report, fmt.Errorf("find the database: %w", err)
 	}
-	db, err := sql.Open(sqlite.DriverName, uri(path)+"?mode=rw&_pragma=query_only(1)"+commonPragmas())
+	db, err := sql.Open(driverName, uri(path)+"?mode=rw&_pragma=query_only(1)"+commonPragmas())
 	if err != nil {
 		return report, explain(path, err)
 	}

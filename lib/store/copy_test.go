@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/glebarez/sqlite"
-
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -235,7 +233,7 @@ func TestRestoreRefuses(t *testing.T) {
 // execOn changes a database behind the store's back.
 func execOn(t *testing.T, file, query string) {
 	t.Helper()
-	db, err := sql.Open(sqlite.DriverName, file)
+	db, err := sql.Open(driverName, file)
 	if err != nil {
 		t.Fatal(err)
 	}

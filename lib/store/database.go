@@ -8,30 +8,23 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/glebarez/sqlite"
-	"gorm.io/gorm"
-	"gorm.io/gorm/logger"
-
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
-	"github.com/aquarium-fish/aquarium-fish/lib/store/compiled"
 )
 
 // database is the engine over SQLite.
 type database struct {
 	execFunc // of the writer's transaction, for the noun's statements
 
-	path     string
-	found    *marker // before it was opened
-	file     fileMark
-	unlock   func() error   // gives the folder back
-	writers  *sql.DB        // one connection
-	writer   *sql.Conn      // it; the writer goroutine's own once that runs
-	kept     *compiled.Conn // writer with its statements compiled
-	fleeting bool           // the writer's transactions may be lost with the power
-	readers  *sql.DB
-	lists    *gorm.DB // over readers
-
-	rowReaders rowReaders // of readers too
+	path      string
+	found     *marker // before it was opened
+	file      fileMark
+	unlock    func() error // gives the folder back
+	writers   *sql.DB      // one connection
+	writer    *sql.Conn    // it; the writer goroutine's own once that runs
+	kept      *kept        // writer with its statements compiled
+	fleeting  bool         // the writer's transactions may be lost with the power
+	readers   *sql.DB
+	rowsAfter *sql.Stmt // selectRowsAfter, compiled once for each of the readers
 
 	origins *origins
 }
@@ -40,40 +33,32 @@ var _ engine = (*database)(nil)
 
 // newDatabase is the engine over a file that is not open yet.
 func newDatabase(path string) *database {
-	d := &database{path: path, origins: newOrigins(), rowReaders: newRowReaders()}
+	d := &database{path: path, origins: newOrigins()}
 	d.execFunc = d.exec
 	return d
 }
 
 // openWriter opens the one connection that writes, which migrates first.
 func (d *database) openWriter(ctx context.Context) (err error) {
-	if d.writers, err = sql.Open(sqlite.DriverName, writerDSN(d.path)); err != nil {
+	if d.writers, err = sql.Open(driverName, writerDSN(d.path)); err != nil {
 		return err
 	}
 	d.writers.SetMaxOpenConns(1)
 	if d.writer, err = d.writers.Conn(ctx); err != nil {
 		return err
 	}
-	d.kept, err = compiled.On(d.writer)
-	return err
+	d.kept = keepStatements(d.writer)
+	return nil
 }
 
 // openReaders opens what reads beside the writer.
-func (d *database) openReaders() (err error) {
-	if d.readers, err = sql.Open(sqlite.DriverName, readerDSN(d.path)); err != nil {
+func (d *database) openReaders(ctx context.Context) (err error) {
+	if d.readers, err = sql.Open(driverName, readerDSN(d.path)); err != nil {
 		return err
 	}
-	d.readers.SetMaxOpenConns(max(4, runtime.NumCPU()) + maxRowReaders)
-	d.lists, err = openGorm(d.readers)
+	d.readers.SetMaxOpenConns(max(4, runtime.NumCPU()))
+	d.rowsAfter, err = d.readers.PrepareContext(ctx, selectRowsAfter)
 	return err
-}
-
-// openGorm puts GORM over a pool, or one connection. It stays silent: errors are
-// returned.
-func openGorm(pool gorm.ConnPool) (*gorm.DB, error) {
-	return gorm.Open(&sqlite.Dialector{Conn: pool}, &gorm.Config{
-		Logger: logger.Discard, SkipDefaultTransaction: true, TranslateError: false,
-	})
 }
 
 func (d *database) close(m marker) error {
@@ -86,9 +71,12 @@ func (d *database) close(m marker) error {
 
 // shut closes the file.
 func (d *database) shut() error {
-	errs := []error{d.rowReaders.close()}
+	var errs []error
+	if d.rowsAfter != nil {
+		errs = append(errs, d.rowsAfter.Close())
+	}
 	if d.kept != nil {
-		errs = append(errs, d.kept.Close())
+		errs = append(errs, d.kept.close())
 	}
 	if d.writer != nil {
 		errs = append(errs, d.writer.Close())
@@ -147,7 +135,7 @@ func (d *database) release() error { return d.step("release savepoint", "RELEASE
 
 func (d *database) entry(app model.UID) (*model.Entry, error) {
 	here := false // mostly not: who asks has new rows of another node
-	err := d.kept.Query("SELECT uid FROM applications WHERE uid = ?", func(compiled.Row) error { here = true; return nil }, key(app))
+	err := d.kept.Query("SELECT uid FROM applications WHERE uid = ?", func(scanner) error { here = true; return nil }, key(app))
 	if err != nil || !here {
 		return nil, firstError(err, func() error { return ErrNotFound })
 	}

@@ -5,7 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	_ "modernc.org/sqlite" // registers driverName
 )
+
+// driverName is what database/sql knows the driver by.
+const driverName = "sqlite"
 
 // fileName is the database's name in its folder (contract 3).
 const fileName = "sqlite.db"

@@ -11,9 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/glebarez/sqlite"
-	"gorm.io/gorm"
-
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
@@ -49,8 +46,8 @@ func schemaRows() []string {
 
 // migrateRows makes the tables of the rows, and a row of everything that is
 // alive: this node wrote it, so that it can tell others.
-func (s *Store) migrateRows(tx *gorm.DB) error {
-	ctx, db := tx.Statement.Context, conn(tx.Statement.ConnPool)
+func (s *Store) migrateRows(ctx context.Context) error {
+	db := s.db.writer
 	for _, statement := range schemaRows() {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return err
@@ -76,7 +73,7 @@ func (s *Store) migrateRows(tx *gorm.DB) error {
 // runEnrolment reads, and writes what is read beside that, where it can be read
 // from another connection: not what this very transaction has adopted.
 func (s *Store) runEnrolment(ctx context.Context, e *enrolment) (err error) {
-	pool, err := sql.Open(sqlite.DriverName, readerDSN(s.db.path))
+	pool, err := sql.Open(driverName, readerDSN(s.db.path))
 	if err != nil {
 		return err
 	}

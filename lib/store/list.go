@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"iter"
@@ -98,50 +97,35 @@ func (s *Store) condition(table string, allowed filter.Columns, q Query) (cond s
 	if err != nil {
 		return "", nil, fmt.Errorf("filter %s: %w", table, err)
 	}
-	for i, arg := range args {
-		if b, ok := arg.([]byte); ok {
-			args[i] = blob(b)
-		}
-	}
 	return cond, args, nil
 }
 
-// blob keeps GORM from taking bytes for a list of numbers where it meets them
-// after a parenthesis.
-type blob []byte
-
-// Value implements driver.Valuer.
-func (b blob) Value() (driver.Value, error) { return []byte(b), nil }
-
-func readPage[T any](ctx context.Context, s *Store, l listing[T], after []any, cond string, args []any) (_ []T, err error) {
+func readPage[T any](ctx context.Context, s *Store, l listing[T], after []any, cond string, args []any) ([]T, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	place := "(" + l.order + ", " + l.key + ")"
-	query := s.db.lists.WithContext(ctx).Table(l.table).Select(l.columns).
-		Where(place+" > (?, ?)", after...).Where(l.order+" <= ?", l.until)
-	if l.where != "" {
-		query = query.Where(l.where, l.args...)
-	}
-	if cond != "" {
-		query = query.Where(cond, args...)
-	}
-	rows, err := query.Order(l.order + ", " + l.key).Limit(pageSize).Rows()
+	query, args := l.page(after, cond, args)
+	page, err := collect(ctx, s.db.readers, l.scan, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", l.table, err)
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	page := make([]T, 0, pageSize)
-	for rows.Next() {
-		row, err := l.scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list %s: read row: %w", l.table, err)
-		}
-		page = append(page, row)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("list %s: %w", l.table, err)
-	}
 	return page, nil
+}
+
+// page is the statement that reads the rows that follow a place, and its
+// arguments. Each condition is in parentheses: a filter may have an OR.
+func (l listing[T]) page(after []any, cond string, condArgs []any) (query string, args []any) {
+	place := l.order + ", " + l.key
+	query = "SELECT " + l.columns + " FROM " + l.table + " WHERE (" + place + ") > (?, ?) AND " + l.order + " <= ?"
+	args = append(slices.Clone(after), l.until)
+	if l.where != "" {
+		query += " AND (" + l.where + ")"
+		args = append(args, l.args...)
+	}
+	if cond != "" {
+		query += " AND (" + cond + ")"
+		args = append(args, condArgs...)
+	}
+	return fmt.Sprintf("%s ORDER BY %s LIMIT %d", query, place, pageSize), args
 }
 
 // values lists rows that are in memory.

@@ -12,8 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/glebarez/sqlite"
-
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
@@ -91,7 +89,7 @@ func (o LocateOptions) others(ctx context.Context) ([]string, error) {
 func nodeKey(ctx context.Context, path, node string) (_ []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	db, err := sql.Open(sqlite.DriverName, uri(path)+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(1000)")
+	db, err := sql.Open(driverName, uri(path)+"?mode=ro&_pragma=query_only(1)&_pragma=busy_timeout(1000)")
 	if err != nil {
 		return nil, err
 	}

@@ -7,24 +7,30 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/go-gormigrate/gormigrate/v2"
-	"gorm.io/gorm"
-
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
-// migrationTable is where gormigrate notes what was done.
-const migrationTable = "migrations"
+// migrationTable notes what was done. Its text is what gormigrate made of it,
+// which kept it once.
+const (
+	migrationTable     = "migrations"
+	makeMigrationTable = "CREATE TABLE IF NOT EXISTS `migrations` (`id` text,PRIMARY KEY (`id`))"
+)
 
 var errForeign = errors.New("it is no database of Aquarium Fish; move it away")
 
-// migrations is append-only: one that was released never changes, and none is
-// AutoMigrate, whose meaning moves with the types. schema.sql is what they
-// amount to; a test compares.
-func (s *Store) migrations() []*gormigrate.Migration {
-	return []*gormigrate.Migration{
-		{ID: "20261101_start", Migrate: s.migrateStart},
-		{ID: "20261122_rows", Migrate: s.migrateRows},
+// migration is one step of the schema.
+type migration struct {
+	id    string
+	apply func(context.Context) error // on the writer's connection, within a transaction
+}
+
+// migrations is append-only: one that was released never changes. schema.sql is
+// what they amount to; a test compares.
+func (s *Store) migrations() []migration {
+	return []migration{
+		{"20261101_start", s.migrateStart},
+		{"20261122_rows", s.migrateRows},
 	}
 }
 
@@ -46,21 +52,53 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	db, err := openGorm(s.db.writer)
-	if err != nil {
-		return err
-	}
-	options := &gormigrate.Options{TableName: migrationTable, UseTransaction: true}
-	if err := gormigrate.New(db.WithContext(ctx), options, s.migrations()).Migrate(); err != nil {
+	if err := s.applyMigrations(ctx); err != nil {
 		return fmt.Errorf("migrate database: %w", err)
 	}
 	return s.shrink(ctx)
 }
 
+// applyMigrations runs those that were not yet. The transaction is begun and
+// ended by statements, not by database/sql, which would roll it back the moment
+// ctx is done, under a step that goes on.
+func (s *Store) applyMigrations(ctx context.Context) (err error) {
+	if err := s.db.begin(true); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.db.rollback()
+		}
+	}()
+	if _, err := s.db.exec(makeMigrationTable); err != nil {
+		return err
+	}
+	done, err := doneMigrations(ctx, s.db.writer)
+	if err != nil {
+		return err
+	}
+	for _, m := range s.migrations() {
+		if slices.Contains(done, m.id) {
+			continue
+		}
+		if err := m.apply(ctx); err != nil {
+			return err
+		}
+		if err := s.db.step("note migration", "INSERT INTO "+migrationTable+" (id) VALUES (?)", m.id); err != nil {
+			return err
+		}
+	}
+	return s.db.step("commit", "COMMIT")
+}
+
+func doneMigrations(ctx context.Context, db querier) ([]string, error) {
+	return column[string](ctx, db, "SELECT id FROM "+migrationTable)
+}
+
 // migrateStart makes the schema; where it finds a database of v0.7, it moves
 // all of it over.
-func (s *Store) migrateStart(tx *gorm.DB) error {
-	ctx, db := tx.Statement.Context, conn(tx.Statement.ConnPool)
+func (s *Store) migrateStart(ctx context.Context) error {
+	db := s.db.writer
 	tables, err := column[string](ctx, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> ?", migrationTable)
 	if err != nil {
 		return err
@@ -83,13 +121,13 @@ func (s *Store) migrateStart(tx *gorm.DB) error {
 // refuseNewer fails with ErrNewer if the database has a migration that this
 // program does not know.
 func refuseNewer(ctx context.Context, db querier) error {
-	done, err := column[string](ctx, db, "SELECT id FROM "+migrationTable)
+	done, err := doneMigrations(ctx, db)
 	if err != nil {
 		return err
 	}
 	known := (&Store{}).migrations() // by their names
 	for _, id := range done {
-		if !slices.ContainsFunc(known, func(m *gormigrate.Migration) bool { return m.ID == id }) {
+		if !slices.ContainsFunc(known, func(m migration) bool { return m.id == id }) {
 			return fmt.Errorf("%w: it has the step %q; start the version that wrote it, "+
 				"or put back the copy of the database that you made before the upgrade", ErrNewer, id)
 		}

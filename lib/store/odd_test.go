@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/glebarez/sqlite"
-
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
@@ -18,7 +16,7 @@ func TestAdoptOddRows(t *testing.T) {
 	o := testOptions(t)
 	oldDatabase(t, o.Folder)
 	odd := []model.UID{{0x33, 1}, {0x33, 2}}
-	db, err := sql.Open(sqlite.DriverName, uri(filepath.Join(o.Folder, fileName)))
+	db, err := sql.Open(driverName, uri(filepath.Join(o.Folder, fileName)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/glebarez/sqlite"
-
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
@@ -92,7 +90,7 @@ func shared(ctx context.Context, file string) error {
 	if _, err := os.Stat(file); err != nil {
 		return fmt.Errorf("find the database: %w", err)
 	}
-	pool, err := sql.Open(sqlite.DriverName, readerDSN(file))
+	pool, err := sql.Open(driverName, readerDSN(file))
 	if err != nil {
 		return err
 	}

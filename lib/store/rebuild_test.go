@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/glebarez/sqlite"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -34,7 +33,7 @@ func tablesOfNouns() map[string]string {
 // alter runs statements on the database of a stopped node, as whoever damages it.
 func alter(t testing.TB, file string, statements ...string) {
 	t.Helper()
-	db, err := sql.Open(sqlite.DriverName, uri(file))
+	db, err := sql.Open(driverName, uri(file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +51,7 @@ func alter(t testing.TB, file string, statements ...string) {
 // damaged one can not make again, too.
 func dump(t testing.TB, file string, exact bool) map[string][]string {
 	t.Helper()
-	db, err := sql.Open(sqlite.DriverName, uri(file)+"?_pragma=query_only(1)")
+	db, err := sql.Open(driverName, uri(file)+"?_pragma=query_only(1)")
 	if err != nil {
 		t.Fatal(err)
 	}

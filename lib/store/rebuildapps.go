@@ -10,7 +10,6 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
-	"github.com/aquarium-fish/aquarium-fish/lib/store/compiled"
 )
 
 // removeStrays removes what is in a table without a live row, or without its
@@ -48,7 +47,7 @@ func (r *rebuild) strayResources() error {
 			return err
 		}
 		sound := row != nil && !row.Deleted
-		err = r.db().kept.Query("SELECT "+resourceColumns+" FROM resources r WHERE uid = ?", func(row compiled.Row) error {
+		err = r.db().kept.Query("SELECT "+resourceColumns+" FROM resources r WHERE uid = ?", func(row scanner) error {
 			_, err := scanResource(row)
 			sound = sound && err == nil
 			return nil
@@ -65,7 +64,7 @@ func (r *rebuild) strayResources() error {
 
 // uids reads the single column of a statement.
 func (r *rebuild) uids(query string, args ...any) (uids [][]byte, err error) {
-	err = r.db().kept.Query(query, func(row compiled.Row) error {
+	err = r.db().kept.Query(query, func(row scanner) error {
 		var uid []byte
 		err := row.Scan(&uid)
 		uids = append(uids, uid)
@@ -101,7 +100,7 @@ func (r *rebuild) applications() error {
 		}
 		args := []any{int64(last.hlc), key(last.uid), rebuildPage}
 		var page []rebuiltApplication
-		err := r.db().kept.Query("SELECT hlc, uid, closed_at FROM applications WHERE "+after, func(row compiled.Row) error {
+		err := r.db().kept.Query("SELECT hlc, uid, closed_at FROM applications WHERE "+after, func(row scanner) error {
 			var a rebuiltApplication
 			err := row.Scan(&a.hlc, &a.uid, nanos{&a.closed})
 			page = append(page, a)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
-	"github.com/aquarium-fish/aquarium-fish/lib/store/compiled"
 )
 
 // outcome is what a row found in its table.
@@ -145,7 +144,7 @@ func (of tableOf[T]) mend(r *rebuild, want T) (outcome, error) {
 		return rowUnreadable, nil //nolint:nilerr // as above
 	}
 	found := rowMissing
-	err = r.db().kept.Query(of.query, func(row compiled.Row) error {
+	err = r.db().kept.Query(of.query, func(row scanner) error {
 		found = rowChanged // also what can not be read
 		if noun, err := of.scan(row); err == nil {
 			if stored, err := of.encode(noun); err == nil && bytes.Equal(stored, body) {
@@ -162,7 +161,7 @@ func (of tableOf[T]) mend(r *rebuild, want T) (outcome, error) {
 
 // here reports whether the application is in its table.
 func (r *rebuild) here(app model.UID) (here bool, err error) {
-	err = r.db().kept.Query("SELECT 1 FROM applications WHERE uid = ?", func(compiled.Row) error { here = true; return nil }, key(app))
+	err = r.db().kept.Query("SELECT 1 FROM applications WHERE uid = ?", func(scanner) error { here = true; return nil }, key(app))
 	return here, err
 }
 

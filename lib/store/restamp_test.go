@@ -483,7 +483,7 @@ func TestLeapsConverge(t *testing.T) {
 		if leapers > 1 {
 			f.now = f.now.Add(4 * time.Hour)
 			f.calm(rt)
-			f.repair(rt)
+			f.mergeAll(rt)
 		}
 		f.compare(rt)
 		for _, m := range f.members {
@@ -527,8 +527,8 @@ func (f *farm) playOne(t *rapid.T) {
 	}
 }
 
-// repair merges all rows of all, as the comparison does.
-func (f *farm) repair(t *rapid.T) {
+// mergeAll merges all rows of all, as the comparison does.
+func (f *farm) mergeAll(t *rapid.T) {
 	for range 2 {
 		for _, from := range f.members {
 			rows := from.allRows(t)

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/glebarez/sqlite"
-
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
@@ -107,7 +105,7 @@ func removeCopy(path string) error {
 // checkOwner refuses what this program does not know and what is another
 // node's: its key would be refused at the next start.
 func (o RestoreOptions) checkOwner(ctx context.Context, path string) (err error) {
-	db, err := sql.Open(sqlite.DriverName, uri(path)+"?mode=ro"+commonPragmas())
+	db, err := sql.Open(driverName, uri(path)+"?mode=ro"+commonPragmas())
 	if err != nil {
 		return err
 	}
@@ -151,7 +149,7 @@ func keepPresent(ctx context.Context, path string, now time.Time) (kept string, 
 // flushLog empties the log of a database that nobody has open. One that is
 // damaged keeps it.
 func flushLog(ctx context.Context, path string) {
-	db, err := sql.Open(sqlite.DriverName, uri(path)+"?mode=rw"+commonPragmas())
+	db, err := sql.Open(driverName, uri(path)+"?mode=rw"+commonPragmas())
 	if err != nil {
 		return
 	}

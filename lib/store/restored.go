@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/glebarez/sqlite"
-
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -170,7 +168,7 @@ type Confirmation struct {
 // database open: these rows are no part of its read model, and it looks.
 func Confirm(ctx context.Context, folder string, choice Choice) (c Confirmation, err error) {
 	path := filepath.Join(folder, fileName)
-	db, err := sql.Open(sqlite.DriverName, uri(path)+"?mode=rw&_txlock=immediate&_pragma=synchronous(FULL)&_pragma=fullfsync(1)"+commonPragmas())
+	db, err := sql.Open(driverName, uri(path)+"?mode=rw&_txlock=immediate&_pragma=synchronous(FULL)&_pragma=fullfsync(1)"+commonPragmas())
 	if err != nil {
 		return c, explain(path, err)
 	}

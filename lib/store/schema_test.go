@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,7 +46,17 @@ func TestPragmas(t *testing.T) {
 	}{
 		{"log", "PRAGMA journal_mode", s.db.writer, "wal"},
 		{"durable", "PRAGMA synchronous", s.db.writer, "2"},
+		{"durable on macOS", "PRAGMA fullfsync", s.db.writer, "1"},
+		{"checkpoints are durable there", "PRAGMA checkpoint_fullfsync", s.db.writer, "1"},
 		{"shrinks", "PRAGMA auto_vacuum", s.db.writer, "2"},
+		{"log is bounded", "PRAGMA wal_autocheckpoint", s.db.writer, strconv.Itoa(autoCheckpointPages)},
+		{"writer waits", "PRAGMA busy_timeout", s.db.writer, "5000"},
+		{"readers wait", "PRAGMA busy_timeout", s.db.readers, "5000"},
+		{"writer's cache", "PRAGMA cache_size", s.db.writer, "-4000"},
+		{"readers' cache", "PRAGMA cache_size", s.db.readers, "-4000"},
+		{"no temporary files", "PRAGMA temp_store", s.db.writer, "2"},
+		{"no foreign keys", "PRAGMA foreign_keys", s.db.writer, "0"},
+		{"the writer writes", "PRAGMA query_only", s.db.writer, "0"},
 		{"readers only read", "PRAGMA query_only", s.db.readers, "1"},
 		{"current engine", "SELECT sqlite_version() >= '3.50'", s.db.readers, "1"},
 	} {

@@ -4,15 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-
-	"github.com/glebarez/sqlite"
 )
 
 // Stat counts what a database holds. A node may have it open.
 func Stat(ctx context.Context, file string) (s Stats, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	db, err := sql.Open(sqlite.DriverName, uri(file)+"?mode=rw&_pragma=query_only(1)"+commonPragmas())
+	db, err := sql.Open(driverName, uri(file)+"?mode=rw&_pragma=query_only(1)"+commonPragmas())
 	if err != nil {
 		return s, explain(file, err)
 	}

@@ -158,7 +158,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
-	if err := s.db.openReaders(); err != nil {
+	if err := s.db.openReaders(ctx); err != nil {
 		return err
 	}
 	return s.load(ctx)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
-	"github.com/aquarium-fish/aquarium-fish/lib/store/compiled"
 )
 
 // The id of a row is its origin's id and its sequence number: one tree less
@@ -81,6 +80,34 @@ func (d *database) scanRow(row scanner) (r syncRow, err error) {
 	return r, err
 }
 
+// selectRowsAfter reads what other nodes lack of an origin, after each write for
+// each link: to compile it would take as long as to run it.
+const selectRowsAfter = "SELECT " + syncColumns + " FROM sync_rows WHERE id > ? AND id <= ? ORDER BY id"
+
+func (d *database) readRows(origin replica.Origin, after, to uint64, use func(replica.Row) bool) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	if after >= maxSeq {
+		return nil
+	}
+	id := d.origins.id(origin) << seqBits
+	cursor, err := d.rowsAfter.QueryContext(ctx, id|int64(after), id|int64(min(to, maxSeq)))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cursor.Close()) }()
+	for cursor.Next() {
+		r, err := d.scanRow(cursor)
+		if err != nil {
+			return fmt.Errorf("read row: %w", err)
+		}
+		if !use(r.Row) {
+			return nil
+		}
+	}
+	return cursor.Err()
+}
+
 func (d *database) findRow(kind replica.Kind, key []byte) (*syncRow, error) {
 	rows, err := d.selectRows("WHERE kind = ? AND key = ?", int64(kind), key)
 	if err != nil || len(rows) == 0 {
@@ -117,7 +144,7 @@ func (d *database) rowsAhead(limit model.HLC) ([]syncRow, model.HLC, error) {
 
 // selectRows reads in the writer.
 func (d *database) selectRows(where string, args ...any) (rows []syncRow, err error) {
-	err = d.kept.Query("SELECT "+syncColumns+" FROM sync_rows "+where, func(row compiled.Row) error {
+	err = d.kept.Query("SELECT "+syncColumns+" FROM sync_rows "+where, func(row scanner) error {
 		r, err := d.scanRow(row)
 		rows = append(rows, r)
 		return err

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	_ "github.com/glebarez/go-sqlite" //nolint:depguard // as above
+	_ "modernc.org/sqlite" //nolint:depguard // as above
 	"github.com/google/uuid"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"

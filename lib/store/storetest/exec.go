@@ -5,14 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-
-	"github.com/glebarez/sqlite"
 )
 
 // Exec runs statements on the database of a stopped node, as somebody would who
 // damages it.
 func Exec(ctx context.Context, file string, statements ...string) (err error) {
-	db, err := sql.Open(sqlite.DriverName, file)
+	db, err := sql.Open(driverName, file)
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}

@@ -10,8 +10,11 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/glebarez/sqlite"
+	_ "modernc.org/sqlite" // registers driverName
 )
+
+// driverName is what database/sql knows the driver by.
+const driverName = "sqlite"
 
 const (
 	// chunk is how many copies one statement makes: a cancellation is noticed
@@ -48,7 +51,7 @@ func Fill(ctx context.Context, file string, c Copies) (uid func(i int) string, e
 
 // fillBy is Fill with the number of copies that one statement makes.
 func fillBy(ctx context.Context, file string, c Copies, chunk int) (uid func(i int) string, err error) {
-	db, err := sql.Open(sqlite.DriverName, file)
+	db, err := sql.Open(driverName, file)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
