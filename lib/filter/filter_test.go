@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	_ "modernc.org/sqlite"
 )
 
 // testColumns is an allow-list with every kind of column.
