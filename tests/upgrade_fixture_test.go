@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite" //nolint:depguard // as above
 	"golang.org/x/crypto/argon2"
+	_ "modernc.org/sqlite" //nolint:depguard // as above
 
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"

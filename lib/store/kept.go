@@ -40,7 +40,7 @@ func (k *kept) close() error {
 // Exec runs a statement that returns no rows, and reports how many rows it
 // changed. The queries are constants, so that what is kept is bounded.
 func (k *kept) Exec(query string, args ...any) (changed int64, err error) {
-	s, err := k.statement(query)
+	s, err := k.statement(query) //nolint:sqlclosecheck // kept until close
 	if err != nil {
 		return 0, err
 	}
@@ -54,7 +54,7 @@ func (k *kept) Exec(query string, args ...any) (changed int64, err error) {
 // Query runs a statement and calls each with every row of its result. each must
 // not run another one.
 func (k *kept) Query(query string, each func(scanner) error, args ...any) (err error) {
-	s, err := k.statement(query)
+	s, err := k.statement(query) //nolint:sqlclosecheck // kept until close
 	if err != nil {
 		return err
 	}

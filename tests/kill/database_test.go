@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
-	_ "modernc.org/sqlite" //nolint:depguard // as above
 	"github.com/google/uuid"
+	_ "modernc.org/sqlite" //nolint:depguard // as above
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
