@@ -512,15 +512,15 @@ func (f *farm) restamp(t *rapid.T, i int) {
 func (f *farm) playOne(t *rapid.T) {
 	m := f.members[rapid.IntRange(0, len(f.members)-1).Draw(t, "member")]
 	kind := rapid.IntRange(-1, 22).Draw(t, "kind")
-	switch {
-	case kind == -1:
+	switch kind {
+	case -1:
 		m.shut(t)
 		if m.disk != nil {
 			m.disk.Crash()
 		}
 		m.open(t)
-	case kind == 10, kind == 18: // expiry, and a Resource that is dropped alone, are of one node
-	case kind == 22:
+	case 10, 18: // expiry, and a Resource that is dropped alone, are of one node
+	case 22:
 		_, _ = m.s.CreateHandover(context.Background(), model.Handover{Successor: f.members[0].opts.Node})
 	default:
 		f.play(m, step{kind, rapid.IntRange(0, 59).Draw(t, "n"), rapid.Uint32Range(1, 3).Draw(t, "epoch")})
