@@ -215,8 +215,10 @@ func TestExplainLife(t *testing.T) {
 	}
 	n.Restart()
 	fish.Eventually(t, "the release fails after a restart too", func() bool { return explain(n.Client, stuck).Trouble != nil })
-	n.Deallocate(slow)
-	n.WaitStatus(slow, "RECALLED")
+	if s := n.Deallocate(slow); s.Status != "RECALLED" {
+		t.Errorf("what is being allocated is %s after its recall", s.Status)
+	}
+	n.WaitStatus(slow, "DEALLOCATED")
 }
 
 // TestDriverInstances: every configured instance, with its error and what it

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -113,7 +114,7 @@ func (k *Keeper) Cleared(app model.UID, reachable bool) bool {
 		clear(k.answers)
 	}
 	a, asked := k.answers[app]
-	if !asked || now.Sub(a.at) > clearFor/2 || !a.over && !a.whole {
+	if !asked || now.Sub(a.at) > clearFor/2 || !a.over && !a.heard {
 		k.wanted[app] = true
 		select {
 		case k.poked <- struct{}{}:
@@ -210,11 +211,21 @@ func (k *Keeper) lookAtAll(ctx context.Context) {
 	}
 	k.met, k.role = there, role
 	k.next = now.Add(every)
+	if back {
+		k.forgetPartial()
+	}
 	said, failed := k.ask(ctx, k.questions(f))
 	k.forget(ctx, said)
 	if failed {
 		k.next = now.Add(again)
 	}
+}
+
+// forgetPartial forgets what was said while somebody was away who is back.
+func (k *Keeper) forgetPartial() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.answers, func(_ model.UID, a answers) bool { return !a.whole })
 }
 
 // questions are what to ask whom. What may run here is not asked for: it is

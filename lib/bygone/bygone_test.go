@@ -310,3 +310,30 @@ func TestClearedDoesNotLast(t *testing.T) {
 		})
 	})
 }
+
+// TestClearedWhileSomebodyIsAway: who can be reached is asked once, however often
+// it is wanted; and all are asked anew when who was away is back.
+func TestClearedWhileSomebodyIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.away[node(3)] = true
+		keep(t, w, func(k *Keeper) {
+			time.Sleep(2 * look) // all are new to it at first
+			for range 120 {
+				k.Cleared(node(9), true)
+				time.Sleep(time.Second)
+			}
+			if n := w.times(9); n != 2 || !k.Cleared(node(9), true) { // nodes 2 and 4
+				t.Errorf("%d questions in two minutes, want one to each; cleared %v", n, k.Cleared(node(9), true))
+			}
+			w.says(3, 9, store.FateClosed)
+			w.change(func() { delete(w.away, node(3)) })
+			time.Sleep(2 * look)
+			k.Cleared(node(9), true)
+			time.Sleep(2 * look)
+			if k.Cleared(node(9), true) {
+				t.Error("cleared, although who is back knows of the end")
+			}
+		})
+	})
+}

@@ -56,7 +56,9 @@ func (d *database) openReaders(ctx context.Context) (err error) {
 	if d.readers, err = sql.Open(driverName, readerDSN(d.path)); err != nil {
 		return err
 	}
-	d.readers.SetMaxOpenConns(max(4, runtime.NumCPU()))
+	most := max(4, runtime.NumCPU())
+	d.readers.SetMaxOpenConns(most)
+	d.readers.SetMaxIdleConns(most) // to open one again costs more than most reads
 	d.rowsAfter, err = d.readers.PrepareContext(ctx, selectRowsAfter)
 	return err
 }

@@ -191,11 +191,12 @@ func (s *Store) emptyLog(ctx context.Context, idle bool) error {
 // truncateLog runs in the writer. A reader in the way is not waited for:
 // writers would wait too. The next round tries again.
 func (s *Store) truncateLog(ctx context.Context) (err error) {
-	if _, err := s.db.writer.ExecContext(ctx, "PRAGMA busy_timeout(0)"); err != nil {
+	lasting := context.WithoutCancel(ctx) // that a pragma was cut short does not say that it did nothing
+	if _, err := s.db.writer.ExecContext(lasting, "PRAGMA busy_timeout(0)"); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	_, err = s.db.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-	_, restore := s.db.writer.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("PRAGMA busy_timeout(%d)", busyTimeout.Milliseconds()))
+	_, restore := s.db.writer.ExecContext(lasting, fmt.Sprintf("PRAGMA busy_timeout(%d)", busyTimeout.Milliseconds()))
 	if err := errors.Join(err, restore); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}

@@ -27,7 +27,7 @@ func TestAlone(t *testing.T) {
 		},
 		{
 			name: "a full disk", topology: farm.Full(1), loads: []route{{rate: 20, broken: true}},
-			each: func(_ *testing.T, _ int, s *farm.Settings) { s.DiskMB = 32 },
+			each: func(_ *testing.T, _ int, s *farm.Settings) { s.DiskMB = diskMB },
 			trouble: func(s *stage) {
 				s.Members[0].Disk.Fill()
 				s.last(3 * headStart)

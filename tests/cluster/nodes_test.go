@@ -61,7 +61,7 @@ func TestNodes(t *testing.T) {
 			name: "a full disk", topology: farm.Full(3),
 			each: func(_ *testing.T, node int, s *farm.Settings) {
 				if node == 1 {
-					s.DiskMB = 32
+					s.DiskMB = diskMB
 				}
 			},
 			loads: []route{{create: 0, read: 2, rate: 10, unsure: true}},

@@ -33,6 +33,9 @@ const (
 	// lateShare is of how many one request may have no answer at all within the
 	// half minute for which clients wait.
 	lateShare = 50
+	// diskMB is the size of a disk that is filled: the database's log alone takes
+	// 32 MB before it is emptied.
+	diskMB = 96
 )
 
 // scenario is one kind of trouble for a farm under load.
