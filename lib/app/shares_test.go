@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -120,10 +121,15 @@ func TestOwnersFollow(t *testing.T) {
 		defer func() { _ = db.Close() }()
 		me := sharer(0, "aws/mac")
 		me.LSA.Node = self
-		members := []cluster.MemberStatus{me, sharer(2, "aws/mac")}
-		members[1].LSA.Flags = 0
+		var ready atomic.Bool // the other member
 		o := &owners{shares: []drivers.Share{{Thing: "aws/mac"}}, store: db, log: log}
-		o.view = func() ownership.View { return viewOfShares(cluster.Status{Self: self, Members: members}, nil, db) }
+		o.view = func() ownership.View {
+			members := []cluster.MemberStatus{me, sharer(2, "aws/mac")}
+			if !ready.Load() {
+				members[1].LSA.Flags = 0
+			}
+			return viewOfShares(cluster.Status{Self: self, Members: members}, nil, db)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- o.run(ctx) }()
@@ -132,7 +138,7 @@ func TestOwnersFollow(t *testing.T) {
 		if got := db.Ownerships(); len(got) != 0 {
 			t.Errorf("taken while a member has not caught up: %+v", got)
 		}
-		members[1].LSA.Flags = wire.FlagReady
+		ready.Store(true)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := db.Ownerships(); len(got) != 1 || o.Owner("aws/mac") != self {

@@ -231,6 +231,7 @@ func TestLabelThatIsNotHereYet(t *testing.T) {
 		app, ends := h.nodes[0].db.create(late), h.nodes[0].db.create(gone)
 		time.Sleep(time.Minute)
 		h.nodes[1].want(app, model.StatusNew, 0)
+		synctest.Wait() // nobody looks now
 		deleted[gone] = true
 		h.nodes[0].election.Wake()
 		h.nodes[1].want(ends, model.StatusError, time.Second)
