@@ -77,6 +77,8 @@ type Keeper struct {
 	met  []model.UID // who could be reached at the last look at everything
 	role int         // how many retirements and handovers there were then
 	next time.Time   // of looking at everything; zero: at once
+	// silences are of members that were asked and did not answer.
+	silences silences
 
 	mu      sync.Mutex
 	wanted  map[model.UID]bool    // guarded by mu: a successor waits for the answer
@@ -97,7 +99,7 @@ func New(o Options) *Keeper {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Keeper{opts: o, poked: make(chan struct{}, 1), wanted: map[model.UID]bool{}, answers: map[model.UID]answers{}}
+	return &Keeper{opts: o, poked: make(chan struct{}, 1), wanted: map[model.UID]bool{}, answers: map[model.UID]answers{}, silences: silences{}}
 }
 
 // Cleared reports whether every member said, not long ago, that it knows of no
@@ -256,6 +258,7 @@ type word struct {
 // ask asks many members. failed says that one did not answer.
 func (k *Keeper) ask(ctx context.Context, q questions) (said map[model.UID]word, failed bool) {
 	said = map[model.UID]word{}
+	results := map[model.UID]error{}
 	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(askAtOnce)
@@ -269,6 +272,7 @@ func (k *Keeper) ask(ctx context.Context, q questions) (said map[model.UID]word,
 						said[app] = word{fate, node}
 					}
 				}
+				results[node] = err
 				failed = failed || err != nil
 				mu.Unlock()
 				if err != nil {
@@ -280,14 +284,20 @@ func (k *Keeper) ask(ctx context.Context, q questions) (said map[model.UID]word,
 		})
 	}
 	_ = g.Wait() // what failed is noted
+	if ctx.Err() == nil {
+		k.tell(results)
+	}
 	return said, failed
 }
 
 // askOne asks one member.
 func (k *Keeper) askOne(ctx context.Context, node model.UID, apps []model.UID) (map[model.UID]store.Fate, error) {
 	traces, err := k.opts.Store.Traces(apps)
-	if err != nil || len(traces) == 0 {
-		return nil, err
+	if err != nil {
+		return nil, fmt.Errorf("read what to ask for from the own database: %w", err)
+	}
+	if len(traces) == 0 {
+		return map[model.UID]store.Fate{}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askBound)
 	defer cancel()

@@ -101,6 +101,8 @@ func RoleOf(entry *model.Entry, s Standpoint) (role Role, open bool) {
 
 const (
 	notReady = "this node has not caught up with the others yet"
+	// uninherited: lib/recall and lib/bygone tell the log.
+	uninherited = "this node decides as a successor, and waits until it knows all that every other member knows: who can not be reached, or is named by its log, keeps it waiting"
 	// asksForAnEnd: while this node was away itself, what it would decide again may have run, ended and been removed by all.
 	asksForAnEnd = "this node decides in place of a silent one, and asks first whether any other knows that the application has ended"
 )
@@ -124,7 +126,7 @@ func (s Standpoint) hindrance(app model.Application) string {
 	case s.forgot(app):
 		return forgetful
 	case model.Arbiter(app, nil, s.Handovers) != s.Node && !s.informed(app):
-		return "this node decides as a successor, and waits until it knows all that every other member knows"
+		return uninherited
 	}
 	return ""
 }

@@ -68,11 +68,11 @@ func TestRoleOf(t *testing.T) {
 			Role{Decider: node(1)}, true},
 		{"successor of a retired one that does not know all", entryOf(9), func(s *Standpoint) {
 			s.Retirements, s.Covered = []model.Retirement{{NodeUID: node(9), Successor: node(1), HLC: 5}}, func() bool { return false }
-		}, Role{Decider: node(1), Asleep: "this node decides as a successor, and waits until it knows all that every other member knows"}, true},
+		}, Role{Decider: node(1), Asleep: uninherited}, true},
 		{"successor by force that does not know all of those that are there", entryOf(9), func(s *Standpoint) {
 			s.Retirements = []model.Retirement{{NodeUID: node(9), Successor: node(1), HLC: 5, Forced: true}}
 			s.Covered, s.CoveredReachable = func() bool { return false }, func() bool { return false }
-		}, Role{Decider: node(1), Asleep: "this node decides as a successor, and waits until it knows all that every other member knows"}, true},
+		}, Role{Decider: node(1), Asleep: uninherited}, true},
 		{"successor by force, along a chain", entryOf(9), func(s *Standpoint) {
 			s.Retirements = []model.Retirement{{NodeUID: node(9), Successor: node(7), HLC: 5}, {NodeUID: node(7), Successor: node(1), HLC: 6, Forced: true}}
 			s.Covered = func() bool { return false }
@@ -80,7 +80,7 @@ func TestRoleOf(t *testing.T) {
 		{"successor while another node was retired by force", entryOf(9), func(s *Standpoint) {
 			s.Retirements = []model.Retirement{{NodeUID: node(9), Successor: node(1), HLC: 5}, {NodeUID: node(7), Successor: node(1), HLC: 6, Forced: true}}
 			s.Covered = func() bool { return false }
-		}, Role{Decider: node(1), Asleep: "this node decides as a successor, and waits until it knows all that every other member knows"}, true},
+		}, Role{Decider: node(1), Asleep: uninherited}, true},
 		{"successor by handover, which acknowledged all", entryOf(9), func(s *Standpoint) {
 			s.Handovers, s.Covered = []model.Handover{{NodeUID: node(9), Successor: node(1), HLC: 5}}, func() bool { return false }
 		}, Role{Decider: node(1)}, true},

@@ -38,10 +38,14 @@ func (r *runner) searchForgotten(ctx context.Context, e *model.Entry, step Step)
 		r.searched = true // it is not configured any more, and can not be asked
 		return nil
 	}
-	ref, found, err := r.search(ctx, e, a)
+	stop := never
+	if r.swept() && !recalled(e) {
+		stop = recalled
+	}
+	ref, found, err := r.search(ctx, e, a, stop)
 	if err != nil {
 		if r.unsaid = ctx.Err() == nil; r.unsaid && !r.m.forgetful.Load() {
-			r.log.Warn("driver can not be asked whether an earlier process began what it was granted; that is declined", "error", err)
+			r.log.Warn("driver did not say whether an earlier process began what it was granted, that counts as not begun", "error", err)
 			return nil
 		}
 		return err
@@ -56,6 +60,22 @@ func (r *runner) searchForgotten(ctx context.Context, e *model.Entry, step Step)
 	}
 	r.searched, err = r.takeUp(ctx, a, found)
 	return err
+}
+
+// unsearched is Facts.Unsearched. A recalled application need not wait for the
+// driver where the reaper removes whatever it has of it.
+func (r *runner) unsearched(e *model.Entry) bool {
+	if r.searched || e.Fold.Request != nil && r.swept() {
+		return false
+	}
+	return r.m.forgetful.Load() || !r.unsaid
+}
+
+// swept reports whether the reaper removes what no allocation names: neither a
+// restored database nor a lapse keeps it from that, and none did in this process.
+func (r *runner) swept() bool {
+	_, restored := r.m.opts.Store.Restored()
+	return !restored && !r.m.forgetful.Load()
 }
 
 // takeUp stores the allocation of an environment that is there, or was, unless

@@ -79,7 +79,8 @@ type Facts struct {
 	// before this process cast the votes that count as Promised.
 	Lapsed bool
 	// Unsearched says that no driver was asked yet whether it has anything of the
-	// application, and, where this node forgot something, that none has answered.
+	// application, and, where this node forgot something, that none has answered;
+	// where nothing was forgotten a recalled application needs no answer.
 	Unsearched bool
 	// Writable says that the store takes writes; nothing is started else.
 	Writable bool

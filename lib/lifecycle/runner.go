@@ -33,7 +33,7 @@ type runner struct {
 	measuring model.UID
 	untouched uint32 // epoch of an intent that this process stored and asked no driver for
 	searched  bool   // drivers said what they have of the application
-	unsaid    bool   // they were asked, and did not say
+	unsaid    bool   // they were asked, and did not say, or not in time
 	intended  uint32 // epoch of the last intent that this process stored
 
 	resting map[model.UID]rest
@@ -249,7 +249,7 @@ func (r *runner) facts(e *model.Entry) Facts {
 	if lapse, lapsed := r.m.lapsed(); lapsed {
 		f.Lapsed, f.Promised = true, lapsedPromise(f, lapse)
 	}
-	f.Unsearched = !r.searched && (r.m.forgetful.Load() || !r.unsaid)
+	f.Unsearched = r.unsearched(e)
 	if f.Doubt == store.Doubtful || !f.Settled || f.Lapsed && f.Intended == 0 {
 		r.intent = newAge(now, now, boot) // what an operator, or others, have to decide is not late
 	}

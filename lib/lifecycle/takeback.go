@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -31,7 +33,7 @@ func forgotten(e *model.Entry, node model.UID) (epoch uint32, ok bool) {
 // that of any environment that is gone.
 func (r *runner) takeBack(ctx context.Context, e *model.Entry, step Step) error {
 	a := r.remembered(e, step.Epoch)
-	ref, found, err := r.search(ctx, e, a)
+	ref, found, err := r.search(ctx, e, a, never) // a release needs it as well
 	if err != nil {
 		return err
 	}
@@ -129,29 +131,49 @@ func untilComplete(e *model.Entry, wait time.Duration) time.Duration {
 	return wait
 }
 
-// search asks the driver for the application's environment; of a label that is gone all drivers. Not to be able to look is
-// an error, and never absence.
-func (r *runner) search(ctx context.Context, e *model.Entry, a model.Allocation) (drivers.Ref, bool, error) {
+// search asks the driver for the application's environment; of a label that is gone all drivers, at the same time. Not to be
+// able to look is an error, and never absence. It is cut short when stop says so.
+func (r *runner) search(
+	ctx context.Context, e *model.Entry, a model.Allocation, stop func(e *model.Entry) bool,
+) (drivers.Ref, bool, error) {
 	instances := []string{a.Definition.Driver}
 	if a.Definition.Driver == "" {
 		instances = r.m.opts.Instances()
 	}
-	for _, instance := range instances {
-		refs, err := r.listOf(ctx, instance)
-		if err != nil {
-			return drivers.Ref{}, false, err
-		}
-		for _, ref := range refs {
-			named := ref.Identifier != "" && ref.Identifier == a.Identifier
-			if (named || ref.ApplicationUID == r.uid) && !holds(e, ref) {
-				if ref.Definition.Driver == "" {
-					ref.Definition.Driver = instance
+	lists := make([][]drivers.Ref, len(instances)) // of those that answered
+	err := r.await(ctx, inspectTimeout, stop, func(ctx context.Context) error {
+		var g errgroup.Group
+		for i, instance := range instances {
+			g.Go(func() error {
+				refs, err := r.listOf(ctx, instance)
+				if err == nil {
+					lists[i] = refs
 				}
-				return ref, true, nil
+				return err
+			})
+		}
+		return g.Wait()
+	})
+	for i, instance := range instances {
+		if ref, found := r.find(e, a, lists[i]); found {
+			if ref.Definition.Driver == "" {
+				ref.Definition.Driver = instance
 			}
+			return ref, true, nil
 		}
 	}
-	return drivers.Ref{}, false, nil
+	return drivers.Ref{}, false, err
+}
+
+// find is the application's environment in what a driver has.
+func (r *runner) find(e *model.Entry, a model.Allocation, refs []drivers.Ref) (drivers.Ref, bool) {
+	for _, ref := range refs {
+		named := ref.Identifier != "" && ref.Identifier == a.Identifier
+		if (named || ref.ApplicationUID == r.uid) && !holds(e, ref) {
+			return ref, true
+		}
+	}
+	return drivers.Ref{}, false
 }
 
 // holds reports whether a known allocation is that of the environment.

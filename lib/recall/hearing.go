@@ -37,8 +37,11 @@ type asking struct {
 type hearing struct {
 	asking
 
+	told time.Time // when the log was told who is missing; of the one goroutine that asks
+
 	mu      sync.Mutex
 	answers map[model.UID]*answer // guarded by mu
+	errs    map[model.UID]error   // guarded by mu: why the last question was not answered
 }
 
 // answer is what a node said that it knows.
@@ -48,7 +51,9 @@ type answer struct {
 	at      time.Time // when the node said so last
 }
 
-func newHearing(a asking) *hearing { return &hearing{asking: a, answers: map[model.UID]*answer{}} }
+func newHearing(a asking) *hearing {
+	return &hearing{asking: a, answers: map[model.UID]*answer{}, errs: map[model.UID]error{}}
+}
 
 // heard reports whether all is here that the node knew when it answered.
 func (h *hearing) heard(node model.UID) bool {
@@ -63,6 +68,7 @@ func (h *hearing) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.answers = map[model.UID]*answer{}
+	clear(h.errs)
 }
 
 // ask asks those of the nodes that have not answered, or long ago what has not
@@ -82,6 +88,7 @@ func (h *hearing) ask(ctx context.Context, nodes []model.UID) {
 			ctx, cancel := context.WithTimeout(ctx, askTimeout)
 			defer cancel()
 			vector, err := h.Ask(ctx, node)
+			h.keep(node, err)
 			if err != nil {
 				h.Logger.Debug("member can not be asked what it knows", "node", node, "error", err)
 				return nil // it is asked again
@@ -96,6 +103,15 @@ func (h *hearing) ask(ctx context.Context, nodes []model.UID) {
 	_ = g.Wait() // no error is returned
 	if less.Load() {
 		h.forget()
+	}
+}
+
+// keep keeps why a node did not answer, for the log; nil if it did.
+func (h *hearing) keep(node model.UID, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if delete(h.errs, node); err != nil {
+		h.errs[node] = err
 	}
 }
 

@@ -23,9 +23,7 @@ package recall
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/loop"
@@ -33,12 +31,9 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
-const (
-	// tellAfter is when the log tells who was not heard, which takes a farm that
-	// is whole some seconds, and tellEvery when it does so again.
-	tellAfter = 20 * time.Second
-	tellEvery = time.Hour
-)
+// waits is what the log is told of a lapse that lasts.
+const waits = "this node may have forgotten what it granted and began, as its database was put back or the system crashed; until it has heard " +
+	"from all members it decides nothing of before: start those that are missing, or retire who is gone for good (aquarium-fish cluster retire)"
 
 // database is what is needed of the store.
 type database interface {
@@ -76,7 +71,6 @@ type Recall struct {
 	opts Options
 
 	incarnation uint32 // that the answers are about; Run's
-	told        time.Time
 
 	hearing *hearing
 }
@@ -126,39 +120,20 @@ func (r *Recall) look(ctx context.Context) {
 	}
 	// The rows that came may tell of more nodes.
 	others, known := r.opts.Others()
-	if known && !slices.ContainsFunc(others, func(n model.UID) bool { return !r.Heard(n) }) {
+	missing := r.hearing.missing(others)
+	if known && len(missing) == 0 {
 		if err := r.opts.Store.EndLapse(ctx, r.incarnation); err != nil && ctx.Err() == nil {
 			r.opts.Logger.Warn("all members were heard, and that can not be stored; it is tried again", "error", err)
 		}
 		return
 	}
-	r.tell(others, since)
+	if attrs, due := r.hearing.tell(missing, "any at an address of cluster_join", since); due && ctx.Err() == nil {
+		r.opts.Logger.Warn(waits, attrs...)
+	}
 }
 
 // forget begins anew: what was said before the lapse is nothing.
 func (r *Recall) forget(incarnation uint32) {
-	r.incarnation, r.told = incarnation, time.Time{}
+	r.incarnation, r.hearing.told = incarnation, time.Time{}
 	r.hearing.forget()
-}
-
-// tell tells the log who is not heard.
-func (r *Recall) tell(others []model.UID, since time.Time) {
-	now := time.Now()
-	if now.Sub(since) < tellAfter || !r.told.IsZero() && now.Sub(r.told) < tellEvery {
-		return
-	}
-	r.told = now
-	var names []string
-	for _, node := range others {
-		if !r.Heard(node) {
-			names = append(names, r.opts.Name(node))
-		}
-	}
-	slices.Sort(names)
-	if len(names) == 0 {
-		names = []string{"any at an address of cluster_join"}
-	}
-	r.opts.Logger.Warn("this node may have forgotten what it granted and began, as its database was put back or the system crashed; until it has heard "+
-		"from all members it decides nothing of before: start those that are missing, or retire who is gone for good (aquarium-fish cluster retire)",
-		"missing", fmt.Sprint(names), "for", now.Sub(since).Round(time.Second))
 }

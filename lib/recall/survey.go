@@ -13,6 +13,10 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
+// held is what the log is told of a survey that lasts.
+const held = "this node waits with what a retired node decided or was granted, or with what it forgot itself, until it knows all that the others " +
+	"know, and some were not heard: see what keeps them from answering, as a certificate or a link, or retire who is gone for good (aquarium-fish cluster retire)"
+
 // wantedFor is how long after the last question a survey goes on: an election
 // puts it every few seconds as long as anything hangs on it.
 const wantedFor = 15 * time.Second
@@ -54,9 +58,12 @@ type Survey struct {
 	opts    SurveyOptions
 	hearing *hearing
 
+	waiting time.Time // since when somebody is missing; of Run's goroutine
+
 	mu     sync.Mutex
 	began  time.Time // guarded by mu: answers are of after it
 	wanted time.Time // guarded by mu: when somebody asked last
+	whole  time.Time // guarded by mu: when somebody asked last for those, too, that can not be reached
 }
 
 // NewSurvey returns a Survey that asks nobody until Run.
@@ -71,29 +78,40 @@ func NewSurvey(o SurveyOptions) (*Survey, error) {
 // was retired, knew at some time after the given one. If not it has them asked,
 // and does not wait.
 func (s *Survey) Covered(since time.Time) bool {
-	return s.opts.Cluster.Covered(since) && s.covered(since, func(model.UID) bool { return false })
+	return s.opts.Cluster.Covered(since) && s.covered(since, true)
 }
 
 // CoveredReachable is Covered but for those that can not be reached.
 func (s *Survey) CoveredReachable(since time.Time) bool {
-	return s.opts.Cluster.CoveredReachable(since) &&
-		s.covered(since, func(node model.UID) bool { return s.opts.Cluster.Unreachable(node) > 0 })
+	return s.opts.Cluster.CoveredReachable(since) && s.covered(since, false)
 }
 
 // covered is asked only when all know the same retirements: who knows of one
-// takes no rows from that node any more.
-func (s *Survey) covered(since time.Time, excused func(node model.UID) bool) bool {
-	s.want(since)
-	s.hearing.cover()
+// takes no rows from that node any more. Who asks need not be the election, so
+// that is told what turns out here, too.
+func (s *Survey) covered(since time.Time, whole bool) bool {
+	s.want(since, whole)
+	if s.hearing.cover() {
+		s.opts.Heard()
+	}
 	others, _ := s.opts.Others()
-	return !slices.ContainsFunc(others, func(node model.UID) bool { return !s.hearing.heard(node) && !excused(node) })
+	return len(s.missing(others, whole)) == 0
+}
+
+// missing are those that were not heard; unless whole is set only those that
+// can be reached.
+func (s *Survey) missing(others []model.UID, whole bool) []model.UID {
+	return slices.DeleteFunc(s.hearing.missing(others), func(node model.UID) bool { return !whole && s.opts.Cluster.Unreachable(node) > 0 })
 }
 
 // want has the others asked, anew if what they said is of before.
-func (s *Survey) want(since time.Time) {
+func (s *Survey) want(since time.Time, whole bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wanted = time.Now()
+	if whole {
+		s.whole = s.wanted
+	}
 	if s.began.IsZero() || s.began.Before(since) {
 		s.began = s.wanted
 		s.hearing.forget()
@@ -109,14 +127,34 @@ func (s *Survey) Run(ctx context.Context) error {
 // look asks who was not heard, if anybody wants to know.
 func (s *Survey) look(ctx context.Context) {
 	s.mu.Lock()
-	wanted := !s.wanted.IsZero() && time.Since(s.wanted) < wantedFor
+	wanted, whole := lately(s.wanted), lately(s.whole)
 	s.mu.Unlock()
 	if !wanted {
+		s.waiting = time.Time{}
 		return
 	}
 	others, _ := s.opts.Others()
 	s.hearing.ask(ctx, others)
 	if s.hearing.cover() {
 		s.opts.Heard()
+	}
+	if ctx.Err() == nil {
+		s.tell(s.missing(others, whole))
+	}
+}
+
+func lately(t time.Time) bool { return !t.IsZero() && time.Since(t) < wantedFor }
+
+// tell tells the log who is missing.
+func (s *Survey) tell(missing []model.UID) {
+	switch {
+	case len(missing) == 0: // who is later is told of anew
+		s.waiting, s.hearing.told = time.Time{}, time.Time{}
+		return
+	case s.waiting.IsZero():
+		s.waiting = time.Now()
+	}
+	if attrs, due := s.hearing.tell(missing, "", s.waiting); due {
+		s.opts.Logger.Warn(held, attrs...)
 	}
 }

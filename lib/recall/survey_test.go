@@ -1,9 +1,11 @@
 package recall
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,6 +25,7 @@ type district struct {
 	untold  bool // not all have told of themselves
 	asked   int
 	heard   int
+	log     bytes.Buffer
 }
 
 func (d *district) Covered(time.Time) bool {
@@ -82,7 +85,7 @@ func survey(t *testing.T, d *district, test func(s *Survey)) {
 		s, err := NewSurvey(SurveyOptions{
 			Vector: func() replica.Vector { d.mu.Lock(); defer d.mu.Unlock(); return d.mine.Clone() }, Cluster: d, Ask: d.ask,
 			Others: func() ([]model.UID, bool) { d.mu.Lock(); defer d.mu.Unlock(); return d.others, true },
-			Name:   model.UID.String, Heard: func() { d.mu.Lock(); defer d.mu.Unlock(); d.heard++ }, Logger: slog.New(slog.DiscardHandler),
+			Name:   func(n model.UID) string { return "node-" + string('0'+n[0]) }, Heard: func() { d.mu.Lock(); defer d.mu.Unlock(); d.heard++ }, Logger: slog.New(slog.NewTextHandler(&d.log, nil)),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -150,6 +153,77 @@ func TestSurveyEnds(t *testing.T) {
 		time.Sleep(time.Hour)
 		if later, _ := d.count(); asked == 0 || later != asked {
 			t.Errorf("asked %d times, and %d times later; want some, and no more", asked, later)
+		}
+	})
+}
+
+// TestSurveyTellsWhoIsMissing: one member that always answers with an error holds
+// up what a retired node left, so the log names it and the error; not each round,
+// and not who can not be reached where nobody waits for it.
+func TestSurveyTellsWhoIsMissing(t *testing.T) {
+	full := map[model.UID]replica.Vector{nodes[0]: {}, nodes[1]: {}, nodes[2]: {}}
+	broken := map[model.UID]replica.Vector{nodes[0]: {}, nodes[2]: {{Node: model.UID{9}, Incarnation: 1}: 4}}
+	d := &district{mine: replica.Vector{}, others: nodes, away: map[model.UID]bool{}, answers: broken}
+	survey(t, d, func(s *Survey) {
+		began := time.Now()
+		ask := func(lasting time.Duration, ask func(since time.Time) bool) (told int) {
+			synctest.Wait()
+			before := strings.Count(d.log.String(), "level=WARN")
+			for until := time.Now().Add(lasting); time.Now().Before(until); time.Sleep(5 * time.Second) {
+				ask(began)
+			}
+			synctest.Wait()
+			return strings.Count(d.log.String(), "level=WARN") - before
+		}
+		want := func(name string, told, want int) {
+			t.Helper()
+			if told != want {
+				t.Errorf("%s: the log was told %d times, want %d: %s", name, told, want, &d.log)
+			}
+		}
+		want("soon", ask(15*time.Second, s.CoveredReachable), 0)
+		want("later", ask(50*time.Minute, s.CoveredReachable), 1)
+		for _, part := range []string{`missing="[node-3 node-4]"`, "node-3: not reachable", "node-4: " + notHere} {
+			if !strings.Contains(d.log.String(), part) {
+				t.Errorf("the log does not say %q: %s", part, &d.log)
+			}
+		}
+		want("for long", ask(50*time.Minute, s.CoveredReachable), 1)
+		d.step(s, began, func() { d.answers = full })
+		want("mended", ask(2*time.Hour, s.CoveredReachable), 0)
+		began = time.Now()
+		d.step(s, began, func() { d.answers = broken })
+		want("another retirement", ask(time.Minute, s.CoveredReachable), 1)
+		began = time.Now()
+		d.step(s, began, func() { d.answers = map[model.UID]replica.Vector{nodes[0]: {}, nodes[2]: {}} })
+		d.step(s, began, func() { d.away[nodes[1]] = true })
+		time.Sleep(2 * wantedFor)
+		want("who can not be reached and need not", ask(2*time.Hour, s.CoveredReachable), 0)
+	})
+}
+
+// TestSurveyTellsOfWhatAQuestionFinds: whoever asks, the election hears of it.
+func TestSurveyTellsOfWhatAQuestionFinds(t *testing.T) {
+	gone := replica.Origin{Node: model.UID{9}, Incarnation: 1}
+	d := &district{
+		mine: replica.Vector{}, others: nodes[:1], away: map[model.UID]bool{}, answers: map[model.UID]replica.Vector{nodes[0]: {gone: 4}},
+	}
+	survey(t, d, func(s *Survey) {
+		began := time.Now()
+		d.step(s, began, func() {})
+		d.mu.Lock()
+		d.mine[gone] = 4
+		d.mu.Unlock()
+		_, before := d.count()
+		if !s.Covered(began) {
+			t.Fatal("not covered although all has come")
+		}
+		if _, heard := d.count(); heard != before+1 {
+			t.Errorf("the election was told %d times, want once", heard-before)
+		}
+		s.Covered(began)
+		if _, heard := d.count(); heard != before+1 {
+			t.Error("the election was told again of what is no news")
 		}
 	})
 }
