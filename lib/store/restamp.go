@@ -30,7 +30,8 @@ type Restamped struct {
 // now, which the caller has to make sure of: what it wrote and is more than
 // maxAhead ahead is stamped anew, and so is what anybody may change and others
 // wrote by such a clock. All of it is one transaction, under a new incarnation.
-// It does nothing where Ahead says that the node is not held back. Subscribers get a resync.
+// Where that would change who decides about what others wrote by such a clock, it
+// fails and changes nothing: try again when they have stamped that anew. It does nothing where Ahead says that the node is not held back. Subscribers get a resync.
 func (s *Store) Restamp(ctx context.Context) (done Restamped, err error) {
 	err = s.alone(ctx, func() (err error) {
 		by, held := s.Ahead()
@@ -60,6 +61,9 @@ func (s *Store) restampAhead() (int, error) {
 	}
 	rows := restampable(found, s.opts.Node)
 	r := newReadings(rows, limit, max(newest, model.HLC(now.UnixNano())))
+	if err := s.keepsOrder(found, r); err != nil {
+		return 0, err
+	}
 	next := s.origin
 	if len(rows) > 0 {
 		if next, err = s.markNext(); err != nil {
@@ -91,21 +95,13 @@ func (s *Store) markNext() (replica.Origin, error) {
 }
 
 // restampable are those of the rows that this node may stamp anew: its own, and
-// what everybody may change, as the last writer wins. Who decides in place of
-// whom follows from the order of such facts among applications: where those of
-// others are ahead too, that order would change, so these facts stay as they are.
+// what everybody may change, as the last writer wins.
 func restampable(found []syncRow, node model.UID) (rows []*syncRow) {
-	own := func(r syncRow) bool { return r.Version.Origin.Node == node }
-	alone := !slices.ContainsFunc(found, func(r syncRow) bool { return !own(r) })
 	for i, r := range found {
 		switch r.Kind {
-		case replica.KindRetirement, replica.KindHandover, replica.KindOwnership:
-			if !own(r) || !alone {
-				continue
-			}
 		case replica.KindUser, replica.KindLocation, replica.KindServiceMapping, replica.KindApplicationTask:
 		default:
-			if !own(r) {
+			if r.Version.Origin.Node != node {
 				continue
 			}
 		}
