@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -114,6 +115,33 @@ func TestRestampWaits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestListsWhatIsAhead: what others wrote by a clock that is ahead is listed also
+// when this node's own has been set back.
+func TestListsWhatIsAhead(t *testing.T) {
+	l := &leaper{t: t, place: places(filepath.Join(t.TempDir(), "db"))[0], ahead: 3 * time.Hour}
+	l.open()
+	defer func() { _ = l.s.Close() }()
+	z := openLeaper(t, 2)
+	app := newApplication(t, z.s, newLabel(t, z.s).UID, "u").Application.UID
+	task := model.Change{Tasks: []model.ApplicationTask{{Task: "snapshot", When: "DEALLOCATE"}}}
+	for _, c := range []model.Change{ofNode(elected(app, 1), z.s), intent(1), allocated(1), task} {
+		update(t, z.s, app, c)
+	}
+	hand(t, z.s, l.s)
+	l.ahead = 0
+	l.s.clock.Reset(model.HLC(time.Now().UnixNano())) // as Restamp does at its end
+	for _, c := range []Caller{admin, {Name: "u"}} {
+		q := filtered(c, "created_at > '2020-01-01'")
+		q.Application = app
+		apps, err1 := names(l.s.ListApplications(t.Context(), q), func(a model.Application) string { return a.OwnerName })
+		tasks, err2 := names(l.s.ListTasks(t.Context(), q), func(a model.ApplicationTask) string { return a.Task })
+		resources, err3 := names(l.s.ListResources(t.Context(), q), func(r model.Resource) string { return r.Identifier })
+		if err := errors.Join(err1, err2, err3); err != nil || len(apps) != 1 || len(tasks) != 1 || len(resources) != 1 {
+			t.Errorf("for %s there are applications %q, tasks %q, Resources %q, %v, want one of each", c.Name, apps, tasks, resources, err)
+		}
 	}
 }
 
