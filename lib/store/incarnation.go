@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -204,7 +203,10 @@ func (s *Store) restamp(b *batch, rows []*syncRow, next replica.Origin, until mo
 		b.rows.put(r)
 	}
 	b.vector[old], b.vector[next] = s.began, uint64(len(rows))
-	if err := cmp.Or(s.engine.putSession(next.Incarnation, s.marker.Session), s.engine.putLapse(until)); err != nil {
+	if err := s.engine.putSession(next.Incarnation, s.marker.Session); err != nil {
+		return err
+	}
+	if err := s.engine.putLapse(until); err != nil {
 		return err
 	}
 	return b.commit()

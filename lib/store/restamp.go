@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,8 +162,13 @@ func (s *Store) writeRestamped(b *batch, rows []*syncRow, r readings, next repli
 	if len(rows) > 0 {
 		b.vector[next] = uint64(len(rows))
 	}
-	err := cmp.Or(s.engine.putSession(next.Incarnation, s.marker.Session), s.restampLapse(r), s.restampMark(r))
-	if err != nil {
+	if err := s.engine.putSession(next.Incarnation, s.marker.Session); err != nil {
+		return err
+	}
+	if err := s.restampLapse(r); err != nil {
+		return err
+	}
+	if err := s.restampMark(r); err != nil {
 		return err
 	}
 	s.clock.Reset(r.newest()) // only now: an application that waited may have brought others' readings along
@@ -200,7 +204,10 @@ func (s *Store) restampLapse(r readings) error {
 	if l == nil || l.until <= r.limit {
 		return nil
 	}
-	return cmp.Or(s.engine.putLapse(0), s.engine.putLapse(r.of(l.until)))
+	if err := s.engine.putLapse(0); err != nil { // it never takes an older one else
+		return err
+	}
+	return s.engine.putLapse(r.of(l.until))
 }
 
 // restampMark has a restored copy doubt the same applications.

@@ -277,6 +277,56 @@ func TestRestampFails(t *testing.T) {
 	}
 }
 
+// broken is an engine that fails within a transaction, and must get no more of it.
+type broken struct {
+	engine
+	after int
+}
+
+var errBroken = errors.New("disk I/O error")
+
+func (b *broken) putSession(uint32, int64) error { return errBroken }
+
+func (b *broken) putLapse(until model.HLC) error {
+	b.after++
+	return b.engine.putLapse(until)
+}
+
+func (b *broken) putMarkUntil(until model.HLC) error {
+	b.after++
+	return b.engine.putMarkUntil(until)
+}
+
+// TestRestampStops: SQLite may have ended a transaction that failed, so nothing
+// may be written after that.
+func TestRestampStops(t *testing.T) {
+	eachLeaper(t, func(t *testing.T, l *leaper, _ *Store) {
+		l.ahead = 3 * time.Hour
+		newLabel(t, l.s)
+		origin := l.s.Origin()
+		if !l.s.Suspect(origin, 99) {
+			t.Fatal("Suspect = false")
+		}
+		whole := l.s.engine
+		cut := &broken{engine: whole}
+		l.s.engine = cut
+		if err := l.s.Reincarnate(t.Context(), origin, 99); !errors.Is(err, errBroken) || cut.after != 0 {
+			t.Errorf("Reincarnate = %v, and %d writes after that", err, cut.after)
+		}
+		l.s.engine = whole
+		if err := l.s.Reincarnate(t.Context(), origin, 99); err != nil {
+			t.Fatal(err)
+		}
+		l.ahead = 0
+		l.s.engine = cut
+		if _, err := l.s.Restamp(t.Context()); !errors.Is(err, errBroken) || cut.after != 0 {
+			t.Errorf("Restamp = %v, and %d writes after that", err, cut.after)
+		}
+		l.s.engine = whole
+		l.restamp(1)
+	})
+}
+
 // TestRestampKeepsTheLapse: the same applications are of before it, in memory
 // and after a start, and new ones are not.
 func TestRestampKeepsTheLapse(t *testing.T) {
