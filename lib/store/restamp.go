@@ -41,7 +41,7 @@ func (s *Store) Restamp(ctx context.Context) (done Restamped, err error) {
 			return errSuspected
 		}
 		done = Restamped{By: by}
-		done.Rows, err = s.restampAhead()
+		done.Rows, err = s.restampAhead(ctx)
 		return err
 	})
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Store) Restamp(ctx context.Context) (done Restamped, err error) {
 }
 
 // restampAhead runs in the writer between two batches.
-func (s *Store) restampAhead() (int, error) {
+func (s *Store) restampAhead(ctx context.Context) (int, error) {
 	now := s.stamp()
 	limit := model.HLC(now.Add(maxAhead).UnixNano())
 	found, newest, err := s.engine.rowsAhead(limit)
@@ -70,7 +70,7 @@ func (s *Store) restampAhead() (int, error) {
 		}
 	}
 	b, was := newBatch(s), s.clock.Last()
-	if err := s.writeRestamped(b, rows, r, next); err != nil {
+	if err := s.writeRestamped(ctx, b, rows, r, next); err != nil {
 		b.rollback()
 		s.clock.Observe(was)
 		return 0, err
@@ -146,13 +146,18 @@ func (r readings) of(at model.HLC) model.HLC {
 // newest is the last one that is given.
 func (r readings) newest() model.HLC { return r.base + model.HLC(len(r.ahead)) }
 
-// writeRestamped is the whole transaction.
-func (s *Store) writeRestamped(b *batch, rows []*syncRow, r readings, next replica.Origin) error {
+// writeRestamped is the whole transaction. It may take minutes, in which the
+// writer does nothing else, but is not stuck; ctx ends it, and nothing is changed.
+func (s *Store) writeRestamped(ctx context.Context, b *batch, rows []*syncRow, r readings, next replica.Origin) error {
 	if err := b.begin(); err != nil {
 		return err
 	}
 	t := &tx{batch: b, now: s.stamp()}
 	for i, row := range rows {
+		s.heart.Beat()
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("after %d of %d rows: %w", i, len(rows), err)
+		}
 		version := replica.Version{HLC: r.of(row.Version.HLC), Origin: next, Seq: uint64(i) + 1}
 		if err := t.restampRow(row, version, r); err != nil {
 			return fmt.Errorf("row of kind %d: %w", row.Kind, err)

@@ -277,6 +277,44 @@ func TestRestampFails(t *testing.T) {
 	}
 }
 
+// ending is a context that is done after some looks.
+type ending struct {
+	context.Context
+	looks int
+}
+
+func (e *ending) Err() error {
+	if e.looks--; e.looks < 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// TestRestampEnds: a try that takes too long is given up between two rows and
+// changes nothing, and while it goes on the writer does not look stuck.
+func TestRestampEnds(t *testing.T) {
+	eachLeaper(t, func(t *testing.T, l *leaper, other *Store) {
+		l.ahead = 3 * time.Hour
+		_, apps := l.everything()
+		l.ahead = 0
+		was, clock := ownRows(t, l.s), l.s.clock.Last()
+		if _, err := l.s.Restamp(&ending{t.Context(), len(was) - 1}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Restamp = %v, want DeadlineExceeded", err)
+		}
+		if diff := cmp.Diff(was, ownRows(t, l.s)); diff != "" || l.s.clock.Last() != clock {
+			t.Errorf("a try that was given up left the clock at %d, before %d, and changed rows\n%s", l.s.clock.Last(), clock, diff)
+		}
+		wantIncarnation(t, l.s, 1, false)
+		beats := l.s.Beats()
+		l.restamp(len(was))
+		if n := l.s.Beats() - beats; n < uint64(len(was)) {
+			t.Errorf("the writer's heart beat %d times over %d rows", n, len(was))
+		}
+		hand(t, l.s, other)
+		l.alike(other, apps)
+	})
+}
+
 // broken is an engine that fails within a transaction, and must get no more of it.
 type broken struct {
 	engine
