@@ -229,6 +229,7 @@ func (s *Store) restampMark(r readings) error {
 func (s *Store) setRestamped(b *batch, r readings, next replica.Origin) {
 	s.memory.mu.Lock()
 	if next != s.origin {
+		s.leave()
 		s.origin, s.began = next, 0
 		s.told.Store(0)
 	}
