@@ -28,7 +28,7 @@ func outOfTime(by time.Duration, held bool, linked func() bool) error {
 	}
 	return fmt.Errorf("the clock of this machine was %s ahead when the node wrote, or is behind now, and the other nodes hold back what it writes: "+
 		"see that its clock is right (let NTP do it); once it agrees with those of all neighbours the node gives what it wrote the right time itself, "+
-		"within a minute", by.Round(time.Second))
+		"within a minute; if it does not its log says why: neighbours of an older version do not tell their time, upgrade one", by.Round(time.Second))
 }
 
 // timePath is where a member tells its time of day: 200, and Unix nanoseconds.

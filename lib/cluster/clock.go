@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"math"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
@@ -30,6 +31,12 @@ type clock struct {
 // newClock begins with what the hello told.
 func newClock(offset time.Duration, now time.Time) clock {
 	return clock{offset: offset.Truncate(time.Millisecond), due: now.Add(clockEvery)}
+}
+
+// millis is the offset as others are told of it: at most 24 days, however far a
+// neighbour's clock is off.
+func (c *clock) millis() int32 {
+	return int32(max(math.MinInt32, min(c.offset.Milliseconds(), math.MaxInt32))) //nolint:gosec // bounded
 }
 
 // take returns what is to be said now. wall is the own time of day.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -56,6 +57,29 @@ func TestClockTold(t *testing.T) {
 				t.Errorf("offset = %v, want %v", c.offset, tt.offset)
 			}
 		})
+	}
+}
+
+// TestClockIsBounded: what others are told of a clock that is off by centuries is
+// far off too, and on the right side.
+func TestClockIsBounded(t *testing.T) {
+	for _, tt := range []struct {
+		wall int64
+		want int32
+	}{
+		{1800000000e9 + 7e9, 7000},
+		{1800000000e9 - 40*24*3600e9, math.MinInt32}, // would wrap to ten days ahead
+		{math.MaxInt64, math.MaxInt32},
+		{math.MinInt64, math.MinInt32},
+	} {
+		now, wall := time.Now(), time.Unix(1800000000, 0)
+		c := newClock(0, now)
+		now = now.Add(clockEvery)
+		c.take(now, wall)
+		c.told(wire.ClockTold{Number: 1, Wall: tt.wall}, now, wall)
+		if got := c.millis(); got != tt.want {
+			t.Errorf("a neighbour at %d is told to be %d ms ahead, want %d", tt.wall, got, tt.want)
+		}
 	}
 }
 

@@ -248,7 +248,7 @@ func (c *Cluster) lsa(r Report, now time.Time) wire.LSA {
 	}
 	for node, n := range c.links {
 		l.Neighbours = append(l.Neighbours, wire.Neighbour{
-			Node: node, RTT: uint32(min(n.link.RTT().Microseconds(), 1<<32-1)), Clock: int32(n.clock.offset.Milliseconds()), // bounded
+			Node: node, RTT: uint32(min(n.link.RTT().Microseconds(), 1<<32-1)), Clock: n.clock.millis(), // bounded
 		})
 	}
 	return l

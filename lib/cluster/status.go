@@ -42,7 +42,7 @@ type LinkStatus struct {
 	Outgoing bool // this node dialled
 	Since    time.Time
 	RTT      time.Duration
-	Clock    time.Duration // its time of day against ours, at most half a minute ago
+	Clock    time.Duration // its time of day against ours when it answered last: it is asked each half minute, and may be slow
 	Bridge   bool
 	Ahead    uint64 // sequence numbers that it knows and this node does not
 	Behind   uint64 // the other way round

@@ -33,7 +33,7 @@ func Believe(app Application, rows []ApplicationState, succession Succession) (c
 	}
 	var handovers []Handover
 	b.retirements, handovers = succession()
-	b.deciders = deciders(app, b.retirements, handovers)
+	b.deciders = Deciders(app, b.retirements, handovers)
 	if b.all() {
 		return rows, nil
 	}
@@ -47,9 +47,9 @@ func Believe(app Application, rows []ApplicationState, succession Succession) (c
 	return counts, void
 }
 
-// deciders are those who are, or ever were, the arbiter as far as anybody says:
+// Deciders are those who are, or ever were, the arbiter as far as anybody says:
 // also the successor of a retirement that was not the first of its node.
-func deciders(app Application, retirements []Retirement, handovers []Handover) []UID {
+func Deciders(app Application, retirements []Retirement, handovers []Handover) []UID {
 	list := []UID{app.Arbiter}
 	add := func(node UID) {
 		if !slices.Contains(list, node) {

@@ -6,8 +6,8 @@ import (
 )
 
 // HLC is a hybrid logical clock reading: nanoseconds since 1970 where clocks
-// agree, and always larger than every reading seen before. It orders facts;
-// times of day never do.
+// agree, and larger than every reading seen before, but for those that Reset has
+// taken back. It orders facts; times of day never do.
 type HLC int64
 
 // Clock hands out HLC readings. It is safe for use by many goroutines.
@@ -28,7 +28,7 @@ func (c *Clock) Next(wall time.Time) HLC {
 	return c.last
 }
 
-// Last returns the largest reading handed out or observed.
+// Last returns the largest reading handed out or observed, since the last Reset.
 func (c *Clock) Last() HLC {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,8 +44,8 @@ func (c *Clock) Reset(to HLC) {
 	c.last = to
 }
 
-// Observe makes every later reading larger than seen, a reading that came from
-// elsewhere.
+// Observe makes every later reading, until a Reset, larger than seen, a reading
+// that came from elsewhere.
 func (c *Clock) Observe(seen HLC) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

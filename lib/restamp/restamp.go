@@ -118,7 +118,7 @@ func (r *Restamp) tell(ctx context.Context, now time.Time, by time.Duration, err
 		"ahead", by.Round(time.Second), "error", err)
 }
 
-var errSilent = errors.New("no neighbour tells its time of day")
+var errSilent = errors.New("no neighbour tells its time of day: one of an older version can not, upgrade it; else see in its log why it does not answer")
 
 // compare returns nil if the clocks of all neighbours that answer agree with
 // this node's, and at least one does.

@@ -84,6 +84,9 @@ func TestWhen(t *testing.T) {
 				if n := strings.Count(f.log.String(), "level=ERROR"); n > 1 || quiet != (n == 0) {
 					t.Errorf("the log has %d errors:\n%s", n, f.log.String())
 				}
+				if old := tt.held && tt.silent > 0 && tt.silent == len(tt.off); old != strings.Contains(f.log.String(), "upgrade it") {
+					t.Errorf("the log advises an upgrade: %t, want %t", !old, old)
+				}
 			})
 		})
 	}

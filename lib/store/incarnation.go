@@ -1,9 +1,9 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -59,10 +59,14 @@ func (s *Store) setBegan(seq uint64) {
 func (s *Store) tell(origin replica.Origin, seq uint64) {
 	s.memory.mu.RLock()
 	defer s.memory.mu.RUnlock()
-	if origin != s.origin {
+	told := &s.told
+	switch {
+	case s.left != nil && origin == s.left.origin:
+		told = &s.left.told
+	case origin != s.origin:
 		return
 	}
-	for was := s.told.Load(); seq > was && !s.told.CompareAndSwap(was, seq); was = s.told.Load() {
+	for was := told.Load(); seq > was && !told.CompareAndSwap(was, seq); was = told.Load() {
 	}
 }
 
@@ -91,7 +95,42 @@ func (s *Store) forgot(origin replica.Origin, seq uint64) bool {
 	case origin.Incarnation > s.origin.Incarnation: // durable here before the first row of it was given away
 		return seq > 0
 	}
+	if l := s.left; l != nil && origin == l.origin {
+		return seq > max(l.began, l.told.Load())
+	}
 	return origin == s.origin && seq > max(s.began, s.told.Load())
+}
+
+// left is the origin that this run wrote under before Restamp began the one of
+// now: others may know more of it than this run can have told, too.
+type left struct {
+	origin replica.Origin
+	began  uint64        // as Store.began
+	told   atomic.Uint64 // as Store.told
+}
+
+// leave notes which origin Restamp leaves, before there is another one. In a
+// lapse everybody is heard anyway. The caller holds memory's lock.
+func (s *Store) leave() {
+	if s.left = nil; s.lapse.Load() != nil {
+		return
+	}
+	s.left = &left{origin: s.origin, began: s.began}
+	s.left.told.Store(s.told.Load())
+}
+
+// beginnings are where the rows of this run begin, by their origins, the older first.
+func (s *Store) beginnings() (list []beginning) {
+	if l := s.left; l != nil {
+		list = append(list, beginning{l.origin, l.began})
+	}
+	return append(list, beginning{s.origin, s.began})
+}
+
+// beginning is the last sequence number of an origin that is not of this run.
+type beginning struct {
+	origin replica.Origin
+	began  uint64
 }
 
 // nextOrigin is this node's next incarnation, after all that it and others know
@@ -138,10 +177,13 @@ func (s *Store) Reincarnate(ctx context.Context, origin replica.Origin, seq uint
 // reincarnate runs in the writer between two batches. The marker is first: with
 // it the number of the incarnation is used, whatever comes of the rest.
 func (s *Store) reincarnate(next replica.Origin) error {
-	old := s.origin
-	again, err := s.rowsSince(old, s.began)
-	if err != nil {
-		return err
+	var again []*syncRow
+	for _, of := range s.beginnings() {
+		rows, err := s.rowsSince(of.origin, of.began)
+		if err != nil {
+			return err
+		}
+		again = append(again, rows...)
 	}
 	m := s.marker
 	m.Incarnation = next.Incarnation
@@ -156,13 +198,14 @@ func (s *Store) reincarnate(next replica.Origin) error {
 	}
 	s.memory.mu.Lock()
 	s.lapse.Store(&lapse{until: until, since: s.noticed()})
+	runs := s.beginnings()
 	s.origin, s.memory.vector[next] = next, uint64(len(again))
-	if s.began == 0 {
-		delete(s.memory.vector, old)
-	} else {
-		s.memory.vector[old] = s.began
+	for _, of := range runs {
+		if s.memory.vector[of.origin] = of.began; of.began == 0 {
+			delete(s.memory.vector, of.origin)
+		}
 	}
-	s.began = 0
+	s.began, s.left = 0, nil
 	s.told.Store(0)
 	s.memory.mu.Unlock()
 	s.bumped.Store(true)
@@ -198,13 +241,18 @@ func (s *Store) restamp(b *batch, rows []*syncRow, next replica.Origin, until mo
 	if err := b.begin(); err != nil {
 		return err
 	}
-	old := s.origin
 	for i, r := range rows {
 		r.Version.Origin, r.Version.Seq = next, uint64(i)+1
 		b.rows.put(r)
 	}
-	b.vector[old], b.vector[next] = s.began, uint64(len(rows))
-	if err := cmp.Or(s.engine.putSession(next.Incarnation, s.marker.Session), s.engine.putLapse(until)); err != nil {
+	for _, of := range s.beginnings() {
+		b.vector[of.origin] = of.began
+	}
+	b.vector[next] = uint64(len(rows))
+	if err := s.engine.putSession(next.Incarnation, s.marker.Session); err != nil {
+		return err
+	}
+	if err := s.engine.putLapse(until); err != nil {
 		return err
 	}
 	return b.commit()

@@ -46,7 +46,7 @@ type listing[T any] struct {
 	// where restricts what the caller may see; "" for nothing.
 	where string
 	args  []any
-	until int64 // the last place in order to list: a list ends, however fast rows are added
+	grows bool // rows are added at its end all the time: it ends with the last one that is there when it begins
 }
 
 // pages lists a noun through SQL, page by page.
@@ -61,10 +61,14 @@ func pages[T any](ctx context.Context, s *Store, l listing[T], q Query) iter.Seq
 		if errors.Is(err, filter.ErrRejected) {
 			return
 		}
+		var until int64
+		if err == nil {
+			until, err = lastPlace(ctx, s, l)
+		}
 		after := []any{int64(math.MinInt64), any("")}
 		for err == nil {
 			var page []T
-			if page, err = readPage(ctx, s, l, after, cond, args); err != nil {
+			if page, err = readPage(ctx, s, l, span{after, until}, cond, args); err != nil {
 				break
 			}
 			for _, row := range page {
@@ -100,10 +104,40 @@ func (s *Store) condition(table string, allowed filter.Columns, q Query) (cond s
 	return cond, args, nil
 }
 
-func readPage[T any](ctx context.Context, s *Store, l listing[T], after []any, cond string, args []any) ([]T, error) {
+// span is what is left to list: after a place and its key, up to a place.
+type span struct {
+	after []any
+	until int64
+}
+
+// lastPlace is where a list ends. The table says so, and not the clock: what
+// others wrote by a clock that was ahead is in it too.
+func lastPlace[T any](ctx context.Context, s *Store, l listing[T]) (int64, error) {
+	if !l.grows {
+		return math.MaxInt64, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	query, args := l.page(after, cond, args)
+	last, err := column[int64](ctx, s.db.readers, l.last(), l.args...)
+	if err != nil {
+		return 0, fmt.Errorf("find the end of %s: %w", l.table, err)
+	}
+	return last[0], nil
+}
+
+// last is the statement that finds the last place; its arguments are args.
+func (l listing[T]) last() string {
+	query := "SELECT coalesce(max(" + l.order + "), 0) FROM " + l.table
+	if l.where != "" {
+		query += " WHERE " + l.where
+	}
+	return query
+}
+
+func readPage[T any](ctx context.Context, s *Store, l listing[T], left span, cond string, args []any) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	query, args := l.page(left, cond, args)
 	page, err := collect(ctx, s.db.readers, l.scan, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", l.table, err)
@@ -113,10 +147,10 @@ func readPage[T any](ctx context.Context, s *Store, l listing[T], after []any, c
 
 // page is the statement that reads the rows that follow a place, and its
 // arguments. Each condition is in parentheses: a filter may have an OR.
-func (l listing[T]) page(after []any, cond string, condArgs []any) (query string, args []any) {
+func (l listing[T]) page(left span, cond string, condArgs []any) (query string, args []any) {
 	place := l.order + ", " + l.key
 	query = "SELECT " + l.columns + " FROM " + l.table + " WHERE (" + place + ") > (?, ?) AND " + l.order + " <= ?"
-	args = append(slices.Clone(after), l.until)
+	args = append(slices.Clone(left.after), left.until)
 	if l.where != "" {
 		query += " AND (" + l.where + ")"
 		args = append(args, l.args...)
@@ -153,7 +187,7 @@ func listTable[K comparable, V any](ctx context.Context, s *Store, t *table[K, V
 func (s *Store) ListUsers(ctx context.Context, q Query) iter.Seq2[model.User, error] {
 	l := listing[model.User]{
 		table: "users", columns: userColumns, scan: scanUser, allowed: userFilter(q.Caller), order: "created_at", key: "name",
-		at: func(u model.User) (int64, any) { return u.CreatedAt.UnixNano(), u.Name }, until: math.MaxInt64,
+		at: func(u model.User) (int64, any) { return u.CreatedAt.UnixNano(), u.Name },
 	}
 	if !q.Caller.Admin {
 		l.where, l.args = "name = ?", []any{q.Caller.Name}
@@ -165,7 +199,7 @@ func (s *Store) ListUsers(ctx context.Context, q Query) iter.Seq2[model.User, er
 func (s *Store) ListLabels(ctx context.Context, q Query) iter.Seq2[model.Label, error] {
 	all := listTable(ctx, s, s.memory.labels, listing[model.Label]{
 		table: "labels", columns: labelColumns, scan: scanLabel, allowed: labelFilter(q.Caller), order: "hlc", key: "uid",
-		at: func(l model.Label) (int64, any) { return int64(l.HLC), key(l.UID) }, until: math.MaxInt64,
+		at: func(l model.Label) (int64, any) { return int64(l.HLC), key(l.UID) },
 	}, q)
 	return func(yield func(model.Label, error) bool) {
 		for l, err := range all {
@@ -183,7 +217,7 @@ func (s *Store) ListLabels(ctx context.Context, q Query) iter.Seq2[model.Label, 
 func (s *Store) ListNodes(ctx context.Context, q Query) iter.Seq2[model.Node, error] {
 	return listTable(ctx, s, s.memory.nodes, listing[model.Node]{
 		table: "nodes", columns: nodeColumns, scan: scanNode, allowed: nodeFilter(), order: "created_at", key: "uid",
-		at: func(n model.Node) (int64, any) { return n.CreatedAt.UnixNano(), key(n.UID) }, until: math.MaxInt64,
+		at: func(n model.Node) (int64, any) { return n.CreatedAt.UnixNano(), key(n.UID) },
 	}, q)
 }
 
@@ -191,7 +225,7 @@ func (s *Store) ListNodes(ctx context.Context, q Query) iter.Seq2[model.Node, er
 func (s *Store) ListLocations(ctx context.Context, q Query) iter.Seq2[model.Location, error] {
 	return listTable(ctx, s, s.memory.locations, listing[model.Location]{
 		table: "locations", columns: locationColumns, scan: scanLocation, allowed: locationFilter(), order: "created_at", key: "name",
-		at: func(l model.Location) (int64, any) { return l.CreatedAt.UnixNano(), l.Name }, until: math.MaxInt64,
+		at: func(l model.Location) (int64, any) { return l.CreatedAt.UnixNano(), l.Name },
 	}, q)
 }
 
@@ -199,7 +233,7 @@ func (s *Store) ListLocations(ctx context.Context, q Query) iter.Seq2[model.Loca
 func (s *Store) ListServiceMappings(ctx context.Context, q Query) iter.Seq2[model.ServiceMapping, error] {
 	return listTable(ctx, s, s.memory.mappings, listing[model.ServiceMapping]{
 		table: "service_mappings", columns: mappingColumns, scan: scanMapping, allowed: mappingFilter(), order: "created_at", key: "uid",
-		at: func(m model.ServiceMapping) (int64, any) { return m.CreatedAt.UnixNano(), key(m.UID) }, until: math.MaxInt64,
+		at: func(m model.ServiceMapping) (int64, any) { return m.CreatedAt.UnixNano(), key(m.UID) },
 	}, q)
 }
 
@@ -209,7 +243,7 @@ func (s *Store) ListApplications(ctx context.Context, q Query) iter.Seq2[model.A
 	l := listing[model.Application]{
 		table: "applications a", columns: applicationColumns, scan: scanApplication, allowed: applicationFilter(),
 		order: "a.hlc", key: "a.uid", at: func(a model.Application) (int64, any) { return int64(a.HLC), key(a.UID) },
-		until: int64(s.clock.Last()),
+		grows: true,
 	}
 	if !q.Caller.Admin {
 		l.where, l.args = "a.owner_name = ?", []any{q.Caller.Name}
@@ -233,7 +267,7 @@ func (s *Store) ListTasks(ctx context.Context, q Query) iter.Seq2[model.Applicat
 	return pages(ctx, s, listing[model.ApplicationTask]{
 		table: "application_tasks t", columns: taskColumns, scan: scanTask, allowed: taskFilter(), order: "t.hlc", key: "t.uid",
 		at:    func(t model.ApplicationTask) (int64, any) { return int64(t.HLC), key(t.UID) },
-		where: "t.application_uid = ?", args: []any{key(q.Application)}, until: int64(s.clock.Last()),
+		where: "t.application_uid = ?", args: []any{key(q.Application)}, grows: true,
 	}, q)
 }
 
@@ -252,7 +286,7 @@ func (s *Store) ListResources(ctx context.Context, q Query) iter.Seq2[model.Reso
 	}
 	l := listing[model.Resource]{
 		table: "resources r", columns: resourceColumns, scan: scanResource, allowed: resourceFilter(q.Caller), order: "r.hlc", key: "r.uid",
-		at: func(r model.Resource) (int64, any) { return int64(r.HLC), key(r.UID) }, until: int64(s.clock.Last()),
+		at: func(r model.Resource) (int64, any) { return int64(r.HLC), key(r.UID) }, grows: true,
 	}
 	if !q.Caller.Admin {
 		l.where = "r.application_uid IN (SELECT uid FROM applications WHERE owner_name = ?)"

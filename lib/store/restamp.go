@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +29,8 @@ type Restamped struct {
 // now, which the caller has to make sure of: what it wrote and is more than
 // maxAhead ahead is stamped anew, and so is what anybody may change and others
 // wrote by such a clock. All of it is one transaction, under a new incarnation.
-// It does nothing where Ahead says that the node is not held back. Subscribers get a resync.
+// Where that would change who decides about what others wrote by such a clock, it
+// fails and changes nothing: try again when they have stamped that anew. It does nothing where Ahead says that the node is not held back. Subscribers get a resync.
 func (s *Store) Restamp(ctx context.Context) (done Restamped, err error) {
 	err = s.alone(ctx, func() (err error) {
 		by, held := s.Ahead()
@@ -41,7 +41,7 @@ func (s *Store) Restamp(ctx context.Context) (done Restamped, err error) {
 			return errSuspected
 		}
 		done = Restamped{By: by}
-		done.Rows, err = s.restampAhead()
+		done.Rows, err = s.restampAhead(ctx)
 		return err
 	})
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Store) Restamp(ctx context.Context) (done Restamped, err error) {
 }
 
 // restampAhead runs in the writer between two batches.
-func (s *Store) restampAhead() (int, error) {
+func (s *Store) restampAhead(ctx context.Context) (int, error) {
 	now := s.stamp()
 	limit := model.HLC(now.Add(maxAhead).UnixNano())
 	found, newest, err := s.engine.rowsAhead(limit)
@@ -60,6 +60,9 @@ func (s *Store) restampAhead() (int, error) {
 	}
 	rows := restampable(found, s.opts.Node)
 	r := newReadings(rows, limit, max(newest, model.HLC(now.UnixNano())))
+	if err := s.keepsOrder(found, r); err != nil {
+		return 0, err
+	}
 	next := s.origin
 	if len(rows) > 0 {
 		if next, err = s.markNext(); err != nil {
@@ -67,7 +70,7 @@ func (s *Store) restampAhead() (int, error) {
 		}
 	}
 	b, was := newBatch(s), s.clock.Last()
-	if err := s.writeRestamped(b, rows, r, next); err != nil {
+	if err := s.writeRestamped(ctx, b, rows, r, next); err != nil {
 		b.rollback()
 		s.clock.Observe(was)
 		return 0, err
@@ -91,21 +94,13 @@ func (s *Store) markNext() (replica.Origin, error) {
 }
 
 // restampable are those of the rows that this node may stamp anew: its own, and
-// what everybody may change, as the last writer wins. Who decides in place of
-// whom follows from the order of such facts among applications: where those of
-// others are ahead too, that order would change, so these facts stay as they are.
+// what everybody may change, as the last writer wins.
 func restampable(found []syncRow, node model.UID) (rows []*syncRow) {
-	own := func(r syncRow) bool { return r.Version.Origin.Node == node }
-	alone := !slices.ContainsFunc(found, func(r syncRow) bool { return !own(r) })
 	for i, r := range found {
 		switch r.Kind {
-		case replica.KindRetirement, replica.KindHandover, replica.KindOwnership:
-			if !own(r) || !alone {
-				continue
-			}
 		case replica.KindUser, replica.KindLocation, replica.KindServiceMapping, replica.KindApplicationTask:
 		default:
-			if !own(r) {
+			if r.Version.Origin.Node != node {
 				continue
 			}
 		}
@@ -151,13 +146,18 @@ func (r readings) of(at model.HLC) model.HLC {
 // newest is the last one that is given.
 func (r readings) newest() model.HLC { return r.base + model.HLC(len(r.ahead)) }
 
-// writeRestamped is the whole transaction.
-func (s *Store) writeRestamped(b *batch, rows []*syncRow, r readings, next replica.Origin) error {
+// writeRestamped is the whole transaction. It may take minutes, in which the
+// writer does nothing else, but is not stuck; ctx ends it, and nothing is changed.
+func (s *Store) writeRestamped(ctx context.Context, b *batch, rows []*syncRow, r readings, next replica.Origin) error {
 	if err := b.begin(); err != nil {
 		return err
 	}
 	t := &tx{batch: b, now: s.stamp()}
 	for i, row := range rows {
+		s.heart.Beat()
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("after %d of %d rows: %w", i, len(rows), err)
+		}
 		version := replica.Version{HLC: r.of(row.Version.HLC), Origin: next, Seq: uint64(i) + 1}
 		if err := t.restampRow(row, version, r); err != nil {
 			return fmt.Errorf("row of kind %d: %w", row.Kind, err)
@@ -167,8 +167,13 @@ func (s *Store) writeRestamped(b *batch, rows []*syncRow, r readings, next repli
 	if len(rows) > 0 {
 		b.vector[next] = uint64(len(rows))
 	}
-	err := cmp.Or(s.engine.putSession(next.Incarnation, s.marker.Session), s.restampLapse(r), s.restampMark(r))
-	if err != nil {
+	if err := s.engine.putSession(next.Incarnation, s.marker.Session); err != nil {
+		return err
+	}
+	if err := s.restampLapse(r); err != nil {
+		return err
+	}
+	if err := s.restampMark(r); err != nil {
 		return err
 	}
 	s.clock.Reset(r.newest()) // only now: an application that waited may have brought others' readings along
@@ -204,7 +209,10 @@ func (s *Store) restampLapse(r readings) error {
 	if l == nil || l.until <= r.limit {
 		return nil
 	}
-	return cmp.Or(s.engine.putLapse(0), s.engine.putLapse(r.of(l.until)))
+	if err := s.engine.putLapse(0); err != nil { // it never takes an older one else
+		return err
+	}
+	return s.engine.putLapse(r.of(l.until))
 }
 
 // restampMark has a restored copy doubt the same applications.
@@ -221,6 +229,7 @@ func (s *Store) restampMark(r readings) error {
 func (s *Store) setRestamped(b *batch, r readings, next replica.Origin) {
 	s.memory.mu.Lock()
 	if next != s.origin {
+		s.leave()
 		s.origin, s.began = next, 0
 		s.told.Store(0)
 	}

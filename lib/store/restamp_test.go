@@ -277,6 +277,94 @@ func TestRestampFails(t *testing.T) {
 	}
 }
 
+// ending is a context that is done after some looks.
+type ending struct {
+	context.Context
+	looks int
+}
+
+func (e *ending) Err() error {
+	if e.looks--; e.looks < 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// TestRestampEnds: a try that takes too long is given up between two rows and
+// changes nothing, and while it goes on the writer does not look stuck.
+func TestRestampEnds(t *testing.T) {
+	eachLeaper(t, func(t *testing.T, l *leaper, other *Store) {
+		l.ahead = 3 * time.Hour
+		_, apps := l.everything()
+		l.ahead = 0
+		was, clock := ownRows(t, l.s), l.s.clock.Last()
+		if _, err := l.s.Restamp(&ending{t.Context(), len(was) - 1}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Restamp = %v, want DeadlineExceeded", err)
+		}
+		if diff := cmp.Diff(was, ownRows(t, l.s)); diff != "" || l.s.clock.Last() != clock {
+			t.Errorf("a try that was given up left the clock at %d, before %d, and changed rows\n%s", l.s.clock.Last(), clock, diff)
+		}
+		wantIncarnation(t, l.s, 1, false)
+		beats := l.s.Beats()
+		l.restamp(len(was))
+		if n := l.s.Beats() - beats; n < uint64(len(was)) {
+			t.Errorf("the writer's heart beat %d times over %d rows", n, len(was))
+		}
+		hand(t, l.s, other)
+		l.alike(other, apps)
+	})
+}
+
+// broken is an engine that fails within a transaction, and must get no more of it.
+type broken struct {
+	engine
+	after int
+}
+
+var errBroken = errors.New("disk I/O error")
+
+func (b *broken) putSession(uint32, int64) error { return errBroken }
+
+func (b *broken) putLapse(until model.HLC) error {
+	b.after++
+	return b.engine.putLapse(until)
+}
+
+func (b *broken) putMarkUntil(until model.HLC) error {
+	b.after++
+	return b.engine.putMarkUntil(until)
+}
+
+// TestRestampStops: SQLite may have ended a transaction that failed, so nothing
+// may be written after that.
+func TestRestampStops(t *testing.T) {
+	eachLeaper(t, func(t *testing.T, l *leaper, _ *Store) {
+		l.ahead = 3 * time.Hour
+		newLabel(t, l.s)
+		origin := l.s.Origin()
+		if !l.s.Suspect(origin, 99) {
+			t.Fatal("Suspect = false")
+		}
+		whole := l.s.engine
+		cut := &broken{engine: whole}
+		l.s.engine = cut
+		if err := l.s.Reincarnate(t.Context(), origin, 99); !errors.Is(err, errBroken) || cut.after != 0 {
+			t.Errorf("Reincarnate = %v, and %d writes after that", err, cut.after)
+		}
+		l.s.engine = whole
+		if err := l.s.Reincarnate(t.Context(), origin, 99); err != nil {
+			t.Fatal(err)
+		}
+		l.ahead = 0
+		l.s.engine = cut
+		if _, err := l.s.Restamp(t.Context()); !errors.Is(err, errBroken) || cut.after != 0 {
+			t.Errorf("Restamp = %v, and %d writes after that", err, cut.after)
+		}
+		l.s.engine = whole
+		l.restamp(1)
+	})
+}
+
 // TestRestampKeepsTheLapse: the same applications are of before it, in memory
 // and after a start, and new ones are not.
 func TestRestampKeepsTheLapse(t *testing.T) {
@@ -340,39 +428,33 @@ func TestRestampKeepsTheDoubt(t *testing.T) {
 	}
 }
 
-// TestRestampedBesideOthers: two nodes that were ahead know rows of each other.
-// Who decides for whom stays as it is, and what both may change is alike again.
+// TestRestampable: this node stamps anew what it wrote, and what all may change.
 func TestRestampable(t *testing.T) {
-	row := func(kind replica.Kind, node model.UID) syncRow {
-		return syncRow{Row: replica.Row{Kind: kind, Version: replica.Version{Origin: replica.Origin{Node: node}}}}
-	}
 	stranger := model.UID{7}
 	for _, tt := range []struct {
 		name string
 		kind replica.Kind
 		node model.UID
-		// want beside others' rows, and without
-		beside, alone bool
+		want bool
 	}{
-		{"own state", replica.KindApplicationState, testNode, true, true},
-		{"own node", replica.KindNode, testNode, true, true},
-		{"own, of a newer program", 999, testNode, true, true},
-		{"own handover", replica.KindHandover, testNode, false, true},
-		{"own retirement of another", replica.KindRetirement, testNode, false, true},
-		{"own ownership", replica.KindOwnership, testNode, false, true},
-		{"another's state", replica.KindApplicationState, stranger, false, false},
-		{"another's resource", replica.KindResource, stranger, false, false},
-		{"another's handover", replica.KindHandover, stranger, false, false},
-		{"another's change of a user", replica.KindUser, stranger, true, true},
-		{"another's task", replica.KindApplicationTask, stranger, true, true},
+		{"own state", replica.KindApplicationState, testNode, true},
+		{"own node", replica.KindNode, testNode, true},
+		{"own, of a newer program", 999, testNode, true},
+		{"own handover", replica.KindHandover, testNode, true},
+		{"own retirement of another", replica.KindRetirement, testNode, true},
+		{"own ownership", replica.KindOwnership, testNode, true},
+		{"another's state", replica.KindApplicationState, stranger, false},
+		{"another's resource", replica.KindResource, stranger, false},
+		{"another's handover", replica.KindHandover, stranger, false},
+		{"another's change of a user", replica.KindUser, stranger, true},
+		{"another's task", replica.KindApplicationTask, stranger, true},
 	} {
-		found := []syncRow{row(tt.kind, tt.node)}
-		if got := len(restampable(found, testNode)) == 1; got != tt.alone {
-			t.Errorf("%s: restamped %t, want %t", tt.name, got, tt.alone)
+		found := []syncRow{
+			{Row: replica.Row{Kind: tt.kind, Version: replica.Version{Origin: replica.Origin{Node: tt.node}}}},
+			{Row: replica.Row{Kind: replica.KindApplication, Version: replica.Version{Origin: replica.Origin{Node: stranger}}}},
 		}
-		found = append(found, row(replica.KindApplication, stranger))
-		if got := len(restampable(found, testNode)) == 1; got != tt.beside {
-			t.Errorf("%s, beside an application of another: restamped %t, want %t", tt.name, got, tt.beside)
+		if got := len(restampable(found, testNode)) == 1; got != tt.want {
+			t.Errorf("%s: restamped %t, want %t", tt.name, got, tt.want)
 		}
 	}
 }
@@ -477,7 +559,9 @@ func TestLeapsConverge(t *testing.T) {
 		}
 		clear(ahead)
 		for i := range f.members {
-			f.restamp(rt, i)
+			if waits := f.restamp(rt, i); waits && leapers == 1 {
+				rt.Fatalf("member %d waits although no other was ahead", i)
+			}
 		}
 		f.exchange(rt)
 		if leapers > 1 {
@@ -497,15 +581,19 @@ func TestLeapsConverge(t *testing.T) {
 	})
 }
 
-// restamp does at a member what the node does once its clock is right.
-func (f *farm) restamp(t *rapid.T, i int) {
+// restamp does at a member what the node does once its clock is right, and
+// reports whether it has to wait for others.
+func (f *farm) restamp(t *rapid.T, i int) (waits bool) {
 	m := f.members[i]
-	if _, err := m.s.Restamp(context.Background()); err != nil {
+	_, err := m.s.Restamp(context.Background())
+	waits = errors.Is(err, errOrder)
+	if err != nil && !waits {
 		t.Fatalf("Restamp: %v", err)
 	}
-	if by, held := m.s.Ahead(); held {
-		t.Fatalf("member %d is still %v ahead", i, by)
+	if by, held := m.s.Ahead(); held != waits {
+		t.Fatalf("member %d is %v ahead, and waits: %t", i, by, waits)
 	}
+	return waits
 }
 
 // playOne is a step without an exchange.

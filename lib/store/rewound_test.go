@@ -1,6 +1,7 @@
 package store
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -129,6 +130,90 @@ func TestVolumePutBack(t *testing.T) {
 			v.close()
 		})
 	}
+}
+
+// leap has the volume's node write a label by a clock that is ahead, and stamp
+// it anew.
+func (v *volume) leap() (label string) {
+	v.t.Helper()
+	v.now = v.now.Add(3 * time.Hour)
+	label = newLabel(v.t, v.s).Name
+	v.now = v.now.Add(-3 * time.Hour)
+	if done, err := v.s.Restamp(v.t.Context()); err != nil || done.Rows != 1 {
+		v.t.Fatalf("Restamp = %+v, %v, want one row", done, err)
+	}
+	return label
+}
+
+// TestVolumePutBackAndRestamped: a node whose volume was put back, and that then
+// stamped anew what it wrote by a clock that was ahead, hears only now of a node
+// that knows what was lost. No number of the origin that it left names two rows.
+func TestVolumePutBackAndRestamped(t *testing.T) {
+	for written := range 4 {
+		t.Run(strconv.Itoa(written), func(t *testing.T) {
+			v, other := newVolume(t), openOther(t, 1)
+			want := []string{newLabel(t, v.s).Name}
+			hand(t, v.s, other)
+			v.close()
+			copied := v.disk.Snapshot()
+			v.open()
+			for range 2 {
+				want = append(want, newLabel(t, v.s).Name)
+			}
+			hand(t, v.s, other)
+			v.close()
+			v.disk.Rewind(copied)
+
+			v.open()
+			for range written {
+				want = append(want, newLabel(t, v.s).Name)
+			}
+			want = append(want, v.leap())
+			if !v.hear(other.Vector()) {
+				t.Fatalf("a node that knows %v is believed to know nothing new", other.Vector())
+			}
+			if _, lapsed := v.s.Lapsed(); !lapsed || v.hear(other.Vector()) {
+				t.Error("there is no lapse, or what was heard counts again")
+			}
+			want = append(want, newLabel(t, v.s).Name)
+			hand(t, v.s, other)
+			hand(t, other, v.s)
+			for _, s := range []*Store{v.s, other} {
+				got := map[string]bool{}
+				for _, l := range s.Labels() {
+					got[l.Name] = true
+				}
+				for i, name := range want {
+					if !got[name] {
+						t.Errorf("node %v: label %d is lost", s.opts.Node, i)
+					}
+				}
+			}
+			if !gocmp.Equal(digestsOf(t, v.s, always), digestsOf(t, other, always)) {
+				t.Error("the stores differ after the exchange")
+			}
+			v.close()
+		})
+	}
+}
+
+// TestRestampedIsNotForgotten: what a run gave away of the origin that it left,
+// before and since, is nothing that it lacks.
+func TestRestampedIsNotForgotten(t *testing.T) {
+	v, early, late := newVolume(t), openOther(t, 1), openOther(t, 2)
+	newLabel(t, v.s)
+	hand(t, v.s, early)
+	newLabel(t, v.s)
+	for range 2 {
+		v.leap()
+		for _, s := range []*Store{early, late} {
+			hand(t, v.s, s)
+			if v.hear(s.Vector()) || v.hear(v.s.Vector()) {
+				t.Error("suspects a node that knows what it was told")
+			}
+		}
+	}
+	v.close()
 }
 
 // TestRowsInTheDatabaseAreNotForgotten restarts a node whose rows are nowhere

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // schemaText is what sqlite_master says of the store's database.
@@ -94,6 +96,9 @@ func TestHistoryIsNotRead(t *testing.T) {
 		{"page of all", "SELECT a.uid FROM applications a WHERE (a.hlc, a.uid) > (5, x'00') AND a.hlc <= 9 ORDER BY a.hlc, a.uid LIMIT 500"},
 		{"page of an owner", "SELECT a.uid FROM applications a WHERE (a.hlc, a.uid) > (5, x'00') AND a.hlc <= 9 AND " +
 			"a.owner_name = 'u' ORDER BY a.hlc, a.uid LIMIT 500"},
+		{"last of all", listing[model.Application]{table: "applications a", order: "a.hlc"}.last()},
+		{"last of an owner", listing[model.Application]{table: "applications a", order: "a.hlc", where: "a.owner_name = 'u'"}.last()},
+		{"last of the tasks", listing[model.ApplicationTask]{table: "application_tasks t", order: "t.hlc", where: "t.application_uid = x'00'"}.last()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			plan, err := collect(t.Context(), s.db.readers, func(row scanner) (detail string, err error) {
