@@ -79,12 +79,11 @@ func TestRestampWaits(t *testing.T) {
 			z := openLeaper(t, 2)
 			l.ahead = 3 * time.Hour
 			label := newLabel(t, z.s).UID
-			app := model.NilUID
+			begin := func() model.UID { return newApplication(t, z.s, label, "u").Application.UID }
 			if ended {
-				app = live(t, z.s, label)
-			} else {
-				app = newApplication(t, z.s, label, "u").Application.UID
+				begin = func() model.UID { return live(t, z.s, label) }
 			}
+			app := begin()
 			handOver(t, z.s, testNode)
 			hand(t, z.s, l.s)
 			successor := model.UID{9}
