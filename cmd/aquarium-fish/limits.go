@@ -9,7 +9,7 @@ import (
 )
 
 // gcPercent lets the heap grow to three times of what is alive before garbage is collected, instead of two. Of a node only
-// some MB are alive, so this costs no more than that again; under load it saves a tenth of the CPU.
+// some MB are alive, so this costs no more than that again, and under load it is done half as often.
 const gcPercent = 200
 
 // limitRuntime applies the limits that concern the whole process (contract 1): cpu_limit only lowers how many threads
