@@ -158,8 +158,8 @@ func (m machine) join(archives ...string) {
 }
 
 // run starts the machine, waits until it is off, and returns what the unit of
-// its test has printed.
-func (m machine) run() string {
+// its test has printed, and what the kernel has.
+func (m machine) run() (text, console string) {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), bootTimeout)
 	defer cancel()
@@ -169,16 +169,13 @@ func (m machine) run() string {
 		"-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-serial", "file:"+printed,
 		"-kernel", m.kernel, "-initrd", m.root,
 		"-append", "console=ttyS0 rdinit=/sbin/init panic=-1 quiet systemd.show_status=no systemd.unit=inside.service")
-	var console bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &console, &console
+	var kernel bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &kernel, &kernel
 	if err := cmd.Run(); err != nil {
-		m.t.Errorf("machine: %v\n%s", err, console.String())
+		m.t.Errorf("machine: %v", err)
 	}
-	text := strings.ReplaceAll(read(m.t, printed), "\r\n", "\n")
-	if text == "" {
-		m.t.Errorf("the machine's test said nothing:\n%s", console.String())
-	}
-	return text
+	lines := strings.NewReplacer("\r\n", "\n")
+	return lines.Replace(read(m.t, printed)), lines.Replace(kernel.String())
 }
 
 // insideEnv is set where this binary runs in a machine.
@@ -219,9 +216,9 @@ func runInside(t *testing.T, suite string, files map[string]string) {
 	begun := time.Now()
 	m := newMachine(t, suite, files)
 	made := time.Since(begun)
-	got := m.run()
+	got, console := m.run()
 	t.Logf("made in %v, ran for %v\n%s", made.Round(time.Second), (time.Since(begun) - made).Round(time.Second), got)
 	if !strings.HasSuffix(strings.TrimSpace(got), "\nPASS") || !strings.Contains(got, "--- PASS: "+t.Name()+" ") {
-		t.Error("failed in the machine")
+		t.Errorf("failed in the machine, whose console said:\n%s", console)
 	}
 }
