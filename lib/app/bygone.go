@@ -17,7 +17,7 @@ import (
 func (a *App) addBygone(m *member) (cleared func(app model.UID, reachable bool) bool) {
 	keeper := bygone.New(bygone.Options{
 		Node: m.node.UID, Store: m.store, Ready: m.Ready, Unreachable: m.Unreachable, Ask: m.askFates,
-		Logger: m.log.With("component", "bygone"),
+		Name: m.called, Logger: m.log.With("component", "bygone"),
 	})
 	a.addPart("bygone", keeper.Run)
 	return keeper.Cleared

@@ -63,7 +63,9 @@ type Options struct {
 	Unreachable func(node model.UID) time.Duration
 	// Ask asks a node for its store's Fates: as many as traces, each one that this
 	// version knows.
-	Ask    func(ctx context.Context, node model.UID, traces []store.Trace) ([]store.Fate, error)
+	Ask func(ctx context.Context, node model.UID, traces []store.Trace) ([]store.Fate, error)
+	// Name is how a node is called in the log.
+	Name   func(node model.UID) string
 	Logger *slog.Logger
 	// Now tells the time of day; time.Now if nil.
 	Now func() time.Time

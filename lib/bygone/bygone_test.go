@@ -148,7 +148,7 @@ func (w *world) change(f func()) { defer w.lock()(); f() }
 func keep(t *testing.T, w *world, test func(k *Keeper)) {
 	t.Helper()
 	k := New(Options{
-		Node: node(1), Store: w, Ready: func() bool { defer w.lock()(); return !w.unready }, Ask: w.ask, Logger: slog.New(slog.DiscardHandler),
+		Node: node(1), Store: w, Ready: func() bool { defer w.lock()(); return !w.unready }, Ask: w.ask, Name: model.UID.String, Logger: slog.New(slog.DiscardHandler),
 		Unreachable: func(n model.UID) time.Duration {
 			defer w.lock()()
 			if w.away[n] {

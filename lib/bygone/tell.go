@@ -51,17 +51,7 @@ func (k *Keeper) tell(results map[model.UID]error) {
 		}
 		if lasting, tell := k.silences.failed(node, now); tell {
 			k.opts.Logger.Warn("a member does not say what became of applications, which is waited for: see what keeps it from answering, as a certificate or "+
-				"a link, or retire it if it is gone for good (aquarium-fish cluster retire)", "member", k.called(node), "for", lasting.Round(time.Second), "error", err)
+				"a link, or retire it if it is gone for good (aquarium-fish cluster retire)", "member", k.opts.Name(node), "for", lasting.Round(time.Second), "error", err)
 		}
 	}
-}
-
-// called is how a node is called in the log.
-func (k *Keeper) called(node model.UID) string {
-	for _, n := range k.opts.Store.Nodes() {
-		if n.UID == node && n.Name != "" {
-			return n.Name
-		}
-	}
-	return node.String()
 }

@@ -19,7 +19,7 @@ func TestTellsWhoDoesNotAnswer(t *testing.T) {
 		w := newWorld(app(9, 5))
 		var log bytes.Buffer
 		k := New(Options{
-			Node: node(1), Store: w, Ready: func() bool { return true }, Ask: w.ask, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Node: node(1), Store: w, Ready: func() bool { return true }, Ask: w.ask, Name: model.UID.String, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 			Unreachable: func(model.UID) time.Duration { return 0 },
 		})
 		step := func(name string, rounds int, every time.Duration, want int) {

@@ -21,7 +21,8 @@ import (
 func (p *process) remember(log *slog.Logger) (cleared func(app model.UID, reachable bool) bool) {
 	p.farm.asked.Store(p.uid, p)
 	p.bygone = bygone.New(bygone.Options{
-		Node: p.uid, Store: p.rows, Ready: p.cluster.Ready, Unreachable: p.cluster.Unreachable, Ask: p.askFates, Logger: log, Now: p.now,
+		Node: p.uid, Store: p.rows, Ready: p.cluster.Ready, Unreachable: p.cluster.Unreachable, Ask: p.askFates,
+		Name: model.UID.String, Logger: log, Now: p.now,
 	})
 	return p.bygone.Cleared
 }
