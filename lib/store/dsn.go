@@ -26,8 +26,9 @@ func commonPragmas() string {
 }
 
 // writerDSN opens for writing: auto_vacuum has to come before the first table
-// and WAL, as it does since the driver obeys pragmas by their names' order. Without immediate transactions a read-then-write fails with
-// BUSY_SNAPSHOT. fullfsync is what makes FULL true on macOS.
+// and WAL, as it does since the driver obeys pragmas by their names' order.
+// Without immediate transactions a read-then-write fails with BUSY_SNAPSHOT.
+// fullfsync is what makes FULL true on macOS.
 func writerDSN(path string) string {
 	return uri(path) + "?_txlock=immediate&_pragma=auto_vacuum(INCREMENTAL)&_pragma=journal_mode(WAL)" +
 		"&_pragma=synchronous(FULL)&_pragma=fullfsync(1)&_pragma=checkpoint_fullfsync(1)" +

@@ -174,8 +174,19 @@ func (s *Store) Reincarnate(ctx context.Context, origin replica.Origin, seq uint
 	return nil
 }
 
-// reincarnate runs in the writer between two batches. The marker is first: with
-// it the number of the incarnation is used, whatever comes of the rest.
+// markIncarnation comes before anything is written under an incarnation: with it
+// the number is used, whatever comes of the rest.
+func (s *Store) markIncarnation(next replica.Origin) error {
+	m := s.marker
+	m.Incarnation = next.Incarnation
+	if err := s.engine.writeMarker(m); err != nil {
+		return err
+	}
+	s.marker = m
+	return nil
+}
+
+// reincarnate runs in the writer between two batches.
 func (s *Store) reincarnate(next replica.Origin) error {
 	var again []*syncRow
 	for _, of := range s.beginnings() {
@@ -185,14 +196,11 @@ func (s *Store) reincarnate(next replica.Origin) error {
 		}
 		again = append(again, rows...)
 	}
-	m := s.marker
-	m.Incarnation = next.Incarnation
-	if err := s.engine.writeMarker(m); err != nil {
+	if err := s.markIncarnation(next); err != nil {
 		return err
 	}
-	s.marker = m
 	b, until := newBatch(s), s.clock.Next(s.stamp())
-	if err := s.restamp(b, again, next, until); err != nil {
+	if err := s.renumber(b, again, next, until); err != nil {
 		b.rollback()
 		return err
 	}
@@ -235,9 +243,9 @@ func (s *Store) noticed() time.Time {
 	return time.Now()
 }
 
-// restamp writes rows under another origin, and that there is a lapse, durable.
+// renumber writes rows under another origin, and that there is a lapse, durable.
 // Their clock readings stay, and with them their order among the rows of others.
-func (s *Store) restamp(b *batch, rows []*syncRow, next replica.Origin, until model.HLC) error {
+func (s *Store) renumber(b *batch, rows []*syncRow, next replica.Origin, until model.HLC) error {
 	if err := b.begin(); err != nil {
 		return err
 	}

@@ -30,7 +30,8 @@ type Restamped struct {
 // maxAhead ahead is stamped anew, and so is what anybody may change and others
 // wrote by such a clock. All of it is one transaction, under a new incarnation.
 // Where that would change who decides about what others wrote by such a clock, it
-// fails and changes nothing: try again when they have stamped that anew. It does nothing where Ahead says that the node is not held back. Subscribers get a resync.
+// fails and changes nothing: try again when they have stamped that anew. It does
+// nothing where Ahead says that the node is not held back. Subscribers get a resync.
 func (s *Store) Restamp(ctx context.Context) (done Restamped, err error) {
 	err = s.alone(ctx, func() (err error) {
 		by, held := s.Ahead()
@@ -65,7 +66,8 @@ func (s *Store) restampAhead(ctx context.Context) (int, error) {
 	}
 	next := s.origin
 	if len(rows) > 0 {
-		if next, err = s.markNext(); err != nil {
+		next = s.nextOrigin()
+		if err := s.markIncarnation(next); err != nil {
 			return 0, err
 		}
 	}
@@ -79,18 +81,6 @@ func (s *Store) restampAhead(ctx context.Context) (int, error) {
 	s.log.Warn("the clock of this machine was ahead when the node wrote: what it wrote then has the right time now",
 		"rows", len(rows), "ahead", time.Duration(was-model.HLC(now.UnixNano())).Round(time.Second), "incarnation", next.Incarnation)
 	return len(rows), nil
-}
-
-// markNext is the next incarnation. From here on its number is used, whatever
-// comes of the rest.
-func (s *Store) markNext() (replica.Origin, error) {
-	next, m := s.nextOrigin(), s.marker
-	m.Incarnation = next.Incarnation
-	if err := s.engine.writeMarker(m); err != nil {
-		return next, err
-	}
-	s.marker = m
-	return next, nil
 }
 
 // restampable are those of the rows that this node may stamp anew: its own, and
