@@ -55,6 +55,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 // node, which finds them again.
 func TestUnderSystemd(t *testing.T) {
 	if os.Getenv(insideEnv) == "" {
+		needsMachine(t)
 		tool, binary := releaseTool(t), os.Getenv(fish.BinaryEnv)
 		deb := func(version string) string {
 			return filepath.Join(packVersion(t, tool, binary, version), "aquarium-fish_"+version+"_linux_"+runtime.GOARCH+".deb")
