@@ -151,7 +151,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		Driver: driverOf(registry), Instances: instances(registry),
 		MetadataURL:     metadataURL(metaServer.listener.Addr(), cfg.NodeAddress, identity.Answers, log),
 		DefaultLifetime: cfg.DefaultResourceLifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
-		Promised: promises.Age, StartBy: startBy, Settled: member.settled(), Lapsed: db.Lapsed,
+		Promised: promises.Age, Voter: member.votes.Boot(), StartBy: startBy, Settled: member.settled(), Lapsed: db.Lapsed,
 		Heir: func(node model.UID) model.UID { return model.Heir(node, db.Retirements()) },
 		Boot: lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
 	})

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -39,13 +40,15 @@ func (r *runner) searchForgotten(ctx context.Context, e *model.Entry, step Step)
 		return nil
 	}
 	stop := never
-	if r.swept() && !recalled(e) {
+	if !r.m.opts.spares() && !recalled(e) {
 		stop = recalled
 	}
 	ref, found, err := r.search(ctx, e, a, stop)
 	if err != nil {
 		if r.unsaid = ctx.Err() == nil; r.unsaid && !r.m.forgetful.Load() {
-			r.log.Warn("driver did not say whether an earlier process began what it was granted, that counts as not begun", "error", err)
+			if !errors.Is(err, context.Canceled) { // a recall cut it short
+				r.log.Warn("driver did not say whether an earlier process began what it was granted, that counts as not begun", "error", err)
+			}
 			return nil
 		}
 		return err
@@ -65,17 +68,30 @@ func (r *runner) searchForgotten(ctx context.Context, e *model.Entry, step Step)
 // unsearched is Facts.Unsearched. A recalled application need not wait for the
 // driver where the reaper removes whatever it has of it.
 func (r *runner) unsearched(e *model.Entry) bool {
-	if r.searched || e.Fold.Request != nil && r.swept() {
+	if r.searched || e.Fold.Request != nil && !r.m.opts.spares() {
 		return false
 	}
-	return r.m.forgetful.Load() || !r.unsaid
+	return r.m.forgetful.Load() || !r.unsaid && !r.votedHere(e)
 }
 
-// swept reports whether the reaper removes what no allocation names: neither a
-// restored database nor a lapse keeps it from that, and none did in this process.
-func (r *runner) swept() bool {
-	_, restored := r.m.opts.Store.Restored()
-	return !restored && !r.m.forgetful.Load()
+// votedHere reports whether this process cast the vote of the grant in force,
+// also if it took that back since: an earlier one began nothing by that grant.
+func (r *runner) votedHere(e *model.Entry) bool {
+	vote, voted := r.vote(e)
+	return voted && vote.Boot != 0 && vote.Boot == r.m.opts.Voter
+}
+
+// spares reports whether the reaper removes nothing now: the database may know
+// less than what runs.
+func (o Options) spares() bool {
+	if _, restored := o.Store.Restored(); restored {
+		return true
+	}
+	if o.Lapsed == nil {
+		return false
+	}
+	_, lapsed := o.Lapsed()
+	return lapsed
 }
 
 // takeUp stores the allocation of an environment that is there, or was, unless

@@ -50,6 +50,9 @@ type Options struct {
 	// Promised is how long ago this process cast a vote for an application, by
 	// the clock that ran further; ok is false if it did not, or took it back.
 	Promised func(app, vote model.UID) (age time.Duration, ok bool)
+	// Voter is the Boot of the votes that this process casts; 0: they can not be
+	// told from those of earlier ones.
+	Voter uint64
 	// StartBy is how long after the vote a grant is still taken up.
 	StartBy time.Duration
 	// Settled reports whether no other node can have been granted what this one

@@ -41,11 +41,7 @@ func (r *reaper) reap(ctx context.Context) {
 
 // spare tells whether a stray has to stay, and says so once.
 func (r *reaper) spare(s stray) bool {
-	_, restored := r.opts.Store.Restored()
-	if !restored && r.opts.Lapsed != nil {
-		_, restored = r.opts.Lapsed()
-	}
-	if !restored {
+	if !r.opts.spares() {
 		delete(r.kept, s)
 		return false
 	}

@@ -263,15 +263,20 @@ func (r *runner) facts(e *model.Entry) Facts {
 // promise is how long ago this process cast the vote that the grant in force
 // was decided on.
 func (r *runner) promise(e *model.Entry) (time.Duration, bool) {
-	g := e.Fold.Grant
-	if g == nil || g.Decision == nil {
-		return 0, false
-	}
-	vote, voted := g.Decision.Vote(r.m.opts.Node)
+	vote, voted := r.vote(e)
 	if !voted {
 		return 0, false
 	}
 	return r.m.opts.Promised(r.uid, vote.UID)
+}
+
+// vote is this node's that the grant in force was decided on.
+func (r *runner) vote(e *model.Entry) (model.Vote, bool) {
+	g := e.Fold.Grant
+	if g == nil || g.Decision == nil {
+		return model.Vote{}, false
+	}
+	return g.Decision.Vote(r.m.opts.Node)
 }
 
 // measure starts each clock once, when what it measures is first seen.

@@ -174,3 +174,33 @@ func TestBeginningForgottenAndRecalled(t *testing.T) {
 		f.wantNothingLeft()
 	})
 }
+
+// TestVoteOfThisProcess: what it voted for itself no earlier process has begun,
+// also where it took the vote back since, as it does when it drains.
+func TestVoteOfThisProcess(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		boot, voter uint64
+		want        bool
+	}{
+		{"this one", 7, 7, true},
+		{"an earlier one", 8, 7, false},
+		{"votes without a boot", 0, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, f *farm) {
+				f.options = func(o *lifecycle.Options, _ *election.Options) { o.Voter = tt.voter }
+				onList(f, func(ctx context.Context) { <-ctx.Done() })
+				f.start()
+				app := f.apply(f.label(tooLarge()))
+				grant := grantOfBefore(0)
+				grant.Decision.Yes = []model.Vote{{NodeUID: self, Boot: tt.boot}}
+				f.write(app, model.Change{States: []model.ApplicationState{grant}})
+				rest(time.Second)
+				if got := f.declined(app); got != tt.want {
+					t.Errorf("declined at once: %t, want %t", got, tt.want)
+				}
+			})
+		})
+	}
+}

@@ -196,7 +196,7 @@ func (p *process) decide(log *slog.Logger) {
 	p.manager = lifecycle.New(lifecycle.Options{
 		Node: p.uid, Store: p.rows, Ledger: p.ledger, Driver: instance, Instances: func() []string { return []string{"test"} },
 		MetadataURL: func(string) string { return "" }, AllocateTimeout: 30 * time.Minute, TaskTimeout: time.Hour, DefaultLifetime: time.Minute,
-		Promised: promises.Age, StartBy: startBy, Settled: p.settled(), Lapsed: p.store.Lapsed, Boot: boot, Logger: log,
+		Promised: promises.Age, Voter: p.boot, StartBy: startBy, Settled: p.settled(), Lapsed: p.store.Lapsed, Boot: boot, Logger: log,
 		Heir: func(node model.UID) model.UID { return model.Heir(node, p.store.Retirements()) },
 	})
 	right, err := p.setRight(log)
