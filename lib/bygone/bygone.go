@@ -6,6 +6,7 @@
 package bygone
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -34,6 +35,9 @@ const (
 	// clearFor is how long an answer is good for a successor. It asks anew in
 	// the second half, so that it need not stop.
 	clearFor = 10 * time.Minute
+	// retry is when a successor that lacks an answer asks again, at the earliest:
+	// all are asked then, for all that waits.
+	retry = 15 * time.Second
 	// askBound bounds one question.
 	askBound = 10 * time.Second
 	// askMost is how many applications one question is about: some 200 kB.
@@ -118,7 +122,11 @@ func (k *Keeper) Cleared(app model.UID, reachable bool) bool {
 		clear(k.answers)
 	}
 	a, asked := k.answers[app]
-	if !asked || now.Sub(a.at) > clearFor/2 || !a.over && !a.heard {
+	lasts := retry
+	if a.over || a.heard {
+		lasts = clearFor / 2
+	}
+	if !asked || now.Sub(a.at) > lasts {
 		k.wanted[app] = true
 		select {
 		case k.poked <- struct{}{}:
@@ -259,6 +267,11 @@ type word struct {
 
 // ask asks many members. failed says that one did not answer.
 func (k *Keeper) ask(ctx context.Context, q questions) (said map[model.UID]word, failed bool) {
+	traces, err := k.traces(q)
+	if err != nil {
+		k.opts.Logger.Warn("what to ask for of applications that may have closed can not be read from the own database; it is tried again", "error", err)
+		return nil, true
+	}
 	said = map[model.UID]word{}
 	results := map[model.UID]error{}
 	var mu sync.Mutex
@@ -267,7 +280,7 @@ func (k *Keeper) ask(ctx context.Context, q questions) (said map[model.UID]word,
 	for node, apps := range q {
 		g.Go(func() error {
 			for some := range slices.Chunk(apps, askMost) {
-				fates, err := k.askOne(ctx, node, some)
+				fates, err := k.askOne(ctx, node, traces.of(some))
 				mu.Lock()
 				for app, fate := range fates {
 					if fate > said[app].fate {
@@ -292,12 +305,39 @@ func (k *Keeper) ask(ctx context.Context, q questions) (said map[model.UID]word,
 	return said, failed
 }
 
-// askOne asks one member.
-func (k *Keeper) askOne(ctx context.Context, node model.UID, apps []model.UID) (map[model.UID]store.Fate, error) {
-	traces, err := k.opts.Store.Traces(apps)
-	if err != nil {
-		return nil, fmt.Errorf("read what to ask for from the own database: %w", err)
+// traces are what is known here of applications.
+type traces map[model.UID]store.Trace
+
+// traces reads what to ask for, once for all that are asked.
+func (k *Keeper) traces(q questions) (traces, error) {
+	var apps []model.UID
+	for _, some := range q {
+		apps = append(apps, some...)
 	}
+	slices.SortFunc(apps, func(a, b model.UID) int { return bytes.Compare(a[:], b[:]) })
+	known, err := k.opts.Store.Traces(slices.Compact(apps))
+	if err != nil {
+		return nil, err
+	}
+	found := make(traces, len(known))
+	for _, t := range known {
+		found[t.Application] = t
+	}
+	return found, nil
+}
+
+// of are those of some applications, without the ones that are gone here.
+func (t traces) of(apps []model.UID) (some []store.Trace) {
+	for _, app := range apps {
+		if trace, ok := t[app]; ok {
+			some = append(some, trace)
+		}
+	}
+	return some
+}
+
+// askOne asks one member.
+func (k *Keeper) askOne(ctx context.Context, node model.UID, traces []store.Trace) (map[model.UID]store.Fate, error) {
 	if len(traces) == 0 {
 		return map[model.UID]store.Fate{}, nil
 	}

@@ -78,6 +78,7 @@ type world struct {
 	fates       map[model.UID]map[model.UID]store.Fate // by node and application
 	broken      map[model.UID]error
 	asked       map[model.UID]int // questions about an application
+	traced      int               // how often the own database was read for questions
 	forgotten   []model.UID
 	unready     bool
 }
@@ -103,6 +104,8 @@ func (w *world) Succession() ([]model.Retirement, []model.Handover) {
 }
 
 func (w *world) Traces(apps []model.UID) ([]store.Trace, error) {
+	defer w.lock()()
+	w.traced++
 	var traces []store.Trace
 	for _, a := range apps {
 		traces = append(traces, store.Trace{Application: a, Version: replica.Version{Seq: 1}})
@@ -333,6 +336,35 @@ func TestClearedWhileSomebodyIsAway(t *testing.T) {
 			time.Sleep(2 * look)
 			if k.Cleared(node(9), true) {
 				t.Error("cleared, although who is back knows of the end")
+			}
+		})
+	})
+}
+
+// TestWaitingAsksNowAndThen: while a member fails to answer, the others are not
+// asked each time that somebody wants to know, and the own database is read once
+// for all of them.
+func TestWaitingAsksNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(app(9, 5))
+		w.broken[node(3)] = errors.New("certificate expired")
+		keep(t, w, func(k *Keeper) {
+			time.Sleep(2 * look) // all are new to it at first
+			before := w.traced
+			for range 120 {
+				k.Cleared(node(9), false)
+				time.Sleep(time.Second)
+			}
+			if n, rounds := w.times(9), w.traced-before; n > 2*9 || n < 2*6 || n != 2*rounds { // nodes 2 and 4
+				t.Errorf("%d questions in two minutes and %d readings, want some eight of each node, and a reading for both", n, rounds)
+			}
+			w.change(func() { clear(w.broken) })
+			k.Cleared(node(9), false)
+			time.Sleep(retry)
+			k.Cleared(node(9), false)
+			time.Sleep(look)
+			if !k.Cleared(node(9), false) {
+				t.Error("not cleared although all answer")
 			}
 		})
 	})
