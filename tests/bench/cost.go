@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -12,8 +11,8 @@ import (
 // cost is the processor time that lives took: unlike their rate it says what a
 // node does for one also where the machine has other work.
 type cost struct {
-	nodes []time.Duration // of each node
-	load  time.Duration   // of this process
+	nodes time.Duration // of all nodes
+	load  time.Duration // of this process
 	lives int
 }
 
@@ -26,42 +25,38 @@ func meter(nodes []*node) (read func(lives int) (cost, error), err error) {
 	}
 	return func(lives int) (cost, error) {
 		after, err := used(nodes)
-		if err != nil {
-			return cost{}, err
-		}
-		c := cost{load: after[len(nodes)] - before[len(nodes)], lives: max(lives, 1)}
-		for i := range nodes {
-			c.nodes = append(c.nodes, after[i]-before[i])
-		}
-		return c, nil
+		return cost{nodes: after.nodes - before.nodes, load: after.load - before.load, lives: max(lives, 1)}, err
 	}, nil
 }
 
-// used is the processor time of each node and, last, of this process.
-func used(nodes []*node) (list []time.Duration, err error) {
+// used is the processor time since the processes began.
+func used(nodes []*node) (c cost, err error) {
 	for _, n := range nodes {
-		t, cpuErr := n.cpu()
-		list, err = append(list, t), errors.Join(err, cpuErr)
+		t, err := cpuOf(n.process)
+		if err != nil {
+			return cost{}, err
+		}
+		c.nodes += t
 	}
-	self, selfErr := process.NewProcess(int32(os.Getpid())) //nolint:gosec // process ids fit
-	if err = errors.Join(err, selfErr); err != nil {
-		return nil, err
-	}
-	t, err := self.Times()
+	self, err := process.NewProcess(int32(os.Getpid())) //nolint:gosec // process ids fit
 	if err != nil {
-		return nil, fmt.Errorf("read own cpu time: %w", err)
+		return cost{}, fmt.Errorf("find own process: %w", err)
 	}
-	return append(list, time.Duration((t.User+t.System)*float64(time.Second))), nil
+	c.load, err = cpuOf(self)
+	return c, err
+}
+
+// cpuOf is the processor time that a process has used so far.
+func cpuOf(p *process.Process) (time.Duration, error) {
+	t, err := p.Times()
+	if err != nil {
+		return 0, fmt.Errorf("read cpu time of process %d: %w", p.Pid, err)
+	}
+	return time.Duration((t.User + t.System) * float64(time.Second)), nil
 }
 
 // perLife is what all nodes together use for one.
-func (c cost) perLife() time.Duration {
-	var sum time.Duration
-	for _, t := range c.nodes {
-		sum += t
-	}
-	return sum / time.Duration(c.lives)
-}
+func (c cost) perLife() time.Duration { return c.nodes / time.Duration(c.lives) }
 
 // loadPerLife is what the clients use for one.
 func (c cost) loadPerLife() time.Duration { return c.load / time.Duration(c.lives) }

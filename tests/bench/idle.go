@@ -53,7 +53,7 @@ func (b *bench) idle(ctx context.Context, n *node) error {
 	if err := pause(ctx, b.plan.settle); err != nil {
 		return err
 	}
-	before, err := n.cpu()
+	before, err := cpuOf(n.process)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (b *bench) idle(ctx context.Context, n *node) error {
 	if err := pause(ctx, b.plan.idle); err != nil {
 		return err
 	}
-	after, err := n.cpu()
+	after, err := cpuOf(n.process)
 	if err != nil {
 		return err
 	}

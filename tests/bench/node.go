@@ -186,15 +186,6 @@ func (n *node) memory() (uint64, error) {
 	return m.RSS, nil
 }
 
-// cpu is the processor time used so far.
-func (n *node) cpu() (time.Duration, error) {
-	t, err := n.process.Times()
-	if err != nil {
-		return 0, fmt.Errorf("read cpu time of node: %w", err)
-	}
-	return time.Duration((t.User + t.System) * float64(time.Second)), nil
-}
-
 // expect sends one request and expects 200.
 func (c *conn) expect(request []byte) ([]byte, error) {
 	a, err := c.do(request)

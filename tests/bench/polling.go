@@ -115,7 +115,7 @@ func (b *bench) poll(ctx context.Context, n *node) (busy float64, err error) {
 	if err := pause(ctx, b.plan.settle); err != nil { // handshakes and the hash are no polling
 		return 0, err
 	}
-	before, err := n.cpu()
+	before, err := cpuOf(n.process)
 	if err != nil {
 		return 0, err
 	}
@@ -133,7 +133,7 @@ func (b *bench) poll(ctx context.Context, n *node) (busy float64, err error) {
 		})
 	}
 	wg.Wait()
-	after, err := n.cpu()
+	after, err := cpuOf(n.process)
 	return 100 * (after - before).Seconds() / time.Since(begin).Seconds(), errors.Join(append(errs, err)...)
 }
 
