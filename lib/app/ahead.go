@@ -40,7 +40,9 @@ func (a *App) addRestamp(m *member) error {
 		Ahead: m.store.Ahead,
 		Write: func(ctx context.Context) error {
 			_, err := m.store.Restamp(ctx)
-			m.Touch() // it is healthy again
+			if err == nil {
+				m.Touch() // it is healthy again
+			}
 			return err
 		},
 		Neighbours: func() (nodes []model.UID) {

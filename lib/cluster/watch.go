@@ -17,7 +17,8 @@ type Change string
 
 // The changes.
 const (
-	Joined  Change = "joined"  // it can be reached
+	Joined  Change = "joined"  // it is new, and can be reached
+	Back    Change = "back"    // it can be reached again, or was started anew
 	Gone    Change = "gone"    // it can not be reached any more
 	Changed Change = "changed" // it is active now, or not any more, or for another reason
 )
@@ -26,10 +27,7 @@ const (
 type Event struct {
 	Change Change
 	Member Member
-	// Back: of Joined, the node was a member before, as this process saw or the
-	// database knew when it started.
-	Back bool
-	Why  string // of Gone, of Changed to a state that is not active, and of Back
+	Why    string // of Gone, of Back, and of Changed to a state that is not active
 }
 
 // Watch calls f for each change from now on, in order, from one goroutine; f
@@ -84,15 +82,13 @@ func (c *Cluster) compare(m Member) (Event, bool) {
 	before := known && was.Reachable()
 	switch {
 	case m.Reachable() && before && was.LSA.Boot != m.LSA.Boot:
-		return Event{Change: Joined, Member: m, Back: true, Why: "it was started anew"}, true
+		return Event{Change: Back, Member: m, Why: "it was started anew"}, true
 	case m.Reachable() && !before:
-		back := c.met[m.LSA.Node]
-		c.met[m.LSA.Node] = true
-		why := ""
-		if back {
-			why = "it can be reached again"
+		if c.met[m.LSA.Node] { // as this process saw, or the database knew when it started
+			return Event{Change: Back, Member: m, Why: "it can be reached again"}, true
 		}
-		return Event{Change: Joined, Member: m, Back: back, Why: why}, true
+		c.met[m.LSA.Node] = true
+		return Event{Change: Joined, Member: m}, true
 	case !m.Reachable() && before:
 		return Event{Change: Gone, Member: m, Why: c.whyGone(m)}, true
 	case m.Reachable() && (was.State != m.State || was.Why != m.Why):
@@ -113,14 +109,14 @@ func (c *Cluster) whyGone(m Member) string {
 func (c *Cluster) tell(events []Event, watchers []func(Event)) {
 	for _, e := range events {
 		l := e.Member.LSA
-		switch {
-		case e.Back:
+		switch e.Change {
+		case Back:
 			c.log.Info("node is back", "node", l.Node, "node_name", l.Name, "address", l.Address, "location", l.Location, "version", l.Program, "reason", e.Why)
-		case e.Change == Joined:
+		case Joined:
 			c.log.Info("node joined", "node", l.Node, "node_name", l.Name, "address", l.Address, "location", l.Location, "version", l.Program)
-		case e.Change == Gone:
+		case Gone:
 			c.log.Warn("node is gone", "node", l.Node, "node_name", l.Name, "reason", e.Why)
-		case e.Change == Changed:
+		case Changed:
 			c.log.Info("node changed", "node", l.Node, "node_name", l.Name, "state", string(e.Member.State), "reason", e.Why)
 		}
 		for _, f := range watchers {

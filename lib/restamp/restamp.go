@@ -7,7 +7,8 @@
 // behind now, when all that was written is ahead of it, and known to everybody.
 // Others can: as long as the node is held back it asks its neighbours for their
 // time of day, and only when all that answer agree with it, for a while, is its
-// clock taken for right. A node without neighbours waits: nobody holds back
+// clock taken for right. What links say of clocks every half a minute is too old
+// for that: this one may have been set since. A node without neighbours waits: nobody holds back
 // anything of it.
 package restamp
 
@@ -85,9 +86,12 @@ func (r *Restamp) Run(ctx context.Context) error {
 
 // look stamps anew what is due.
 func (r *Restamp) look(ctx context.Context, now time.Time) {
-	neighbours := r.opts.Neighbours()
 	by, held := r.opts.Ahead()
-	if !held || len(neighbours) == 0 {
+	var neighbours []model.UID
+	if held {
+		neighbours = r.opts.Neighbours()
+	}
+	if len(neighbours) == 0 {
 		r.agreed, r.told = time.Time{}, time.Time{}
 		return
 	}
