@@ -208,7 +208,7 @@ func (e *Engine) mergeRows(ctx context.Context, s *Session, rows []replica.Row, 
 	}
 	lost := slices.DeleteFunc(slices.Clone(news), func(r replica.Row) bool { return !r.Kind.Immutable() })
 	if early := len(news) - len(lost); early > 0 {
-		s.log.Info("rows of a neighbour were taken in whose next version is on its way", "rows", early)
+		s.log.Info("rows that this node lacked were taken in from a neighbour; their next version may be on its way", "rows", early)
 	}
 	e.mu.Lock()
 	e.counters.repaired += uint64(len(news))
