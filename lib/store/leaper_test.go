@@ -35,6 +35,14 @@ func eachLeaper(t *testing.T, test func(t *testing.T, l *leaper, other *Store)) 
 	}
 }
 
+// leaperOnDisk is a store over SQLite, whose clock is hours ahead.
+func leaperOnDisk(t *testing.T) *leaper {
+	t.Helper()
+	l := &leaper{t: t, place: places(filepath.Join(t.TempDir(), "db"))[0], ahead: 3 * time.Hour}
+	l.open()
+	return l
+}
+
 func (l *leaper) open() {
 	l.t.Helper()
 	s, err := l.place.open(Options{Node: testNode, Logger: quiet(), Now: func() time.Time { return time.Now().Add(l.ahead) }})
@@ -129,12 +137,8 @@ func (l *leaper) alike(other *Store, apps []model.UID) {
 func ownRows(t *testing.T, s *Store) (rows []replica.Row) {
 	t.Helper()
 	for origin := range s.Vector() {
-		b, err := s.Rows(t.Context(), origin, 0, replica.Limit{Rows: 1000, Bytes: 1 << 20})
-		if err != nil {
-			t.Fatal(err)
-		}
 		if origin.Node == s.opts.Node {
-			rows = append(rows, b.Rows...)
+			rows = append(rows, rowsOf(t, s, origin)...)
 		}
 	}
 	slices.SortFunc(rows, func(a, b replica.Row) int { return a.Version.Compare(b.Version) })

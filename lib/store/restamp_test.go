@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -60,8 +59,7 @@ func TestRestamp(t *testing.T) {
 
 // TestRestampedTables: the tables say what the rows say, without a rebuild.
 func TestRestampedTables(t *testing.T) {
-	l := &leaper{t: t, place: places(filepath.Join(t.TempDir(), "db"))[0], ahead: 3 * time.Hour}
-	l.open()
+	l := leaperOnDisk(t)
 	l.everything()
 	l.ahead = 0
 	l.restamp(len(ownRows(t, l.s)))
@@ -139,8 +137,7 @@ func TestRestampKeepsTheLapse(t *testing.T) {
 // TestRestampKeepsTheDoubt: of a copy that was put back the same applications
 // are in doubt, and new ones are not.
 func TestRestampKeepsTheDoubt(t *testing.T) {
-	l := &leaper{t: t, place: places(filepath.Join(t.TempDir(), "db"))[0], ahead: 3 * time.Hour}
-	l.open()
+	l := leaperOnDisk(t)
 	label := newLabel(t, l.s)
 	old := newApplication(t, l.s, label.UID, "u").Application.UID
 	if err := markCopy(t.Context(), l.s.db.writer, time.Now()); err != nil {
