@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -96,11 +95,7 @@ func TestRotation(t *testing.T) {
 func TestADiskThatRefuses(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "audit.log")
-	told := new(bytes.Buffer)
-	l, err := Open(Options{Path: path, Logger: slog.New(slog.NewTextHandler(told, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, told := opened(t, Options{Path: path})
 	l.Note(Event{Action: "before", Result: ResultOK})
 	l.flush()
 	if err := errors.Join(os.Rename(path, path+".aside"), os.Mkdir(path, 0o700)); err != nil { // writes fail from here on
@@ -187,11 +182,7 @@ func TestAFileThatIsMovedAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "audit.log")
-			told := new(bytes.Buffer)
-			l, err := Open(Options{Path: path, Logger: slog.New(slog.NewTextHandler(told, nil))})
-			if err != nil {
-				t.Fatal(err)
-			}
+			l, told := opened(t, Options{Path: path})
 			l.Note(Event{Action: "before", Result: ResultOK})
 			l.flush()
 			if err := tt.move(path); err != nil {
@@ -221,11 +212,7 @@ func TestAFileThatIsMovedAway(t *testing.T) {
 // TestAFullFileThatCanNotBePutAside grows, and the operator is told once.
 func TestAFullFileThatCanNotBePutAside(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
-	told := new(bytes.Buffer)
-	l, err := Open(Options{Path: path, Size: 300, Logger: slog.New(slog.NewTextHandler(told, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, told := opened(t, Options{Path: path, Size: 300})
 	if err := os.MkdirAll(filepath.Join(fullName(path, 1), "in the way"), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -19,19 +19,25 @@ import (
 // running is a log whose writer runs until stop.
 type running struct {
 	*Log
-	t    *testing.T
-	told *bytes.Buffer // only read after stop
 	stop func()
+}
+
+// opened is a log whose writer does not run, and what it logs.
+func opened(t *testing.T, o Options) (l *Log, told *bytes.Buffer) {
+	t.Helper()
+	told = new(bytes.Buffer)
+	o.Logger = slog.New(slog.NewTextHandler(told, nil))
+	l, err := Open(o)
+	if err != nil {
+		t.Fatalf("Open() error: %v", err)
+	}
+	return l, told
 }
 
 func start(t *testing.T, o Options) running {
 	t.Helper()
-	r := running{t: t, told: new(bytes.Buffer)}
-	o.Logger = slog.New(slog.NewTextHandler(r.told, nil))
-	var err error
-	if r.Log, err = Open(o); err != nil {
-		t.Fatalf("Open() error: %v", err)
-	}
+	l, _ := opened(t, o)
+	r := running{Log: l}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
@@ -147,10 +153,7 @@ func TestCursorsOutliveRotation(t *testing.T) {
 // TestTheWriterBehindALongQueue: what finds no place is counted, and the count is told.
 func TestTheWriterBehindALongQueue(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
-	l, err := Open(Options{Path: path, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, _ := opened(t, Options{Path: path})
 	for range queueLength + 5 { // nobody writes: the disk hangs
 		l.Note(Event{Action: "a", Result: ResultOK})
 	}
@@ -200,10 +203,7 @@ func TestOptionsAreChecked(t *testing.T) {
 // TestAHangingDisk: the stop does not wait for it for long.
 func TestAHangingDisk(t *testing.T) {
 	t.Parallel()
-	l, err := Open(Options{Path: filepath.Join(t.TempDir(), "audit.log"), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, _ := opened(t, Options{Path: filepath.Join(t.TempDir(), "audit.log")})
 	l.logins.mu.Lock() // the writer waits for it as for a system call that does not return
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
