@@ -300,11 +300,7 @@ func TestRequests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			file, err := id.Issue(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			chain, err := allCerts(file)
+			chain, err := allCerts(issue(t, id, r))
 			if err != nil || VerifyChain(chain, id.CAs(), time.Now()) != nil {
 				t.Fatalf("what was issued is not good: %v", err)
 			}

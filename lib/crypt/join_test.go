@@ -2,6 +2,7 @@ package crypt
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"path/filepath"
@@ -26,22 +27,33 @@ func joined(t *testing.T) (holder *Identity, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := NewRequest(o, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := ParseRequest(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := holder.Issue(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := StoreMembership(o, holder.CAs(), file); err != nil {
+	if err := StoreMembership(o, holder.CAs(), issue(t, holder, requestOf(t, o, key))); err != nil {
 		t.Fatal(err)
 	}
 	return holder, o
+}
+
+// requestOf is what a node asks for, as its signer reads it.
+func requestOf(t *testing.T, o Options, key crypto.Signer) Request {
+	t.Helper()
+	der, err := NewRequest(o, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ParseRequest(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func issue(t *testing.T, signer *Identity, r Request) []byte {
+	t.Helper()
+	file, err := signer.Issue(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 func TestMembership(t *testing.T) {
@@ -129,23 +141,10 @@ func TestWhatIsNotAdopted(t *testing.T) {
 	id := mustLoad(t, o)
 	before := contents(t, o.Directory)
 	stranger := mustLoad(t, testOptions(t))
-	request, err := newRequest(id.opts, id.key, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := ParseRequest(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	foreign, err := stranger.Issue(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := requestOf(t, id.opts, id.key)
+	foreign := issue(t, stranger, r)
 	r.Names = r.Names[:1]
-	fewer, err := holder.Issue(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fewer := issue(t, holder, r)
 	for name, tt := range map[string]struct {
 		file []byte
 		err  string

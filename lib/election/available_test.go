@@ -41,13 +41,11 @@ func TestAvailableGrantsAgain(t *testing.T) {
 func TestAvailableTakesOver(t *testing.T) {
 	inHub(t, 3, func(t *testing.T, h *hub) {
 		h.available()
-		for _, n := range h.nodes {
-			n.ledger.Restore(model.UID{99}, 1, claim(4), true)
-		}
+		h.fill()
 		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
 		time.Sleep(time.Second)
 		h.nodes[0].crash()
-		h.nodes[1].ledger.Return(model.UID{99}, 1)
+		h.nodes[1].free()
 		time.Sleep(4 * time.Minute)
 		h.nodes[1].want(app, model.StatusNew, 0)
 		h.nodes[2].want(app, model.StatusAllocated, 2*time.Minute)
@@ -66,15 +64,13 @@ func TestAvailableTakesOver(t *testing.T) {
 func TestTwoAllocatedAfterAHeal(t *testing.T) {
 	inHub(t, 4, func(t *testing.T, h *hub) {
 		h.available()
-		for _, n := range h.nodes {
-			n.ledger.Restore(model.UID{99}, 1, claim(4), true)
-		}
+		h.fill()
 		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
 		time.Sleep(time.Second)
 		h.split(func(i int) bool { return i < 2 })
 		time.Sleep(4 * time.Minute)
-		h.nodes[1].ledger.Return(model.UID{99}, 1)
-		h.nodes[3].ledger.Return(model.UID{99}, 1)
+		h.nodes[1].free()
+		h.nodes[3].free()
 		h.nodes[0].want(app, model.StatusAllocated, time.Minute)
 		h.nodes[2].want(app, model.StatusAllocated, 2*time.Minute)
 		h.heal()

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
-	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -95,22 +94,22 @@ func TestWinnerIsTheBestNode(t *testing.T) {
 	}{
 		"that has the image": {func(h *hub) {
 			h.nodes[2].host.cached = func(model.LabelDefinition) bool { return true }
-			h.nodes[2].ledger.Restore(model.UID{99}, 1, claim(2), true)
+			h.nodes[2].take(2)
 		}, 2},
 		"that is where the origin is": {func(h *hub) {
 			for i, location := range []string{"here", "here", "there"} {
 				h.restart(i, func(e *election.Options, _ *lifecycle.Options) { e.Location = location })
 			}
-			h.nodes[0].ledger.Restore(model.UID{99}, 1, claim(4), true)
-			h.nodes[1].ledger.Restore(model.UID{99}, 1, claim(1), true)
+			h.nodes[0].take(4)
+			h.nodes[1].take(1)
 		}, 1},
 		"that is least loaded": {func(h *hub) {
-			h.nodes[0].ledger.Restore(model.UID{99}, 1, claim(2), true)
-			h.nodes[2].ledger.Restore(model.UID{99}, 1, claim(1), true)
+			h.nodes[0].take(2)
+			h.nodes[2].take(1)
 		}, 1},
 		"that has the better definition": {func(h *hub) {
 			h.nodes[1].host.limits.CPU, h.nodes[0].host.limits.CPU = 1, 1
-			h.nodes[2].ledger.Restore(model.UID{99}, 1, claim(1), true)
+			h.nodes[2].take(1)
 		}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,8 +128,6 @@ func TestWinnerIsTheBestNode(t *testing.T) {
 	}
 }
 
-func claim(cpu uint) capacity.Claim { return capacity.Claim{Instance: "test", CPU: cpu} }
-
 // restart starts a node anew with other options.
 func (h *hub) restart(i int, change func(*election.Options, *lifecycle.Options)) {
 	h.nodes[i].crash()
@@ -142,14 +139,12 @@ func (h *hub) restart(i int, change func(*election.Options, *lifecycle.Options))
 // node, in the middle of a round.
 func TestYesInThePauseDecidesAtOnce(t *testing.T) {
 	inHub(t, 3, func(t *testing.T, h *hub) {
-		for _, n := range h.nodes {
-			n.ledger.Restore(model.UID{99}, 1, claim(4), true)
-		}
+		h.fill()
 		app := h.nodes[0].db.create(h.label(definition(2, 1, "")))
 		time.Sleep(95*time.Second + 300*time.Millisecond)
 		h.nodes[0].want(app, model.StatusNew, 0)
 		began := time.Now()
-		h.nodes[2].ledger.Return(model.UID{99}, 1)
+		h.nodes[2].free()
 		h.nodes[1].want(app, model.StatusAllocated, time.Second)
 		if took := time.Since(began); took > 150*time.Millisecond {
 			t.Errorf("it took %v after room came back", took)
@@ -200,7 +195,7 @@ func (h *hub) grantTo(winner int) model.UID {
 	h.t.Helper()
 	for i, n := range h.nodes {
 		if i != winner {
-			n.ledger.Restore(model.UID{99}, 1, claim(4), true)
+			n.take(4)
 		}
 	}
 	app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
@@ -213,7 +208,7 @@ func (h *hub) grantTo(winner int) model.UID {
 	h.hold(winner, false)
 	for i, n := range h.nodes {
 		if i != winner {
-			n.ledger.Return(model.UID{99}, 1)
+			n.free()
 		}
 	}
 	return app
@@ -245,7 +240,7 @@ func TestLabelThatIsNotHereYet(t *testing.T) {
 // TestLateGrantIsDeclined: it comes to the winner a minute after its vote.
 func TestLateGrantIsDeclined(t *testing.T) {
 	inHub(t, 2, func(t *testing.T, h *hub) {
-		h.nodes[0].ledger.Restore(model.UID{99}, 1, claim(4), true)
+		h.nodes[0].take(4)
 		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
 		for h.nodes[1].status(app) == "" {
 			time.Sleep(time.Millisecond)
@@ -312,7 +307,7 @@ func TestHeadHoldsBackOneNode(t *testing.T) {
 	inHub(t, 3, func(t *testing.T, h *hub) {
 		h.nodes[2].host.limits = drivers.Limits{CPU: 2, RAM: 8}
 		for i, n := range h.nodes {
-			n.ledger.Restore(model.UID{99}, 1, claim([]uint{2, 2, 1}[i]), true)
+			n.take([]uint{2, 2, 1}[i])
 		}
 		big := h.nodes[0].db.create(h.label(definition(4, 1, "")))
 		time.Sleep(11 * time.Minute)
@@ -334,7 +329,7 @@ func TestHeadHoldsBackOneNode(t *testing.T) {
 		}
 		h.nodes[0].want(big, model.StatusNew, 0)
 		for _, n := range h.nodes {
-			n.ledger.Return(model.UID{99}, 1)
+			n.free()
 		}
 		h.nodes[0].want(big, model.StatusAllocated, time.Second)
 	})
@@ -346,7 +341,7 @@ func TestHeadWhoseDriverIsAway(t *testing.T) {
 	for away := range 2 {
 		inHub(t, 2, func(_ *testing.T, h *hub) {
 			for _, n := range h.nodes {
-				n.ledger.Restore(model.UID{99}, 1, claim(2), true)
+				n.take(2)
 			}
 			h.nodes[away].host.absent = true
 			big := h.nodes[0].db.create(h.label(definition(4, 1, "")))
@@ -355,7 +350,7 @@ func TestHeadWhoseDriverIsAway(t *testing.T) {
 			time.Sleep(time.Minute)
 			h.nodes[0].want(small, model.StatusNew, 0)
 			for _, n := range h.nodes {
-				n.ledger.Return(model.UID{99}, 1)
+				n.free()
 			}
 			h.nodes[0].want(big, model.StatusAllocated, time.Second)
 			h.nodes[0].recall(big)
@@ -387,9 +382,9 @@ func TestNoVoteOfWhoDoesNotCount(t *testing.T) {
 // TestPeersTellWhoIsInTheWay: what a node knows of the others' votes.
 func TestPeersTellWhoIsInTheWay(t *testing.T) {
 	inHub(t, 4, func(t *testing.T, h *hub) {
-		h.nodes[1].ledger.Restore(model.UID{99}, 1, claim(4), true)
+		h.nodes[1].take(4)
 		h.nodes[2].host.limits.CPU = 1
-		h.nodes[0].ledger.Restore(model.UID{99}, 1, claim(4), true)
+		h.nodes[0].take(4)
 		h.nodes[3].crash()
 		app := h.nodes[0].db.create(h.label(definition(2, 1, "")))
 		time.Sleep(time.Second)

@@ -25,9 +25,7 @@ func TestGiving(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inHub(t, 2, func(t *testing.T, h *hub) {
-				for _, n := range h.nodes {
-					n.ledger.Restore(model.UID{99}, 1, claim(4), true)
-				}
+				h.fill()
 				if tt.waits {
 					h.nodes[0].db.create(h.label(definition(1, 1, "")))
 				}
@@ -66,9 +64,7 @@ func TestHandOverWaitsForWhatIsAccepted(t *testing.T) {
 	for name, stored := range map[string]bool{"stored in time": true, "stalls": false} {
 		t.Run(name, func(t *testing.T) {
 			inHub(t, 2, func(t *testing.T, h *hub) {
-				for _, n := range h.nodes {
-					n.ledger.Restore(model.UID{99}, 1, claim(4), true)
-				}
+				h.fill()
 				time.Sleep(time.Second)
 				giver, label := h.nodes[0], h.label(definition(1, 1, ""))
 				done, ok := giver.election.Admit()

@@ -161,6 +161,20 @@ func (h *hub) split(side func(i int) bool) {
 
 func (h *hub) heal() { h.split(func(int) bool { return true }) }
 
+// fill leaves no room on any node.
+func (h *hub) fill() {
+	for _, n := range h.nodes {
+		n.take(4)
+	}
+}
+
+// take takes CPUs of a node, which has four, until free.
+func (n *node) take(cpu uint) {
+	n.ledger.Restore(model.UID{99}, 1, capacity.Claim{Instance: "test", CPU: cpu}, true)
+}
+
+func (n *node) free() { n.ledger.Return(model.UID{99}, 1) }
+
 // carry copies what i knows to j, in order, a while after it happened.
 func (h *hub) carry(ctx context.Context, i, j int) {
 	pair := [2]int{i, j}

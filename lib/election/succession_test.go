@@ -229,9 +229,7 @@ func mustLabel(h *hub, app model.UID) model.Label {
 // of it.
 func TestHandover(t *testing.T) {
 	inHub(t, 3, func(t *testing.T, h *hub) {
-		for _, n := range h.nodes {
-			n.ledger.Restore(model.UID{99}, 1, claim(4), true)
-		}
+		h.fill()
 		label := h.label(definition(1, 1, ""))
 		app := h.nodes[0].db.create(label)
 		time.Sleep(time.Second)
@@ -260,7 +258,7 @@ func TestHandover(t *testing.T) {
 		h.nodes[0].halt() // in order
 		h.nodes[0].crash()
 		for _, n := range h.nodes[1:] {
-			n.ledger.Return(model.UID{99}, 1)
+			n.free()
 		}
 		h.nodes[1].want(app, model.StatusAllocated, 10*time.Second)
 		if e := h.nodes[1].entry(app); e.Fold.Grant.NodeUID != successor {
@@ -295,9 +293,7 @@ func TestHandoverOfNothing(t *testing.T) {
 // TestHandoverThatNobodyTakes leaves everything as it was.
 func TestHandoverThatNobodyTakes(t *testing.T) {
 	inHub(t, 2, func(t *testing.T, h *hub) {
-		for _, n := range h.nodes {
-			n.ledger.Restore(model.UID{99}, 1, claim(4), true)
-		}
+		h.fill()
 		app := h.nodes[0].db.create(h.label(definition(1, 1, "")))
 		time.Sleep(time.Second)
 		_, err := h.nodes[0].election.HandOver(t.Context(), election.Handing{
@@ -309,7 +305,7 @@ func TestHandoverThatNobodyTakes(t *testing.T) {
 		if giving(h.nodes[0].election) {
 			t.Error("who could not hand over takes no new applications")
 		}
-		h.nodes[1].ledger.Return(model.UID{99}, 1)
+		h.nodes[1].free()
 		h.nodes[0].want(app, model.StatusAllocated, 10*time.Second)
 		if got := h.nodes[0].entry(app).Fold.Grant.NodeUID; got != h.nodes[0].uid {
 			t.Errorf("granted by %v, want the first node", got)

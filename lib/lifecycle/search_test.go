@@ -147,15 +147,7 @@ func TestDriversAreSearchedAtTheSameTime(t *testing.T) {
 // back is removed although the recall does not wait for the search.
 func TestBeginningForgottenAndRecalled(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *farm) {
-		f.start()
-		label := f.label()
-		f.stop()
-		before := f.files()
-		f.driver.after = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-		f.start()
-		app := f.apply(label)
-		rest(time.Second)
-		f.want(app, model.StatusElected)
+		app, before := f.beginning()
 		f.rewind(before, func() {
 			onList(f, func(ctx context.Context) {
 				select {

@@ -79,10 +79,7 @@ func TestForgottenAllocation(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, f *farm) {
-				f.start()
-				label := f.label()
-				f.stop()
-				before := f.files()
+				label, before := f.labelled()
 				f.start()
 				app := f.apply(label)
 				f.want(app, model.StatusAllocated)
@@ -103,6 +100,15 @@ func TestForgottenAllocation(t *testing.T) {
 	}
 }
 
+// labelled has the node make a label and stop, and returns its files.
+func (f *farm) labelled() (label model.Label, files map[string][]byte) {
+	f.t.Helper()
+	f.start()
+	label = f.label()
+	f.stop()
+	return label, f.files()
+}
+
 // identifier is that of the only environment.
 func (f *farm) identifier() string {
 	for token := range f.world.envs {
@@ -114,10 +120,7 @@ func (f *farm) identifier() string {
 // TestForgottenAndRecalled: the release removes what the database forgot.
 func TestForgottenAndRecalled(t *testing.T) {
 	inBubble(t, func(_ *testing.T, f *farm) {
-		f.start()
-		label := f.label()
-		f.stop()
-		before := f.files()
+		label, before := f.labelled()
 		f.start()
 		app := f.apply(label)
 		f.want(app, model.StatusAllocated)
@@ -162,10 +165,7 @@ func TestTakenUpBeforeItsLabel(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		f.start()
-		f.label() // so that there is something to put back
-		f.stop()
-		before := f.files()
+		_, before := f.labelled() // so that there is something to put back
 		f.start()
 		tell()
 		app := f.apply(label)
@@ -184,6 +184,19 @@ func TestTakenUpBeforeItsLabel(t *testing.T) {
 	})
 }
 
+// beginning has a driver make, and never end, what the node was granted, and
+// returns the node's files of before.
+func (f *farm) beginning() (app model.UID, before map[string][]byte) {
+	f.t.Helper()
+	label, before := f.labelled()
+	f.driver.after = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	f.start()
+	app = f.apply(label)
+	rest(time.Second)
+	f.want(app, model.StatusElected)
+	return app, before
+}
+
 // TestBeginningForgotten: a volume is put back whole while a driver makes what this node was granted, so that the node knows
 // nothing of what it began, nobody else does, and nothing tells that anything is forgotten. The environment is found, and not
 // made a second time.
@@ -195,16 +208,8 @@ func TestBeginningForgotten(t *testing.T) {
 	}{{"its driver has it", false, 1}, {"its driver can not be asked", true, 2}} {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, f *farm) {
-				f.start()
-				label := f.label()
-				f.stop()
-				before := f.files()
-				f.driver.after = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-				f.start()
-				app := f.apply(label)
-				rest(time.Second)
+				app, before := f.beginning()
 				was := f.identifier()
-				f.want(app, model.StatusElected)
 				f.rewind(before, func() {
 					f.driver.after = nil
 					if tt.lost {

@@ -166,11 +166,11 @@ func TestSurveyTellsWhoIsMissing(t *testing.T) {
 	d := &district{mine: replica.Vector{}, others: nodes, away: map[model.UID]bool{}, answers: broken}
 	survey(t, d, func(s *Survey) {
 		began := time.Now()
-		ask := func(lasting time.Duration, ask func(since time.Time) bool) (told int) {
+		ask := func(lasting time.Duration) (told int) {
 			synctest.Wait()
 			before := strings.Count(d.log.String(), "level=WARN")
 			for until := time.Now().Add(lasting); time.Now().Before(until); time.Sleep(5 * time.Second) {
-				ask(began)
+				s.CoveredReachable(began)
 			}
 			synctest.Wait()
 			return strings.Count(d.log.String(), "level=WARN") - before
@@ -181,24 +181,24 @@ func TestSurveyTellsWhoIsMissing(t *testing.T) {
 				t.Errorf("%s: the log was told %d times, want %d: %s", name, told, want, &d.log)
 			}
 		}
-		want("soon", ask(15*time.Second, s.CoveredReachable), 0)
-		want("later", ask(50*time.Minute, s.CoveredReachable), 1)
+		want("soon", ask(15*time.Second), 0)
+		want("later", ask(50*time.Minute), 1)
 		for _, part := range []string{`missing="[node-3 node-4]"`, "node-3: not reachable", "node-4: " + notHere} {
 			if !strings.Contains(d.log.String(), part) {
 				t.Errorf("the log does not say %q: %s", part, &d.log)
 			}
 		}
-		want("for long", ask(50*time.Minute, s.CoveredReachable), 1)
+		want("for long", ask(50*time.Minute), 1)
 		d.step(s, began, func() { d.answers = full })
-		want("mended", ask(2*time.Hour, s.CoveredReachable), 0)
+		want("mended", ask(2*time.Hour), 0)
 		began = time.Now()
 		d.step(s, began, func() { d.answers = broken })
-		want("another retirement", ask(time.Minute, s.CoveredReachable), 1)
+		want("another retirement", ask(time.Minute), 1)
 		began = time.Now()
 		d.step(s, began, func() { d.answers = map[model.UID]replica.Vector{nodes[0]: {}, nodes[2]: {}} })
 		d.step(s, began, func() { d.away[nodes[1]] = true })
 		time.Sleep(2 * wantedFor)
-		want("who can not be reached and need not", ask(2*time.Hour, s.CoveredReachable), 0)
+		want("who can not be reached and need not", ask(2*time.Hour), 0)
 	})
 }
 

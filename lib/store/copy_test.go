@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -200,9 +199,9 @@ func TestRestoreRefuses(t *testing.T) {
 	if err := os.WriteFile(newer, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	execOn(t, newer, "INSERT INTO migrations (id) VALUES ('29991231_other')")
+	alter(t, newer, "INSERT INTO migrations (id) VALUES ('29991231_other')")
 	foreign := filepath.Join(t.TempDir(), "foreign.db")
-	execOn(t, foreign, "CREATE TABLE t (a)")
+	alter(t, foreign, "CREATE TABLE t (a)")
 	for _, tt := range []struct{ name, file, node, key, want string }{
 		{"no file", "/no/such.db", "fish", "key", "find the database"},
 		{"half a file", cut, "fish", "key", ""},
@@ -227,21 +226,6 @@ func TestRestoreRefuses(t *testing.T) {
 	files, err := os.ReadDir(s.opts.Folder)
 	if err != nil || slices.ContainsFunc(files, func(f os.DirEntry) bool { return f.Name() == halfName }) {
 		t.Errorf("left: %v, %v", files, err)
-	}
-}
-
-// execOn changes a database behind the store's back.
-func execOn(t *testing.T, file, query string) {
-	t.Helper()
-	db, err := sql.Open(driverName, file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.Exec(query); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -276,7 +260,7 @@ func TestCheckFinds(t *testing.T) {
 			if err := os.WriteFile(file, text, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			execOn(t, file, tt.query)
+			alter(t, file, tt.query)
 			if got := strings.Join(findings(t, file), "\n"); !strings.Contains(got, tt.want) {
 				t.Errorf("findings %q, want %q", got, tt.want)
 			}

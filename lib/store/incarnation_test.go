@@ -171,20 +171,7 @@ func TestReincarnate(t *testing.T) {
 			if diff := gocmp.Diff(s.Vector(), other.Vector()); diff != "" {
 				t.Errorf("vectors differ:\n%s", diff)
 			}
-			for _, m := range []*Store{s, other} {
-				for _, l := range []string{first.Name, lost.Name, mine.Name, newer.Name} {
-					found := false
-					for _, have := range m.Labels() {
-						found = found || have.Name == l
-					}
-					if !found {
-						t.Errorf("a label is lost")
-					}
-				}
-			}
-			if !gocmp.Equal(digestsOf(t, s, always), digestsOf(t, other, always)) {
-				t.Error("the stores differ after the exchange")
-			}
+			wantBoth(t, s, other, []string{first.Name, lost.Name, mine.Name, newer.Name})
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -266,9 +253,7 @@ func TestRestoresConverge(t *testing.T) {
 			}
 		}
 		f.compareDigests(rt)
-		for _, m := range f.members {
-			m.shut(rt)
-		}
+		f.shut(rt)
 	})
 }
 

@@ -3,9 +3,7 @@
 package store
 
 import (
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -19,8 +17,7 @@ func TestKilledRestamp(t *testing.T) {
 		done  bool
 	}{{"savepoint.before", "1", false}, {"commit.before", "2", false}, {"commit.after", "2", true}} {
 		t.Run(tt.point, func(t *testing.T) {
-			l := &leaper{t: t, place: places(filepath.Join(t.TempDir(), "db"))[0], ahead: 3 * time.Hour}
-			l.open()
+			l := leaperOnDisk(t)
 			l.everything()
 			folder, was := l.s.opts.Folder, ownRows(t, l.s)
 			if err := l.s.Close(); err != nil {

@@ -24,7 +24,7 @@ func TestMigrationIsWholeOrNothing(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	execOn(t, path, "CREATE VIEW sync_rows_key AS SELECT 1") // an index of the migration is to be named so
+	alter(t, path, "CREATE VIEW sync_rows_key AS SELECT 1") // an index of the migration is to be named so
 	if s, err := Open(t.Context(), o); err == nil {
 		_ = s.Close()
 		t.Fatal("a migration that can not be done succeeded")
@@ -37,7 +37,7 @@ func TestMigrationIsWholeOrNothing(t *testing.T) {
 	if got := readFile[string](t, path, "SELECT name FROM sqlite_master WHERE name IN ('sync_origins', 'sync_rows')"); len(got) != 0 {
 		t.Errorf("%v are left of a migration that failed", got)
 	}
-	execOn(t, path, "DROP VIEW sync_rows_key")
+	alter(t, path, "DROP VIEW sync_rows_key")
 	s = openStore(t, o)
 	if diff := cmp.Diff(before, schemaText(t, s)); diff != "" {
 		t.Errorf("the schema differs after the second try (-want +got):\n%s", diff)

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,11 +13,11 @@ import (
 )
 
 // openLeaper is another node, whose clock is as far ahead.
-func openLeaper(t *testing.T, n byte) *leaper {
+func openLeaper(t *testing.T) *leaper {
 	t.Helper()
 	z := &leaper{t: t, ahead: 3 * time.Hour}
 	z.place = place{"memory", func(o Options) (*Store, error) {
-		o.Node = model.UID{100 + n, 2, 3, 4, 5, 6, 0x40, 0, 0x80}
+		o.Node = model.UID{102, 2, 3, 4, 5, 6, 0x40, 0, 0x80}
 		return OpenMemory(context.Background(), o, NewDisk())
 	}}
 	z.open()
@@ -47,7 +46,7 @@ func arbiterOf(t *testing.T, s *Store, app model.UID) model.UID {
 // to leave an own handover behind, which would give away all that comes later.
 func TestRestampedBesideOthers(t *testing.T) {
 	eachLeaper(t, func(t *testing.T, l *leaper, other *Store) {
-		z := openLeaper(t, 2)
+		z := openLeaper(t)
 		l.ahead = 3 * time.Hour
 		label := newLabel(t, z.s)
 		theirs := newApplication(t, z.s, label.UID, "u").Application.UID
@@ -76,7 +75,7 @@ func TestRestampedBesideOthers(t *testing.T) {
 func TestRestampWaits(t *testing.T) {
 	for _, ended := range []bool{false, true} {
 		eachLeaper(t, func(t *testing.T, l *leaper, other *Store) {
-			z := openLeaper(t, 2)
+			z := openLeaper(t)
 			l.ahead = 3 * time.Hour
 			label := newLabel(t, z.s).UID
 			begin := func() model.UID { return newApplication(t, z.s, label, "u").Application.UID }
@@ -120,10 +119,9 @@ func TestRestampWaits(t *testing.T) {
 // TestListsWhatIsAhead: what others wrote by a clock that is ahead is listed also
 // when this node's own has been set back.
 func TestListsWhatIsAhead(t *testing.T) {
-	l := &leaper{t: t, place: places(filepath.Join(t.TempDir(), "db"))[0], ahead: 3 * time.Hour}
-	l.open()
+	l := leaperOnDisk(t)
 	defer func() { _ = l.s.Close() }()
-	z := openLeaper(t, 2)
+	z := openLeaper(t)
 	app := newApplication(t, z.s, newLabel(t, z.s).UID, "u").Application.UID
 	task := model.Change{Tasks: []model.ApplicationTask{{Task: "snapshot", When: "DEALLOCATE"}}}
 	for _, c := range []model.Change{ofNode(elected(app, 1), z.s), intent(1), allocated(1), task} {

@@ -43,6 +43,15 @@ func (v *volume) close() {
 	}
 }
 
+// write writes some labels.
+func (v *volume) write(labels int) (names []string) {
+	v.t.Helper()
+	for range labels {
+		names = append(names, newLabel(v.t, v.s).Name)
+	}
+	return names
+}
+
 // hear does what a node does about what another one knows.
 func (v *volume) hear(theirs replica.Vector) (forgotten bool) {
 	v.t.Helper()
@@ -59,6 +68,26 @@ func (v *volume) hear(theirs replica.Vector) (forgotten bool) {
 	return true
 }
 
+// wantBoth wants two stores that exchanged everything to be alike, and to have
+// all of these labels.
+func wantBoth(t *testing.T, a, b *Store, labels []string) {
+	t.Helper()
+	for _, s := range []*Store{a, b} {
+		got := map[string]bool{}
+		for _, l := range s.Labels() {
+			got[l.Name] = true
+		}
+		for i, name := range labels {
+			if !got[name] {
+				t.Errorf("node %v: label %d is lost", s.opts.Node, i)
+			}
+		}
+	}
+	if !gocmp.Equal(digestsOf(t, a, always), digestsOf(t, b, always)) {
+		t.Error("the stores differ after the exchange")
+	}
+}
+
 // TestVolumePutBack puts the volume of a stopped node back, marker and all, so
 // that it can not tell; it has written fewer rows than it lost, as many, or more
 // when it hears of a node that knows those. No number names two rows then.
@@ -73,7 +102,7 @@ func TestVolumePutBack(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v, other := newVolume(t), openOther(t, 1)
-			want := []string{newLabel(t, v.s).Name}
+			want := v.write(1)
 			hand(t, v.s, other)
 			v.close()
 			copied := v.disk.Snapshot()
@@ -85,9 +114,7 @@ func TestVolumePutBack(t *testing.T) {
 				}
 			}
 			lost := v.s.Origin()
-			for range tt.lost {
-				want = append(want, newLabel(t, v.s).Name)
-			}
+			want = append(want, v.write(tt.lost)...)
 			hand(t, v.s, other)
 			v.close()
 			v.disk.Rewind(copied)
@@ -96,9 +123,7 @@ func TestVolumePutBack(t *testing.T) {
 			if v.s.Bumped() {
 				t.Fatal("the marker was not put back")
 			}
-			for range tt.written {
-				want = append(want, newLabel(t, v.s).Name)
-			}
+			want = append(want, v.write(tt.written)...)
 			if !v.hear(other.Vector()) {
 				t.Fatalf("a node that knows %v is believed to know nothing new", other.Vector())
 			}
@@ -113,20 +138,7 @@ func TestVolumePutBack(t *testing.T) {
 			if v.hear(other.Vector()) {
 				t.Error("what was given away counts as forgotten")
 			}
-			for _, s := range []*Store{v.s, other} {
-				got := map[string]bool{}
-				for _, l := range s.Labels() {
-					got[l.Name] = true
-				}
-				for _, name := range want {
-					if !got[name] {
-						t.Errorf("label %s is lost", name)
-					}
-				}
-			}
-			if !gocmp.Equal(digestsOf(t, v.s, always), digestsOf(t, other, always)) {
-				t.Error("the stores differ after the exchange")
-			}
+			wantBoth(t, v.s, other, want)
 			v.close()
 		})
 	}
@@ -152,22 +164,18 @@ func TestVolumePutBackAndRestamped(t *testing.T) {
 	for written := range 4 {
 		t.Run(strconv.Itoa(written), func(t *testing.T) {
 			v, other := newVolume(t), openOther(t, 1)
-			want := []string{newLabel(t, v.s).Name}
+			want := v.write(1)
 			hand(t, v.s, other)
 			v.close()
 			copied := v.disk.Snapshot()
 			v.open()
-			for range 2 {
-				want = append(want, newLabel(t, v.s).Name)
-			}
+			want = append(want, v.write(2)...)
 			hand(t, v.s, other)
 			v.close()
 			v.disk.Rewind(copied)
 
 			v.open()
-			for range written {
-				want = append(want, newLabel(t, v.s).Name)
-			}
+			want = append(want, v.write(written)...)
 			want = append(want, v.leap())
 			if !v.hear(other.Vector()) {
 				t.Fatalf("a node that knows %v is believed to know nothing new", other.Vector())
@@ -175,23 +183,10 @@ func TestVolumePutBackAndRestamped(t *testing.T) {
 			if _, lapsed := v.s.Lapsed(); !lapsed || v.hear(other.Vector()) {
 				t.Error("there is no lapse, or what was heard counts again")
 			}
-			want = append(want, newLabel(t, v.s).Name)
+			want = append(want, v.write(1)...)
 			hand(t, v.s, other)
 			hand(t, other, v.s)
-			for _, s := range []*Store{v.s, other} {
-				got := map[string]bool{}
-				for _, l := range s.Labels() {
-					got[l.Name] = true
-				}
-				for i, name := range want {
-					if !got[name] {
-						t.Errorf("node %v: label %d is lost", s.opts.Node, i)
-					}
-				}
-			}
-			if !gocmp.Equal(digestsOf(t, v.s, always), digestsOf(t, other, always)) {
-				t.Error("the stores differ after the exchange")
-			}
+			wantBoth(t, v.s, other, want)
 			v.close()
 		})
 	}

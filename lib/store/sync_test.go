@@ -40,6 +40,15 @@ func (m *member) shut(t *rapid.T) {
 	}
 }
 
+// crash is a loss of power and a start. Over SQLite it is a start alone.
+func (m *member) crash(t *rapid.T) {
+	m.shut(t)
+	if m.disk != nil {
+		m.disk.Crash()
+	}
+	m.open(t)
+}
+
 // farm is some members with one time of day, of which each sees its own.
 type farm struct {
 	now     time.Time
@@ -65,6 +74,19 @@ func newFarm(t *rapid.T, n int, sqliteIn string) *farm {
 		f.members = append(f.members, m)
 	}
 	return f
+}
+
+// anyFarm is one of two to four members, the first of them now and then over
+// SQLite.
+func anyFarm(t *rapid.T, base string) *farm {
+	folder := ""
+	if rapid.IntRange(0, 4).Draw(t, "engine") == 0 {
+		var err error
+		if folder, err = os.MkdirTemp(base, "db"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return newFarm(t, rapid.IntRange(2, 4).Draw(t, "members"), folder)
 }
 
 // play makes a step at one member, with what any of them made.
@@ -168,27 +190,12 @@ func orNil[T any](list []T) []T {
 func TestStoresConverge(t *testing.T) {
 	base := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
-		folder := ""
-		if rapid.IntRange(0, 4).Draw(rt, "engine") == 0 {
-			var err error
-			if folder, err = os.MkdirTemp(base, "db"); err != nil {
-				rt.Fatal(err)
-			}
-		}
-		f := newFarm(rt, rapid.IntRange(2, 4).Draw(rt, "members"), folder)
+		f := anyFarm(rt, base)
 		for range rapid.IntRange(1, 120).Draw(rt, "steps") {
 			f.step(rt)
 		}
 		f.calm(rt)
-		f.compare(rt)
-		for _, m := range f.members {
-			m.shut(rt)
-			m.open(rt)
-		}
-		f.compare(rt)
-		for _, m := range f.members {
-			m.shut(rt)
-		}
+		f.compareAtLast(rt)
 	})
 }
 
@@ -201,11 +208,7 @@ func (f *farm) step(t *rapid.T) {
 			f.send(t, from, m, rapid.IntRange(1, 6).Draw(t, "rows"))
 		}
 	case kind == -1:
-		m.shut(t)
-		if m.disk != nil {
-			m.disk.Crash()
-		}
-		m.open(t)
+		m.crash(t)
 	case kind == 10, kind == 18: // expiry, and a Resource that is dropped alone, are of one node
 	case kind == 22:
 		if n := rapid.IntRange(0, 9).Draw(t, "retired"); n < len(f.members) {
@@ -233,4 +236,22 @@ func (f *farm) compare(t *rapid.T) {
 		}
 	}
 	f.compareDigests(t)
+}
+
+// compareAtLast compares the members before and after a start of all, and shuts
+// them.
+func (f *farm) compareAtLast(t *rapid.T) {
+	f.compare(t)
+	for _, m := range f.members {
+		m.shut(t)
+		m.open(t)
+	}
+	f.compare(t)
+	f.shut(t)
+}
+
+func (f *farm) shut(t *rapid.T) {
+	for _, m := range f.members {
+		m.shut(t)
+	}
 }

@@ -268,9 +268,10 @@ func (l *ledger) access(p *process, origin replica.Origin, called time.Time, nam
 }
 
 // registerModel says what a user's row is on one node while its process lives
-// and takes no new incarnation: a register whose version only grows, by its own writes and by what comes
-// from others. Two nodes may give one reading of the clock to two values: then
-// one takes the other's place, the same everywhere, and that never comes back.
+// and takes no new incarnation: a register whose version only grows, by its own
+// writes and by what comes from others. Two nodes may give one reading of the
+// clock to two values: then one takes the other's place, the same everywhere, and
+// that never comes back.
 func registerModel(writer map[string]model.UID) porcupine.Model {
 	return porcupine.Model{
 		Partition: partition(func(op porcupine.Operation) any {

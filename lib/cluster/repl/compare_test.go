@@ -148,7 +148,7 @@ func TestCompareRemoved(t *testing.T) {
 		}
 		a, b := f.nodes[0].engine.Stats(), f.nodes[1].engine.Stats()
 		if n := f.nodes[1].store.count(); n != 1 || a.Repaired+b.Repaired != 0 || a.Compared != 1 || b.Compared != 1 {
-			t.Errorf("%d rows, %d and %d mismatches, %d and %d comparisons; want nothing repaired",
+			t.Errorf("%d rows, %d and %d repaired, %d and %d comparisons; want nothing repaired",
 				n, a.Repaired, b.Repaired, a.Compared, b.Compared)
 		}
 		f.nodes[1].store.lose(999, "young")
