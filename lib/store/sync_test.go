@@ -53,11 +53,12 @@ func (m *member) crash(t *rapid.T) {
 type farm struct {
 	now     time.Time
 	members []*member
-	shared  *player // the UIDs that all know
+	shared  *player         // the UIDs that all know
+	undone  map[rowKey]bool // what was deleted, by an origin whose disk was put back since to before that
 }
 
 func newFarm(t *rapid.T, n int, sqliteIn string) *farm {
-	f := &farm{now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), shared: &player{}}
+	f := &farm{now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), shared: &player{}, undone: map[rowKey]bool{}}
 	for i := range n {
 		skew := time.Duration(rapid.IntRange(-120, 120).Draw(t, "skew")) * time.Second
 		m := &member{player: &player{}, disk: NewDisk()}

@@ -217,7 +217,7 @@ func (e *Engine) mergeRows(ctx context.Context, s *Session, rows []replica.Row, 
 	if len(lost) == 0 {
 		return nil
 	}
-	s.log.Error("the database differed from a neighbour's and was repaired: please report this",
+	s.log.Error("the database differed from a neighbour's and was repaired: unless a database was put back before, please report this",
 		"rows", len(lost), "kind", lost[0].Kind, "origin_node", lost[0].Version.Origin.Node, "seq", lost[0].Version.Seq)
 	return nil
 }
