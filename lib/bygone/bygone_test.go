@@ -143,6 +143,8 @@ func (w *world) says(by, app byte, fate store.Fate) {
 
 func (w *world) gone() []model.UID { defer w.lock()(); return slices.Clone(w.forgotten) }
 
+func (w *world) readings() int { defer w.lock()(); return w.traced }
+
 func (w *world) times(app byte) int { defer w.lock()(); return w.asked[node(app)] }
 
 func (w *world) change(f func()) { defer w.lock()(); f() }
@@ -350,12 +352,12 @@ func TestWaitingAsksNowAndThen(t *testing.T) {
 		w.broken[node(3)] = errors.New("certificate expired")
 		keep(t, w, func(k *Keeper) {
 			time.Sleep(2 * look) // all are new to it at first
-			before := w.traced
+			before := w.readings()
 			for range 120 {
 				k.Cleared(node(9), false)
 				time.Sleep(time.Second)
 			}
-			if n, rounds := w.times(9), w.traced-before; n > 2*9 || n < 2*6 || n != 2*rounds { // nodes 2 and 4
+			if n, rounds := w.times(9), w.readings()-before; n > 2*9 || n < 2*6 || n != 2*rounds { // nodes 2 and 4
 				t.Errorf("%d questions in two minutes and %d readings, want some eight of each node, and a reading for both", n, rounds)
 			}
 			w.change(func() { clear(w.broken) })
