@@ -81,12 +81,12 @@ func headerSums(h http.Header) []sum {
 }
 
 // digest reads r to its end and returns its sums: sha256 always, and the others
-// that want names.
+// that want names; none of a zero one.
 func digest(ctx context.Context, r io.Reader, want []sum) (map[string]string, error) {
 	hashes := map[string]hash.Hash{"sha256": newHash("sha256")}
 	writers := []io.Writer{hashes["sha256"]}
 	for _, w := range want {
-		if hashes[w.algo] == nil {
+		if w.algo != "" && hashes[w.algo] == nil { // an image need not have a sum
 			hashes[w.algo] = newHash(w.algo)
 			writers = append(writers, hashes[w.algo])
 		}
