@@ -8,8 +8,8 @@
 // Others can: as long as the node is held back it asks its neighbours for their
 // time of day, and only when all that answer agree with it, for a while, is its
 // clock taken for right. What links say of clocks every half a minute is too old
-// for that: this one may have been set since. A node without neighbours waits: nobody holds back
-// anything of it.
+// for that: this one may have been set since. A node without neighbours waits:
+// nobody holds back anything of it.
 package restamp
 
 import (
