@@ -97,6 +97,7 @@ func (o Options) spares() bool {
 // takeUp stores the allocation of an environment that is there, or was, unless
 // its end came meanwhile: then nothing is taken up.
 func (r *runner) takeUp(ctx context.Context, a model.Allocation, found bool) (taken bool, err error) {
+	r.known = false
 	ledger := r.m.opts.Ledger
 	ledger.Restore(r.uid, a.Epoch, r.m.claimOf(a), true)
 	stored, err := r.m.opts.Store.Update(ctx, r.uid, func(e *model.Entry) (model.Change, error) {

@@ -54,7 +54,7 @@ type Step struct {
 	Action     Action
 	Epoch      uint32
 	Allocation model.Allocation // Allocate and later
-	Reason     string           // Decline, Fail, Expire: for the row's description; Wait: for the user, "" if it is no trouble
+	Reason     string           // Decline, Fail, Expire: for the row's description; Release: for the log; Wait: for the user, "" if it is no trouble
 	Task       model.ApplicationTask
 	Wait       time.Duration // Wait; 0 = until an event
 }
@@ -121,7 +121,7 @@ func Next(e *model.Entry, f Facts) Step {
 			if a.Epoch == f.Untouched {
 				return Step{Action: Withdraw, Epoch: a.Epoch, Allocation: a, Reason: "Another grant came after it"}
 			}
-			return Step{Action: Release, Epoch: a.Epoch, Allocation: a}
+			return Step{Action: Release, Epoch: a.Epoch, Allocation: a, Reason: "its grant is not in force"}
 		}
 	}
 	if epoch, ok := pastGrant(e, f.Node); ok {
@@ -130,8 +130,8 @@ func Next(e *model.Entry, f Facts) Step {
 		}
 		return Step{Action: Decline, Epoch: epoch, Reason: "Another grant is in force"}
 	}
-	if named(e, f.Node) {
-		return nextOfGrant(e, f, e.Fold.Grant.Epoch)
+	if epoch, ok := executes(e, f.Node); ok {
+		return nextOfGrant(e, f, epoch)
 	}
 	if endsTasks(e, f.Node, f.Heir) {
 		return Step{Action: EndTasks}
@@ -144,21 +144,45 @@ func Next(e *model.Entry, f Facts) Step {
 func Concerns(e *model.Entry, node model.UID, heir func(model.UID) model.UID) bool {
 	_, past := pastGrant(e, node)
 	_, lost := forgotten(e, node)
-	return past || lost || len(e.OpenAllocations()) > 0 || named(e, node) || endsTasks(e, node, heir)
+	_, executor := executes(e, node)
+	return past || lost || len(e.OpenAllocations()) > 0 || executor || endsTasks(e, node, heir)
 }
 
 // inForce reports whether what the node holds by a grant of the epoch is what
 // the application is to run by.
 func inForce(e *model.Entry, epoch uint32, node model.UID) bool {
+	if ended(e, epoch) || e.Fold.Overtaken(epoch) {
+		return false
+	}
+	if row, ok := ungranted(e); ok {
+		return row.Epoch == epoch && row.NodeUID == node
+	}
 	g := e.Fold.Grant
-	return g != nil && g.Epoch == epoch && (g.Decision == nil || g.Decision.Winner == node) &&
-		!ended(e, epoch) && !e.Fold.Overtaken(epoch)
+	return g != nil && g.Epoch == epoch && (g.Decision == nil || g.Decision.Winner == node)
 }
 
-// named reports whether a grant in force names the node and has not ended.
-func named(e *model.Entry, node model.UID) bool {
+// executes is the epoch by which the node has to run the application: that of
+// the grant in force, if it names the node and has not ended.
+func executes(e *model.Entry, node model.UID) (epoch uint32, ok bool) {
+	if row, ok := ungranted(e); ok {
+		return row.Epoch, row.NodeUID == node && !ended(e, row.Epoch)
+	}
 	g := e.Fold.Grant
-	return g != nil && g.Decision != nil && g.Decision.Winner == node && !ended(e, g.Epoch)
+	if g == nil || g.Decision == nil || g.Decision.Winner != node || ended(e, g.Epoch) {
+		return 0, false
+	}
+	return g.Epoch, true
+}
+
+// ungranted is the ALLOCATED row in force whose grant is not known here: on a
+// restored database the node's own rows may come back before those of the
+// arbiter. Who wrote it was granted it.
+func ungranted(e *model.Entry) (row model.ApplicationState, ok bool) {
+	allocated, grant := e.Fold.Allocated, e.Fold.Grant
+	if allocated == nil || grant != nil && grant.Epoch == allocated.Epoch {
+		return model.ApplicationState{}, false
+	}
+	return *allocated, true
 }
 
 // pastGrant is the epoch of a grant that names the node, that it never took up
@@ -216,7 +240,7 @@ func nextOfGrant(e *model.Entry, f Facts, epoch uint32) Step {
 	step := Step{Epoch: epoch, Allocation: a}
 	switch {
 	case a.Failure != "":
-		step.Action = Release
+		step.Action, step.Reason = Release, a.Failure
 	case e.Fold.Request != nil || e.Fold.Final:
 		return nextOfRelease(e, f, step)
 	case e.Fold.Allocated == nil:
@@ -308,6 +332,14 @@ func nextOfLife(e *model.Entry, f Facts, step Step) Step {
 	return step
 }
 
+// endOf is why the application is to end, or has.
+func endOf(e *model.Entry) string {
+	if e.Fold.Request != nil {
+		return e.Fold.Request.Description
+	}
+	return e.Fold.Current.Description
+}
+
 func untilExpiry(f Facts) time.Duration {
 	if f.Lifetime <= 0 {
 		return 0
@@ -316,7 +348,7 @@ func untilExpiry(f Facts) time.Duration {
 }
 
 func nextOfRelease(e *model.Entry, f Facts, step Step) Step {
-	step.Action = Release
+	step.Action, step.Reason = Release, endOf(e)
 	if e.Fold.Allocated == nil || f.Releasing >= f.TaskTimeout {
 		return step
 	}
@@ -338,7 +370,7 @@ func nextOfRelease(e *model.Entry, f Facts, step Step) Step {
 // nextOfTasks runs the oldest task that is not resting, or waits at most wait
 // (0 = until an event).
 func nextOfTasks(e *model.Entry, f Facts, step Step, when model.Status, wait time.Duration) Step {
-	step.Action, step.Wait = Wait, wait
+	step.Action, step.Reason, step.Wait = Wait, "", wait
 	for _, t := range tasksFor(e, when) {
 		if !f.Resting[t.UID] {
 			step.Action, step.Task = RunTask, t

@@ -308,10 +308,8 @@ func (r *runner) ageOf(created, now time.Time, boot time.Duration) age {
 // that can not be read was refused at the label's creation; one of an old
 // database counts as the default.
 func (r *runner) lifetimeOf(e *model.Entry) time.Duration {
-	if e.Fold.Grant == nil {
-		return 0
-	}
-	a, ok := e.Allocation(e.Fold.Grant.Epoch)
+	epoch, _ := executes(e, r.m.opts.Node)
+	a, ok := e.Allocation(epoch)
 	if !ok {
 		return 0
 	}

@@ -261,7 +261,8 @@ func (r *runner) release(ctx context.Context, step Step) error {
 		return err
 	}
 	r.m.opts.Ledger.Return(r.uid, step.Epoch)
-	r.log.Info("environment released", "instance", step.Allocation.Definition.Driver, "identifier", step.Allocation.Identifier)
+	r.log.Info("environment released", "instance", step.Allocation.Definition.Driver, "identifier", step.Allocation.Identifier,
+		"reason", step.Reason)
 	r.intent = age{}
 	return nil
 }

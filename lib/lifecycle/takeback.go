@@ -40,7 +40,6 @@ func (r *runner) takeBack(ctx context.Context, e *model.Entry, step Step) error 
 	if found {
 		a = ofRef(a, ref)
 	}
-	r.known = false
 	_, err = r.takeUp(ctx, a, found)
 	return err
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/election"
+	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
@@ -139,16 +141,115 @@ func TestForgottenAndRecalled(t *testing.T) {
 	})
 }
 
+// neighbour is another node, as far as it writes rows.
+type neighbour struct {
+	*store.Store
+	f *farm
+}
+
+func (f *farm) neighbour() neighbour {
+	f.t.Helper()
+	other, err := store.OpenMemory(f.t.Context(), store.Options{
+		Node: model.UID{7, 7, 7, 7, 7, 7, 0x40, 0, 0x80}, Logger: slog.New(slog.DiscardHandler),
+	}, store.NewDisk())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return neighbour{other, f}
+}
+
+// tell gives the node all that the neighbour wrote.
+func (n neighbour) tell() {
+	n.f.t.Helper()
+	b, err := n.Rows(n.f.t.Context(), n.Origin(), 0, replica.Limit{Rows: 100, Bytes: 1 << 20})
+	if err == nil {
+		err = n.f.store.Replicate(n.f.t.Context(), []replica.Batch{b})
+	}
+	if err != nil {
+		n.f.t.Fatal(err)
+	}
+}
+
+// TestTakenUpBeforeItsGrant: of what the node runs and has forgotten its own row comes back before that of its grant, which
+// another node wrote. It runs on, watched and for its lifetime, whether that row comes or not.
+func TestTakenUpBeforeItsGrant(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		then func(f *farm, them neighbour) // after the node took it up
+		rest time.Duration
+		want model.Status
+		says string
+	}{
+		{"it comes", func(_ *farm, them neighbour) { them.tell() }, 30 * time.Minute, model.StatusAllocated, "Driver allocated the resource"},
+		{"it came long ago", func(_ *farm, them neighbour) { them.tell() }, 2 * time.Hour, model.StatusDeallocated, "Resource lifetime timeout reached:1h0m0s"},
+		{"it never comes", func(*farm, neighbour) {}, 2 * time.Hour, model.StatusDeallocated, "Resource lifetime timeout reached:1h0m0s"},
+		{"its environment ends before", func(f *farm, _ neighbour) { f.world.end(f.identifier(), "exit code 1") }, time.Minute,
+			model.StatusDeallocated, "Environment ended by itself: exit code 1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, f *farm) {
+				them := f.neighbour()
+				defer func() { _ = them.Close() }()
+				app, before := f.grantedBy(them)
+				was := f.identifier()
+				f.rewind(before, func() {})
+				rest(time.Second)
+				if f.want(app, model.StatusAllocated); f.identifier() != was {
+					t.Fatalf("the environment is %q now, want %q", f.identifier(), was)
+				}
+				tt.then(f, them)
+				rest(tt.rest)
+				f.wantDescription(app, tt.want, tt.says)
+				if tt.want == model.StatusAllocated {
+					f.recall(app)
+					rest(time.Second)
+				}
+				f.wantNothingLeft()
+			})
+		})
+	}
+}
+
+// grantedBy has the node run an application that a neighbour created and granted, and returns its files of before the grant.
+func (f *farm) grantedBy(them neighbour) (app model.UID, before map[string][]byte) {
+	f.t.Helper()
+	ctx := f.t.Context()
+	label, err := them.CreateLabel(ctx, model.Label{Name: "l", Version: 1, Definitions: []model.LabelDefinition{definition(1, 1, "1h")}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	e, err := them.CreateApplication(ctx, model.Application{LabelUID: label.UID, OwnerName: "u", Metadata: json.RawMessage(`{}`)})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	app = e.Application.UID
+	f.start()
+	them.tell()
+	f.stop()
+	before = f.files()
+	f.options = func(o *lifecycle.Options, _ *election.Options) {
+		o.Promised = func(model.UID, model.UID) (time.Duration, bool) { return 0, true } // it voted for itself
+	}
+	f.start()
+	f.options = nil
+	_, err = them.Update(ctx, app, func(*model.Entry) (model.Change, error) {
+		return model.Change{States: []model.ApplicationState{{
+			Status: model.StatusElected, Epoch: 1, Decision: &model.Decision{Winner: self, Yes: []model.Vote{{NodeUID: self}}},
+		}}}, nil
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	them.tell()
+	f.want(app, model.StatusAllocated)
+	return app, before
+}
+
 // TestTakenUpBeforeItsLabel: of what the node runs and has forgotten it hears before it hears of the label, which another
 // node has told it of once. As soon as that comes it counts, with its lifetime.
 func TestTakenUpBeforeItsLabel(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *farm) {
-		other, err := store.OpenMemory(t.Context(), store.Options{
-			Node: model.UID{7, 7, 7, 7, 7, 7, 0x40, 0, 0x80}, Logger: slog.New(slog.DiscardHandler),
-		}, store.NewDisk())
-		if err != nil {
-			t.Fatal(err)
-		}
+		other := f.neighbour()
 		defer func() { _ = other.Close() }()
 		label, err := other.CreateLabel(t.Context(), model.Label{
 			Name: "theirs", Version: 1, Definitions: []model.LabelDefinition{definition(2, 1, "1h")}, Metadata: json.RawMessage(`{"B":2}`),
@@ -156,24 +257,15 @@ func TestTakenUpBeforeItsLabel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tell := func() {
-			b, err := other.Rows(t.Context(), other.Origin(), 0, replica.Limit{Rows: 100, Bytes: 1 << 20})
-			if err == nil {
-				err = f.store.Replicate(t.Context(), []replica.Batch{b})
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
 		_, before := f.labelled() // so that there is something to put back
 		f.start()
-		tell()
+		other.tell()
 		app := f.apply(label)
 		f.want(app, model.StatusAllocated)
 		f.rewind(before, func() {})
 		rest(2 * time.Minute)
 		f.want(app, model.StatusAllocated)
-		tell()
+		other.tell()
 		rest(2 * time.Minute)
 		if a, ok := f.entry(app).Allocation(1); !ok || a.Definition.Resources.CPU != 2 || string(a.LabelMetadata) != `{"B":2}` {
 			t.Errorf("the allocation is %+v, %t, want it with what the label says", a, ok)
