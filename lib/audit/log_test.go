@@ -203,7 +203,8 @@ func TestOptionsAreChecked(t *testing.T) {
 // TestAHangingDisk: the stop does not wait for it for long.
 func TestAHangingDisk(t *testing.T) {
 	t.Parallel()
-	l, _ := opened(t, Options{Path: filepath.Join(t.TempDir(), "audit.log")})
+	path := filepath.Join(t.TempDir(), "audit.log")
+	l, _ := opened(t, Options{Path: path})
 	l.logins.mu.Lock() // the writer waits for it as for a system call that does not return
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -211,6 +212,7 @@ func TestAHangingDisk(t *testing.T) {
 		t.Errorf("Run() = %v, want an error about the disk", err)
 	}
 	l.logins.mu.Unlock()
+	waitWritten(t, l, path, 1) // it makes the file, in a folder that is removed then
 }
 
 // TestPagesOfAFreshFile: a page that begins while the file is new and empty ends at an event that the next one knows.
