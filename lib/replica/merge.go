@@ -77,7 +77,9 @@ func pad(key []byte) (uid [len(model.UID{})]byte) {
 //
 //   - a row that is not Authentic never does;
 //   - immutable kinds: a deleted row beats a live one, else the lowest version
-//     wins, because the first may have had effects already;
+//     wins, because the first may have had effects already; one row that its node
+//     gave another number stays under the later incarnation, so that the earlier
+//     number is free again everywhere;
 //   - owned kinds: the highest incarnation, then the highest version wins;
 //   - all others, those of unknown kinds too: the highest version wins.
 func Merge(kind Kind, old *Row, row Row) bool {
@@ -97,6 +99,9 @@ func Beats(row, other Row) bool {
 	}
 	if row.Deleted != other.Deleted {
 		return row.Deleted
+	}
+	if row.Version.HLC == other.Version.HLC && row.Version.Origin.Node == other.Version.Origin.Node {
+		order = cmp.Or(cmp.Compare(other.Version.Origin.Incarnation, row.Version.Origin.Incarnation), order)
 	}
 	return order < 0
 }

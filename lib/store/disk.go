@@ -61,6 +61,7 @@ type diskRows struct {
 	incarnation uint32
 	session     int64
 	lapse       model.HLC
+	untold      untold
 }
 
 // diskApplication is all that belongs to one application.
@@ -362,7 +363,7 @@ func (m *memoryEngine) load(context.Context) (*contents, error) {
 	slices.SortFunc(c.open, queueOrder)
 	c.incarnation, c.session, c.vector, c.removed = max(1, r.incarnation), r.session, r.vector.Clone(), r.removed
 	c.dates = maps.Clone(r.dates)
-	c.lapse = r.lapse
+	c.lapse, c.untold = r.lapse, r.untold
 	for _, row := range r.sync {
 		if !row.since.IsZero() {
 			c.waiting = append(c.waiting, row.app)

@@ -43,6 +43,8 @@ type engine interface {
 	// putLapse notes the newest clock reading of before a lapse, never an older
 	// one than is stored; 0 ends it.
 	putLapse(until model.HLC) error
+	// putUntold notes since where nobody was told of what this node writes.
+	putUntold(u untold) error
 	// putMarkUntil notes another newest clock reading of the copy that the
 	// database is; nothing if it is none.
 	putMarkUntil(until model.HLC) error
@@ -102,6 +104,7 @@ type contents struct {
 	session     int64 // of the marker's; 0 before the first
 	vector      replica.Vector
 	lapse       model.HLC // 0 if there is none
+	untold      untold
 	removed     time.Time // when the last application that was removed had closed
 	dates       dates
 	waiting     []model.UID // applications that rows wait for

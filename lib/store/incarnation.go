@@ -21,6 +21,7 @@ func (s *Store) Bumped() bool { return s.bumped.Load() }
 func (s *Store) incarnate(c *contents) error {
 	found, file := s.engine.foundMarker()
 	s.setOrigin(replica.Origin{Node: s.opts.Node, Incarnation: c.incarnation})
+	s.along = beginning{s.origin, s.toldUpTo(c)}
 	aside := found != nil && found.Aside && c.session == 0
 	switch {
 	case aside: // numbers of before are used by none of these rows, and nothing was lost
@@ -35,7 +36,9 @@ func (s *Store) incarnate(c *contents) error {
 		s.log.Warn("the database may not be the one that this node last wrote to: it takes a new incarnation and asks others for what it lacks",
 			"incarnation", s.origin.Incarnation)
 	}
-	s.setBegan(s.memory.vector[s.origin])
+	if s.along.origin == s.origin {
+		s.setBegan(s.along.began)
+	}
 	s.marker = marker{Running: true, Incarnation: s.origin.Incarnation, Session: newSession(), File: file}
 	s.marker.Opening, s.marker.Previous, s.marker.Aside = true, c.session, aside
 	return s.engine.writeMarker(s.marker)
@@ -206,14 +209,10 @@ func (s *Store) reincarnate(next replica.Origin) error {
 	}
 	s.memory.mu.Lock()
 	s.lapse.Store(&lapse{until: until, since: s.noticed()})
-	runs := s.beginnings()
-	s.origin, s.memory.vector[next] = next, uint64(len(again))
-	for _, of := range runs {
-		if s.memory.vector[of.origin] = of.began; of.began == 0 {
-			delete(s.memory.vector, of.origin)
-		}
-	}
+	s.origin = next
+	s.memory.moved(b)
 	s.began, s.left = 0, nil
+	s.untold.Store(true)
 	s.told.Store(0)
 	s.memory.mu.Unlock()
 	s.bumped.Store(true)
@@ -244,19 +243,17 @@ func (s *Store) noticed() time.Time {
 }
 
 // renumber writes rows under another origin, and that there is a lapse, durable.
-// Their clock readings stay, and with them their order among the rows of others.
 func (s *Store) renumber(b *batch, rows []*syncRow, next replica.Origin, until model.HLC) error {
 	if err := b.begin(); err != nil {
 		return err
 	}
-	for i, r := range rows {
-		r.Version.Origin, r.Version.Seq = next, uint64(i)+1
-		b.rows.put(r)
-	}
+	b.renumber(rows, next)
 	for _, of := range s.beginnings() {
 		b.vector[of.origin] = of.began
 	}
-	b.vector[next] = uint64(len(rows))
+	if err := s.engine.putUntold(untold{next.Incarnation, 0}); err != nil {
+		return err
+	}
 	if err := s.engine.putSession(next.Incarnation, s.marker.Session); err != nil {
 		return err
 	}

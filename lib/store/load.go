@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // load reads what is alive into memory, and proves with a first write that the
@@ -24,6 +26,7 @@ func (s *Store) load(ctx context.Context) error {
 	fillTable(m.nodes, c.nodes, func(n model.Node) model.UID { return n.UID })
 	fillTable(m.locations, c.locations, func(l model.Location) string { return l.Name })
 	m.vector = c.vector
+	maps.DeleteFunc(m.vector, func(_ replica.Origin, seq uint64) bool { return seq == 0 }) // of which all went to another incarnation
 	if err := s.incarnate(c); err != nil {
 		return err
 	}
@@ -46,6 +49,10 @@ func (s *Store) load(ctx context.Context) error {
 		b.entries[e.Application.UID] = e
 	}
 	m.apply(b)
+	along, err := s.untoldRows()
+	if err != nil {
+		return err
+	}
 	b = newBatch(s)
 	if err := b.begin(); err != nil {
 		b.rollback()
@@ -60,6 +67,12 @@ func (s *Store) load(ctx context.Context) error {
 	if until := s.resumeLapse(c.lapse); err == nil && until > 0 {
 		err = s.engine.putLapse(until)
 	}
+	if len(along) > 0 {
+		s.takeAlong(b, along)
+	}
+	if err == nil {
+		err = s.engine.putUntold(untold{s.origin.Incarnation, s.began})
+	}
 	if err == nil {
 		err = b.commit()
 	}
@@ -67,6 +80,8 @@ func (s *Store) load(ctx context.Context) error {
 		b.rollback()
 		return err
 	}
+	s.untold.Store(true)
+	m.moved(b)
 	return s.settleSession()
 }
 
@@ -85,6 +100,9 @@ func (d *database) load(ctx context.Context) (*contents, error) {
 	}
 	if c.lapse, err = readLapse(ctx, d.writer); err != nil {
 		return nil, fmt.Errorf("read lapse: %w", err)
+	}
+	if c.untold, err = readUntold(ctx, d.writer); err != nil {
+		return nil, fmt.Errorf("read what nobody was told of: %w", err)
 	}
 	if err := d.loadTables(ctx, c); err != nil {
 		return nil, err

@@ -74,7 +74,9 @@ func (s *Store) Rows(ctx context.Context, origin replica.Origin, after uint64, l
 	if err := errors.Join(err, ctx.Err()); err != nil {
 		return replica.Batch{}, fmt.Errorf("read rows of %s: %w", origin.Node, err)
 	}
-	s.tell(origin, b.To)
+	if err := s.noteTold(ctx, origin, b.To); err != nil {
+		return replica.Batch{}, err
+	}
 	return b, nil
 }
 

@@ -222,6 +222,7 @@ func (s *Store) setRestamped(b *batch, r readings, next replica.Origin) {
 		s.leave()
 		s.origin, s.began = next, 0
 		s.told.Store(0)
+		s.untold.Store(false) // the database says so of the other origin
 	}
 	if l := s.lapse.Load(); l != nil && l.until > r.limit {
 		s.lapse.Store(&lapse{until: r.of(l.until), since: l.since, pending: l.pending})

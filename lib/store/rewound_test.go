@@ -1,12 +1,15 @@
 package store
 
 import (
+	"errors"
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
@@ -142,6 +145,159 @@ func TestVolumePutBack(t *testing.T) {
 			v.close()
 		})
 	}
+}
+
+// TestVolumePutBackAndCutOff: a node whose volume was put back writes, cut off, and
+// ends, in order or with its power and more than once, before it hears of a node
+// that knows what was lost. No number names two rows then, and nothing that was
+// written is lost.
+func TestVolumePutBackAndCutOff(t *testing.T) {
+	const lost = 3
+	again := func(v *volume) { v.close(); v.open() }
+	powerLoss := func(v *volume) { v.disk.Crash(); v.close(); v.open() }
+	for name, ends := range map[string][]func(*volume){
+		"stopped": {again}, "power lost": {powerLoss}, "both": {again, powerLoss}, "the other way": {powerLoss, again}, "thrice": {powerLoss, powerLoss, powerLoss},
+	} {
+		for written := range 2 * lost {
+			t.Run(fmt.Sprintf("%s, %d written", name, written), func(t *testing.T) {
+				v, other := newVolume(t), openOther(t, 1)
+				want := append(v.write(1), newLabel(t, other).Name)
+				hand(t, v.s, other)
+				hand(t, other, v.s)
+				v.close()
+				copied := v.disk.Snapshot()
+				v.open()
+				want = append(want, v.write(lost)...)
+				hand(t, v.s, other)
+				v.close()
+				v.disk.Rewind(copied)
+
+				v.open()
+				for _, end := range ends {
+					want = append(want, v.write(written)...)
+					end(v)
+				}
+				want = append(want, v.write(1)...)
+				if _, lapsed := v.s.Lapsed(); !v.hear(other.Vector()) && !lapsed {
+					t.Fatalf("a node that knows %v is believed to know nothing new", other.Vector())
+				}
+				hand(t, v.s, other)
+				hand(t, other, v.s)
+				if v.hear(other.Vector()) {
+					t.Error("what was given away counts as forgotten")
+				}
+				wantBoth(t, v.s, other, want)
+				again(v)
+				if v.hear(other.Vector()) || !gocmp.Equal(withoutZero(v.s.Vector()), withoutZero(other.Vector())) {
+					t.Errorf("after a start it knows %v, the other one %v", v.s.Vector(), other.Vector())
+				}
+				v.close()
+			})
+		}
+	}
+}
+
+// TestVolumePutBackAndToldAnother: a node whose volume was put back tells one that
+// lacks what was lost of what it wrote since, before it hears of one that knows
+// more. What had two rows by one number has one each when all have compared.
+func TestVolumePutBackAndToldAnother(t *testing.T) {
+	const lost = 4
+	for written := range lost {
+		t.Run(strconv.Itoa(written), func(t *testing.T) {
+			v, other, third := newVolume(t), openOther(t, 1), openOther(t, 2)
+			all := []*Store{v.s, other, third}
+			want := v.write(1)
+			hand(t, v.s, other)
+			hand(t, v.s, third)
+			v.close()
+			copied := v.disk.Snapshot()
+			v.open()
+			want = append(want, v.write(lost)...)
+			hand(t, v.s, other)
+			v.close()
+			v.disk.Rewind(copied)
+
+			v.open()
+			all[0] = v.s
+			want = append(want, v.write(written)...)
+			hand(t, v.s, third)
+			if !v.hear(other.Vector()) {
+				t.Fatalf("a node that knows %v is believed to know nothing new", other.Vector())
+			}
+			for range 2 {
+				for _, from := range all {
+					for _, to := range all {
+						hand(t, from, to)
+						if _, err := to.MergeRows(t.Context(), allRows(t, from), always); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			}
+			wantBoth(t, v.s, other, want)
+			wantBoth(t, other, third, want)
+			numbers := map[replica.Version][]byte{}
+			for _, r := range allRows(t, third) {
+				at := replica.Version{Origin: r.Version.Origin, Seq: r.Version.Seq}
+				if was, twice := numbers[at]; twice {
+					t.Errorf("%v names the rows %x and %x", at, was, r.Key)
+				}
+				numbers[at] = r.Key
+			}
+			v.close()
+		})
+	}
+}
+
+// TestToldIsKept: what somebody was told of keeps its numbers, whatever ends the
+// run, and what nobody was told of costs a node that is alone nothing.
+func TestToldIsKept(t *testing.T) {
+	v, other := newVolume(t), openOther(t, 1)
+	v.write(2)
+	powerLoss := func() { v.disk.Crash(); v.close(); v.open() }
+	was := v.s.Vector()
+	if powerLoss(); !gocmp.Equal(was, withoutZero(v.s.Vector())) {
+		t.Errorf("a node that is alone has %v after a loss of power, before %v", v.s.Vector(), was)
+	}
+	newLabel(t, other)
+	hand(t, other, v.s)
+	v.write(2)
+	hand(t, v.s, other)
+	v.write(1)
+	was = v.s.Vector()
+	if powerLoss(); !gocmp.Equal(was, withoutZero(v.s.Vector())) {
+		t.Errorf("after rows were given away it has %v, before %v", v.s.Vector(), was)
+	}
+	hand(t, v.s, other)
+	hand(t, other, v.s)
+	wantBoth(t, v.s, other, nil)
+	v.close()
+}
+
+// TestToldIsDurableFirst: no row is given away before it is durable that some were.
+func TestToldIsDurableFirst(t *testing.T) {
+	v, other := newVolume(t), openOther(t, 1)
+	newLabel(t, other)
+	hand(t, other, v.s)
+	v.write(1)
+	told, err := v.s.Rows(t.Context(), v.s.Origin(), 0, replica.Limit{Rows: 10, Bytes: 1 << 20})
+	if err != nil || len(told.Rows) == 0 {
+		t.Fatalf("Rows = %+v, %v", told, err)
+	}
+	v.disk.Crash()
+	v.close()
+	v.open()
+	if got := v.s.Vector()[told.Origin]; got < told.To {
+		t.Errorf("after a loss of power the vector of %v is %d, and %d was told", told.Origin, got, told.To)
+	}
+	v.write(1)
+	v.disk.Fail(errors.New("no space left on device"))
+	if _, err := v.s.CreateLabel(t.Context(), model.Label{Name: "x", Version: 1, Definitions: []model.LabelDefinition{}}); err == nil {
+		t.Error("a full disk takes a row")
+	}
+	hand(t, v.s, other) // also then: it is read-only, and not dumb
+	v.disk.Fail(nil)
+	v.close()
 }
 
 // leap has the volume's node write a label by a clock that is ahead, and stamp

@@ -76,6 +76,8 @@ type Store struct {
 	origin   replica.Origin         // of what this node writes; the writer's, and others' under memory's lock
 	began    uint64                 // the last sequence number of origin that is not of this run; as origin
 	told     atomic.Uint64          // the last sequence number of origin that this run gave away; reset under memory's lock
+	untold   atomic.Bool            // the database says that nobody was told of origin after began
+	along    beginning              // what nobody was told of when the database was opened
 	left     *left                  // nil unless Restamp began origin in this run; as origin
 	heard    uint32                 // the newest incarnation of this node that others know of; guarded by memory's lock
 	marker   marker                 // as it was last written; the writer's

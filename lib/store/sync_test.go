@@ -140,10 +140,12 @@ func (f *farm) calm(t *rapid.T) {
 }
 
 // allRows is every row that a member would pass on.
-func (m *member) allRows(t *rapid.T) []replica.Row {
+func (m *member) allRows(t *rapid.T) []replica.Row { return allRows(t, m.s) }
+
+func allRows(t rapid.TB, s *Store) []replica.Row {
 	var rows []replica.Row
-	for origin, seq := range m.s.Vector() {
-		b, err := m.s.Rows(context.Background(), origin, 0, replica.Limit{Rows: 1 << 30, Bytes: 1 << 40})
+	for origin, seq := range s.Vector() {
+		b, err := s.Rows(context.Background(), origin, 0, replica.Limit{Rows: 1 << 30, Bytes: 1 << 40})
 		if err != nil || b.To != seq {
 			t.Fatalf("Rows up to %d: %v, want %d", b.To, err, seq)
 		}

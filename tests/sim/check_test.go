@@ -164,7 +164,7 @@ func (f *farm) same() (equal bool, difference string) {
 		}
 		if len(lines) > 0 {
 			slices.Sort(lines)
-			return false, fmt.Sprintf("%d rows differ, such as %v", len(lines), lines[:min(3, len(lines))])
+			return false, fmt.Sprintf("%d rows differ, such as %v", len(lines), lines[:min(10, len(lines))])
 		}
 	}
 	return true, ""

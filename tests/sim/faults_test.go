@@ -27,6 +27,7 @@ type plan struct {
 func hostile(seed uint64) plan {
 	return plan{
 		every: 40 * time.Second, longest: 905 * time.Second, loss: 0.2, jitter: 300 * time.Millisecond, clock: 4 * time.Minute, newer: true,
+		volumes: seed%2 == 0, // one that is put back pardons much until the end: half of the histories with restored disks go without
 		faults: []func(h *history){
 			(*history).halves, (*history).oneWay, (*history).flap, (*history).crash, (*history).crash, (*history).nap, (*history).fullDisk, (*history).step, (*history).everybody, (*history).quiet, (*history).stumble, (*history).doze,
 		},
@@ -37,8 +38,7 @@ func hostile(seed uint64) plan {
 // depends on the seed.
 func brief(seed uint64) plan {
 	p := hostile(seed)
-	// A volume that is put back pardons much until the end: half of the histories with restored disks go without.
-	p.every, p.longest, p.volumes = 10*time.Second, 60*time.Second, seed%2 == 0
+	p.every, p.longest = 10*time.Second, 60*time.Second
 	return p
 }
 
