@@ -49,22 +49,28 @@ func (s *Store) load(ctx context.Context) error {
 		b.entries[e.Application.UID] = e
 	}
 	m.apply(b)
+	opening := func() error { return nil }
+	if first {
+		opening = func() error { return s.engine.putDate(dateBorn, born) }
+	}
+	return s.writeOpening(c.lapse, opening)
+}
+
+// writeOpening is the first transaction of a run: what incarnate settled, and
+// what the caller adds. The reading is of a lapse that has not ended, or 0.
+func (s *Store) writeOpening(lapse model.HLC, more func() error) error {
 	along, err := s.untoldRows()
 	if err != nil {
 		return err
 	}
-	b = newBatch(s)
-	if err := b.begin(); err != nil {
-		b.rollback()
-		return err
-	}
-	if first {
-		err = s.engine.putDate(dateBorn, born)
+	b, until := newBatch(s), s.resumeLapse(lapse)
+	if err = b.begin(); err == nil {
+		err = more()
 	}
 	if err == nil {
 		err = s.engine.putSession(s.origin.Incarnation, s.marker.Session)
 	}
-	if until := s.resumeLapse(c.lapse); err == nil && until > 0 {
+	if err == nil && until > 0 {
 		err = s.engine.putLapse(until)
 	}
 	if len(along) > 0 {
@@ -81,7 +87,7 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	s.untold.Store(true)
-	m.moved(b)
+	s.memory.moved(b)
 	return s.settleSession()
 }
 
