@@ -40,6 +40,10 @@ func (v Version) Compare(w Version) int {
 	return cmp.Or(cmp.Compare(v.HLC, w.HLC), v.Origin.Compare(w.Origin), cmp.Compare(v.Seq, w.Seq))
 }
 
+// SameNumber reports whether both are of one origin and sequence number, of which
+// a row has its own unless the origin's disk was put back.
+func (v Version) SameNumber(w Version) bool { return v.Origin == w.Origin && v.Seq == w.Seq }
+
 // Row is the current version of one fact. Body is JSON exactly as the origin
 // wrote it: a node that knows fewer fields, or not even the Kind, still passes
 // on what it got.

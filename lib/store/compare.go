@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,10 +115,33 @@ func (t *tx) mergeable(r replica.Row) error {
 		r.Version.Seq > t.seen(r.Version.Origin) {
 		return ErrLost
 	}
+	if taken, err := t.taken(r); taken || err != nil {
+		return cmp.Or(err, errTaken)
+	}
 	if ahead := time.Duration(r.Version.HLC) - time.Duration(t.now.UnixNano()); ahead > maxAhead {
 		return fmt.Errorf("%w: by %s", ErrAhead, ahead)
 	}
 	return nil
+}
+
+// errTaken is of a row whose number another one has here.
+var errTaken = errors.New("its number is that of another row here: the disk of its node was put back, which will give one of them another number")
+
+// taken reports whether another row has the row's number, so that it would take
+// that one's place. It comes again with a later comparison.
+func (t *tx) taken(r replica.Row) (bool, error) {
+	own := rowKey{r.Kind, string(r.Key)}
+	for _, row := range t.rows.list {
+		if row != nil && row.Version.SameNumber(r.Version) && keyOf(row) != own {
+			return true, nil
+		}
+	}
+	k, found, err := t.store.engine.keyAt(r.Version)
+	if err != nil || !found || k == own {
+		return false, t.fail(err)
+	}
+	newer := t.rows.get(k) // which has another number
+	return newer == nil, nil
 }
 
 // covered reports whether a row of an application is not wanted any more. One

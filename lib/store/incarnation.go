@@ -21,7 +21,7 @@ func (s *Store) Bumped() bool { return s.bumped.Load() }
 func (s *Store) incarnate(c *contents) error {
 	found, file := s.engine.foundMarker()
 	s.setOrigin(replica.Origin{Node: s.opts.Node, Incarnation: c.incarnation})
-	s.along = beginning{s.origin, s.toldUpTo(c)}
+	s.along, s.sameRun = beginning{s.origin, s.toldUpTo(c)}, found.sameRun(c.session, file)
 	aside := found != nil && found.Aside && c.session == 0
 	switch {
 	case aside: // numbers of before are used by none of these rows, and nothing was lost
@@ -139,6 +139,8 @@ type beginning struct {
 // nextOrigin is this node's next incarnation, after all that it and others know
 // of.
 func (s *Store) nextOrigin() replica.Origin {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
 	next := s.origin
 	next.Incarnation = max(next.Incarnation, s.heard)
 	for o := range s.memory.vector {
@@ -251,7 +253,7 @@ func (s *Store) renumber(b *batch, rows []*syncRow, next replica.Origin, until m
 	for _, of := range s.beginnings() {
 		b.vector[of.origin] = of.began
 	}
-	if err := s.engine.putUntold(untold{next.Incarnation, 0}); err != nil {
+	if err := s.untoldNow(0); err != nil {
 		return err
 	}
 	if err := s.engine.putSession(next.Incarnation, s.marker.Session); err != nil {

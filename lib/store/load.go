@@ -77,7 +77,7 @@ func (s *Store) writeOpening(lapse model.HLC, more func() error) error {
 		s.takeAlong(b, along)
 	}
 	if err == nil {
-		err = s.engine.putUntold(untold{s.origin.Incarnation, s.began})
+		err = s.untoldNow(s.began)
 	}
 	if err == nil {
 		err = b.commit()
@@ -107,9 +107,6 @@ func (d *database) load(ctx context.Context) (*contents, error) {
 	if c.lapse, err = readLapse(ctx, d.writer); err != nil {
 		return nil, fmt.Errorf("read lapse: %w", err)
 	}
-	if c.untold, err = readUntold(ctx, d.writer); err != nil {
-		return nil, fmt.Errorf("read what nobody was told of: %w", err)
-	}
 	if err := d.loadTables(ctx, c); err != nil {
 		return nil, err
 	}
@@ -129,6 +126,9 @@ func (d *database) loadStart(ctx context.Context) (*contents, error) {
 		return nil, fmt.Errorf("read clock: %w", err)
 	}
 	c := &contents{clock: model.HLC(last[0])}
+	if c.untold, err = readUntold(ctx, d.writer); err != nil {
+		return nil, fmt.Errorf("read what nobody was told of: %w", err)
+	}
 	c.mark, err = readMark(ctx, d.writer)
 	return c, err
 }

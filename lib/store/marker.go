@@ -57,6 +57,12 @@ func (m *marker) other(session int64, file fileMark) bool {
 	return file.Inode != m.File.Inode || file.Size != m.File.Size || file.MTime != m.File.MTime
 }
 
+// sameRun reports whether a database is the one that the run which the marker is of
+// left when it ended, not in order: none that was put back.
+func (m *marker) sameRun(session int64, file fileMark) bool {
+	return m != nil && m.Running && file.Inode == m.File.Inode && (session == m.Session || m.Opening && session == m.Previous)
+}
+
 // newSession draws the number of a session.
 func newSession() int64 { return 1 + rand.Int64N(1<<62) }
 

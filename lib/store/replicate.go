@@ -51,9 +51,7 @@ func (s *Store) Vector() replica.Vector {
 // current and the limit goes. It is empty, with To = From, if nothing is known
 // that is newer.
 func (s *Store) Rows(ctx context.Context, origin replica.Origin, after uint64, limit replica.Limit) (replica.Batch, error) {
-	s.memory.mu.RLock()
-	known := s.memory.vector[origin]
-	s.memory.mu.RUnlock()
+	known := s.known(origin)
 	b := replica.Batch{Origin: origin, From: after, To: max(after, known)}
 	if known <= after {
 		return b, nil
@@ -75,7 +73,7 @@ func (s *Store) Rows(ctx context.Context, origin replica.Origin, after uint64, l
 		return replica.Batch{}, fmt.Errorf("read rows of %s: %w", origin.Node, err)
 	}
 	if err := s.noteTold(ctx, origin, b.To); err != nil {
-		return replica.Batch{}, err
+		return replica.Batch{}, fmt.Errorf("give away rows of %s: %w", origin.Node, err)
 	}
 	return b, nil
 }

@@ -160,6 +160,11 @@ func (s *Store) writeRestamped(ctx context.Context, b *batch, rows []*syncRow, r
 	if err := s.engine.putSession(next.Incarnation, s.marker.Session); err != nil {
 		return err
 	}
+	if next != s.origin {
+		if err := s.untoldNow(0); err != nil {
+			return err
+		}
+	}
 	if err := s.restampLapse(r); err != nil {
 		return err
 	}
@@ -222,7 +227,7 @@ func (s *Store) setRestamped(b *batch, r readings, next replica.Origin) {
 		s.leave()
 		s.origin, s.began = next, 0
 		s.told.Store(0)
-		s.untold.Store(false) // the database says so of the other origin
+		s.untold.Store(true)
 	}
 	if l := s.lapse.Load(); l != nil && l.until > r.limit {
 		s.lapse.Store(&lapse{until: r.of(l.until), since: l.since, pending: l.pending})

@@ -78,6 +78,7 @@ type Store struct {
 	told     atomic.Uint64          // the last sequence number of origin that this run gave away; reset under memory's lock
 	untold   atomic.Bool            // the database says that nobody was told of origin after began
 	along    beginning              // what nobody was told of when the database was opened
+	sameRun  bool                   // it was then as the last run left it, whatever that ended by
 	left     *left                  // nil unless Restamp began origin in this run; as origin
 	heard    uint32                 // the newest incarnation of this node that others know of; guarded by memory's lock
 	marker   marker                 // as it was last written; the writer's

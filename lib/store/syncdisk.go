@@ -47,6 +47,17 @@ func (m *memoryEngine) rowsAhead(limit model.HLC) (rows []syncRow, newest model.
 	return rows, newest, nil
 }
 
+func (m *memoryEngine) keyAt(v replica.Version) (k rowKey, found bool, err error) {
+	defer m.reading()()
+	order := m.disk.rows.orders[v.Origin]
+	at, found := slices.BinarySearchFunc(order, v.Seq, bySeq)
+	if !found {
+		return rowKey{}, false, nil
+	}
+	r, current := m.disk.rows.sync[order[at].key]
+	return order[at].key, current && r.Version.SameNumber(v), nil
+}
+
 // reading holds the lock where no transaction does.
 func (m *memoryEngine) reading() (end func()) {
 	if m.within {
@@ -84,6 +95,11 @@ func (m *memoryEngine) putRows(rows []*syncRow) error {
 		case found && order[at].key == k: // what waited is written again, in its place
 			continue
 		case found: // the number was taken back, and came again from elsewhere
+			if other := m.disk.rows.sync[order[at].key]; other.Version.SameNumber(r.Version) {
+				if err := m.dropRow(order[at].key); err != nil { // it has one place, as in SQLite
+					return err
+				}
+			}
 			order = slices.Clone(order)
 			order[at].key = k
 		case at == len(order):

@@ -46,6 +46,8 @@ type rowStore interface {
 	// there is none; rowsOf are those found under the parent.
 	findRow(kind replica.Kind, key []byte) (*syncRow, error)
 	rowsOf(parent model.UID) ([]syncRow, error)
+	// keyAt is the key of the row that has a version's number.
+	keyAt(v replica.Version) (key rowKey, found bool, err error)
 	putRows(rows []*syncRow) error
 	dropRow(key rowKey) error
 	putVector(origin replica.Origin, seq uint64) error

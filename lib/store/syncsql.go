@@ -116,6 +116,14 @@ func (d *database) findRow(kind replica.Kind, key []byte) (*syncRow, error) {
 	return &rows[0], nil
 }
 
+func (d *database) keyAt(v replica.Version) (k rowKey, found bool, err error) {
+	rows, err := d.selectRows("WHERE id = ?", d.origins.place(v))
+	if err != nil || len(rows) == 0 {
+		return rowKey{}, false, err
+	}
+	return keyOf(&rows[0]), true, nil
+}
+
 func (d *database) readRow(kind replica.Kind, key []byte) (*syncRow, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 	defer cancel()

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -13,32 +14,34 @@ import (
 // then, all can be put right; so the database says since where nobody was, over
 // restarts too, and the first that is told ends that, durable, before he is.
 
-// untold says after which sequence number nobody was told of an origin of this
-// node; the zero value, that somebody was.
+// untold says after which sequence number nobody was told of what this node
+// writes. It is of one session: a version of the program that knows nothing of
+// it begins another one. The zero value says that somebody was told.
 type untold struct {
-	incarnation uint32
-	seq         uint64
+	session int64
+	seq     uint64
 }
 
-// maxUntold is how many rows an incarnation takes along at most: some two
-// seconds of a start. Of more it is as if they had been told.
-const maxUntold = 100_000
+// maxUntold is how many rows an incarnation takes along at most: some half a
+// second of a start. Of more it is as if they had been told.
+const maxUntold = 20_000
 
 // toldUpTo is the last sequence number of the origin that the database was
 // written under of which others may know. A node that never heard of another
 // one told nobody, and needs not know.
 func (s *Store) toldUpTo(c *contents) uint64 {
 	last := c.vector[s.origin]
-	if c.untold.incarnation != s.origin.Incarnation || c.untold.seq > last || last-c.untold.seq > maxUntold || !hasOthers(c.vector, s.opts.Node) {
+	if c.untold.session == 0 || c.untold.session != c.session || c.untold.seq > last || last-c.untold.seq > maxUntold || !hasOthers(c.vector, s.opts.Node) {
 		return last
 	}
 	return c.untold.seq
 }
 
 // untoldRows are those of which nobody was told and that an incarnation which
-// begins now takes along: others may know other rows by their numbers.
+// begins now takes along: others may know other rows by their numbers. Not so in
+// a copy of the database: what was told after that was taken it does not know.
 func (s *Store) untoldRows() ([]*syncRow, error) {
-	if s.along.origin == s.origin {
+	if s.along.origin == s.origin || !s.sameRun {
 		return nil, nil
 	}
 	return s.rowsSince(s.along.origin, s.along.began)
@@ -62,6 +65,9 @@ func (b *batch) renumber(rows []*syncRow, next replica.Origin) {
 	b.vector[next] = uint64(len(rows))
 }
 
+// untoldNow says that nobody was told of the origin from a number on.
+func (s *Store) untoldNow(seq uint64) error { return s.engine.putUntold(untold{s.marker.Session, seq}) }
+
 // moved takes over the vector of a batch that renumbered rows. The caller holds
 // the lock, or is alone.
 func (m *memory) moved(b *batch) {
@@ -73,8 +79,8 @@ func (m *memory) moved(b *batch) {
 }
 
 // noteTold notes that somebody is told of the origin up to seq, before he is. It is
-// durable once in a run; where the disk takes no writes a node that crashes may
-// take for untold what was told, which costs only numbers.
+// durable once in a run. While the disk takes no writes it is not, but soon after:
+// a node that stops meanwhile takes an incarnation that it does not need.
 func (s *Store) noteTold(ctx context.Context, origin replica.Origin, seq uint64) error {
 	if s.untold.Load() && s.Writable() == nil && s.isNews(origin, seq) {
 		if err := s.alone(ctx, s.endUntold); err != nil {
@@ -82,7 +88,27 @@ func (s *Store) noteTold(ctx context.Context, origin replica.Origin, seq uint64)
 		}
 	}
 	s.tell(origin, seq)
+	if s.known(origin) < seq {
+		return errors.New("they have other numbers now")
+	}
 	return nil
+}
+
+// noteToldLate is noteTold for when the disk takes writes again. The writer's.
+func (s *Store) noteToldLate() {
+	if s.told.Load() <= s.began {
+		return
+	}
+	if err := s.endUntold(); err != nil {
+		s.log.Debug("not noted that rows were given away", "error", err)
+	}
+}
+
+// known is the last sequence number of an origin.
+func (s *Store) known(origin replica.Origin) uint64 {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	return s.memory.vector[origin]
 }
 
 // isNews reports whether rows up to seq are some of which nobody was told.
@@ -125,12 +151,12 @@ func hasOthers(v replica.Vector, node model.UID) bool {
 
 func (d *database) putUntold(u untold) error {
 	return d.step("store what nobody was told of", "INSERT INTO meta (key, value) VALUES ('untold_of', ?), ('untold', ?) "+
-		"ON CONFLICT (key) DO UPDATE SET value = excluded.value", int64(u.incarnation), int64(u.seq)) //nolint:gosec // counts from 0
+		"ON CONFLICT (key) DO UPDATE SET value = excluded.value", u.session, int64(u.seq)) //nolint:gosec // counts from 0
 }
 
 // readUntold is zero in a database of an older version.
 func readUntold(ctx context.Context, db querier) (u untold, err error) {
-	of, err := column[uint32](ctx, db, "SELECT value FROM meta WHERE key = 'untold_of'")
+	of, err := column[int64](ctx, db, "SELECT value FROM meta WHERE key = 'untold_of'")
 	if err != nil || len(of) == 0 {
 		return untold{}, err
 	}

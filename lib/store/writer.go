@@ -219,6 +219,7 @@ func (s *Store) setHealth(err error) {
 	if was != nil {
 		s.health.Store(nil)
 		s.log.Info("database is writable again")
+		s.noteToldLate()
 		s.feed.publish(nil, true)
 	}
 }

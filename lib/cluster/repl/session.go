@@ -49,7 +49,8 @@ func (s *Session) Run(ctx context.Context) error {
 	parent := ctx
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
-	s.engine.refresh(nil, nil) // what the hello told is older
+	s.engine.refresh(nil, nil)    // what the hello told is older
+	s.checkRewound(s.opts.Theirs) // before anything is given away
 	id := s.engine.add(s)
 	defer s.engine.remove(id)
 	var owned sync.WaitGroup
@@ -71,10 +72,10 @@ func (s *Session) wake() {
 
 // Advert takes in an advert that came on the control stream. It does not block.
 func (s *Session) Advert(advert wire.Advert) {
+	s.checkRewound(advert.Vector)
 	s.mu.Lock()
 	s.schedule.advert(advert.Vector)
 	s.mu.Unlock()
-	s.checkRewound(advert.Vector)
 	post(s.push)
 }
 
@@ -170,7 +171,6 @@ func (s *Session) transmit(ctx context.Context, message any) error {
 
 // receiveLoop takes in what comes.
 func (s *Session) receiveLoop(ctx context.Context) error {
-	s.checkRewound(s.opts.Theirs)
 	for {
 		message, err := s.opts.Conn.ReceiveData(ctx)
 		if err != nil {
