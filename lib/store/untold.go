@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,8 +84,11 @@ func (m *memory) moved(b *batch) {
 // a node that stops meanwhile takes an incarnation that it does not need.
 func (s *Store) noteTold(ctx context.Context, origin replica.Origin, seq uint64) error {
 	if s.untold.Load() && s.Writable() == nil && s.isNews(origin, seq) {
-		if err := s.alone(ctx, s.endUntold); err != nil {
-			return fmt.Errorf("note that rows are given away: %w", err)
+		switch err := s.alone(ctx, s.endUntold); {
+		case ctx.Err() != nil || errors.Is(err, ErrClosed):
+			return fmt.Errorf("note that rows are given away: %w", cmp.Or(err, ctx.Err()))
+		case err != nil: // the next write tells that the disk takes none
+			s.log.Debug("not noted yet that rows are given away", "error", err)
 		}
 	}
 	s.tell(origin, seq)

@@ -53,10 +53,11 @@ func TestToldOnAFullDisk(t *testing.T) {
 	v, other := acquainted(t)
 	v.write(2)
 	v.disk.Fail(errors.New("no space left on device"))
+	hand(t, v.s, other) // before a write has found that out
 	if _, err := v.s.CreateLabel(t.Context(), model.Label{Name: "x", Version: 1, Definitions: []model.LabelDefinition{}}); err == nil {
 		t.Fatal("a full disk takes a row")
 	}
-	hand(t, v.s, other)
+	hand(t, v.s, other) // and after
 	v.disk.Fail(nil)
 	for deadline := time.Now().Add(30 * time.Second); v.s.Writable() != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
