@@ -250,7 +250,7 @@ func (e *Election) resync(ctx context.Context) {
 	e.end(ctx, over, e.ending(here))
 	e.missed(ctx, open)
 	e.sweep = true
-	e.opts.Promises.sweep()
+	e.opts.Promises.sweep(open)
 	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()

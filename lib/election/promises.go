@@ -27,10 +27,11 @@ type promise struct {
 }
 
 // promiseKept is how long a promise is remembered: far beyond every start_by,
-// so that a late grant is told to be late. Of one application no more than
-// mostPromises are.
+// so that a late grant is told to be late; promiseOver, of an application that is
+// over. Of one application no more than mostPromises are.
 const (
 	promiseKept  = time.Hour
+	promiseOver  = 10 * time.Second // one that was created after the caller looked is not over
 	mostPromises = 8
 )
 
@@ -85,11 +86,15 @@ func (p *Promises) Revoke() {
 }
 
 // sweep forgets what nobody will ask for.
-func (p *Promises) sweep() {
+func (p *Promises) sweep(open map[model.UID]bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for app, list := range p.given {
-		if time.Since(list[len(list)-1].at) > promiseKept {
+		kept := promiseOver
+		if open[app] {
+			kept = promiseKept
+		}
+		if time.Since(list[len(list)-1].at) > kept {
 			delete(p.given, app)
 		}
 	}

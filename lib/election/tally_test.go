@@ -140,9 +140,31 @@ func TestPromises(t *testing.T) {
 		if n := len(p.given[app]); n != mostPromises {
 			t.Errorf("%d promises are kept, want %d", n, mostPromises)
 		}
-		time.Sleep(promiseKept + 1)
-		if p.sweep(); len(p.given) != 0 {
+		open := map[model.UID]bool{app: true}
+		time.Sleep(promiseKept)
+		p.Give(node(4), first)
+		if p.sweep(open); len(p.given) != 2 {
+			t.Errorf("%d applications have promises, want one that is open and a new one", len(p.given))
+		}
+		time.Sleep(promiseOver + 1)
+		if p.sweep(open); len(p.given) != 0 {
 			t.Error("old promises stay")
+		}
+	})
+}
+
+// TestPromisesOfWhatIsOver do not add up: a busy node votes for hundreds of
+// applications a second.
+func TestPromisesOfWhatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newShelved(1) // of which nothing is open
+		for i := range 100 {
+			e.opts.Promises.Give(node(byte(i)), node(200))
+			time.Sleep(time.Second)
+			e.resync(t.Context())
+		}
+		if n := len(e.opts.Promises.given); n > 11 {
+			t.Errorf("%d promises are kept, want those of the last %v", n, promiseOver)
 		}
 	})
 }
