@@ -89,10 +89,15 @@ func (s *Store) EndLapse(ctx context.Context, incarnation uint32) error {
 
 // writeLapse is a transaction of its own; 0 ends the lapse.
 func (s *Store) writeLapse(until model.HLC) error {
+	return s.writeAlone(func() error { return s.engine.putLapse(until) })
+}
+
+// writeAlone is a transaction of one write, in the writer between two batches.
+func (s *Store) writeAlone(put func() error) error {
 	b := newBatch(s)
 	err := b.begin()
 	if err == nil {
-		err = s.engine.putLapse(until)
+		err = put()
 	}
 	if err == nil {
 		err = b.commit()

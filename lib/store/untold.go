@@ -127,16 +127,7 @@ func (s *Store) endUntold() error {
 	if !s.untold.Load() {
 		return nil
 	}
-	b := newBatch(s)
-	err := b.begin()
-	if err == nil {
-		err = s.engine.putUntold(untold{})
-	}
-	if err == nil {
-		err = b.commit()
-	}
-	if err != nil {
-		b.rollback()
+	if err := s.writeAlone(func() error { return s.engine.putUntold(untold{}) }); err != nil {
 		return err
 	}
 	s.untold.Store(false)
