@@ -113,16 +113,6 @@ type Excluder interface {
 	Exclusive(def model.LabelDefinition) []string
 }
 
-// ImageHolder is a driver that keeps images of environments on this machine. Of
-// nodes that could run an application equally well, one that has its image is
-// chosen.
-type ImageHolder interface {
-	// Cached reports whether everything that the definition's environment is
-	// made from is at hand, so that nothing has to be downloaded. It is asked
-	// at every vote, and so must answer from memory; to be wrong costs time only.
-	Cached(def model.LabelDefinition) bool
-}
-
 // Unlimited is the Capacity of a driver without a bound of its own.
 const Unlimited = 1 << 30
 

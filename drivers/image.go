@@ -1,0 +1,76 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// ErrImageUnknown says that the instance has no image of that ID.
+var ErrImageUnknown = errors.New("no such image")
+
+// ErrImageInUse says that an environment, or one that is being made, needs the
+// image: it is removed when none does any more.
+var ErrImageInUse = errors.New("image is in use")
+
+// ImageHolder is a driver that keeps images of environments on this machine. Of
+// nodes that could run an application equally well, one that has its image is
+// chosen.
+type ImageHolder interface {
+	// Cached reports whether everything that the definition's environment is
+	// made from is at hand, so that nothing has to be downloaded. It is asked
+	// at every vote, and so must answer from memory; to be wrong costs time only.
+	Cached(def model.LabelDefinition) bool
+}
+
+// ImageManager is a driver whose images an admin can see, fetch and remove.
+type ImageManager interface {
+	ImageHolder
+
+	// ListImages names what is on this machine for the instance, and what is on
+	// its way, sorted by ID. Instances that share a cache name the same ones.
+	ListImages(ctx context.Context) ([]ImageStatus, error)
+
+	// PullImages returns when everything that the definition's environment is
+	// made from is at hand. A download is shared with all who want the same and
+	// goes on when ctx ends, which ends this wait only.
+	PullImages(ctx context.Context, def model.LabelDefinition) error
+
+	// RemoveImage removes an image by its ID. Its error is ErrImageUnknown or
+	// ErrImageInUse where it is one of these; one that is on its way is in use.
+	RemoveImage(ctx context.Context, id string) error
+}
+
+// ImageState is how far an image has come.
+type ImageState string
+
+// The states of an image.
+const (
+	ImageReady       ImageState = "ready"
+	ImageDownloading ImageState = "downloading"
+	ImageUnpacking   ImageState = "unpacking"
+	// ImageFailed: its last fetch failed, for the reason of ImageStatus.Error.
+	ImageFailed ImageState = "failed"
+)
+
+// ImageStatus is what there is to say about one image of an instance.
+type ImageStatus struct {
+	// ID names it within the instance, for good: a folder's name, or an engine's
+	// own name of the image.
+	ID            string
+	Name, Version string
+	// Source is where it comes from, without anything secret; empty for one that
+	// an admin put there.
+	Source string
+	State  ImageState
+	// Done and Total are bytes of the download; Total is 0 while nobody knows.
+	Done, Total int64
+	// Size is the bytes it takes on disk; 0 while it is on its way.
+	Size int64
+	// UsedAt is when an environment was last made from it; zero: never.
+	UsedAt time.Time
+	InUse  bool
+	Error  string // why it failed, for the user
+}
