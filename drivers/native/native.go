@@ -20,6 +20,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
+	"github.com/aquarium-fish/aquarium-fish/drivers/machine"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/account"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/limits"
 	"github.com/aquarium-fish/aquarium-fish/drivers/space"
@@ -80,6 +81,9 @@ type driver struct {
 // New makes an instance, or says why it can not serve here: first of all
 // whether it may make users.
 func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
+	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
+		return nil, fmt.Errorf("native environments are not available on %s", runtime.GOOS)
+	}
 	s, warnings, err := readSettings(cfg.Cfg, cfg.Directory)
 	if err != nil {
 		return nil, fmt.Errorf("read cfg: %w", err)
@@ -91,11 +95,11 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if d.self, err = user.Current(); err != nil {
 		return nil, fmt.Errorf("find out own user: %w", err)
 	}
-	ram, err := hostRAM()
+	here, err := machine.Here(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if d.limits, err = (host{uint(runtime.NumCPU()), ram}).limits(s); err != nil { //nolint:gosec // a small number
+	if d.limits, err = here.Limits(s.share()); err != nil {
 		return nil, err
 	}
 	if err := d.openAccounts(ctx, cfg.NodeUID); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
+	"github.com/aquarium-fish/aquarium-fish/drivers/machine"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
 
@@ -144,6 +145,13 @@ func (s *settings) check(doc *yamlconf.Document) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// share is what the instance may give out of this machine.
+func (s *settings) share() machine.Share {
+	return machine.Share{
+		CPUAlter: s.CPUAlter, RAMAlter: s.RAMAlter, CPUOverbook: s.CPUOverbook, RAMOverbook: s.RAMOverbook,
+	}
 }
 
 // accountTools are the tools for users whose places the config names.

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/aquarium-fish/aquarium-fish/drivers"
 )
 
 func TestSettings(t *testing.T) {
@@ -76,34 +74,5 @@ func TestWorkspaceInTheNodesDirectory(t *testing.T) {
 				t.Errorf("readSettings = %v, want %q", err, tt.want)
 			}
 		})
-	}
-}
-
-func TestLimitsOfTheHost(t *testing.T) {
-	const gb = 1 << 30
-	for _, tt := range []struct {
-		name string
-		host host
-		s    settings
-		want drivers.Limits
-		err  string
-	}{
-		{"as it is", host{8, 16 * gb}, settings{}, drivers.Limits{CPU: 8, RAM: 16}, ""},
-		{"a started GB", host{8, 16*gb - 1}, settings{}, drivers.Limits{CPU: 8, RAM: 16}, ""},
-		{"altered", host{8, 16 * gb}, settings{CPUAlter: -2, RAMAlter: 4, CPUOverbook: 3, RAMOverbook: 1},
-			drivers.Limits{CPU: 6, RAM: 20, CPUOverbook: 3, RAMOverbook: 1}, ""},
-		{"no cpu left", host{2, gb}, settings{CPUAlter: -2}, drivers.Limits{}, "cpu_alter -2"},
-		{"no memory left", host{2, gb}, settings{RAMAlter: -5}, drivers.Limits{}, "ram_alter -5"},
-	} {
-		got, err := tt.host.limits(tt.s)
-		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
-			t.Errorf("%s: error %v, want %q", tt.name, err, tt.err)
-		}
-		if diff := cmp.Diff(tt.want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
-		}
-	}
-	if ram, err := hostRAM(); err != nil || ram < 64<<20 {
-		t.Errorf("hostRAM() = %d, %v", ram, err)
 	}
 }

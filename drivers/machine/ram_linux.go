@@ -1,7 +1,8 @@
-package native
+package machine
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,11 +11,11 @@ import (
 	"strings"
 )
 
-// hostRAM is the memory of this machine in bytes.
-func hostRAM() (uint64, error) {
+// ram is the memory of this machine in bytes.
+func ram(context.Context) (uint64, error) {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
-		return 0, fmt.Errorf("read memory size: %w", err)
+		return 0, err
 	}
 	defer func() { _ = f.Close() }() // read only
 	return parseMeminfo(f)
@@ -30,9 +31,9 @@ func parseMeminfo(r io.Reader) (uint64, error) {
 		}
 		kb, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 54)
 		if err != nil {
-			return 0, fmt.Errorf("read memory size: %w", err)
+			return 0, fmt.Errorf("read /proc/meminfo: %w", err)
 		}
 		return kb << 10, nil
 	}
-	return 0, errors.Join(errors.New("read memory size: no MemTotal in /proc/meminfo"), lines.Err())
+	return 0, errors.Join(errors.New("no MemTotal in /proc/meminfo"), lines.Err())
 }
