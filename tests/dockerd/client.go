@@ -15,7 +15,7 @@ import (
 
 // Call asks the engine's API, such as "GET", "/containers/json", and returns
 // the answer. It is no client that a driver could share a mistake with.
-func (e *Engine) Call(method, path string, body []byte) (status int, answer []byte, err error) {
+func (s *Server) Call(method, path string, body []byte) (status int, answer []byte, err error) {
 	req, err := http.NewRequest(method, "http://engine"+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
@@ -26,7 +26,7 @@ func (e *Engine) Call(method, path string, body []byte) (status int, answer []by
 	case len(body) > 0:
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := e.http.Do(req)
+	resp, err := s.http.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -127,8 +127,8 @@ func (e *Engine) Logs(container string) string {
 }
 
 // Docker runs the command line client, which a test may do without.
-func (e *Engine) Docker(args ...string) (string, error) {
-	cmd := exec.Command("docker", append([]string{"--host", e.Host(), "--config", e.dir + "/client"}, args...)...)
+func (s *Server) Docker(args ...string) (string, error) {
+	cmd := exec.Command("docker", append([]string{"--host", s.Host(), "--config", s.dir + "/client"}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("docker %s: %w: %s", strings.Join(args, " "), err, out)

@@ -41,25 +41,13 @@ func (i Image) Ref() string { return i.Name + ":" + i.Version }
 // Layer is the image's only layer, a tar.
 func (i Image) Layer(t testing.TB) []byte {
 	t.Helper()
-	program, err := guestProgram()
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string][]byte{"guest": program, "tmp/": nil}
-	for name, text := range i.Files {
-		files[name] = text
-	}
-	return tarOf(t, files)
+	return must(i.layer())(t)
 }
 
 // Config is the image's configuration, whose checksum is the image's ID.
 func (i Image) Config(t testing.TB) []byte {
 	t.Helper()
-	return encode(t, map[string]any{
-		"architecture": runtime.GOARCH, "os": "linux", "created": "2020-01-01T00:00:00Z",
-		"config": map[string]any{"Entrypoint": []string{"/guest"}, "Cmd": i.Cmd, "Env": append([]string{"PATH=/"}, i.Env...)},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{digest(i.Layer(t))}},
-	})
+	return must(i.config())(t)
 }
 
 // ID is the image's name in every engine, "sha256:" and its checksum.
@@ -71,20 +59,72 @@ func (i Image) ID(t testing.TB) string {
 // Archive is the image as `docker save` writes it.
 func (i Image) Archive(t testing.TB) []byte {
 	t.Helper()
-	config := strings.TrimPrefix(i.ID(t), "sha256:") + ".json"
-	return tarOf(t, map[string][]byte{
-		config: i.Config(t), "layer/layer.tar": i.Layer(t),
-		"manifest.json": encode(t, []map[string]any{{"Config": config, "RepoTags": []string{i.Ref()}, "Layers": []string{"layer/layer.tar"}}}),
+	return must(i.archive())(t)
+}
+
+func must(b []byte, err error) func(t testing.TB) []byte {
+	return func(t testing.TB) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+}
+
+func (i Image) layer() ([]byte, error) {
+	program, err := guestProgram()
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{"guest": program, "tmp/": nil}
+	maps.Copy(files, i.Files)
+	return tarOf(files)
+}
+
+func (i Image) config() ([]byte, error) {
+	layer, err := i.layer()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]any{
+		"architecture": runtime.GOARCH, "os": "linux", "created": "2020-01-01T00:00:00Z",
+		"config": map[string]any{"Entrypoint": []string{"/guest"}, "Cmd": i.Cmd, "Env": append([]string{"PATH=/"}, i.Env...)},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{digest(layer)}},
 	})
 }
 
-// Load brings the image into the engine.
-func (e *Engine) Load(i Image) {
-	e.t.Helper()
-	status, answer, err := e.Call("POST", "/images/load?quiet=1", i.Archive(e.t))
-	if err != nil || status != 200 || bytes.Contains(answer, []byte(`"error"`)) {
-		e.t.Fatalf("load image %s: %d %s %v", i.Ref(), status, answer, err)
+func (i Image) archive() ([]byte, error) {
+	layer, err := i.layer()
+	if err != nil {
+		return nil, err
 	}
+	config, err := i.config()
+	if err != nil {
+		return nil, err
+	}
+	name := strings.TrimPrefix(digest(config), "sha256:") + ".json"
+	manifest, err := json.Marshal([]map[string]any{{"Config": name, "RepoTags": []string{i.Ref()}, "Layers": []string{"layer/layer.tar"}}})
+	if err != nil {
+		return nil, err
+	}
+	return tarOf(map[string][]byte{name: config, "layer/layer.tar": layer, "manifest.json": manifest})
+}
+
+// LoadImage brings the image into the engine.
+func (s *Server) LoadImage(i Image) error {
+	archive, err := i.archive()
+	if err != nil {
+		return err
+	}
+	status, answer, err := s.Call("POST", "/images/load?quiet=1", archive)
+	if err != nil {
+		return fmt.Errorf("load image %s: %w", i.Ref(), err)
+	}
+	if status != 200 || bytes.Contains(answer, []byte(`"error"`)) {
+		return fmt.Errorf("load image %s: %d %s", i.Ref(), status, answer)
+	}
+	return nil
 }
 
 // guestProgram compiles package guest, once for a test binary.
@@ -106,8 +146,7 @@ var guestProgram = sync.OnceValues(func() ([]byte, error) {
 
 // tarOf packs files in the order of their names; those that end with a slash
 // are folders.
-func tarOf(t testing.TB, files map[string][]byte) []byte {
-	t.Helper()
+func tarOf(files map[string][]byte) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -116,25 +155,16 @@ func tarOf(t testing.TB, files map[string][]byte) []byte {
 			h.Typeflag, h.Mode = tar.TypeDir, 0o1777
 		}
 		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		if _, err := w.Write(files[name]); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	return b.Bytes()
-}
-
-func encode(t testing.TB, v any) []byte {
-	t.Helper()
-	text, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	return b.Bytes(), nil
 }
 
 func digest(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }

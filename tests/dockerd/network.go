@@ -78,40 +78,33 @@ func aside(f func() error) error {
 }
 
 // NetworkFile is the engine's network name space, as `nsenter --net=FILE` takes it.
-func (e *Engine) NetworkFile() string {
-	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), e.network.handle.Fd())
+func (s *Server) NetworkFile() string {
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), s.network.handle.Fd())
 }
 
 // Wrap begins the command line of a program that is to run in the engine's
 // network name space. `ip netns exec` would hide the cgroups.
-func (e *Engine) Wrap() []string { return []string{"nsenter", "--net=" + e.NetworkFile(), "--"} }
+func (s *Server) Wrap() []string { return []string{"nsenter", "--net=" + s.NetworkFile(), "--"} }
 
 // Dial connects to an address in the engine's network name space.
-func (e *Engine) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (s *Server) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	var conn net.Conn
-	err := e.network.within(func() (err error) {
+	err := s.network.within(func() (err error) {
 		conn, err = new(net.Dialer).DialContext(ctx, network, address)
 		return err
 	})
 	return conn, err
 }
 
-// Listen listens in the engine's network name space until the test ends: at
-// 127.0.0.1:0 it is a registry that the engine speaks plain HTTP to.
-func (e *Engine) Listen(address string) net.Listener {
-	e.t.Helper()
+func (s *Server) listen(address string) (net.Listener, error) {
 	var l net.Listener
-	err := e.network.within(func() (err error) {
+	err := s.network.within(func() (err error) {
 		l, err = net.Listen("tcp", address)
 		return err
 	})
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	e.t.Cleanup(func() { _ = l.Close() }) // a server may have closed it
-	return l
+	return l, err
 }
 
-func (e *Engine) dialEngine(ctx context.Context, _, _ string) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, "unix", e.Socket())
+func (s *Server) dialEngine(ctx context.Context, _, _ string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "unix", s.Socket())
 }
