@@ -89,7 +89,8 @@ func (h *handlers) located(next apiv1.StrictHandlerFunc, operation string) apiv1
 // made twice.
 func changes(request any) bool {
 	switch request.(type) {
-	case apiv1.MemberDrainSetRequestObject, apiv1.MemberMaintenanceRequestObject:
+	case apiv1.MemberDrainSetRequestObject, apiv1.MemberMaintenanceRequestObject,
+		apiv1.MemberImagePullRequestObject, apiv1.MemberImageRemoveRequestObject:
 		return true
 	}
 	_, ok := deedOf(request, nil)

@@ -59,6 +59,10 @@ func deedOf(request, response any) (deed, bool) {
 		return deed{action: "drain.change", detail: drainText(*r.Body)}, true
 	case apiv1.NodeThisProfilingGetRequestObject:
 		return deed{action: "node.profile", name: r.Profile}, true
+	case apiv1.NodeThisImagePullRequestObject:
+		return deed{action: "image.pull", uid: r.Body.LabelUID.String()}, true
+	case apiv1.NodeThisImageRemoveRequestObject:
+		return deed{action: "image.remove", name: r.Params.ID, detail: "of driver " + short(r.Params.Instance)}, true
 	}
 	return applicationDeed(request, response)
 }
@@ -170,6 +174,10 @@ func (h *handlers) nameOfRemoved(request any) string {
 	switch r := request.(type) {
 	case apiv1.LabelDeleteRequestObject:
 		if l, ok := h.Store.Label(r.UID); ok {
+			return labelName(l.Name, l.Version)
+		}
+	case apiv1.NodeThisImagePullRequestObject: // later it may be removed
+		if l, ok := h.Store.Label(r.Body.LabelUID); ok {
 			return labelName(l.Name, l.Version)
 		}
 	case apiv1.ServiceMappingDeleteRequestObject:

@@ -95,6 +95,8 @@ func TestDeedsAreNoted(t *testing.T) {
 		{call{"admin", "POST", "/api/v1/cluster/invitation/", `{"name":"mac-7"}`, "", nil}, noted{"cluster.invite", "admin", "", "mac-7", "ok", "invitation 0badcafe"}},
 		{call{"alice", "POST", "/api/v1/cluster/invitation/", `{"name":"mac-7"}`, "", nil}, noted{"cluster.invite", "alice", "", "mac-7", "refused", ""}},
 		{call{"admin", "DELETE", "/api/v1/cluster/invitation/mac-7", "", "", nil}, noted{"cluster.revoke", "admin", "", "mac-7", "ok", ""}},
+		{call{"admin", "POST", images, `{"label_UID":"` + label.String() + `"}`, "", nil}, noted{"image.pull", "admin", label.String(), "l:1", "ok", ""}},
+		{call{"alice", "DELETE", removal("docker", "a/b:1"), "", "", nil}, noted{"image.remove", "alice", "", "a/b:1", "refused", "of driver docker"}},
 		{call{"admin", "GET", "/api/v1/node/this/profiling/cmdline", "", "", nil}, noted{"node.profile", "admin", "", "cmdline", "ok", ""}},
 	} {
 		id := n.do(t, tt.call).header.Get("X-Request-Id")

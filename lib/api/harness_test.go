@@ -27,6 +27,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/pull"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
 
@@ -41,6 +42,7 @@ var (
 	_ Maintenance   = (*maintenance.Keeper)(nil)
 	_ Audit         = (*audit.Log)(nil)
 	_ Enrolment     = (*enrol.Service)(nil)
+	_ Images        = (*pull.Keeper)(nil)
 )
 
 var testNode = model.UID{1, 2, 3, 4, 5, 6, 7, 8}
@@ -55,6 +57,7 @@ type node struct {
 	server      *httptest.Server
 	maintenance recordedMaintenance
 	enrolment   fakeEnrolment
+	images      fakeImages
 	audit       *audit.Log
 	auditPath   string
 	votes       []model.Vote
@@ -159,7 +162,7 @@ func (n *node) handler(t testing.TB, log *slog.Logger, authenticator Authenticat
 	a, err := New(Options{
 		Node: n.uid, LastSeen: func() time.Time { return lastSeen }, Auth: authenticator, Store: db, Cluster: cluster,
 		Election: n, Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour,
-		Drivers: testDrivers{}, Maintenance: &n.maintenance, Audit: n.audit, Enrolment: &n.enrolment, Logger: log,
+		Drivers: testDrivers{}, Images: &n.images, Maintenance: &n.maintenance, Audit: n.audit, Enrolment: &n.enrolment, Logger: log,
 		Meta: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "meta "+r.URL.Path)
 		}),

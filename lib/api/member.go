@@ -18,6 +18,14 @@ func (g guard) MemberDrainSet(w http.ResponseWriter, r *http.Request, node apiv1
 	}
 }
 
+// MemberImagePull checks the body.
+func (g guard) MemberImagePull(w http.ResponseWriter, r *http.Request, node apiv1.Member) {
+	if g.takeBody(w, r, keyMessage) {
+		w.(*exchange).bodyUID = "label_UID" //nolint:forcetypeassert // ServeHTTP made it
+		g.ServerInterface.MemberImagePull(w, r, node)
+	}
+}
+
 // MemberMaintenance checks where the request comes from.
 func (g guard) MemberMaintenance(w http.ResponseWriter, r *http.Request, node apiv1.Member, params apiv1.MemberMaintenanceParams) {
 	if g.sameSite(w, r) {
@@ -80,4 +88,25 @@ func (h *handlers) MemberProfilingGet(
 		return nil, err
 	}
 	return nil, &memberWanted{r.Node, time.Duration(r.Params.Seconds*float64(time.Second)) + profileSlack}
+}
+
+// MemberImageList lists the images of a member, for the admin.
+func (h *handlers) MemberImageList(
+	ctx context.Context, r apiv1.MemberImageListRequestObject,
+) (apiv1.MemberImageListResponseObject, error) {
+	return nil, atMember(ctx, r.Node, listingImages)
+}
+
+// MemberImagePull pulls images to a member, for the admin.
+func (h *handlers) MemberImagePull(
+	ctx context.Context, r apiv1.MemberImagePullRequestObject,
+) (apiv1.MemberImagePullResponseObject, error) {
+	return nil, atMember(ctx, r.Node, pullingImages)
+}
+
+// MemberImageRemove removes an image of a member, for the admin.
+func (h *handlers) MemberImageRemove(
+	ctx context.Context, r apiv1.MemberImageRemoveRequestObject,
+) (apiv1.MemberImageRemoveResponseObject, error) {
+	return nil, atMember(ctx, r.Node, removingImages)
 }

@@ -206,12 +206,16 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return fmt.Errorf("make metadata api: %w", err)
 	}
 	a.addPart("meta", metadata.Run)
+	puller, err := a.addPuller(cfg, registry, log)
+	if err != nil {
+		return err
+	}
 	enrolment, err := a.newEnrolment(cfg, db, identity, member, trail, log)
 	if err != nil {
 		return err
 	}
 	apiOptions := api.Options{
-		Node: node.UID, LastSeen: pulse.last, Auth: authenticator, Store: db, Election: elect, Drivers: registry,
+		Node: node.UID, LastSeen: pulse.last, Auth: authenticator, Store: db, Election: elect, Drivers: registry, Images: puller,
 		Lifecycle: life, Ledger: ledger, AllocateTimeout: cfg.AllocateTimeout,
 		Cluster: view{member, pulse.last}, Maintenance: keeper, Audit: trail, Enrolment: enrolment, Logger: log,
 		BodyTimeout: cfg.APIReadTimeout, ChunkTimeout: cfg.APIWriteTimeout,

@@ -51,6 +51,7 @@ func nouns(s *shell) []*cobra.Command {
 		resourceCommand(s),
 		userCommand(s),
 		nodeCommand(s),
+		imageCommand(s),
 		clusterCommand(s),
 		auditCommand(s),
 		voteCommand(s),

@@ -610,6 +610,46 @@ type Hash struct {
 	Hash []byte   `json:"hash"`
 }
 
+// ImageError Why the images of an instance are not listed.
+type ImageError struct {
+	Error    string `json:"error"`
+	Instance string `json:"instance"`
+}
+
+// ImagePull The fetching of everything that the environment of one definition is made from, ahead of need.
+type ImagePull struct {
+	// By The user who asked first; empty: the node itself (`images_prefetch`).
+	By string `json:"by"`
+
+	// DefinitionIndex Which definition of the label.
+	DefinitionIndex int `json:"definition_index"`
+
+	// EndedAt Absent while it runs.
+	EndedAt *time.Time `json:"ended_at,omitempty"`
+
+	// Error Why it `failed`.
+	Error string `json:"error"`
+
+	// Instance The driver instance.
+	Instance     string             `json:"instance"`
+	LabelUID     openapi_types.UUID `json:"label_UID"`
+	LabelName    string             `json:"label_name"`
+	LabelVersion int                `json:"label_version"`
+	StartedAt    time.Time          `json:"started_at"`
+
+	// State `pulling`, `done` or `failed`.
+	State string `json:"state"`
+}
+
+// ImagePullList Pulls in the order of the definitions.
+type ImagePullList []ImagePull
+
+// ImagePullRequest Fetches the images of a label.
+type ImagePullRequest struct {
+	// LabelUID The version of the label whose definitions say which.
+	LabelUID openapi_types.UUID `json:"label_UID"`
+}
+
 // Label An environment that can be asked for. Never changes.
 type Label struct {
 	UID         openapi_types.UUID `json:"UID"`
@@ -751,6 +791,53 @@ type NodeDrainRequest struct {
 
 	// Persist Whether a restart leaves it on; absent is false.
 	Persist bool `json:"persist,omitempty"`
+}
+
+// NodeImage An image of a driver instance, or one on its way.
+type NodeImage struct {
+	// Done Bytes of the download that are there.
+	Done int64 `json:"done"`
+
+	// Error Why its last fetch failed, of one that is `failed`.
+	Error string `json:"error"`
+
+	// ID Names it within the instance, for good: a folder, or what an engine calls it.
+	ID string `json:"id"`
+
+	// InUse An environment needs it, or one that is being made.
+	InUse bool `json:"in_use"`
+
+	// Instance The driver instance that keeps it.
+	Instance string `json:"instance"`
+	Name     string `json:"name"`
+
+	// Size Bytes that it takes on disk; 0 while it is on its way.
+	Size int64 `json:"size"`
+
+	// Source Where it comes from, without anything secret; empty for one that somebody put there.
+	Source string `json:"source"`
+
+	// State `ready`, `downloading`, `unpacking` or `failed`. More may come.
+	State string `json:"state"`
+
+	// Total Bytes of the whole download; 0 while nobody knows.
+	Total int64 `json:"total"`
+
+	// UsedAt When an environment was last made from it; absent if none was.
+	UsedAt  *time.Time `json:"used_at,omitempty"`
+	Version string     `json:"version"`
+}
+
+// NodeImages What the driver instances of a node keep, and what is on its way.
+type NodeImages struct {
+	// Errors Instances whose images are not listed, and why.
+	Errors []ImageError `json:"errors"`
+
+	// Images By instance and `id`.
+	Images []NodeImage `json:"images"`
+
+	// Pulls Those that run, and how the last hundred others ended, the newest first; since the start of the node.
+	Pulls []ImagePull `json:"pulls"`
 }
 
 // NodeList Nodes in the order of creation.
@@ -1054,6 +1141,15 @@ type NodeListParams struct {
 	Filter *Filter `form:"filter,omitempty" json:"filter,omitempty"`
 }
 
+// NodeThisImageRemoveParams defines parameters for NodeThisImageRemove.
+type NodeThisImageRemoveParams struct {
+	// Instance The driver instance that keeps it.
+	Instance string `form:"instance" json:"instance"`
+
+	// ID Its `id` in the list.
+	ID string `form:"id" json:"id"`
+}
+
 // NodeThisMaintenanceParams defines parameters for NodeThisMaintenance.
 type NodeThisMaintenanceParams struct {
 	// Enable Maintenance on or off. Absent means on.
@@ -1073,6 +1169,15 @@ type NodeThisProfilingGetParams struct {
 
 	// Seconds Duration of `profile` and `trace`; of the others the difference over that time.
 	Seconds float64 `form:"seconds,omitempty" json:"seconds,omitempty"`
+}
+
+// MemberImageRemoveParams defines parameters for MemberImageRemove.
+type MemberImageRemoveParams struct {
+	// Instance The driver instance that keeps it.
+	Instance string `form:"instance" json:"instance"`
+
+	// ID Its `id` in the list.
+	ID string `form:"id" json:"id"`
 }
 
 // MemberMaintenanceParams defines parameters for MemberMaintenance.
@@ -1156,8 +1261,14 @@ type LocationCreateJSONRequestBody = LocationRequest
 // NodeThisDrainSetJSONRequestBody defines body for NodeThisDrainSet for application/json ContentType.
 type NodeThisDrainSetJSONRequestBody = NodeDrainRequest
 
+// NodeThisImagePullJSONRequestBody defines body for NodeThisImagePull for application/json ContentType.
+type NodeThisImagePullJSONRequestBody = ImagePullRequest
+
 // MemberDrainSetJSONRequestBody defines body for MemberDrainSet for application/json ContentType.
 type MemberDrainSetJSONRequestBody = NodeDrainRequest
+
+// MemberImagePullJSONRequestBody defines body for MemberImagePull for application/json ContentType.
+type MemberImagePullJSONRequestBody = ImagePullRequest
 
 // ServiceMappingCreateJSONRequestBody defines body for ServiceMappingCreate for application/json ContentType.
 type ServiceMappingCreateJSONRequestBody = ServiceMappingRequest
@@ -1254,6 +1365,15 @@ type ServerInterface interface {
 	// NodeThisDrivers List the driver instances of the answering node
 	// (GET /api/v1/node/this/drivers)
 	NodeThisDrivers(w http.ResponseWriter, r *http.Request)
+	// NodeThisImageRemove Remove an image of the answering node
+	// (DELETE /api/v1/node/this/image/)
+	NodeThisImageRemove(w http.ResponseWriter, r *http.Request, params NodeThisImageRemoveParams)
+	// NodeThisImageList List the images of the answering node
+	// (GET /api/v1/node/this/image/)
+	NodeThisImageList(w http.ResponseWriter, r *http.Request)
+	// NodeThisImagePull Pull the images of a label to the answering node
+	// (POST /api/v1/node/this/image/)
+	NodeThisImagePull(w http.ResponseWriter, r *http.Request)
 	// NodeThisMaintenance Drain or stop the answering node
 	// (GET /api/v1/node/this/maintenance)
 	NodeThisMaintenance(w http.ResponseWriter, r *http.Request, params NodeThisMaintenanceParams)
@@ -1272,6 +1392,15 @@ type ServerInterface interface {
 	// MemberDrivers List the driver instances of a member
 	// (GET /api/v1/node/{node}/drivers)
 	MemberDrivers(w http.ResponseWriter, r *http.Request, node Member)
+	// MemberImageRemove Remove an image of a member
+	// (DELETE /api/v1/node/{node}/image/)
+	MemberImageRemove(w http.ResponseWriter, r *http.Request, node Member, params MemberImageRemoveParams)
+	// MemberImageList List the images of a member
+	// (GET /api/v1/node/{node}/image/)
+	MemberImageList(w http.ResponseWriter, r *http.Request, node Member)
+	// MemberImagePull Pull the images of a label to a member
+	// (POST /api/v1/node/{node}/image/)
+	MemberImagePull(w http.ResponseWriter, r *http.Request, node Member)
 	// MemberMaintenance Drain or stop a member
 	// (GET /api/v1/node/{node}/maintenance)
 	MemberMaintenance(w http.ResponseWriter, r *http.Request, node Member, params MemberMaintenanceParams)
@@ -1509,6 +1638,24 @@ func (_ Unimplemented) NodeThisDrivers(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// NodeThisImageRemove Remove an image of the answering node
+// (DELETE /api/v1/node/this/image/)
+func (_ Unimplemented) NodeThisImageRemove(w http.ResponseWriter, r *http.Request, params NodeThisImageRemoveParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// NodeThisImageList List the images of the answering node
+// (GET /api/v1/node/this/image/)
+func (_ Unimplemented) NodeThisImageList(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// NodeThisImagePull Pull the images of a label to the answering node
+// (POST /api/v1/node/this/image/)
+func (_ Unimplemented) NodeThisImagePull(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // NodeThisMaintenance Drain or stop the answering node
 // (GET /api/v1/node/this/maintenance)
 func (_ Unimplemented) NodeThisMaintenance(w http.ResponseWriter, r *http.Request, params NodeThisMaintenanceParams) {
@@ -1542,6 +1689,24 @@ func (_ Unimplemented) MemberDrainSet(w http.ResponseWriter, r *http.Request, no
 // MemberDrivers List the driver instances of a member
 // (GET /api/v1/node/{node}/drivers)
 func (_ Unimplemented) MemberDrivers(w http.ResponseWriter, r *http.Request, node Member) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MemberImageRemove Remove an image of a member
+// (DELETE /api/v1/node/{node}/image/)
+func (_ Unimplemented) MemberImageRemove(w http.ResponseWriter, r *http.Request, node Member, params MemberImageRemoveParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MemberImageList List the images of a member
+// (GET /api/v1/node/{node}/image/)
+func (_ Unimplemented) MemberImageList(w http.ResponseWriter, r *http.Request, node Member) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MemberImagePull Pull the images of a label to a member
+// (POST /api/v1/node/{node}/image/)
+func (_ Unimplemented) MemberImagePull(w http.ResponseWriter, r *http.Request, node Member) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2415,6 +2580,80 @@ func (siw *ServerInterfaceWrapper) NodeThisDrivers(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// NodeThisImageRemove operation middleware
+func (siw *ServerInterfaceWrapper) NodeThisImageRemove(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params NodeThisImageRemoveParams
+
+	// ------------- Required query parameter "instance" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "instance", r.URL.Query(), &params.Instance, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "instance"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "instance", Err: err})
+		}
+		return
+	}
+
+	// ------------- Required query parameter "id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "id", r.URL.Query(), &params.ID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.NodeThisImageRemove(w, r, params)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// NodeThisImageList operation middleware
+func (siw *ServerInterfaceWrapper) NodeThisImageList(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.NodeThisImageList(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// NodeThisImagePull operation middleware
+func (siw *ServerInterfaceWrapper) NodeThisImagePull(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.NodeThisImagePull(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // NodeThisMaintenance operation middleware
 func (siw *ServerInterfaceWrapper) NodeThisMaintenance(w http.ResponseWriter, r *http.Request) {
 
@@ -2612,6 +2851,113 @@ func (siw *ServerInterfaceWrapper) MemberDrivers(w http.ResponseWriter, r *http.
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.MemberDrivers(w, r, node)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MemberImageRemove operation middleware
+func (siw *ServerInterfaceWrapper) MemberImageRemove(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node Member
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", chi.URLParam(r, "node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MemberImageRemoveParams
+
+	// ------------- Required query parameter "instance" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "instance", r.URL.Query(), &params.Instance, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "instance"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "instance", Err: err})
+		}
+		return
+	}
+
+	// ------------- Required query parameter "id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "id", r.URL.Query(), &params.ID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MemberImageRemove(w, r, node, params)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MemberImageList operation middleware
+func (siw *ServerInterfaceWrapper) MemberImageList(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node Member
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", chi.URLParam(r, "node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MemberImageList(w, r, node)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MemberImagePull operation middleware
+func (siw *ServerInterfaceWrapper) MemberImagePull(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node Member
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", chi.URLParam(r, "node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MemberImagePull(w, r, node)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -3405,6 +3751,15 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/api/v1/node/{node}/drivers", wrapper.MemberDrivers)
 	})
 	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/api/v1/node/{node}/image/", wrapper.MemberImageRemove)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/{node}/image/", wrapper.MemberImageList)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/api/v1/node/{node}/image/", wrapper.MemberImagePull)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/node/{node}/maintenance", wrapper.MemberMaintenance)
 	})
 	r.Group(func(r chi.Router) {
@@ -3424,6 +3779,15 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/node/this/drivers", wrapper.NodeThisDrivers)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/api/v1/node/this/image/", wrapper.NodeThisImageRemove)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/this/image/", wrapper.NodeThisImageList)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/api/v1/node/this/image/", wrapper.NodeThisImagePull)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/node/this/maintenance", wrapper.NodeThisMaintenance)
@@ -4615,6 +4979,122 @@ func (response NodeThisDriversdefaultJSONResponse) VisitNodeThisDriversResponse(
 	return err
 }
 
+type NodeThisImageRemoveRequestObject struct {
+	Params NodeThisImageRemoveParams
+}
+
+type NodeThisImageRemoveResponseObject interface {
+	VisitNodeThisImageRemoveResponse(w http.ResponseWriter) error
+}
+
+type NodeThisImageRemove200JSONResponse Message
+
+func (response NodeThisImageRemove200JSONResponse) VisitNodeThisImageRemoveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisImageRemovedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response NodeThisImageRemovedefaultJSONResponse) VisitNodeThisImageRemoveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisImageListRequestObject struct {
+}
+
+type NodeThisImageListResponseObject interface {
+	VisitNodeThisImageListResponse(w http.ResponseWriter) error
+}
+
+type NodeThisImageList200JSONResponse NodeImages
+
+func (response NodeThisImageList200JSONResponse) VisitNodeThisImageListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisImageListdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response NodeThisImageListdefaultJSONResponse) VisitNodeThisImageListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisImagePullRequestObject struct {
+	Body *NodeThisImagePullJSONRequestBody
+}
+
+type NodeThisImagePullResponseObject interface {
+	VisitNodeThisImagePullResponse(w http.ResponseWriter) error
+}
+
+type NodeThisImagePull200JSONResponse ImagePullList
+
+func (response NodeThisImagePull200JSONResponse) VisitNodeThisImagePullResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisImagePulldefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response NodeThisImagePulldefaultJSONResponse) VisitNodeThisImagePullResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type NodeThisMaintenanceRequestObject struct {
 	Params NodeThisMaintenanceParams
 }
@@ -4852,6 +5332,125 @@ type MemberDriversdefaultJSONResponse struct {
 }
 
 func (response MemberDriversdefaultJSONResponse) VisitMemberDriversResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberImageRemoveRequestObject struct {
+	Node   Member `json:"node"`
+	Params MemberImageRemoveParams
+}
+
+type MemberImageRemoveResponseObject interface {
+	VisitMemberImageRemoveResponse(w http.ResponseWriter) error
+}
+
+type MemberImageRemove200JSONResponse Message
+
+func (response MemberImageRemove200JSONResponse) VisitMemberImageRemoveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberImageRemovedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MemberImageRemovedefaultJSONResponse) VisitMemberImageRemoveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberImageListRequestObject struct {
+	Node Member `json:"node"`
+}
+
+type MemberImageListResponseObject interface {
+	VisitMemberImageListResponse(w http.ResponseWriter) error
+}
+
+type MemberImageList200JSONResponse NodeImages
+
+func (response MemberImageList200JSONResponse) VisitMemberImageListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberImageListdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MemberImageListdefaultJSONResponse) VisitMemberImageListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberImagePullRequestObject struct {
+	Node Member `json:"node"`
+	Body *MemberImagePullJSONRequestBody
+}
+
+type MemberImagePullResponseObject interface {
+	VisitMemberImagePullResponse(w http.ResponseWriter) error
+}
+
+type MemberImagePull200JSONResponse ImagePullList
+
+func (response MemberImagePull200JSONResponse) VisitMemberImagePullResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberImagePulldefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MemberImagePulldefaultJSONResponse) VisitMemberImagePullResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5714,6 +6313,15 @@ type StrictServerInterface interface {
 	// NodeThisDrivers List the driver instances of the answering node
 	// (GET /api/v1/node/this/drivers)
 	NodeThisDrivers(ctx context.Context, request NodeThisDriversRequestObject) (NodeThisDriversResponseObject, error)
+	// NodeThisImageRemove Remove an image of the answering node
+	// (DELETE /api/v1/node/this/image/)
+	NodeThisImageRemove(ctx context.Context, request NodeThisImageRemoveRequestObject) (NodeThisImageRemoveResponseObject, error)
+	// NodeThisImageList List the images of the answering node
+	// (GET /api/v1/node/this/image/)
+	NodeThisImageList(ctx context.Context, request NodeThisImageListRequestObject) (NodeThisImageListResponseObject, error)
+	// NodeThisImagePull Pull the images of a label to the answering node
+	// (POST /api/v1/node/this/image/)
+	NodeThisImagePull(ctx context.Context, request NodeThisImagePullRequestObject) (NodeThisImagePullResponseObject, error)
 	// NodeThisMaintenance Drain or stop the answering node
 	// (GET /api/v1/node/this/maintenance)
 	NodeThisMaintenance(ctx context.Context, request NodeThisMaintenanceRequestObject) (NodeThisMaintenanceResponseObject, error)
@@ -5732,6 +6340,15 @@ type StrictServerInterface interface {
 	// MemberDrivers List the driver instances of a member
 	// (GET /api/v1/node/{node}/drivers)
 	MemberDrivers(ctx context.Context, request MemberDriversRequestObject) (MemberDriversResponseObject, error)
+	// MemberImageRemove Remove an image of a member
+	// (DELETE /api/v1/node/{node}/image/)
+	MemberImageRemove(ctx context.Context, request MemberImageRemoveRequestObject) (MemberImageRemoveResponseObject, error)
+	// MemberImageList List the images of a member
+	// (GET /api/v1/node/{node}/image/)
+	MemberImageList(ctx context.Context, request MemberImageListRequestObject) (MemberImageListResponseObject, error)
+	// MemberImagePull Pull the images of a label to a member
+	// (POST /api/v1/node/{node}/image/)
+	MemberImagePull(ctx context.Context, request MemberImagePullRequestObject) (MemberImagePullResponseObject, error)
 	// MemberMaintenance Drain or stop a member
 	// (GET /api/v1/node/{node}/maintenance)
 	MemberMaintenance(ctx context.Context, request MemberMaintenanceRequestObject) (MemberMaintenanceResponseObject, error)
@@ -6615,6 +7232,87 @@ func (sh *strictHandler) NodeThisDrivers(w http.ResponseWriter, r *http.Request)
 	}
 }
 
+// NodeThisImageRemove operation middleware
+func (sh *strictHandler) NodeThisImageRemove(w http.ResponseWriter, r *http.Request, params NodeThisImageRemoveParams) {
+	var request NodeThisImageRemoveRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.NodeThisImageRemove(ctx, request.(NodeThisImageRemoveRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NodeThisImageRemove")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(NodeThisImageRemoveResponseObject); ok {
+		if err := validResponse.VisitNodeThisImageRemoveResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// NodeThisImageList operation middleware
+func (sh *strictHandler) NodeThisImageList(w http.ResponseWriter, r *http.Request) {
+	var request NodeThisImageListRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.NodeThisImageList(ctx, request.(NodeThisImageListRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NodeThisImageList")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(NodeThisImageListResponseObject); ok {
+		if err := validResponse.VisitNodeThisImageListResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// NodeThisImagePull operation middleware
+func (sh *strictHandler) NodeThisImagePull(w http.ResponseWriter, r *http.Request) {
+	var request NodeThisImagePullRequestObject
+
+	var body NodeThisImagePullJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.NodeThisImagePull(ctx, request.(NodeThisImagePullRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NodeThisImagePull")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(NodeThisImagePullResponseObject); ok {
+		if err := validResponse.VisitNodeThisImagePullResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // NodeThisMaintenance operation middleware
 func (sh *strictHandler) NodeThisMaintenance(w http.ResponseWriter, r *http.Request, params NodeThisMaintenanceParams) {
 	var request NodeThisMaintenanceRequestObject
@@ -6770,6 +7468,92 @@ func (sh *strictHandler) MemberDrivers(w http.ResponseWriter, r *http.Request, n
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(MemberDriversResponseObject); ok {
 		if err := validResponse.VisitMemberDriversResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MemberImageRemove operation middleware
+func (sh *strictHandler) MemberImageRemove(w http.ResponseWriter, r *http.Request, node Member, params MemberImageRemoveParams) {
+	var request MemberImageRemoveRequestObject
+
+	request.Node = node
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MemberImageRemove(ctx, request.(MemberImageRemoveRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MemberImageRemove")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MemberImageRemoveResponseObject); ok {
+		if err := validResponse.VisitMemberImageRemoveResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MemberImageList operation middleware
+func (sh *strictHandler) MemberImageList(w http.ResponseWriter, r *http.Request, node Member) {
+	var request MemberImageListRequestObject
+
+	request.Node = node
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MemberImageList(ctx, request.(MemberImageListRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MemberImageList")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MemberImageListResponseObject); ok {
+		if err := validResponse.VisitMemberImageListResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MemberImagePull operation middleware
+func (sh *strictHandler) MemberImagePull(w http.ResponseWriter, r *http.Request, node Member) {
+	var request MemberImagePullRequestObject
+
+	request.Node = node
+
+	var body MemberImagePullJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MemberImagePull(ctx, request.(MemberImagePullRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MemberImagePull")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MemberImagePullResponseObject); ok {
+		if err := validResponse.VisitMemberImagePullResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -405,6 +405,38 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/node/this/drivers (the `NodeThisDrivers` operationId).
 	NodeThisDrivers(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// NodeThisImageRemove Remove an image of the answering node
+	//
+	// For the admin. Refused while an environment, or one that is being made, needs it, and while it is on its way. A 503 that says so goes on.
+	//
+	// Corresponds with DELETE /api/v1/node/this/image/ (the `NodeThisImageRemove` operationId).
+	NodeThisImageRemove(ctx context.Context, params *NodeThisImageRemoveParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// NodeThisImageList List the images of the answering node
+	//
+	// For the admin. What all ready driver instances keep that manage images, what is on its way to them, and the pulls that were asked for here. An instance that fails, or that does not answer within 5 s, is an entry of `errors`; the answer is complete without it. Instances that share a folder or an engine each name the same images.
+	//
+	// Corresponds with GET /api/v1/node/this/image/ (the `NodeThisImageList` operationId).
+	NodeThisImageList(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// NodeThisImagePullWithBody Pull the images of a label to the answering node
+	//
+	// For the admin. Begins to fetch what the label's definitions need, of all that this node could run, or joins who does that already, and answers at once; `GET` shows how it goes on, and how it ended. It does not end with the request, nor with the one who asked, but with the node; what was downloaded stays and is taken up by whoever needs it next. A drained node pulls too.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/node/this/image/ (the `NodeThisImagePull` operationId).
+	NodeThisImagePullWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// NodeThisImagePull Pull the images of a label to the answering node
+	//
+	// For the admin. Begins to fetch what the label's definitions need, of all that this node could run, or joins who does that already, and answers at once; `GET` shows how it goes on, and how it ended. It does not end with the request, nor with the one who asked, but with the node; what was downloaded stays and is taken up by whoever needs it next. A drained node pulls too.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/node/this/image/ (the `NodeThisImagePull` operationId).
+	NodeThisImagePull(ctx context.Context, body NodeThisImagePullJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// NodeThisMaintenance Drain or stop the answering node
 	//
 	// For the admin. Changes something although it is a GET: **any call without `enable=false` switches maintenance on**. In maintenance the node takes no new applications and goes on with the running ones; a restart ends it.
@@ -459,6 +491,38 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/node/{node}/drivers (the `MemberDrivers` operationId).
 	MemberDrivers(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberImageRemove Remove an image of a member
+	//
+	// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; look at the list before you ask again.
+	//
+	// Corresponds with DELETE /api/v1/node/{node}/image/ (the `MemberImageRemove` operationId).
+	MemberImageRemove(ctx context.Context, node Member, params *MemberImageRemoveParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberImageList List the images of a member
+	//
+	// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked.
+	//
+	// Corresponds with GET /api/v1/node/{node}/image/ (the `MemberImageList` operationId).
+	MemberImageList(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberImagePullWithBody Pull the images of a label to a member
+	//
+	// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/node/{node}/image/ (the `MemberImagePull` operationId).
+	MemberImagePullWithBody(ctx context.Context, node Member, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberImagePull Pull the images of a label to a member
+	//
+	// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/node/{node}/image/ (the `MemberImagePull` operationId).
+	MemberImagePull(ctx context.Context, node Member, body MemberImagePullJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MemberMaintenance Drain or stop a member
 	//
@@ -1309,6 +1373,78 @@ func (c *Client) NodeThisDrivers(ctx context.Context, reqEditors ...RequestEdito
 	return c.Client.Do(req)
 }
 
+// NodeThisImageRemove Remove an image of the answering node
+//
+// For the admin. Refused while an environment, or one that is being made, needs it, and while it is on its way. A 503 that says so goes on.
+//
+// Corresponds with DELETE /api/v1/node/this/image/ (the `NodeThisImageRemove` operationId).
+func (c *Client) NodeThisImageRemove(ctx context.Context, params *NodeThisImageRemoveParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNodeThisImageRemoveRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NodeThisImageList List the images of the answering node
+//
+// For the admin. What all ready driver instances keep that manage images, what is on its way to them, and the pulls that were asked for here. An instance that fails, or that does not answer within 5 s, is an entry of `errors`; the answer is complete without it. Instances that share a folder or an engine each name the same images.
+//
+// Corresponds with GET /api/v1/node/this/image/ (the `NodeThisImageList` operationId).
+func (c *Client) NodeThisImageList(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNodeThisImageListRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NodeThisImagePullWithBody Pull the images of a label to the answering node
+//
+// For the admin. Begins to fetch what the label's definitions need, of all that this node could run, or joins who does that already, and answers at once; `GET` shows how it goes on, and how it ended. It does not end with the request, nor with the one who asked, but with the node; what was downloaded stays and is taken up by whoever needs it next. A drained node pulls too.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/node/this/image/ (the `NodeThisImagePull` operationId).
+func (c *Client) NodeThisImagePullWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNodeThisImagePullRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NodeThisImagePull Pull the images of a label to the answering node
+//
+// For the admin. Begins to fetch what the label's definitions need, of all that this node could run, or joins who does that already, and answers at once; `GET` shows how it goes on, and how it ended. It does not end with the request, nor with the one who asked, but with the node; what was downloaded stays and is taken up by whoever needs it next. A drained node pulls too.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/node/this/image/ (the `NodeThisImagePull` operationId).
+func (c *Client) NodeThisImagePull(ctx context.Context, body NodeThisImagePullJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNodeThisImagePullRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // NodeThisMaintenance Drain or stop the answering node
 //
 // For the admin. Changes something although it is a GET: **any call without `enable=false` switches maintenance on**. In maintenance the node takes no new applications and goes on with the running ones; a restart ends it.
@@ -1424,6 +1560,78 @@ func (c *Client) MemberDrainSet(ctx context.Context, node Member, body MemberDra
 // Corresponds with GET /api/v1/node/{node}/drivers (the `MemberDrivers` operationId).
 func (c *Client) MemberDrivers(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMemberDriversRequest(c.Server, node)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberImageRemove Remove an image of a member
+//
+// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; look at the list before you ask again.
+//
+// Corresponds with DELETE /api/v1/node/{node}/image/ (the `MemberImageRemove` operationId).
+func (c *Client) MemberImageRemove(ctx context.Context, node Member, params *MemberImageRemoveParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberImageRemoveRequest(c.Server, node, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberImageList List the images of a member
+//
+// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked.
+//
+// Corresponds with GET /api/v1/node/{node}/image/ (the `MemberImageList` operationId).
+func (c *Client) MemberImageList(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberImageListRequest(c.Server, node)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberImagePullWithBody Pull the images of a label to a member
+//
+// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/node/{node}/image/ (the `MemberImagePull` operationId).
+func (c *Client) MemberImagePullWithBody(ctx context.Context, node Member, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberImagePullRequestWithBody(c.Server, node, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberImagePull Pull the images of a label to a member
+//
+// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/node/{node}/image/ (the `MemberImagePull` operationId).
+func (c *Client) MemberImagePull(ctx context.Context, node Member, body MemberImagePullJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberImagePullRequest(c.Server, node, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3007,6 +3215,131 @@ func NewNodeThisDriversRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewNodeThisImageRemoveRequest constructs an http.Request for the NodeThisImageRemove method
+func NewNodeThisImageRemoveRequest(server string, params *NodeThisImageRemoveParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/this/image/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "instance", params.Instance, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "id", params.ID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewNodeThisImageListRequest constructs an http.Request for the NodeThisImageList method
+func NewNodeThisImageListRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/this/image/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewNodeThisImagePullRequest calls the generic NodeThisImagePull builder with application/json body
+func NewNodeThisImagePullRequest(server string, body NodeThisImagePullJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewNodeThisImagePullRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewNodeThisImagePullRequestWithBody constructs an http.Request for the NodeThisImagePull method, with any body, and a specified content type
+func NewNodeThisImagePullRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/this/image/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewNodeThisMaintenanceRequest constructs an http.Request for the NodeThisMaintenance method
 func NewNodeThisMaintenanceRequest(server string, params *NodeThisMaintenanceParams) (*http.Request, error) {
 	var err error
@@ -3288,6 +3621,152 @@ func NewMemberDriversRequest(server string, node Member) (*http.Request, error) 
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewMemberImageRemoveRequest constructs an http.Request for the MemberImageRemove method
+func NewMemberImageRemoveRequest(server string, node Member, params *MemberImageRemoveParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/%s/image/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "instance", params.Instance, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "id", params.ID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMemberImageListRequest constructs an http.Request for the MemberImageList method
+func NewMemberImageListRequest(server string, node Member) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/%s/image/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMemberImagePullRequest calls the generic MemberImagePull builder with application/json body
+func NewMemberImagePullRequest(server string, node Member, body MemberImagePullJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMemberImagePullRequestWithBody(server, node, "application/json", bodyReader)
+}
+
+// NewMemberImagePullRequestWithBody constructs an http.Request for the MemberImagePull method, with any body, and a specified content type
+func NewMemberImagePullRequestWithBody(server string, node Member, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/%s/image/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -4535,6 +5014,42 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/node/this/drivers (the `NodeThisDrivers` operationId).
 	NodeThisDriversWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisDriversResponse, error)
 
+	// NodeThisImageRemoveWithResponse Remove an image of the answering node
+	//
+	// For the admin. Refused while an environment, or one that is being made, needs it, and while it is on its way. A 503 that says so goes on.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/node/this/image/ (the `NodeThisImageRemove` operationId).
+	NodeThisImageRemoveWithResponse(ctx context.Context, params *NodeThisImageRemoveParams, reqEditors ...RequestEditorFn) (*NodeThisImageRemoveResponse, error)
+
+	// NodeThisImageListWithResponse List the images of the answering node
+	//
+	// For the admin. What all ready driver instances keep that manage images, what is on its way to them, and the pulls that were asked for here. An instance that fails, or that does not answer within 5 s, is an entry of `errors`; the answer is complete without it. Instances that share a folder or an engine each name the same images.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/this/image/ (the `NodeThisImageList` operationId).
+	NodeThisImageListWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisImageListResponse, error)
+
+	// NodeThisImagePullWithBodyWithResponse Pull the images of a label to the answering node
+	//
+	// For the admin. Begins to fetch what the label's definitions need, of all that this node could run, or joins who does that already, and answers at once; `GET` shows how it goes on, and how it ended. It does not end with the request, nor with the one who asked, but with the node; what was downloaded stays and is taken up by whoever needs it next. A drained node pulls too.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/node/this/image/ (the `NodeThisImagePull` operationId).
+	NodeThisImagePullWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NodeThisImagePullResponse, error)
+
+	// NodeThisImagePullWithResponse Pull the images of a label to the answering node
+	//
+	// For the admin. Begins to fetch what the label's definitions need, of all that this node could run, or joins who does that already, and answers at once; `GET` shows how it goes on, and how it ended. It does not end with the request, nor with the one who asked, but with the node; what was downloaded stays and is taken up by whoever needs it next. A drained node pulls too.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/node/this/image/ (the `NodeThisImagePull` operationId).
+	NodeThisImagePullWithResponse(ctx context.Context, body NodeThisImagePullJSONRequestBody, reqEditors ...RequestEditorFn) (*NodeThisImagePullResponse, error)
+
 	// NodeThisMaintenanceWithResponse Drain or stop the answering node
 	//
 	// For the admin. Changes something although it is a GET: **any call without `enable=false` switches maintenance on**. In maintenance the node takes no new applications and goes on with the running ones; a restart ends it.
@@ -4599,6 +5114,42 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/node/{node}/drivers (the `MemberDrivers` operationId).
 	MemberDriversWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberDriversResponse, error)
+
+	// MemberImageRemoveWithResponse Remove an image of a member
+	//
+	// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; look at the list before you ask again.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/node/{node}/image/ (the `MemberImageRemove` operationId).
+	MemberImageRemoveWithResponse(ctx context.Context, node Member, params *MemberImageRemoveParams, reqEditors ...RequestEditorFn) (*MemberImageRemoveResponse, error)
+
+	// MemberImageListWithResponse List the images of a member
+	//
+	// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/{node}/image/ (the `MemberImageList` operationId).
+	MemberImageListWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberImageListResponse, error)
+
+	// MemberImagePullWithBodyWithResponse Pull the images of a label to a member
+	//
+	// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/node/{node}/image/ (the `MemberImagePull` operationId).
+	MemberImagePullWithBodyWithResponse(ctx context.Context, node Member, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MemberImagePullResponse, error)
+
+	// MemberImagePullWithResponse Pull the images of a label to a member
+	//
+	// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/node/{node}/image/ (the `MemberImagePull` operationId).
+	MemberImagePullWithResponse(ctx context.Context, node Member, body MemberImagePullJSONRequestBody, reqEditors ...RequestEditorFn) (*MemberImagePullResponse, error)
 
 	// MemberMaintenanceWithResponse Drain or stop a member
 	//
@@ -6192,6 +6743,150 @@ func (r NodeThisDriversResponse) ContentType() string {
 	return ""
 }
 
+type NodeThisImageRemoveResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Message
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r NodeThisImageRemoveResponse) GetJSON200() *Message {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r NodeThisImageRemoveResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r NodeThisImageRemoveResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r NodeThisImageRemoveResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r NodeThisImageRemoveResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r NodeThisImageRemoveResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type NodeThisImageListResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeImages
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r NodeThisImageListResponse) GetJSON200() *NodeImages {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r NodeThisImageListResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r NodeThisImageListResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r NodeThisImageListResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r NodeThisImageListResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r NodeThisImageListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type NodeThisImagePullResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ImagePullList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r NodeThisImagePullResponse) GetJSON200() *ImagePullList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r NodeThisImagePullResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r NodeThisImagePullResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r NodeThisImagePullResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r NodeThisImagePullResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r NodeThisImagePullResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type NodeThisMaintenanceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6460,6 +7155,150 @@ func (r MemberDriversResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r MemberDriversResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MemberImageRemoveResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Message
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MemberImageRemoveResponse) GetJSON200() *Message {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r MemberImageRemoveResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MemberImageRemoveResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MemberImageRemoveResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MemberImageRemoveResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MemberImageRemoveResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MemberImageListResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeImages
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MemberImageListResponse) GetJSON200() *NodeImages {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r MemberImageListResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MemberImageListResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MemberImageListResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MemberImageListResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MemberImageListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MemberImagePullResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ImagePullList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MemberImagePullResponse) GetJSON200() *ImagePullList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r MemberImagePullResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MemberImagePullResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MemberImagePullResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MemberImagePullResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MemberImagePullResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7934,6 +8773,66 @@ func (c *ClientWithResponses) NodeThisDriversWithResponse(ctx context.Context, r
 	return ParseNodeThisDriversResponse(rsp)
 }
 
+// NodeThisImageRemoveWithResponse Remove an image of the answering node
+//
+// For the admin. Refused while an environment, or one that is being made, needs it, and while it is on its way. A 503 that says so goes on.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/node/this/image/ (the `NodeThisImageRemove` operationId).
+func (c *ClientWithResponses) NodeThisImageRemoveWithResponse(ctx context.Context, params *NodeThisImageRemoveParams, reqEditors ...RequestEditorFn) (*NodeThisImageRemoveResponse, error) {
+	rsp, err := c.NodeThisImageRemove(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNodeThisImageRemoveResponse(rsp)
+}
+
+// NodeThisImageListWithResponse List the images of the answering node
+//
+// For the admin. What all ready driver instances keep that manage images, what is on its way to them, and the pulls that were asked for here. An instance that fails, or that does not answer within 5 s, is an entry of `errors`; the answer is complete without it. Instances that share a folder or an engine each name the same images.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/this/image/ (the `NodeThisImageList` operationId).
+func (c *ClientWithResponses) NodeThisImageListWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisImageListResponse, error) {
+	rsp, err := c.NodeThisImageList(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNodeThisImageListResponse(rsp)
+}
+
+// NodeThisImagePullWithBodyWithResponse Pull the images of a label to the answering node
+//
+// For the admin. Begins to fetch what the label's definitions need, of all that this node could run, or joins who does that already, and answers at once; `GET` shows how it goes on, and how it ended. It does not end with the request, nor with the one who asked, but with the node; what was downloaded stays and is taken up by whoever needs it next. A drained node pulls too.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/node/this/image/ (the `NodeThisImagePull` operationId).
+func (c *ClientWithResponses) NodeThisImagePullWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NodeThisImagePullResponse, error) {
+	rsp, err := c.NodeThisImagePullWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNodeThisImagePullResponse(rsp)
+}
+
+// NodeThisImagePullWithResponse Pull the images of a label to the answering node
+//
+// For the admin. Begins to fetch what the label's definitions need, of all that this node could run, or joins who does that already, and answers at once; `GET` shows how it goes on, and how it ended. It does not end with the request, nor with the one who asked, but with the node; what was downloaded stays and is taken up by whoever needs it next. A drained node pulls too.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/node/this/image/ (the `NodeThisImagePull` operationId).
+func (c *ClientWithResponses) NodeThisImagePullWithResponse(ctx context.Context, body NodeThisImagePullJSONRequestBody, reqEditors ...RequestEditorFn) (*NodeThisImagePullResponse, error) {
+	rsp, err := c.NodeThisImagePull(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNodeThisImagePullResponse(rsp)
+}
+
 // NodeThisMaintenanceWithResponse Drain or stop the answering node
 //
 // For the admin. Changes something although it is a GET: **any call without `enable=false` switches maintenance on**. In maintenance the node takes no new applications and goes on with the running ones; a restart ends it.
@@ -8039,6 +8938,66 @@ func (c *ClientWithResponses) MemberDriversWithResponse(ctx context.Context, nod
 		return nil, err
 	}
 	return ParseMemberDriversResponse(rsp)
+}
+
+// MemberImageRemoveWithResponse Remove an image of a member
+//
+// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; look at the list before you ask again.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/node/{node}/image/ (the `MemberImageRemove` operationId).
+func (c *ClientWithResponses) MemberImageRemoveWithResponse(ctx context.Context, node Member, params *MemberImageRemoveParams, reqEditors ...RequestEditorFn) (*MemberImageRemoveResponse, error) {
+	rsp, err := c.MemberImageRemove(ctx, node, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberImageRemoveResponse(rsp)
+}
+
+// MemberImageListWithResponse List the images of a member
+//
+// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/{node}/image/ (the `MemberImageList` operationId).
+func (c *ClientWithResponses) MemberImageListWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberImageListResponse, error) {
+	rsp, err := c.MemberImageList(ctx, node, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberImageListResponse(rsp)
+}
+
+// MemberImagePullWithBodyWithResponse Pull the images of a label to a member
+//
+// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/node/{node}/image/ (the `MemberImagePull` operationId).
+func (c *ClientWithResponses) MemberImagePullWithBodyWithResponse(ctx context.Context, node Member, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MemberImagePullResponse, error) {
+	rsp, err := c.MemberImagePullWithBody(ctx, node, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberImagePullResponse(rsp)
+}
+
+// MemberImagePullWithResponse Pull the images of a label to a member
+//
+// For the admin. The same as `node/this/image/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/node/{node}/image/ (the `MemberImagePull` operationId).
+func (c *ClientWithResponses) MemberImagePullWithResponse(ctx context.Context, node Member, body MemberImagePullJSONRequestBody, reqEditors ...RequestEditorFn) (*MemberImagePullResponse, error) {
+	rsp, err := c.MemberImagePull(ctx, node, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberImagePullResponse(rsp)
 }
 
 // MemberMaintenanceWithResponse Drain or stop a member
@@ -9323,6 +10282,105 @@ func ParseNodeThisDriversResponse(rsp *http.Response) (*NodeThisDriversResponse,
 	return response, nil
 }
 
+// ParseNodeThisImageRemoveResponse parses an HTTP response from a NodeThisImageRemoveWithResponse call
+func ParseNodeThisImageRemoveResponse(rsp *http.Response) (*NodeThisImageRemoveResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &NodeThisImageRemoveResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Message
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseNodeThisImageListResponse parses an HTTP response from a NodeThisImageListWithResponse call
+func ParseNodeThisImageListResponse(rsp *http.Response) (*NodeThisImageListResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &NodeThisImageListResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeImages
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseNodeThisImagePullResponse parses an HTTP response from a NodeThisImagePullWithResponse call
+func ParseNodeThisImagePullResponse(rsp *http.Response) (*NodeThisImagePullResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &NodeThisImagePullResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ImagePullList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseNodeThisMaintenanceResponse parses an HTTP response from a NodeThisMaintenanceWithResponse call
 func ParseNodeThisMaintenanceResponse(rsp *http.Response) (*NodeThisMaintenanceResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -9490,6 +10548,105 @@ func ParseMemberDriversResponse(rsp *http.Response) (*MemberDriversResponse, err
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest DriverInstanceList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMemberImageRemoveResponse parses an HTTP response from a MemberImageRemoveWithResponse call
+func ParseMemberImageRemoveResponse(rsp *http.Response) (*MemberImageRemoveResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MemberImageRemoveResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Message
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMemberImageListResponse parses an HTTP response from a MemberImageListWithResponse call
+func ParseMemberImageListResponse(rsp *http.Response) (*MemberImageListResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MemberImageListResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeImages
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMemberImagePullResponse parses an HTTP response from a MemberImagePullWithResponse call
+func ParseMemberImagePullResponse(rsp *http.Response) (*MemberImagePullResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MemberImagePullResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ImagePullList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -1,0 +1,141 @@
+package pull_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/pull"
+)
+
+func TestListOfAnInstanceThatFails(t *testing.T) {
+	good := []pull.Image{{Instance: "vm", ImageStatus: drivers.ImageStatus{ID: "a/b:1", State: drivers.ImageReady}}}
+	for _, tt := range []struct {
+		name string
+		list func(context.Context) ([]drivers.ImageStatus, error)
+		took time.Duration
+		want string // why it is not listed
+	}{
+		{name: "good"},
+		{"fails", func(context.Context) ([]drivers.ImageStatus, error) { return nil, errors.New("engine is away") }, 0, "engine is away"},
+		{"panics", func(context.Context) ([]drivers.ImageStatus, error) { panic("no map") }, 0, "panic in the driver: no map"},
+		{"is slow", func(ctx context.Context) ([]drivers.ImageStatus, error) { <-ctx.Done(); return nil, ctx.Err() }, 5 * time.Second, "it did not answer in time"},
+		{"ignores its context", func(context.Context) ([]drivers.ImageStatus, error) { time.Sleep(time.Hour); return nil, nil }, 5 * time.Second, "it did not answer in time"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				defer s.stop()
+				s.vm.list = tt.list
+				began := time.Now()
+				got := s.List(t.Context())
+				want := pull.Listing{Images: good, Pulls: []pull.Status{}, Errors: []pull.InstanceError{}}
+				if tt.want != "" {
+					want.Images, want.Errors = []pull.Image{}, []pull.InstanceError{{Instance: "vm", Reason: tt.want}}
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+				if took := time.Since(began); took != tt.took {
+					t.Errorf("it took %v, want %v", took, tt.took)
+				}
+			})
+		})
+	}
+}
+
+// TestHangingInstanceCollectsNoRequests: past some, who asks is told at once.
+func TestHangingInstanceCollectsNoRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		defer s.stop()
+		calls := 0
+		s.vm.list = func(context.Context) ([]drivers.ImageStatus, error) { calls++; time.Sleep(time.Hour); return nil, nil }
+		for range 20 {
+			if l := s.List(t.Context()); len(l.Errors) != 1 {
+				t.Fatalf("list of an instance that hangs: %+v", l)
+			}
+		}
+		if calls != 8 {
+			t.Errorf("an instance that hangs was called %d times", calls)
+		}
+		began := time.Now()
+		if s.List(t.Context()); time.Since(began) != 0 {
+			t.Errorf("one list more took %v", time.Since(began))
+		}
+	})
+}
+
+func TestRemove(t *testing.T) {
+	slow := func(d time.Duration) func(context.Context, string) error {
+		return func(ctx context.Context, _ string) error {
+			select {
+			case <-time.After(d):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	refuse := func(err error) func(context.Context, string) error {
+		return func(context.Context, string) error { return err }
+	}
+	for _, tt := range []struct {
+		name, instance string
+		remove         func(context.Context, string) error
+		want           error
+	}{
+		{"done", "vm", nil, nil},
+		{"slow", "vm", slow(7 * time.Second), nil},
+		{"slower", "vm", slow(time.Minute), pull.ErrGoesOn},
+		{"in use", "vm", refuse(drivers.ErrImageInUse), drivers.ErrImageInUse},
+		{"unknown", "vm", refuse(drivers.ErrImageUnknown), drivers.ErrImageUnknown},
+		{"no images", "plain", nil, &pull.InstanceError{Instance: "plain", Reason: "keeps no images"}},
+		{"not ready", "broken", nil, &pull.InstanceError{Instance: "broken", Reason: "has no engine"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				defer s.stop()
+				s.vm.remove = tt.remove
+				err := s.Remove(t.Context(), tt.instance, "a/b:1")
+				if instance, ok := errors.AsType[*pull.InstanceError](err); ok {
+					if diff := cmp.Diff(tt.want, error(instance)); diff != "" {
+						t.Errorf("(-want +got):\n%s", diff)
+					}
+				} else if !errors.Is(err, tt.want) {
+					t.Errorf("Remove() = %v, want %v", err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestRemovalGoesOnWithoutWhoAsked: a browser that is closed leaves no half of
+// an image.
+func TestRemovalGoesOnWithoutWhoAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		defer s.stop()
+		done := false
+		s.vm.remove = func(ctx context.Context, _ string) error {
+			time.Sleep(time.Minute)
+			done = ctx.Err() == nil
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Remove(ctx, "vm", "x"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Remove() = %v", err)
+		}
+		time.Sleep(2 * time.Minute)
+		if !done {
+			t.Error("the removal was cut short")
+		}
+	})
+}
