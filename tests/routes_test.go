@@ -79,6 +79,9 @@ func testRoutes(t *testing.T, w *world) {
 		{"GET", "node/this/profiling/", "", "200 400 400", `<html>`},
 		{"GET", "node/this/profiling/cmdline", "", "200 400 400", `--cfg`},
 		{"GET", "node/this/profiling/nothing", "", "404 400 400", ""},
+		{"GET", "node/this/image/", "", "200 400 400", `{"errors":[],"images":[`},
+		{"POST", "node/this/image/", `{"label_UID":"{absent}"}`, "400 400 400", ""},
+		{"DELETE", "node/this/image/?instance=nothing&id=x", "", "404 400 400", ""},
 		{"GET", "vote/", "", "200 400 400", `[`},
 		{"GET", "audit/", "", "200 400 400", `{"events":[{"action":"`},
 		{"GET", "audit/?limit=1&action=login", "", "200 400 400", `"action":"login"`},
@@ -140,7 +143,7 @@ func testWrongPaths(t *testing.T, w *world) {
 		"resource/": "GET", "resource/{resource}": "GET", "resource/{resource}/access": "GET", "application/": "GET POST",
 		"application/{live}": "GET", "application/{live}/state": "GET", "application/{live}/resource": "GET",
 		"application/{live}/task/": "GET POST", "task/{task}": "GET", "application/{live}/deallocate": "GET", "node/": "GET",
-		"node/this/": "GET", "node/this/maintenance": "GET", "node/this/profiling/": "GET", "node/this/profiling/heap": "GET",
+		"node/this/": "GET", "node/this/image/": "GET POST DELETE", "node/this/maintenance": "GET", "node/this/profiling/": "GET", "node/this/profiling/heap": "GET",
 		"vote/": "GET", "location/": "GET POST", "servicemapping/": "GET POST", "servicemapping/{mapping}": "GET DELETE",
 	}
 	check := func(method, path string) {
@@ -226,10 +229,11 @@ func testWrongBodies(t *testing.T, w *world) {
 		{"application/", `{"label_UID":"x"}`, "UUID"}, {"application/", `{"label_UID":5}`, ""},
 		{"application/{waiting}/task/", `{"task":5}`, "task"}, {"application/{waiting}/task/", `{"task":"x","when":5}`, "when"},
 		{"location/", `{"name":5}`, "name"}, {"location/", `{"name":"x","description":{}}`, "description"},
+		{"node/this/image/", `{"label_UID":"x"}`, "UUID"}, {"node/this/image/", `{"label_UID":[]}`, ""},
 		{"servicemapping/", `{"service":5}`, "service"}, {"servicemapping/", `{"application_UID":"x"}`, "UUID"},
 	} {
 		key := "error"
-		if tt.route == "user/" || tt.route == "label/" {
+		if tt.route == "user/" || tt.route == "label/" || strings.HasPrefix(tt.route, "node/") {
 			key = "message"
 		}
 		for _, contentType := range []string{"application/json", fish.YAML} {

@@ -24,5 +24,6 @@ func shownParameters() map[string]bool {
 		"filter": true, "ended_within": true, "pretty": true, "replicated": true, "format": true, "prefix": true,
 		"enable": true, "shutdown": true, "shutdown_delay": true, "debug": true, "seconds": true,
 		"since": true, "until": true, "user": true, "action": true, "object": true, "result": true, "limit": true, "cursor": true,
+		"instance": true, "id": true,
 	}
 }

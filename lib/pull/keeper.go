@@ -140,7 +140,7 @@ func (k *Keeper) PullLabel(label model.Label, by string) ([]Status, error) {
 // Pull fetches what the order asks for, or joins who does, and returns when it
 // is there. The end of ctx ends this wait only.
 func (k *Keeper) Pull(ctx context.Context, o Order) error {
-	f, err := k.begin(o) //nolint:contextcheck // a pull ends with the node, not with who waits for it
+	f, err := k.begin(o)
 	if err != nil {
 		return err
 	}
