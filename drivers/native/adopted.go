@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
@@ -79,7 +80,7 @@ func (d *driver) removeForeign(ctx context.Context, name string) error {
 
 // adoptedRemoval is the command that removes a user.
 func (d *driver) adoptedRemoval(name string) []string {
-	if d.disker.goos == "darwin" {
+	if runtime.GOOS == "darwin" {
 		return []string{"dscl", ".", "-delete", "/Users/" + name}
 	}
 	return []string{"userdel", name}

@@ -14,6 +14,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/keeper"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/limits"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -115,7 +116,7 @@ func (d *driver) complete(ctx context.Context, c claim, req drivers.Request, o o
 	b := build{
 		driver: d, claim: c, folder: d.workspace.folder(c.Identifier), req: req, options: o, laid: laid,
 	}
-	b.disks = plan(req.Definition.Resources.Disks, d.workspace.path, b.folder)
+	b.disks = volume.Plan(req.Definition.Resources.Disks, d.shelf, b.folder)
 	state, err := keeper.Look(b.folder, c.Token)
 	if err != nil || state.Presence == keeper.Running || state.Presence == keeper.Ended {
 		return err // another call was quicker
@@ -140,7 +141,7 @@ type build struct {
 	req     drivers.Request
 	options options
 	laid    []images.Laid
-	disks   []disk
+	disks   []volume.Disk
 
 	who identity // set by the first step
 }
@@ -202,9 +203,9 @@ func (b *build) layOutImages(ctx context.Context) error {
 			Replace:      true, // an earlier image has laid out there, or a reused disk's user
 		}
 		if tag := b.options.images[i].Tag; tag != "" {
-			k := b.disks[slices.IndexFunc(b.disks, func(k disk) bool { return k.name == tag })]
-			target = k.path
-			if k.mounted() {
+			k := b.disks[slices.IndexFunc(b.disks, func(k volume.Disk) bool { return k.Name == tag })]
+			target = k.Path
+			if k.HasFileSystem() {
 				opts.MinFree = 1 // a disk of the environment's own, which it may fill
 			}
 		}
@@ -223,7 +224,7 @@ func (b *build) handOver(ctx context.Context) error {
 func (b *build) diskPaths() map[string]string {
 	paths := make(map[string]string, len(b.disks))
 	for _, k := range b.disks {
-		paths[k.name] = k.path
+		paths[k.Name] = k.Path
 	}
 	return paths
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/keeper"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 )
 
 // Deallocate implements drivers.Driver: it stops the environment, makes sure
@@ -52,8 +53,8 @@ func (d *driver) turnOf(ctx context.Context, ref drivers.Ref) (done func(), err 
 // removal is what to do, in order.
 func (d *driver) removal(c claim) []step {
 	folder := d.workspace.folder(c.Identifier)
-	remove := func(name string) func(context.Context) error {
-		return func(ctx context.Context) error { return d.hands.remove(ctx, filepath.Join(folder, name)) }
+	remove := func(path string) func(context.Context) error {
+		return func(ctx context.Context) error { return d.hands.remove(ctx, path) }
 	}
 	return []step{
 		{"forbid starts", func(context.Context) error { return d.workspace.stop(c) }},
@@ -61,11 +62,11 @@ func (d *driver) removal(c claim) []step {
 			return keeper.Stop(ctx, folder, c.Token, keeper.DefaultStopGrace)
 		}},
 		{"kill survivors", func(ctx context.Context) error { return d.kill(ctx, c) }},
-		{"unmount disks", func(ctx context.Context) error { return d.unmount(ctx, folder) }},
-		{"remove home", remove(homeFolder)},
-		{"remove temporary files", remove(tempFolder)},
-		{"remove disks", remove(disksFolder)},
-		{"release disks", func(context.Context) error { return d.releaseDisks(c) }},
+		{"unmount disks", func(ctx context.Context) error { return d.tools.Unmount(ctx, folder) }},
+		{"remove home", remove(filepath.Join(folder, homeFolder))},
+		{"remove temporary files", remove(filepath.Join(folder, tempFolder))},
+		{"remove disks", remove(volume.DisksOf(folder))},
+		{"release disks", func(context.Context) error { return d.shelf.Release(c.Token) }},
 		{"remove user", func(ctx context.Context) error { return d.removeUser(ctx, c) }},
 		{"remove limits", func(ctx context.Context) error { return d.limiter.Remove(ctx, c.groupName()) }},
 		{"remove folder", func(context.Context) error { return d.workspace.discard(c) }},

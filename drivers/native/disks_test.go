@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,75 +13,9 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
-
-func TestCheckDisks(t *testing.T) {
-	missing := abilities{diskHFS: "only macOS has it"}
-	for _, tt := range []struct {
-		name string
-		disk model.Disk
-		want string
-	}{
-		{"data", model.Disk{Type: "dir"}, ""},
-		{"data", model.Disk{Type: "raw", Size: 1}, ""},
-		{"data", model.Disk{Size: 10}, ""}, // exfat
-		{"data", model.Disk{Type: "EXT4", Size: 10, Label: "work"}, ""},
-		{"data", model.Disk{Type: "ext4"}, "size 0: want 1 or more GB"},
-		{"data", model.Disk{Type: "raw", Size: 1<<20 + 1}, "size"},
-		{"data", model.Disk{Type: "zfs", Size: 1}, `type "zfs" is not known; want one of dir, exfat`},
-		{"data", model.Disk{Type: "hfs+", Size: 1}, "only macOS has it"},
-		{"data", model.Disk{Type: "exfat", Size: 1, Label: "twelve-chars"}, "at most 11 characters"},
-		{"data", model.Disk{Type: "dir", Label: "/mnt/x"}, "label"},
-		{"data", model.Disk{Type: "dir", Clone: "x"}, "clone is not available"},
-		{"../x", model.Disk{Type: "dir"}, "its name"},
-		{"-x", model.Disk{Type: "dir"}, "its name"},
-	} {
-		err := checkDisks(map[string]model.Disk{tt.name: tt.disk}, missing)
-		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("checkDisks(%s: %+v) = %v, want %q", tt.name, tt.disk, err, tt.want)
-		}
-	}
-	twice := map[string]model.Disk{"a": {Type: "dir", Reuse: true, Label: "x"}, "x": {Type: "dir", Reuse: true}}
-	if err := checkDisks(twice, nil); err == nil || !strings.Contains(err.Error(), "same reused disk") {
-		t.Errorf("checkDisks of one disk twice = %v", err)
-	}
-}
-
-// TestCommandsOfDisks: those of macOS can not be run here, but looked at.
-func TestCommandsOfDisks(t *testing.T) {
-	found := func(name string) (string, error) { return "/bin/" + filepath.Base(name), nil }
-	none := func(name string) (string, error) { return "", &exec.Error{Name: name, Err: exec.ErrNotFound} }
-	list := plan(map[string]model.Disk{"work": {Type: "hfs+", Size: 5}, "fat": {Type: "fat32", Size: 2, Label: "data", Reuse: true}}, "/w", "/w/e")
-	mac, missing := disker{goos: "darwin"}.find(settings{}, found, "")
-	if _, no := missing[diskExt4]; !no || len(missing) != 1 {
-		t.Errorf("macOS misses %v, want ext4 alone", missing)
-	}
-	linux, _ := disker{goos: "linux", mkfs: map[string]string{}}.find(settings{UmountPath: "/opt/umount"}, found, "")
-	who := identity{uid: 7, gid: 8}
-	for _, tt := range []struct {
-		got  []string
-		want string
-	}{
-		{mac.format(list[1]), "/bin/hdiutil create -quiet -type SPARSE -size 5g -fs HFS+ -volname work /w/e/disks/work/image"},
-		{mac.attach(list[1], who), "/bin/hdiutil attach -quiet -nobrowse -owners on -mountpoint /w/e/disks/work/mount /w/e/disks/work/image.sparseimage"},
-		{mac.detach("/w/e/disks/work/mount"), "/bin/hdiutil detach -force /w/e/disks/work/mount"},
-		{linux.format(list[0]), "/bin/mkfs.vfat -F 32 -n DATA /w/.disks/data/image"},
-		{linux.attach(list[0], who), "/bin/mount -o loop,nosuid,nodev,uid=7,gid=8,umask=077 -- /w/.disks/data/image /w/e/disks/fat/mount"},
-		{linux.detach("/w/x"), "/bin/umount -- /w/x"},
-	} {
-		if diff := cmp.Diff(tt.want, strings.Join(tt.got, " ")); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-	}
-	if _, missing := (disker{goos: "linux", mkfs: map[string]string{}}).find(settings{}, none, ""); len(missing) != 4 {
-		t.Errorf("a Linux without tools misses %v, want all four file systems", missing)
-	}
-	_, missing = disker{goos: "linux", mkfs: map[string]string{}}.find(settings{}, found, "no rights")
-	if missing[diskExt4] != "no rights" {
-		t.Errorf("without rights ext4 is missing because of %q", missing[diskExt4])
-	}
-}
 
 // withDisks is a definition with disks and an entry that prints what is in them.
 func withDisks(entry string, disks map[string]model.Disk) model.LabelDefinition {
@@ -180,7 +113,7 @@ func TestImageOnLitteredDisk(t *testing.T) {
 func TestRealFileSystem(t *testing.T) {
 	needs.Root(t, "to mount disks")
 	d := newSite(t, "").start(t)
-	if reason := d.missing[diskExt4]; reason != "" {
+	if reason := d.tools.Missing()[volume.Ext4]; reason != "" {
 		needs.Lacking(t, "needs ext4 disks:", reason)
 	}
 	def := withDisks("touch {{ .Disks.work }}/f; df -PT {{ .Disks.work }}; wc -c {{ .Disks.raw }}",
@@ -193,14 +126,14 @@ func TestRealFileSystem(t *testing.T) {
 		}
 	}
 	folder := d.workspace.folder(name)
-	if mounts, err := mountsBelow(folder); err != nil || len(mounts) != 1 {
-		t.Errorf("mountsBelow() = %v, %v, want one", mounts, err)
+	if mounts, err := volume.MountsBelow(folder); err != nil || len(mounts) != 1 {
+		t.Errorf("volume.MountsBelow() = %v, %v, want one", mounts, err)
 	}
 	if err := d.Deallocate(t.Context(), drivers.Ref{Token: req.Token}); err != nil {
 		t.Fatal(err)
 	}
-	if mounts, err := mountsBelow(folder); err != nil || len(mounts) != 0 {
-		t.Errorf("mountsBelow() after Deallocate = %v, %v, want none", mounts, err)
+	if mounts, err := volume.MountsBelow(folder); err != nil || len(mounts) != 0 {
+		t.Errorf("volume.MountsBelow() after Deallocate = %v, %v, want none", mounts, err)
 	}
 }
 

@@ -1,24 +1,19 @@
 package native
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
-	"time"
-)
 
-// commandTimeout bounds one command of the system: formatting a large disk is
-// the longest that any takes.
-const commandTimeout = 5 * time.Minute
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
+)
 
 // hands do what may take more rights than the node has: as root by themselves,
 // else by commands through sudo.
@@ -44,21 +39,7 @@ func (h *hands) find(s settings, lookup func(string) (string, error)) {
 
 // run runs a command, with sudo where the node is not root.
 func (h hands) run(ctx context.Context, argv ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	argv = append(append([]string{}, h.sudo...), argv...)
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = []string{"PATH=" + systemPath, "LC_ALL=C"}
-	cmd.Dir = "/"
-	cmd.WaitDelay = time.Second
-	out, err := cmd.CombinedOutput()
-	if ctx.Err() != nil {
-		return fmt.Errorf("run %s: %w", filepath.Base(argv[len(h.sudo)]), ctx.Err())
-	}
-	if err != nil {
-		return fmt.Errorf("run %s: %w: %.300s", strings.Join(argv, " "), err, bytes.TrimSpace(out))
-	}
-	return nil
+	return volume.Run(ctx, slices.Concat(h.sudo, argv)...)
 }
 
 // give makes everything below a folder belong to a user. Nothing may run in
@@ -118,35 +99,9 @@ func (h hands) remove(ctx context.Context, path string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if there, err := exists(path); err != nil || !there {
-		return err
-	}
-	err := os.RemoveAll(path)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	if len(h.sudo) > 0 {
+	err := volume.Remove(ctx, path)
+	if errors.Is(err, fs.ErrPermission) && len(h.sudo) > 0 {
 		return h.run(ctx, h.rm, "-rf", "--", path)
 	}
-	if err := unlock(ctx, path); err != nil {
-		return err
-	}
-	return os.RemoveAll(path)
-}
-
-// unlock makes folders writable whose owner made them read-only, as some
-// tools do with their caches: else nothing can be removed from them. The walk
-// visits a folder before it reads it.
-func unlock(ctx context.Context, path string) error {
-	return filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return ignoreMissing(err)
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case d.IsDir():
-			return ignoreMissing(os.Chmod(path, 0o700))
-		}
-		return nil
-	})
+	return err
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/limits"
 	"github.com/aquarium-fish/aquarium-fish/drivers/space"
 	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
@@ -71,8 +72,8 @@ type driver struct {
 	accounts  accounts // nil with isolation process
 	self      *user.User
 	hands     hands
-	disker    disker
-	missing   abilities
+	tools     *volume.Tools
+	shelf     volume.Shelf
 	turns     *turns.Turns
 	room      *space.Gauge
 	disksOn   string // the file system of the workspace
@@ -108,6 +109,7 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if d.workspace, err = openWorkspace(s.WorkspacePath, owner{cfg.NodeUID, cfg.Instance}); err != nil {
 		return nil, err
 	}
+	d.shelf = volume.ShelfIn(s.WorkspacePath)
 	if d.accounts != nil {
 		if err := enterable(s.WorkspacePath); err != nil {
 			return nil, err
@@ -141,7 +143,10 @@ func (d *driver) openAccounts(ctx context.Context, node model.UID) error {
 	if d.self.Uid != "0" && runtime.GOOS != "darwin" {
 		rights = "only a node that runs as root can mount it"
 	}
-	d.disker, d.missing = findDisker(d.settings, exec.LookPath, rights)
+	d.tools = volume.Find(volume.Options{
+		Mount: d.settings.MountPath, Umount: d.settings.UmountPath, Hdiutil: d.settings.HdiutilPath,
+		Rights: rights, Run: d.hands.run,
+	})
 	return nil
 }
 
@@ -180,7 +185,7 @@ func (d *driver) options(def model.LabelDefinition) (options, error) {
 	if len(o.groups) > 0 && d.accounts == nil {
 		return options{}, errors.New("option groups: this instance runs environments as the node's own user (isolation: process), which has the groups it has")
 	}
-	return o, checkDisks(def.Resources.Disks, d.missing)
+	return o, volume.Check(def.Resources.Disks, volume.Rules{Missing: d.tools.Missing()})
 }
 
 // Capacity implements drivers.Driver: cpu, memory and disk, which the node

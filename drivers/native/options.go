@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -101,7 +102,7 @@ func (o *options) checkTags(disks map[string]model.Disk) error {
 		if !ok {
 			return fmt.Errorf("option images: entry %d: tag %q names no disk of the resources", i, image.Tag)
 		}
-		if disk.Type == diskRaw {
+		if volume.TypeOf(disk) == volume.Raw {
 			return fmt.Errorf("option images: entry %d: disk %q is raw, nothing can be laid out on it", i, image.Tag)
 		}
 	}

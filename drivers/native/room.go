@@ -1,15 +1,13 @@
 package native
 
 import (
-	"cmp"
 	"encoding/json"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/space"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -23,7 +21,7 @@ func (d *driver) DiskNeed(def model.LabelDefinition) (gb uint, fileSystem string
 	if len(made) < len(def.Resources.Disks) {
 		r, _ := d.room.Read() // where it is not known, all are counted
 		for name, k := range def.Resources.Disks {
-			if k.Reuse && !r.Kept[cmp.Or(k.Label, name)] {
+			if k.Reuse && !volume.Kept(r.Kept).Has(volume.LabelOf(name, k)) {
 				made[name] = k
 			}
 		}
@@ -61,7 +59,7 @@ func (d *driver) look() (space.Reading, error) {
 	if err != nil {
 		return space.Reading{}, err
 	}
-	kept, err := keptDisks(filepath.Join(d.workspace.path, reusedFolder))
+	kept, err := d.shelf.Kept()
 	if err != nil {
 		return space.Reading{}, err
 	}
@@ -69,24 +67,6 @@ func (d *driver) look() (space.Reading, error) {
 	return space.Reading{
 		Room: drivers.DiskRoom{Total: space.ToGB(total), Free: space.ToGB(free + written)}, Kept: kept,
 	}, err
-}
-
-// keptDisks are the reused disks that are made, by their folders' names.
-func keptDisks(shelf string) (map[string]bool, error) {
-	found, err := os.ReadDir(shelf)
-	if ignoreMissing(err) != nil {
-		return nil, err
-	}
-	kept := map[string]bool{}
-	for _, f := range found {
-		store := filepath.Join(shelf, f.Name())
-		for _, path := range []string{disk{store: store}.image(), disk{store: store}.image() + ".sparseimage", filepath.Join(store, dataFolder)} {
-			if there, err := exists(path); err == nil && there {
-				kept[f.Name()] = true
-			}
-		}
-	}
-	return kept, nil
 }
 
 // written is what the environments of this node have written to the disks that
@@ -106,28 +86,7 @@ func (w *workspace) written() (bytes int64, err error) {
 		if err != nil || json.Unmarshal(text, &c) != nil || c.Node != w.owner.Node || c.DiskGB == 0 {
 			continue // another's, without disks, or just being removed
 		}
-		bytes += usedBelow(filepath.Join(w.folder(f.Name()), disksFolder), int64(min(c.DiskGB, 1<<32))<<30) //nolint:gosec // bounded
+		bytes += volume.Used(volume.DisksOf(w.folder(f.Name())), int64(min(c.DiskGB, 1<<32))<<30) //nolint:gosec // bounded
 	}
 	return bytes, nil
-}
-
-// usedBelow is what the files below a folder take, at most most; mounted file
-// systems are not looked into, as their files are.
-func usedBelow(folder string, most int64) (bytes int64) {
-	_ = filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // what can not be read is passed over
-		}
-		if rel, _ := filepath.Rel(folder, path); e.IsDir() && filepath.Base(rel) == mountFolder && strings.Count(rel, string(filepath.Separator)) == 1 {
-			return fs.SkipDir
-		}
-		if info, err := e.Info(); err == nil {
-			bytes += allocated(info)
-		}
-		if bytes >= most {
-			return fs.SkipAll
-		}
-		return nil
-	})
-	return min(bytes, most)
 }

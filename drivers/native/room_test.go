@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/google/uuid"
 )
@@ -26,12 +27,9 @@ func TestDiskNeed(t *testing.T) {
 	if gb, on := d.DiskNeed(def); gb != 25 || on == "" {
 		t.Errorf("DiskNeed() = %d GB on %q, want 25", gb, on)
 	}
-	kept := filepath.Join(d.workspace.path, reusedFolder, "shared")
+	kept := d.shelf.Folder("shared")
 	if err := os.MkdirAll(kept, 0o700); err != nil {
 		t.Fatal(err)
-	}
-	if got, err := keptDisks(filepath.Dir(kept)); err != nil || len(got) != 0 {
-		t.Errorf("keptDisks() of one that is only taken = %v, %v, want none", got, err)
 	}
 	if err := os.WriteFile(filepath.Join(kept, "image"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -56,22 +54,12 @@ func newSiteAt(t *testing.T, d *driver) *driver {
 // of what it was promised, and no more of it than that.
 func TestWrittenIsNotTakenTwice(t *testing.T) {
 	d := newSite(t, process).start(t)
-	place := func(o owner, token string, gb uint, bytes int) string {
+	place := func(o owner, token string, gb uint, bytes int) {
 		c, err := d.workspace.claim(claim{owner: o, Token: token, DiskGB: gb}, func(string) (bool, error) { return false, nil })
 		if err != nil {
 			t.Fatal(err)
 		}
-		data := filepath.Join(d.workspace.folder(c.Identifier), disksFolder, "mount", dataFolder) // a disk may have any name
-		inside := filepath.Join(d.workspace.folder(c.Identifier), disksFolder, "d", mountFolder)
-		for _, folder := range []string{data, inside} {
-			if err := os.MkdirAll(folder, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(folder, "f"), make([]byte, bytes), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return c.Identifier
+		write(t, filepath.Join(volume.DisksOf(d.workspace.folder(c.Identifier)), "d", "data", "f"), string(make([]byte, bytes)), 0o600)
 	}
 	token := func(last string) string { return strings.Repeat("ab", 15) + "c" + last }
 	const mb = 1 << 20
@@ -92,9 +80,6 @@ func TestWrittenIsNotTakenTwice(t *testing.T) {
 	place(d.workspace.owner, token("3"), 0, 8*mb)                             // promised nothing
 	if n := written(); n < 16*mb || n > 17*mb {
 		t.Errorf("written() = %d, want two times 8 MB and some folders", n)
-	}
-	if n := usedBelow(d.workspace.path, 3*mb); n != 3*mb {
-		t.Errorf("usedBelow() = %d, want the bound", n)
 	}
 	if err := os.RemoveAll(d.workspace.path); err != nil { // somebody cleans up
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package native
+package volume
 
 import (
 	"bufio"
@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// mountsBelow lists what is mounted at or below a folder, the innermost first.
-func mountsBelow(folder string) ([]string, error) {
+// MountsBelow lists what is mounted at or below a folder, the innermost first.
+func MountsBelow(folder string) ([]string, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("list mounts: %w", err)

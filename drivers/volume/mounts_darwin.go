@@ -1,4 +1,4 @@
-package native
+package volume
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountsBelow lists what is mounted at or below a folder, the innermost first.
-func mountsBelow(folder string) ([]string, error) {
+// MountsBelow lists what is mounted at or below a folder, the innermost first.
+func MountsBelow(folder string) ([]string, error) {
 	n, err := unix.Getfsstat(nil, unix.MNT_NOWAIT)
 	if err != nil {
 		return nil, fmt.Errorf("list mounts: %w", err)

@@ -1,0 +1,107 @@
+package volume
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestTake(t *testing.T) {
+	s := ShelfIn(t.TempDir())
+	a, b := Holder{"fish-a", strings.Repeat("a", 32)}, Holder{"fish-b", strings.Repeat("b", 32)}
+	alive := map[string]bool{a.Token: true, b.Token: true}
+	lives := func(h Holder) bool { return alive[h.Token] }
+	take := func(label string, h Holder, want string) {
+		t.Helper()
+		err := s.Take(label, h, lives)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("Take(%s) by %s = %v, want %q", label, h.Identifier, err, want)
+		}
+	}
+	if err := s.Release(a.Token); err != nil {
+		t.Errorf("Release() before there is a shelf = %v", err)
+	}
+	take("/mnt/cache", a, "")
+	take("/mnt/cache", a, "") // again after a kill
+	take("/mnt/cache", b, `"/mnt/cache" is in use by environment fish-a`)
+	take("other", b, "")
+	if err := s.Release(a.Token); err != nil {
+		t.Fatal(err)
+	}
+	take("/mnt/cache", b, "")
+	take("/mnt/cache", a, "fish-b")
+	alive[b.Token] = false // its release was cut short, and nothing else of it is left
+	take("/mnt/cache", a, "")
+	take("other", a, "")
+
+	if err := os.WriteFile(filepath.Join(s.Folder("other"), takenFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	take("other", a, "taken.json")
+	if err := s.Release(a.Token); err == nil {
+		t.Error("Release() with an unreadable note = nil")
+	}
+	take("/mnt/cache", b, "") // that of the others was given back all the same
+}
+
+// TestTakeAtOnce: one of many gets it.
+func TestTakeAtOnce(t *testing.T) {
+	s := ShelfIn(t.TempDir())
+	var group sync.WaitGroup
+	errs := make([]error, 20)
+	for i := range errs {
+		group.Go(func() {
+			errs[i] = s.Take("x", Holder{"e", strings.Repeat(string(rune('a'+i)), 32)}, func(Holder) bool { return true })
+		})
+	}
+	group.Wait()
+	got := 0
+	for _, err := range errs {
+		if err == nil {
+			got++
+		}
+	}
+	if got != 1 {
+		t.Errorf("%d took it, want one: %v", got, errors.Join(errs...))
+	}
+}
+
+// TestFolder: no two labels the same, none out of the shelf, and plain ones as
+// they are, as there may be disks of an earlier version.
+func TestFolder(t *testing.T) {
+	s := Shelf{"/s"}
+	seen := map[string]string{}
+	long := strings.Repeat("x", 300)
+	for label, want := range map[string]string{
+		"cache": "/s/cache", "a.b-c_D9": "/s/a.b-c_D9", "..": "/s/%2E.", ".": "/s/%2E", "/a": "/s/%2Fa", "%2Fa": "/s/%252Fa",
+		"a b": "/s/a%20b", "-x": "/s/%2Dx", long: "", long + "y": "", "": "/s",
+	} {
+		got := s.Folder(label)
+		if other, twice := seen[got]; twice {
+			t.Errorf("%q and %q are both in %s", label, other, got)
+		}
+		seen[got] = label
+		if want != "" && got != want || len(filepath.Base(got)) > longestFolder {
+			t.Errorf("Folder(%.20q) = %q, want %q", label, got, want)
+		}
+	}
+}
+
+func TestKept(t *testing.T) {
+	s := ShelfIn(t.TempDir())
+	if kept, err := s.Kept(); err != nil || kept.Has("a") {
+		t.Errorf("Kept() without a shelf = %v, %v", kept, err)
+	}
+	if err := s.Take("taken", Holder{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(s.Folder("/mnt/raw"), imageFile), 1)
+	write(t, filepath.Join(s.Folder("dir"), dataFolder, "f"), 1)
+	kept, err := s.Kept()
+	if err != nil || len(kept) != 2 || !kept.Has("/mnt/raw") || !kept.Has("dir") || kept.Has("taken") {
+		t.Errorf("Kept() = %v, %v, want the two that are made", kept, err)
+	}
+}
