@@ -155,3 +155,45 @@ func TestKilledTest(t *testing.T) {
 		t.Error("the sweep ended another test's engine")
 	}
 }
+
+// TestRegistry: the engine pulls with the right password, by tag and by digest,
+// and a layer can be held half-way.
+func TestRegistry(t *testing.T) {
+	t.Parallel()
+	e := Start(t, Options{Bare: true})
+	r := e.Registry("alice", "secret")
+	image := Image{Name: "pulled", Version: "7"}
+	by := r.Push(e, image)
+	name := r.Host + "/" + image.Ref()
+	pull := func(ref, password string) error {
+		out, err := e.Docker("login", "--username", "alice", "--password", password, r.Host)
+		if err == nil {
+			out, err = e.Docker("pull", ref)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	if err := pull(name, "wrong"); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("pull with a wrong password: %v", err)
+	}
+	r.Hold()
+	pulled := make(chan error, 1)
+	go func() { pulled <- pull(name, "secret") }()
+	select {
+	case <-r.Stuck():
+	case err := <-pulled:
+		t.Fatalf("pull of what is held ended: %v", err)
+	}
+	r.Release()
+	if err := <-pulled; err != nil {
+		t.Fatal(err)
+	}
+	if err := pull(r.Host+"/pulled@"+by, "secret"); err != nil {
+		t.Error(err)
+	}
+	if got := Must[struct{ ID string }](e, "GET", "/images/"+name+"/json", nil).ID; got != image.ID(t) {
+		t.Errorf("the image that was pulled is %s, want %s", got, image.ID(t))
+	}
+}
