@@ -58,10 +58,7 @@ func Main(argv []string, stdout io.Writer) int {
 	if err != nil {
 		return complain(err)
 	}
-	p := &program{state: state, config: config, folder: filepath.Dir(executable)}
-	if err := state.begin(append([]string{name}, argv[1:]...)); err != nil {
-		return complain(err)
-	}
+	p := &program{state: state, config: config, folder: filepath.Dir(executable), argv: append([]string{name}, argv[1:]...)}
 	run := p.vmrun
 	if name == diskProgram {
 		run = p.vdisk
@@ -84,7 +81,8 @@ type program struct {
 	state   State
 	config  Config
 	folder  string // of the executables
-	dieHalf bool   // the middle of the command is its end
+	argv    []string
+	dieHalf bool // the middle of the command is its end
 }
 
 // command does the work of a call, and writes what vmrun prints.
@@ -93,6 +91,9 @@ type command func(out io.Writer) error
 // obey runs the command with whatever was ordered for it.
 func (p *program) obey(name string, args []string, stdout io.Writer, work command) int {
 	orders, err := p.state.take(name, args)
+	if err == nil {
+		err = p.state.begin(p.argv) // who sees the call may kill it: its orders are counted
+	}
 	if err != nil {
 		return complain(err)
 	}
@@ -154,6 +155,14 @@ func (p *program) do(work command, out *bytes.Buffer) int {
 	}
 	fmt.Fprintf(out, "Error: %s\n", words)
 	return failed
+}
+
+// misunderstood answers a wrong call.
+func (p *program) misunderstood(stdout io.Writer, usage string, exit int) int {
+	if err := p.state.begin(p.argv); err != nil {
+		return complain(err)
+	}
+	return answer(stdout, usage, exit)
 }
 
 func answer(stdout io.Writer, text string, exit int) int {

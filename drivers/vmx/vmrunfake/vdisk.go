@@ -41,14 +41,14 @@ func (p *program) vdisk(args []string, stdout io.Writer) int {
 		case !strings.HasPrefix(arg, "-") && path == "":
 			path = arg
 		default:
-			return answer(stdout, diskUsage, 1)
+			return p.misunderstood(stdout, diskUsage, 1)
 		}
 	}
 	sectors, err := parseSize(options["-s"])
 	if options["-c"] == "" || path == "" || err != nil ||
 		!slices.Contains([]string{"ide", "buslogic", "lsilogic"}, options["-a"]) ||
 		!slices.Contains([]string{"0", "1", "2", "3"}, options["-t"]) {
-		return answer(stdout, diskUsage, 1)
+		return p.misunderstood(stdout, diskUsage, 1)
 	}
 	exit := p.obey("vdisk", args, stdout, func(out io.Writer) error {
 		fmt.Fprintf(out, "Creating disk '%s'\n", path)

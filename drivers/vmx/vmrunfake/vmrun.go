@@ -58,7 +58,7 @@ clone                    Path to vmx file     Create a copy of the VM
 func (p *program) vmrun(args []string, stdout io.Writer) int {
 	name, work := p.parse(args)
 	if work == nil {
-		return answer(stdout, usage, failed)
+		return p.misunderstood(stdout, usage, failed)
 	}
 	return p.obey(name, args, stdout, work)
 }

@@ -30,6 +30,7 @@ type desk struct {
 	dir   string
 	image string
 	clone string
+	begun time.Time // just before the clone was started
 }
 
 func newDesk(t *testing.T) *desk {
