@@ -1,0 +1,239 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+)
+
+// cutPatience is how long a cancelled Allocate waits for a call that can not be
+// cut short: the engine makes a container also for who no longer listens.
+const cutPatience = 3 * time.Second
+
+// attempts bounds how often something is made anew because somebody else
+// removed what it needs.
+const attempts = 5
+
+// Allocate implements drivers.Driver: image, network, container, start.
+func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Environment, error) {
+	o, err := d.options(req.Definition)
+	if err != nil {
+		return drivers.Environment{}, err
+	}
+	if !validToken(req.Token) {
+		return drivers.Environment{}, fmt.Errorf("allocate: token %q is not 32 hex digits", req.Token)
+	}
+	// No turn is held meanwhile: a download takes its time, and Deallocate must
+	// not wait for it.
+	image, release, err := d.images.Ensure(ctx, o.images)
+	if err != nil {
+		return drivers.Environment{}, err
+	}
+	done, err := d.turns.Take(ctx, req.Token)
+	if err != nil {
+		release()
+		return drivers.Environment{}, err
+	}
+	m := &making{driver: d, plan: plan{req: req, options: o, image: image, network: networkName(req.Definition.Resources)}}
+	result := make(chan made, 1)
+	d.wg.Go(func() {
+		defer done() // nobody else works on the environment while the engine may
+		defer release()
+		env, err := m.run(ctx)
+		result <- made{env, err}
+	})
+	return await(ctx, result)
+}
+
+// made is how a making ended.
+type made struct {
+	env drivers.Environment
+	err error
+}
+
+func await(ctx context.Context, result <-chan made) (drivers.Environment, error) {
+	select {
+	case m := <-result:
+		return m.env, m.err
+	case <-ctx.Done():
+	}
+	select {
+	case m := <-result:
+		return m.env, m.err
+	case <-time.After(cutPatience):
+		return drivers.Environment{}, ctx.Err()
+	}
+}
+
+// making is one environment on its way.
+type making struct {
+	*driver
+	plan plan
+}
+
+// run makes the environment. It ends at the first step after ctx ended; a step
+// that was begun is seen to its end.
+func (m *making) run(ctx context.Context) (drivers.Environment, error) {
+	for range attempts {
+		id, err := m.existing(ctx)
+		if err == nil && id == "" {
+			id, err = m.fresh(ctx)
+		}
+		if errors.Is(err, errAgain) {
+			continue
+		}
+		if err != nil {
+			return drivers.Environment{}, err
+		}
+		c, err := m.inspect(ctx, id)
+		if err != nil {
+			return drivers.Environment{}, err
+		}
+		return environment(c, m.plan.req.Definition), nil
+	}
+	return drivers.Environment{}, fmt.Errorf("make container: given up after %d times: %w", attempts, errAgain)
+}
+
+// errAgain says that somebody removed what a container needs, or took its name,
+// while it was made.
+var errAgain = errors.New("what it needs was removed meanwhile by somebody else")
+
+// existing finds the token's container, if it was made before. A half-made one
+// is removed: what it was made for, such as a network, may be another by now.
+func (m *making) existing(ctx context.Context) (id string, err error) {
+	list, err := m.find(ctx, drivers.Ref{Token: m.plan.req.Token})
+	if err != nil || len(list) == 0 {
+		return "", err
+	}
+	if rank(list[0].state) == 0 {
+		return list[0].id, nil
+	}
+	c, err := m.inspect(ctx, list[0].id)
+	if cerrdefs.IsNotFound(err) {
+		return "", errAgain
+	}
+	if err != nil {
+		return "", err
+	}
+	if presence(c.State) == drivers.Ended { // it was made: Inspect and Watch tell how it ended
+		return c.ID, nil
+	}
+	for _, f := range list {
+		if err := m.remove(ctx, f); err != nil {
+			return "", err
+		}
+	}
+	return "", nil
+}
+
+// fresh makes a container and starts it.
+func (m *making) fresh(ctx context.Context) (id string, err error) {
+	use, cancel := m.uncut(ctx)
+	defer cancel()
+	b, release, err := m.networks.use(use, m.plan.network)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	m.plan.bridge = b
+	if id, err = m.create(ctx); err != nil {
+		return "", err
+	}
+	return id, m.start(ctx, id)
+}
+
+// uncut is a context for a call that is seen to its end whatever ctx does, or
+// given up with the instance.
+func (d *driver) uncut(ctx context.Context) (context.Context, context.CancelFunc) {
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), makeTimeout)
+	stop := context.AfterFunc(d.ctx, cancel)
+	return call, func() { stop(); cancel() }
+}
+
+// create makes the container under the first of its names that is free.
+func (m *making) create(ctx context.Context) (id string, err error) {
+	for hw := range addresses6(m.plan.req.Token) {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		opts, err := m.container(m.plan, hw)
+		if err != nil {
+			return "", err
+		}
+		call, cancel := m.uncut(ctx)
+		answer, err := m.engine.ContainerCreate(call, opts)
+		cancel()
+		switch {
+		case err == nil:
+			for _, warning := range answer.Warnings {
+				m.log.Debug("the engine warns of a container", "identifier", opts.Name, "warning", warning)
+			}
+			return answer.ID, nil
+		case cerrdefs.IsNotFound(err):
+			return "", m.missing(ctx, err)
+		case !cerrdefs.IsConflict(err):
+			return "", fmt.Errorf("make container: %w", err)
+		}
+		if again, err := m.taken(ctx, opts.Name); err != nil || again {
+			return "", errors.Join(err, errAgain)
+		}
+	}
+	return "", errors.New("make container: all of its names are taken by other containers")
+}
+
+// taken looks at who has a name: the engine may just have made the container
+// that a killed process asked for.
+func (m *making) taken(ctx context.Context, name string) (ours bool, err error) {
+	c, err := m.inspect(ctx, name)
+	if cerrdefs.IsNotFound(err) {
+		return true, nil // it was removed, or is being made
+	}
+	if err != nil {
+		return false, err
+	}
+	return m.owns(c, name) && c.Config.Labels[labelToken] == m.plan.req.Token, nil
+}
+
+// missing finds out what a container could not be made without: its image, else
+// its network.
+func (m *making) missing(ctx context.Context, cause error) error {
+	if gone, err := m.networks.gone(ctx, m.plan.network, m.plan.bridge.id); err != nil || gone {
+		return errors.Join(err, errAgain)
+	}
+	m.images.Forget(m.plan.image)
+	image, release, err := m.images.Ensure(ctx, m.plan.options.images)
+	if err != nil {
+		return err
+	}
+	release() // the turn that is held is enough for the moment until the next try
+	if image == m.plan.image {
+		return fmt.Errorf("make container: %w", cause)
+	}
+	m.plan.image = image
+	return errAgain
+}
+
+// start lets the container run. Where it can not because its network was
+// removed since, it is made anew.
+func (m *making) start(ctx context.Context, id string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	call, cancel := m.uncut(ctx)
+	defer cancel()
+	_, err := m.engine.ContainerStart(call, id, client.ContainerStartOptions{})
+	if err == nil {
+		return nil
+	}
+	if gone, lookErr := m.networks.gone(call, m.plan.network, m.plan.bridge.id); lookErr == nil && gone {
+		return errors.Join(m.remove(call, found{id: id, state: container.StateCreated}), errAgain)
+	}
+	return fmt.Errorf("start container: %w", err)
+}

@@ -1,0 +1,172 @@
+// Package docker is the driver `docker` (contract 29, 30): its environments are
+// containers of a Docker engine, one for each.
+//
+// The engine is the memory: every container carries, from the call that makes
+// it, the labels that say whose it is. DESIGN.md tells in which order things are
+// made and removed, and what is found after a kill at any point of it.
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/machine"
+	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
+)
+
+// Name is the driver's name in the config file and in labels.
+const Name = "docker"
+
+// Factory makes instances of the driver.
+func Factory() drivers.Factory { return drivers.Factory{Name: Name, New: New, Check: check} }
+
+// check reads a cfg and makes nothing.
+func check(cfg drivers.Config) ([]yamlconf.Problem, error) {
+	_, unknown, err := readSettings(cfg.Cfg)
+	return unknown, err
+}
+
+// How long a call of the engine may take. What it makes takes it a moment, but
+// for a disk that is busy with twenty others.
+const (
+	lookTimeout = 20 * time.Second
+	makeTimeout = time.Minute
+)
+
+// closePatience is how long Close waits for calls that can not be cut short.
+const closePatience = 5 * time.Second
+
+// driver is one instance. It remembers nothing about environments.
+type driver struct {
+	log      *slog.Logger
+	settings settings
+	limits   drivers.Limits
+	engine   *client.Client
+	facts    facts
+	owner    owner
+	images   imageStore
+	networks *networks
+	turns    *turns.Turns
+
+	// Calls that must not be cut short, as the engine would go on without us,
+	// outlive the method that began them, but not the instance.
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// New makes an instance, or says why it can not serve here: first of all
+// whether an engine answers.
+func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
+	s, warnings, err := readSettings(cfg.Cfg)
+	if err != nil {
+		return nil, fmt.Errorf("read cfg: %w", err)
+	}
+	for _, w := range warnings {
+		cfg.Logger.Warn("unknown key in the driver's cfg", "key", w.Key, "line", w.Line, "hint", w.Text)
+	}
+	if s.DockerPath != "" {
+		cfg.Logger.Info("docker_path has no effect: the driver speaks to the engine itself", "docker_path", s.DockerPath)
+	}
+	engine, facts, err := connect(ctx, s, cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	d := &driver{
+		log: cfg.Logger, settings: s, engine: engine, facts: facts, turns: turns.New(),
+		owner: owner{node: cfg.NodeUID.String(), instance: cfg.Instance},
+	}
+	d.networks = newNetworks(engine, facts.id, d.owner)
+	if err := d.open(ctx); err != nil {
+		_ = engine.Close() // it holds idle connections only
+		return nil, err
+	}
+	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return d, nil
+}
+
+// open reads what the engine has, and opens the rest of the instance.
+func (d *driver) open(ctx context.Context) (err error) {
+	host := machine.Host{Cores: d.facts.cores, RAM: d.facts.ram}
+	if d.limits, err = host.Limits(d.settings.share()); err != nil {
+		return err
+	}
+	if err := d.networks.load(ctx); err != nil {
+		return err
+	}
+	if err := d.networks.prune(ctx); err != nil { // those that a killed node left
+		return err
+	}
+	d.images = localImages{d.engine}
+	return nil
+}
+
+// Limits implements drivers.Driver.
+func (d *driver) Limits() drivers.Limits { return d.limits }
+
+// Validate implements drivers.Driver.
+func (d *driver) Validate(def model.LabelDefinition) error {
+	_, err := d.options(def)
+	return err
+}
+
+// options reads what a definition asks for and checks that it can be done.
+func (d *driver) options(def model.LabelDefinition) (options, error) {
+	o, err := readOptions(def)
+	if err != nil {
+		return options{}, err
+	}
+	if err := d.images.Check(o.images); err != nil {
+		return options{}, fmt.Errorf("option images: %w", err)
+	}
+	return o, nil
+}
+
+// Capacity implements drivers.Driver: cpu, memory and disk, which the node
+// counts, are all that it is short of.
+func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
+	if _, err := d.options(def); err != nil {
+		return 0, err
+	}
+	return drivers.Unlimited, nil
+}
+
+// MetadataNetworks implements drivers.MetadataNetworks. Containers of an engine
+// elsewhere do not reach this node by their bridge.
+func (d *driver) MetadataNetworks() []netip.Prefix {
+	if d.settings.IsRemote {
+		return nil
+	}
+	return d.networks.prefixes()
+}
+
+// RunTask implements drivers.Driver.
+func (d *driver) RunTask(context.Context, drivers.TaskRequest) (json.RawMessage, error) {
+	return nil, drivers.ErrTaskUnknown
+}
+
+// Close implements drivers.Driver: it waits for what it has asked the engine to
+// make, so that nothing appears behind the back of the next process.
+func (d *driver) Close() error {
+	cut := time.AfterFunc(closePatience, d.cancel)
+	defer cut.Stop()
+	d.wg.Wait()
+	d.cancel()
+	return d.engine.Close()
+}
+
+var (
+	_ drivers.Watcher          = (*driver)(nil)
+	_ drivers.Suspender        = (*driver)(nil)
+	_ drivers.MetadataNetworks = (*driver)(nil)
+)

@@ -1,0 +1,146 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/google/uuid"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+)
+
+// found is a container of ours as lists show it.
+type found struct {
+	id, name string
+	token    string // empty for one that an old version made
+	app      string
+	state    container.ContainerState
+}
+
+// list finds the containers of this node and instance that also carry the labels.
+func (d *driver) list(ctx context.Context, labels ...string) ([]found, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	answer, err := d.engine.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: d.owner.filter(labels...)})
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var list []found
+	for _, item := range answer.Items {
+		f := found{id: item.ID, token: item.Labels[labelToken], app: item.Labels[labelApplication], state: item.State}
+		at := slices.IndexFunc(item.Names, func(name string) bool { return isNameOf(strings.TrimPrefix(name, "/"), f.token) })
+		if at < 0 {
+			continue
+		}
+		f.name = strings.TrimPrefix(item.Names[at], "/")
+		list = append(list, f)
+	}
+	return list, nil
+}
+
+// find returns the containers that a reference means: one, but for the moment
+// in which a killed node's engine and its successor make one each. What runs
+// comes first.
+func (d *driver) find(ctx context.Context, ref drivers.Ref) ([]found, error) {
+	if ref.Token == "" {
+		return d.named(ctx, ref.Identifier)
+	}
+	if !validToken(ref.Token) {
+		return nil, nil // this driver never made anything for it
+	}
+	list, err := d.list(ctx, labelToken+"="+ref.Token)
+	slices.SortStableFunc(list, func(a, b found) int { return rank(a.state) - rank(b.state) })
+	return list, err
+}
+
+// rank orders states by how much of an environment they are.
+func rank(s container.ContainerState) int {
+	switch s {
+	case container.StateRunning, container.StatePaused, container.StateRestarting:
+		return 0
+	case container.StateExited:
+		return 1
+	}
+	return 2
+}
+
+// named finds a container by its name alone, as an old database does.
+func (d *driver) named(ctx context.Context, name string) ([]found, error) {
+	if !validIdentifier(name) {
+		return nil, nil
+	}
+	c, err := d.inspect(ctx, name)
+	if cerrdefs.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := found{id: c.ID, name: name, token: c.Config.Labels[labelToken], app: c.Config.Labels[labelApplication], state: c.State.Status}
+	if d.owns(c, name) || adoptable(c, name) {
+		return []found{f}, nil
+	}
+	return nil, nil
+}
+
+func (d *driver) owns(c container.InspectResponse, name string) bool {
+	for key, value := range d.owner.labels() {
+		if c.Config.Labels[key] != value {
+			return false
+		}
+	}
+	return isNameOf(name, c.Config.Labels[labelToken])
+}
+
+// adoptable tells what v0.7 made: it left no labels, but named a container by
+// the hardware address that it gave it.
+func adoptable(c container.InspectResponse, name string) bool {
+	if c.Config.Labels[labelScheme] != "" || c.NetworkSettings == nil {
+		return false
+	}
+	for network, endpoint := range c.NetworkSettings.Networks {
+		if endpoint != nil && strings.HasPrefix(network, networkPrefix) && identifier([]byte(endpoint.MacAddress)) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// inspect asks for all that the engine knows of a container.
+func (d *driver) inspect(ctx context.Context, id string) (container.InspectResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	answer, err := d.engine.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return container.InspectResponse{}, fmt.Errorf("inspect container: %w", err)
+	}
+	if c := answer.Container; c.Config == nil || c.State == nil {
+		return container.InspectResponse{}, fmt.Errorf("inspect container %s: the engine's answer has no config or no state", id)
+	}
+	return answer.Container, nil
+}
+
+// List implements drivers.Driver.
+func (d *driver) List(ctx context.Context) ([]drivers.Ref, error) {
+	list, err := d.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(list, func(a, b found) int { return rank(a.state) - rank(b.state) })
+	seen := make(map[string]bool, len(list))
+	refs := make([]drivers.Ref, 0, len(list))
+	for _, f := range list {
+		if seen[f.token] {
+			continue // Deallocate removes both
+		}
+		seen[f.token] = true
+		app, _ := uuid.Parse(f.app) // nobody's: it is removed by its token all the same
+		refs = append(refs, drivers.Ref{Token: f.token, Identifier: f.name, ApplicationUID: app})
+	}
+	return refs, nil
+}

@@ -1,0 +1,264 @@
+package docker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
+)
+
+// The names of networks: <prefix><label's network>, of which two mean something.
+const (
+	networkPrefix = "aquarium-"
+	hostOnly      = "hostonly" // the default: this machine and nothing else
+	nat           = "nat"      // the world outside as well
+)
+
+// networks are the bridges of environments. They are shared by all nodes and
+// instances of an engine, made when they are needed and removed by who leaves
+// them last.
+type networks struct {
+	engine   *client.Client
+	engineID string
+	owner    owner
+	turns    *turns.Turns // of names: who makes or removes one
+
+	mu    sync.Mutex
+	known map[string]*bridge // by name
+}
+
+// bridge is a network that is there as far as this process knows.
+type bridge struct {
+	id       string
+	subnets  []netip.Prefix
+	gateway  netip.Addr
+	internal bool
+	ours     bool // made by a driver like this one, on whatever node
+	users    int  // allocations on their way to a container that runs
+}
+
+func newNetworks(engine *client.Client, engineID string, o owner) *networks {
+	return &networks{engine: engine, engineID: engineID, owner: o, turns: turns.New(), known: map[string]*bridge{}}
+}
+
+// load learns what earlier processes made.
+func (n *networks) load(ctx context.Context) error {
+	list, err := n.engine.NetworkList(ctx, client.NetworkListOptions{Filters: client.Filters{}.Add("label", labelScheme+"="+scheme)})
+	if err != nil {
+		return fmt.Errorf("list networks: %w", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, item := range list.Items {
+		n.known[item.Name] = bridgeOf(item.Network)
+	}
+	return nil
+}
+
+func bridgeOf(item network.Network) *bridge {
+	b := &bridge{id: item.ID, internal: item.Internal, ours: item.Labels[labelScheme] != ""}
+	for _, c := range item.IPAM.Config {
+		if c.Subnet.IsValid() {
+			b.subnets = append(b.subnets, c.Subnet)
+		}
+		if c.Gateway.Is4() {
+			b.gateway = c.Gateway
+		}
+	}
+	return b
+}
+
+// prefixes are the addresses of all networks that are known.
+func (n *networks) prefixes() []netip.Prefix {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []netip.Prefix
+	for _, name := range slices.Sorted(maps.Keys(n.known)) {
+		all = append(all, n.known[name].subnets...)
+	}
+	return all
+}
+
+// use returns the network, made if need be. Until release this process does not
+// remove it; other processes may, which shows when a container starts.
+func (n *networks) use(ctx context.Context, name string) (b bridge, release func(), err error) {
+	done, err := n.turns.Take(ctx, name)
+	if err != nil {
+		return bridge{}, nil, err
+	}
+	defer done()
+	known := n.get(name)
+	if known == nil {
+		if known, err = n.ensure(ctx, name); err != nil {
+			return bridge{}, nil, err
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.known[name] = known
+	known.users++
+	return *known, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		known.users--
+	}, nil
+}
+
+func (n *networks) get(name string) *bridge {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.known[name]
+}
+
+// gone reports whether a network is there no more, and forgets it then.
+func (n *networks) gone(ctx context.Context, name, id string) (bool, error) {
+	_, err := n.engine.NetworkInspect(ctx, id, client.NetworkInspectOptions{})
+	if err == nil || !cerrdefs.IsNotFound(err) {
+		return false, err
+	}
+	n.forget(name, id)
+	return true, nil
+}
+
+func (n *networks) forget(name, id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if b := n.known[name]; b != nil && b.id == id {
+		delete(n.known, name)
+	}
+}
+
+// ensure finds the network or makes it. Of several processes that make it at
+// once one succeeds, as no two networks may have a bridge of the same name; the
+// others find it a moment later.
+func (n *networks) ensure(ctx context.Context, name string) (*bridge, error) {
+	var lost error
+	for pause := 5 * time.Millisecond; pause < 2*time.Second; pause *= 2 {
+		found, err := n.engine.NetworkInspect(ctx, name, client.NetworkInspectOptions{})
+		if err == nil && found.Network.Name == name { // an ID may begin like a name
+			return checked(name, bridgeOf(found.Network.Network))
+		}
+		if err != nil && !cerrdefs.IsNotFound(err) {
+			return nil, fmt.Errorf("look for network %s: %w", name, err)
+		}
+		made, err := n.engine.NetworkCreate(ctx, name, n.recipe(name))
+		if err == nil {
+			return n.inspect(ctx, name, made.ID)
+		}
+		if noPoolLeft(err) {
+			return nil, fmt.Errorf("make network %s: the engine has no addresses left: remove networks that nobody uses "+
+				"(`docker network prune`), or give it more with default-address-pools in its daemon.json: %w", name, err)
+		}
+		if lost = err; ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+	return nil, fmt.Errorf("make network %s: %w", name, lost)
+}
+
+// inspect reads what the engine gave a network that was just made. Who removed
+// it meanwhile took it for unused.
+func (n *networks) inspect(ctx context.Context, name, id string) (*bridge, error) {
+	found, err := n.engine.NetworkInspect(ctx, id, client.NetworkInspectOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("look at network %s: %w", name, err)
+	}
+	return bridgeOf(found.Network.Network), nil
+}
+
+// checked refuses a network of somebody else's that breaks what its name promises.
+func checked(name string, b *bridge) (*bridge, error) {
+	if name == networkPrefix+hostOnly && !b.internal {
+		return nil, fmt.Errorf("network %s is there and leads outside: make it anew with --internal, or remove it", name)
+	}
+	return b, nil
+}
+
+// noPoolLeft tells the one failure that only an admin can mend. Engines give it
+// no code of its own.
+func noPoolLeft(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "non-overlapping IPv4 address pool") || strings.Contains(text, "predefined address pools")
+}
+
+// recipe is how a network is made. Only `nat` leads outside. The environments of
+// the two general networks are of people who know nothing of each other, and do
+// not reach each other; those of a network with a name of its own do.
+func (n *networks) recipe(name string) client.NetworkCreateOptions {
+	options := map[string]string{"com.docker.network.bridge.name": n.bridgeName(name)}
+	if name == networkPrefix+hostOnly || name == networkPrefix+nat {
+		options["com.docker.network.bridge.enable_icc"] = "false"
+	}
+	return client.NetworkCreateOptions{
+		Driver: "bridge", Internal: name != networkPrefix+nat, Options: options, Labels: n.owner.labels(),
+	}
+}
+
+// bridgeName is the interface of a network: the engine refuses a second network
+// with it, and several engines of one machine do not share it. 15 bytes are what
+// the kernel allows.
+func (n *networks) bridgeName(name string) string {
+	sum := sha256.Sum256([]byte(n.engineID + " " + name))
+	return "aq-" + hex.EncodeToString(sum[:6])
+}
+
+// prune removes the known networks that were made by drivers like this one and
+// that no container uses. Which one uses it, the engine knows.
+func (n *networks) prune(ctx context.Context) error {
+	n.mu.Lock()
+	names := slices.Sorted(maps.Keys(n.known))
+	n.mu.Unlock()
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, n.pruneOne(ctx, name))
+	}
+	return errors.Join(errs...)
+}
+
+func (n *networks) pruneOne(ctx context.Context, name string) error {
+	done, err := n.turns.Take(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	b := n.unused(name)
+	if b == nil {
+		return nil
+	}
+	_, err = n.engine.NetworkRemove(ctx, b.id, client.NetworkRemoveOptions{})
+	switch {
+	case err == nil, cerrdefs.IsNotFound(err):
+		n.forget(name, b.id)
+		return nil
+	case cerrdefs.IsPermissionDenied(err), cerrdefs.IsConflict(err): // somebody uses it
+		return nil
+	}
+	return fmt.Errorf("remove network %s: %w", name, err)
+}
+
+// unused is a network of ours that nobody of this process needs.
+func (n *networks) unused(name string) *bridge {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if b := n.known[name]; b != nil && b.ours && b.users == 0 {
+		return b
+	}
+	return nil
+}

@@ -1,0 +1,164 @@
+//go:build linux
+
+package docker
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/tests/dockerd"
+)
+
+// TestNetworksAreApart: hostonly reaches this machine and nothing else: not the
+// world, not its neighbours, no names.
+func TestNetworksAreApart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	s.outside(t)
+	d := s.start(t)
+	l := s.Listen("0.0.0.0:8001")
+	go func() {
+		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			host, _, _ := net.SplitHostPort(r.RemoteAddr)
+			_, _ = fmt.Fprintln(w, "caller", host)
+		}))
+	}()
+	nat := guest("get http://192.0.2.1/ ; print done ; listen 0.0.0.0:80")
+	nat.Resources.Network = "nat"
+	inNat := d.allocate(t, request(nat))
+	if text := s.says(t, inNat, "done"); !strings.Contains(text, "I am outside") {
+		t.Errorf("nat does not reach the world: %s", text)
+	}
+	neighbour := d.run(t, "listen 0.0.0.0:80")
+	script := fmt.Sprintf("get http://$GATEWAY:8001/ ; once http://%s/ ; once http://%s/ ; once http://192.0.2.1/ ; once http://example.org/ ; print done ; wait",
+		inNat.IPAddr, neighbour.IPAddr)
+	env := d.run(t, script)
+	text := s.says(t, env, "done")
+	if !strings.Contains(text, "caller "+env.IPAddr+"\n") {
+		t.Errorf("the host does not see the container by its address %s:\n%s", env.IPAddr, text)
+	}
+	for _, url := range []string{inNat.IPAddr, neighbour.IPAddr, "192.0.2.1", "example.org"} {
+		if !failed(text, "once http://"+url+"/") {
+			t.Errorf("hostonly reaches %s:\n%s", url, text)
+		}
+	}
+	for _, e := range []drivers.Environment{env, inNat} {
+		address := netip.MustParseAddr(e.IPAddr)
+		if got := d.MetadataNetworks(); len(got) != 2 || !slices.ContainsFunc(got, func(p netip.Prefix) bool { return p.Contains(address) }) {
+			t.Errorf("MetadataNetworks() = %v, want two, and %s in one of them", got, address)
+		}
+	}
+}
+
+// outsideVariable makes this test binary a server at 192.0.2.1, in a network
+// name space of its own.
+const outsideVariable = "FISH_DOCKER_TEST_OUTSIDE"
+
+// TestOutside is that server.
+func TestOutside(t *testing.T) {
+	if os.Getenv(outsideVariable) == "" {
+		t.Skip("for TestNetworksAreApart")
+	}
+	ip := func(args ...string) error { return exec.Command("ip", args...).Run() }
+	eventually(t, "the link to the engine is there", func() bool { return ip("address", "add", "192.0.2.1/24", "dev", "world") == nil })
+	if err := ip("link", "set", "world", "up"); err != nil {
+		t.Fatal(err)
+	}
+	t.Fatal(http.ListenAndServe("192.0.2.1:80", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintln(w, "I am outside")
+	})))
+}
+
+// outside links the engine's network with a world of one server.
+func (s site) outside(t *testing.T) {
+	t.Helper()
+	server := exec.Command("unshare", "--net", os.Args[0], "-test.run=^TestOutside$")
+	server.Env = append(os.Environ(), outsideVariable+"=1")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait() // killed
+	})
+	own, _ := os.Readlink("/proc/self/ns/net")
+	eventually(t, "the server has a network of its own", func() bool {
+		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", server.Process.Pid))
+		return err == nil && theirs != own
+	})
+	for _, args := range [][]string{
+		{"link", "add", "uplink", "type", "veth", "peer", "name", "world", "netns", fmt.Sprint(server.Process.Pid)},
+		{"address", "add", "192.0.2.2/24", "dev", "uplink"}, {"link", "set", "uplink", "up"},
+	} {
+		argv := append(s.Wrap(), append([]string{"ip"}, args...)...)
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %v: %v: %s", args, err, out)
+		}
+	}
+}
+
+// TestNamedNetworkConnects: the environments of a network with a name of its own
+// reach each other, and one that is there is used as it is and left there.
+func TestNamedNetworkConnects(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	d := s.start(t)
+	dockerd.Must[any](s.Engine, "POST", "/networks/create", []byte(`{"Name":"aquarium-theirs"}`))
+	for _, name := range []string{"lab", "theirs"} {
+		server := guest("listen 0.0.0.0:80")
+		server.Resources.Network = name
+		first := request(server)
+		env := d.allocate(t, first)
+		client := guest(fmt.Sprintf("get http://%s/ ; print done ; wait", env.IPAddr))
+		client.Resources.Network = name
+		second := request(client)
+		if text := s.says(t, d.allocate(t, second), "done"); !strings.Contains(text, "hello") {
+			t.Errorf("network %s: %s", name, text)
+		}
+		for _, req := range []drivers.Request{first, second} {
+			if err := d.Deallocate(t.Context(), drivers.Ref{Token: req.Token}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"aquarium-theirs"}, s.Networks()); diff != "" {
+		t.Errorf("networks after all are gone (-want +got):\n%s", diff)
+	}
+}
+
+func TestHostOnlyOfSomebodyElseMustBeInternal(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	d := s.start(t)
+	dockerd.Must[any](s.Engine, "POST", "/networks/create", []byte(`{"Name":"aquarium-hostonly"}`))
+	if _, err := d.Allocate(t.Context(), request(guest("wait"))); err == nil || !strings.Contains(err.Error(), "leads outside") {
+		t.Errorf("Allocate() = %v, want a refusal of a network that leads outside", err)
+	}
+}
+
+// TestNoAddressesLeft: what only an admin can mend is told with how.
+func TestNoAddressesLeft(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "", "--default-address-pool=base=10.214.0.0/24,size=24")
+	d := s.start(t)
+	for n := range 300 {
+		body := fmt.Appendf(nil, `{"Name":"other-%d","Internal":true}`, n)
+		if status, _, err := s.Call("POST", "/networks/create", body); err != nil || status/100 != 2 {
+			break
+		}
+	}
+	_, err := d.Allocate(t.Context(), request(guest("wait")))
+	if err == nil || !strings.Contains(err.Error(), "default-address-pools") {
+		t.Errorf("Allocate() = %v, want what to do", err)
+	}
+}

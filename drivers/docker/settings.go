@@ -1,0 +1,160 @@
+package docker
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/images"
+	"github.com/aquarium-fish/aquarium-fish/drivers/machine"
+	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
+)
+
+// registry is who pulls from a registry.
+type registry struct {
+	Host     string          `yaml:"host"`
+	User     string          `yaml:"user"`
+	Password yamlconf.Secret `yaml:"password"`
+}
+
+// settings is an instance's cfg: the keys of contract 29, then ours.
+type settings struct {
+	// DockerPath is known to configs of the original: it ran the docker command.
+	DockerPath string `yaml:"docker_path"`
+
+	IsRemote      bool   `yaml:"is_remote"`
+	ImagesPath    string `yaml:"images_path"`
+	WorkspacePath string `yaml:"workspace_path"`
+
+	CPUAlter    int  `yaml:"cpu_alter"`
+	RAMAlter    int  `yaml:"ram_alter"`
+	CPUOverbook uint `yaml:"cpu_overbook"`
+	RAMOverbook uint `yaml:"ram_overbook"`
+
+	DownloadUser     string          `yaml:"download_user"`
+	DownloadPassword yamlconf.Secret `yaml:"download_password"`
+	ImagesFileRoots  []string        `yaml:"images_file_roots"`
+	ImagesMirrors    []images.Mirror `yaml:"images_mirrors"`
+	ImagesRequireSum string          `yaml:"images_require_sum"`
+	Registries       []registry      `yaml:"registries"`
+
+	// DockerHost is where the engine is: unix://, tcp:// or npipe://. Default:
+	// DOCKER_HOST, then the sockets that are usual here.
+	DockerHost string `yaml:"docker_host"`
+	// The files of TLS, for an engine behind tcp://.
+	TLSCACrt string `yaml:"tls_ca_crt"`
+	TLSCrt   string `yaml:"tls_crt"`
+	TLSKey   string `yaml:"tls_key"`
+
+	// StopGrace is how long an environment may take to stop before it is killed.
+	StopGrace time.Duration `yaml:"stop_grace"`
+	// PidsLimit bounds the processes and threads of one environment.
+	PidsLimit int64 `yaml:"pids_limit"`
+	// OOMScoreAdj makes the kernel, short of memory, kill environments before
+	// the node and the engine.
+	OOMScoreAdj int `yaml:"oom_score_adj"`
+	// LogSize bounds what the engine keeps of an environment's output.
+	LogSize yamlconf.Size `yaml:"log_size"`
+}
+
+// defaults are big enough for a build, and small against the machine.
+func defaults() settings {
+	return settings{
+		ImagesPath: "fish_docker_images", WorkspacePath: "fish_docker_workspace",
+		StopGrace: 10 * time.Second, PidsLimit: 4096, OOMScoreAdj: 500, LogSize: 10 << 20,
+	}
+}
+
+// readSettings reads an instance's cfg. Warnings are about unknown keys.
+func readSettings(cfg []byte) (settings, []yamlconf.Problem, error) {
+	s := defaults()
+	doc, err := yamlconf.Parse(cfg)
+	if err != nil {
+		return settings{}, nil, err
+	}
+	if err := doc.Decode(&s); err != nil {
+		return settings{}, nil, err
+	}
+	if err := errors.Join(s.checkLimits(doc), s.checkHost(doc), s.checkImages(doc)); err != nil {
+		return settings{}, nil, err
+	}
+	for _, path := range []*string{&s.WorkspacePath, &s.ImagesPath} {
+		if *path, err = filepath.Abs(*path); err != nil {
+			return settings{}, nil, err
+		}
+	}
+	return s, doc.Warnings(), nil
+}
+
+// longestGrace keeps a release well below the time that a node gives it.
+const longestGrace = time.Minute
+
+func (s *settings) checkLimits(doc *yamlconf.Document) error {
+	var errs []error
+	if s.StopGrace < 0 || s.StopGrace > longestGrace {
+		errs = append(errs, doc.Problem("stop_grace", "got %v, want 0s to %v", s.StopGrace, longestGrace))
+	}
+	if s.PidsLimit < 16 || s.PidsLimit > 1<<22 {
+		errs = append(errs, doc.Problem("pids_limit", "got %d, want 16 to %d", s.PidsLimit, 1<<22))
+	}
+	if s.OOMScoreAdj < -1000 || s.OOMScoreAdj > 1000 {
+		errs = append(errs, doc.Problem("oom_score_adj", "got %d, want -1000 to 1000", s.OOMScoreAdj))
+	}
+	if s.LogSize < 4096 || s.LogSize > 1<<40 {
+		errs = append(errs, doc.Problem("log_size", "got %d bytes, want 4KB to 1TB", s.LogSize))
+	}
+	if _, err := (machine.Host{Cores: 1 << 20, RAM: 1 << 60}).Limits(s.share()); err != nil { // nonsense of any machine
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (s *settings) checkHost(doc *yamlconf.Document) error {
+	var errs []error
+	if s.DockerHost != "" {
+		if err := checkAddress(s.DockerHost); err != nil {
+			errs = append(errs, doc.Problem("docker_host", "%v", err))
+		}
+	}
+	if (s.TLSCrt == "") != (s.TLSKey == "") {
+		errs = append(errs, doc.Problem("tls_crt", "want both tls_crt and tls_key, or neither"))
+	}
+	if s.withTLS() && s.DockerHost != "" && !strings.HasPrefix(s.DockerHost, "tcp://") {
+		errs = append(errs, doc.Problem("docker_host", "got %q, want tcp://… with the files of TLS", s.DockerHost))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *settings) checkImages(doc *yamlconf.Document) error {
+	var errs []error
+	for _, p := range []struct{ key, value string }{
+		{"workspace_path", s.WorkspacePath}, {"images_path", s.ImagesPath},
+	} {
+		if p.value == "" {
+			errs = append(errs, doc.Problem(p.key, "got nothing, want a folder"))
+		}
+	}
+	if sum := strings.ToLower(s.ImagesRequireSum); sum != "" && sum != "sha256" {
+		errs = append(errs, doc.Problem("images_require_sum", "got %q, want sha256 or nothing", s.ImagesRequireSum))
+	}
+	for i, m := range s.ImagesMirrors {
+		if m.From == "" || len(m.To) == 0 {
+			errs = append(errs, doc.Problem("images_mirrors", "entry %d: want `from`, a URL prefix, and `to`, a list of them", i))
+		}
+	}
+	for i, r := range s.Registries {
+		if r.Host == "" || strings.ContainsAny(r.Host, "/ ") {
+			errs = append(errs, doc.Problem("registries", "entry %d: host %q: want the name of a registry, such as registry.example.org:5000", i, r.Host))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *settings) withTLS() bool { return s.TLSCACrt != "" || s.TLSCrt != "" || s.TLSKey != "" }
+
+func (s *settings) share() machine.Share {
+	return machine.Share{
+		CPUAlter: s.CPUAlter, RAMAlter: s.RAMAlter, CPUOverbook: s.CPUOverbook, RAMOverbook: s.RAMOverbook, Remote: s.IsRemote,
+	}
+}
