@@ -67,7 +67,7 @@ type Options struct {
 	// Enrolment gives out invitations. nil: this node does not.
 	Enrolment Enrolment
 	Logger    *slog.Logger
-	// AllocateTimeout is how long ELECTED may last.
+	// AllocateTimeout is how long ELECTED may last once the images are there.
 	AllocateTimeout time.Duration
 
 	// BodyTimeout bounds the time in which a request's body has to arrive.

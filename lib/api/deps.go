@@ -92,9 +92,11 @@ type Election interface {
 	Admit() (done func(), ok bool)
 }
 
-// Lifecycle knows what fails in the lives of applications.
+// Lifecycle knows what applications wait for in their lives, and what fails.
 type Lifecycle interface {
 	Trouble(app model.UID) (lifecycle.Trouble, bool)
+	// Fetching reports whether an application waits for its images.
+	Fetching(app model.UID) bool
 }
 
 // Ledger knows what the driver instances have given out.

@@ -114,6 +114,9 @@ func (h *handlers) explainLife(e *model.Entry, x *apiv1.ApplicationExplanation) 
 		x.Until = &until
 	}
 	x.Text = lifeText(e, h.AllocateTimeout)
+	if h.Lifecycle.Fetching(e.Application.UID) {
+		x.Until, x.Text = nil, "Its images are being fetched, which allocate_timeout does not bound"
+	}
 	if e.Fold.Status() == model.StatusElected && doubtful {
 		x.Text = "It was being made in a copy of the database that was put back, and may have been run since: " +
 			"aquarium-fish db confirm says whether it is run or ended"

@@ -104,6 +104,11 @@ func TestExplainLife(t *testing.T) {
 		!strings.Contains(x.Text, "1h0m0s (allocate_timeout)") {
 		t.Errorf("ELECTED is told %+v, want until %v", x, until)
 	}
+	n.fetching = true
+	if x := n.explain(t, "alice", app); x.Until != nil || !strings.Contains(x.Text, "images are being fetched") {
+		t.Errorf("ELECTED without its images is told %+v", x)
+	}
+	n.fetching = false
 	n.update(t, e, model.Change{States: []model.ApplicationState{{Status: model.StatusRecalled}}})
 	n.trouble = &lifecycle.Trouble{What: "environment not released", Err: errors.New("volume is busy"), At: until, Again: until.Add(time.Minute)}
 	x = n.explain(t, "alice", app)

@@ -66,6 +66,7 @@ type node struct {
 	giving      atomic.Bool
 	accepting   atomic.Int64       // applications
 	trouble     *lifecycle.Trouble // of whatever does not wait
+	fetching    bool               // of whatever does not wait
 	uid         model.UID
 	api         *API
 	cluster     Cluster                  // nil: alone
@@ -199,6 +200,9 @@ func (n *node) Trouble(model.UID) (lifecycle.Trouble, bool) {
 	}
 	return *n.trouble, true
 }
+
+// Fetching makes the node its own Lifecycle.
+func (n *node) Fetching(model.UID) bool { return n.fetching }
 
 // InUse makes the node its own Ledger.
 func (n *node) InUse(instance string) capacity.Usage {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/config"
-	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
@@ -98,9 +97,9 @@ func nextOf(changes *store.Subscription) func(ctx context.Context) error {
 }
 
 // forwardEvents tells those who wait for room or for a driver that there may
-// be some.
+// be some: wake is for those who decide what this node takes on, and fetches.
 func forwardEvents(
-	ctx context.Context, r *drivers.Registry, k *maintenance.Keeper, life *lifecycle.Manager, elect *election.Election, m *member,
+	ctx context.Context, r *drivers.Registry, k *maintenance.Keeper, life *lifecycle.Manager, wake func(), m *member,
 ) error {
 	driversChanged, stop := r.Subscribe()
 	defer stop()
@@ -111,9 +110,9 @@ func forwardEvents(
 			return nil
 		case <-driversChanged:
 			life.DriversChanged()
-			elect.Wake()
+			wake()
 		case <-k.Changed():
-			elect.Wake()
+			wake()
 			m.Touch()
 		case <-life.Idle():
 			k.RunningChanged()

@@ -177,8 +177,13 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		Safety: election.Safety(cfg.Election.Safety), Logger: log.With("component", "election"),
 	})
 	a.addPart("election", elect.Run)
+	fetching := imageFetching{config: cfg, registry: registry, store: db, log: log, held: func() bool { return keeper.On() || !member.caughtUp() }}
+	puller, wakePrefetch, err := a.addImages(fetching)
+	if err != nil {
+		return err
+	}
 	a.addPart("events", func(ctx context.Context) error {
-		return forwardEvents(ctx, registry, keeper, life, elect, member)
+		return forwardEvents(ctx, registry, keeper, life, func() { elect.Wake(); wakePrefetch() }, member)
 	})
 	pulse := newPulse(db.Writable)
 	a.addPart("pulse", pulse.run)
@@ -206,10 +211,6 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return fmt.Errorf("make metadata api: %w", err)
 	}
 	a.addPart("meta", metadata.Run)
-	puller, err := a.addPuller(cfg, registry, log)
-	if err != nil {
-		return err
-	}
 	enrolment, err := a.newEnrolment(cfg, db, identity, member, trail, log)
 	if err != nil {
 		return err

@@ -64,6 +64,9 @@ type Config struct {
 	// the binary, each with its own defaults.
 	Drivers []DriverEntry `yaml:"drivers"`
 
+	// ImagesPrefetch fetches the images of each label's newest version that this node could run, before anybody asks for
+	// it. Default false: it takes disk and line for labels that other nodes may serve.
+	ImagesPrefetch bool `yaml:"images_prefetch"`
 	// MetaAddress binds the metadata API to an address of its own, apart from the REST API. Default: none, it is served
 	// on APIAddress.
 	MetaAddress string `yaml:"meta_address"`
@@ -77,7 +80,7 @@ type Config struct {
 	// Default 0 = no limit.
 	MaxDBSize yamlconf.Size `yaml:"max_db_size"`
 	// AllocateTimeout is how long a driver may take to allocate; after it what was made is released and the Application
-	// ends in ERROR. Default 30m: an image of 50 GB at 250 Mbit/s comes in within it.
+	// ends in ERROR. The time in which images are fetched does not count. Default 30m: a cloud may take half of it.
 	AllocateTimeout time.Duration `yaml:"allocate_timeout"`
 	// TaskTimeout is how long all tasks of a deallocation may take together; what is not done then gets an error as its
 	// result and the deallocation goes on. Default 1h: a full snapshot of a large disk.

@@ -83,6 +83,7 @@ node_location: lab
 node_identifiers: [GPU:yes]
 ssh_key: id
 default_resource_lifetime: 30m
+images_prefetch: true
 meta_address: 10.0.0.1:8001
 auth_hash_memory: 1GB
 retention: 2d
@@ -116,6 +117,7 @@ log_file_keep: 3
 		NodeName: "fish-1", NodeLocation: "lab", NodeIdentifiers: []string{"GPU:yes"}, SSHKey: filepath.FromSlash("data/id"),
 		DefaultResourceLifetime: 30 * time.Minute,
 		Drivers:                 []config.DriverEntry{{Name: "test/dev", Cfg: yamlconf.Raw("\n\n\n\n{\"cpu_limit\":4}"), Line: 3}, {Name: "test", Line: 6}},
+		ImagesPrefetch:          true,
 		MetaAddress:             "10.0.0.1:8001", AuthHashMemory: 1 << 30, Retention: 48 * time.Hour, MaxDBSize: 2 << 30,
 		AllocateTimeout: time.Hour, TaskTimeout: 2 * time.Hour, VoteTimeout: 5 * time.Second,
 		Election:  config.Election{Safety: "strict"},

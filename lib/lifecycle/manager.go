@@ -70,7 +70,8 @@ type Options struct {
 	MetadataURL func(token string) string
 	// DefaultLifetime counts for labels that set none; 0 = unlimited.
 	DefaultLifetime time.Duration
-	// AllocateTimeout bounds the time from the intent to ALLOCATED.
+	// AllocateTimeout bounds the time from the intent to ALLOCATED, but for the
+	// fetching of images by a driver that manages them.
 	AllocateTimeout time.Duration
 	// TaskTimeout bounds a task, and all tasks of a release together.
 	TaskTimeout time.Duration

@@ -95,7 +95,8 @@ type Facts struct {
 	// Age is how long the environment lives, Lifetime how long it may; 0 = for
 	// ever.
 	Age, Lifetime time.Duration
-	// Allocating is how long ago the intent was stored.
+	// Allocating is how long ago the intent was stored, or its images were there
+	// where the driver manages them.
 	Allocating, AllocateTimeout time.Duration
 	// Releasing is how long ago the release was asked for.
 	Releasing, TaskTimeout time.Duration

@@ -31,10 +31,12 @@ type runner struct {
 	intent    age  // of the open Allocation
 	request   age  // of the release request
 	measuring model.UID
-	untouched uint32 // epoch of an intent that this process stored and asked no driver for
-	searched  bool   // drivers said what they have of the application
-	unsaid    bool   // they were asked, and did not say, or not in time
-	intended  uint32 // epoch of the last intent that this process stored
+	untouched uint32      // epoch of an intent that this process stored and asked no driver for
+	searched  bool        // drivers said what they have of the application
+	unsaid    bool        // they were asked, and did not say, or not in time
+	intended  uint32      // epoch of the last intent that this process stored
+	fetched   uint32      // epoch whose images this process has had at hand
+	downloads atomic.Bool // it waits for images now; read by Manager.Fetching
 
 	resting map[model.UID]rest
 	retry   loop.Backoff
@@ -250,8 +252,8 @@ func (r *runner) facts(e *model.Entry) Facts {
 		f.Lapsed, f.Promised = true, lapsedPromise(f, lapse)
 	}
 	f.Unsearched = r.unsearched(e)
-	if f.Doubt == store.Doubtful || !f.Settled || f.Lapsed && f.Intended == 0 {
-		r.intent = newAge(now, now, boot) // what an operator, or others, have to decide is not late
+	if f.Doubt == store.Doubtful || !f.Settled || f.Lapsed && f.Intended == 0 || r.fetching(e) {
+		r.intent = newAge(now, now, boot) // what an operator, or others, have to decide, or a download brings, is not late
 	}
 	r.measure(e, now, boot)
 	f.Allocating, f.Releasing = r.intent.at(now, boot), r.request.at(now, boot)

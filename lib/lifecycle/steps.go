@@ -129,6 +129,12 @@ func (r *runner) allocate(ctx context.Context, step Step) error {
 		return err
 	}
 	r.untouched = 0
+	if err := r.fetch(ctx, driver, a); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return r.allocateFailed(ctx, step, err)
+	}
 	var env drivers.Environment
 	limit := r.m.opts.AllocateTimeout - r.intent.at(time.Now(), r.m.opts.Boot())
 	err = r.await(ctx, limit, r.unwanted(a.Epoch), func(ctx context.Context) error {

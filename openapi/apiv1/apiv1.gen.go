@@ -163,7 +163,7 @@ type ApplicationExplanation struct {
 	// Trouble A step that failed and is tried again.
 	Trouble *Trouble `json:"trouble,omitempty"`
 
-	// Until When `ELECTED` ends at the latest: what is not allocated by then is released.
+	// Until When `ELECTED` ends at the latest: what is not allocated by then is released. Absent while its images are fetched, and later than said before by the time that took.
 	Until *time.Time `json:"until,omitempty"`
 }
 
