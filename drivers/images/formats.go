@@ -23,13 +23,19 @@ const (
 	maxWindow = 128 << 20
 	// maxTail is how much may follow the end of a tar: padding.
 	maxTail = 16 << 20
+	// maxDirectory is how long the list of a zip's files may be: it is read into
+	// memory, several times its size, before the first of them is seen.
+	maxDirectory = 32 << 20
+	// entryCost is what an entry of a tar may take beside its content.
+	entryCost = 4 << 10
 	// maxTarget bounds the target of a symbolic link in a zip, as systems do.
 	maxTarget = 4096
 )
 
 // each hands every entry of the archive to put, in order. The format is known
-// by the content: the file's name may be anything.
-func each(ctx context.Context, archive *os.File, put func(entry) error) error {
+// by the content: the file's name may be anything. Of a tar no more is read
+// than what it may unpack to, most: to skip bytes takes its time as well.
+func each(ctx context.Context, archive *os.File, most int64, put func(entry) error) error {
 	info, err := archive.Stat()
 	if err != nil {
 		return err
@@ -42,14 +48,14 @@ func each(ctx context.Context, archive *os.File, put func(entry) error) error {
 	}
 	whole := io.NewSectionReader(archive, 0, info.Size())
 	if bytes.HasPrefix(head, []byte("PK\x03\x04")) || bytes.HasPrefix(head, []byte("PK\x05\x06")) {
-		return eachZip(ctx, whole, put)
+		return eachZip(ctx, whole, whole.Size(), maxDirectory, put)
 	}
 	r, err := decompressed(ctx, head, whole)
 	if err != nil {
 		return readError(err)
 	}
 	defer r.Close()
-	return eachTar(r, put)
+	return eachTar(&bounded{r, most, bad("it unpacks to more than %d bytes", most)}, put)
 }
 
 // decompressed unpacks by the first bytes; what is of no known format is taken
@@ -105,11 +111,13 @@ func eachTar(r io.Reader, put func(entry) error) error {
 	return readError(err)
 }
 
-func eachZip(ctx context.Context, whole *io.SectionReader, put func(entry) error) error {
-	z, err := zip.NewReader(whole, whole.Size())
+func eachZip(ctx context.Context, whole io.ReaderAt, size, directory int64, put func(entry) error) error {
+	list := &opening{ReaderAt: whole, left: directory}
+	z, err := zip.NewReader(list, size)
 	if err != nil {
 		return readError(err)
 	}
+	list.done = true
 	for _, f := range z.File {
 		if err := zipEntry(ctx, f, put); err != nil {
 			return err
@@ -162,6 +170,35 @@ func eachFile(ctx context.Context, from *os.Root, put func(entry) error) error {
 		e.body = &cancelled{ctx, f}
 		return put(e)
 	})
+}
+
+// opening is a zip file of which little may be read until it is open.
+type opening struct {
+	io.ReaderAt
+	left int64
+	done bool
+}
+
+func (o *opening) ReadAt(p []byte, at int64) (int, error) {
+	if o.left -= int64(len(p)); o.left < 0 && !o.done {
+		return 0, bad("its list of files is too long to be read into memory: pack it as tar")
+	}
+	return o.ReaderAt.ReadAt(p, at)
+}
+
+// bounded is a reader that ends with an error where there is more than expected.
+type bounded struct {
+	io.Reader
+	left int64
+	over error
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, b.over
+	}
+	return n, err
 }
 
 // reading marks the errors of reading, so that they are told from those of

@@ -36,14 +36,21 @@ func (g *guard) Write(p []byte) (int, error) {
 	if int64(len(p)) > g.max {
 		return 0, g.over
 	}
-	if g.unseen += int64(len(p)); g.unseen > roomEvery {
-		if err := g.room(); err != nil {
-			return 0, err
-		}
+	if err := g.take(int64(len(p))); err != nil {
+		return 0, err
 	}
 	n, err := g.w.Write(p)
 	g.max -= int64(n)
 	return n, err
+}
+
+// take notes bytes that the disk is about to lose, and looks at it once in a
+// while.
+func (g *guard) take(n int64) error {
+	if g.unseen += n; g.unseen <= roomEvery {
+		return nil
+	}
+	return g.room()
 }
 
 func (g *guard) room() error {

@@ -46,7 +46,8 @@ func unpack(ctx context.Context, archive *os.File, into string, l *layer) (err e
 			err = bad("it can not be unpacked: %v", p)
 		}
 	}()
-	return l.run(ctx, into, func() error { return each(ctx, archive, l.put) })
+	most := l.opts.MaxBytes + int64(l.opts.MaxEntries)*entryCost
+	return l.run(ctx, into, func() error { return each(ctx, archive, most, l.put) })
 }
 
 // run lays out in the folder what source hands to put.
@@ -82,9 +83,17 @@ func (l *layer) put(e entry) error {
 	if l.entries++; l.entries > l.opts.MaxEntries {
 		return bad("it has more than %d entries", l.opts.MaxEntries)
 	}
+	if err := l.out.take(entryCost); err != nil {
+		return err
+	}
 	name, err := localName(e.name)
-	if err != nil || name == "." {
-		return err // the folder itself belongs to the caller
+	switch {
+	case err != nil:
+		return err
+	case name == "." && e.mode.IsDir():
+		return nil // the folder itself belongs to the caller
+	case name == ".":
+		return bad("entry %q would be in place of the folder", e.name)
 	}
 	if err := l.parents(path.Dir(name)); err != nil {
 		return refused(name, err)
@@ -230,10 +239,8 @@ func (l *layer) regular(name string, e entry) error {
 }
 
 func (l *layer) symlink(name string, e entry) error {
-	target := filepath.FromSlash(e.link)
-	inside := !filepath.IsAbs(target) && filepath.IsLocal(filepath.Join(filepath.FromSlash(path.Dir(name)), target))
-	if e.link == "" || !inside && !l.opts.LinksOutside {
-		return bad("link %q leads out of the folder, to %q", name, e.link)
+	if err := l.leadsInside(name, e.link); err != nil {
+		return err
 	}
 	err := l.fresh(name, func() error { return l.root.Symlink(e.link, name) })
 	if err != nil {
@@ -241,6 +248,16 @@ func (l *layer) symlink(name string, e entry) error {
 	}
 	l.links[name] = true
 	return l.own(name)
+}
+
+// leadsInside refuses a symbolic link that leads out of the folder by its name.
+func (l *layer) leadsInside(name, link string) error {
+	target := filepath.FromSlash(link)
+	inside := !filepath.IsAbs(target) && filepath.IsLocal(filepath.Join(filepath.FromSlash(path.Dir(name)), target))
+	if link == "" || !inside && !l.opts.LinksOutside {
+		return bad("link %q leads out of the folder, to %q", name, link)
+	}
+	return nil
 }
 
 func (l *layer) hardLink(name string, e entry) error {
@@ -255,7 +272,23 @@ func (l *layer) hardLink(name string, e entry) error {
 	if other == name {
 		return nil
 	}
-	return l.fresh(name, func() error { return l.root.Link(other, name) })
+	link := func() error { return l.root.Link(other, name) }
+	if info.Mode().IsRegular() {
+		return l.fresh(name, link)
+	}
+	// Another name of a symbolic link, which leads elsewhere from there.
+	target, err := l.root.Readlink(other)
+	if err != nil {
+		return err
+	}
+	if err := l.leadsInside(name, target); err != nil {
+		return err
+	}
+	if err := l.fresh(name, link); err != nil {
+		return err
+	}
+	l.links[name] = true
+	return nil
 }
 
 func (l *layer) owned() bool { return l.opts.UID >= 0 || l.opts.GID >= 0 }
