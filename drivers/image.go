@@ -15,6 +15,10 @@ var ErrImageUnknown = errors.New("no such image")
 // image: it is removed when none does any more.
 var ErrImageInUse = errors.New("image is in use")
 
+// ErrImageForeign says that an admin put the image where it is: it is used, and
+// only they remove it.
+var ErrImageForeign = errors.New("image was put there by an admin")
+
 // ImageHolder is a driver that keeps images of environments on this machine. Of
 // nodes that could run an application equally well, one that has its image is
 // chosen.
@@ -38,8 +42,9 @@ type ImageManager interface {
 	// goes on when ctx ends, which ends this wait only.
 	PullImages(ctx context.Context, def model.LabelDefinition) error
 
-	// RemoveImage removes an image by its ID. Its error is ErrImageUnknown or
-	// ErrImageInUse where it is one of these; one that is on its way is in use.
+	// RemoveImage removes an image by its ID. Its error is ErrImageUnknown,
+	// ErrImageInUse or ErrImageForeign where it is one of these; one that is on
+	// its way is in use.
 	RemoveImage(ctx context.Context, id string) error
 }
 

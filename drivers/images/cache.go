@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // ErrClosed says that the cache was closed before the image was there. What
@@ -30,17 +31,26 @@ type Cache struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	mu      sync.Mutex
-	closed  bool
-	flights map[string]*flight
+	mu       sync.Mutex // guards what is below
+	closed   bool
+	flights  map[string]*flight
+	failures []shownAs      // the oldest first
+	holds    map[*lock]bool // of images in use
 }
 
 // flight is one image on its way, shared by all who wait for it. Its results
 // are set before done is closed.
 type flight struct {
+	see  *progress
 	done chan struct{}
 	laid Laid
 	err  error
+
+	// Until the last of those who waited has taken it into use, the image is not
+	// evicted: guarded by the cache's mu.
+	waiters int
+	landed  bool
+	held    *lock
 }
 
 // Laid is an image that is there, whole. It is never changed: who uses it
@@ -50,6 +60,8 @@ type Laid struct {
 	// where its <name>.tar, its machine or its files are.
 	Folder        string
 	Name, Version string
+
+	id string // of the image in its cache
 }
 
 // Archive is the path of the image's <name>.tar; empty where it has none.
@@ -75,7 +87,7 @@ func New(opts Options) (*Cache, error) {
 	opts.Path = abs
 	c := &Cache{
 		opts: opts, logger: opts.Logger, client: newClient(opts.Limits.Stall),
-		room: freeBytes, flights: map[string]*flight{},
+		room: freeBytes, flights: map[string]*flight{}, holds: map[*lock]bool{},
 	}
 	if opts.Client != nil {
 		own := *opts.Client
@@ -89,7 +101,8 @@ func New(opts Options) (*Cache, error) {
 	return c, nil
 }
 
-// Close ends all downloads and waits for them; their waiters get ErrClosed.
+// Close ends all downloads and waits for them; their waiters get ErrClosed. It
+// ends the uses that have no holder.
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -97,6 +110,13 @@ func (c *Cache) Close() error {
 	c.cancel(ErrClosed)
 	c.wg.Wait()
 	c.client.CloseIdleConnections()
+	c.mu.Lock()
+	holds := c.holds
+	c.holds = map[*lock]bool{}
+	c.mu.Unlock()
+	for held := range holds {
+		held.close()
+	}
 	return nil
 }
 
@@ -144,54 +164,106 @@ func (c *Cache) Have(image Image) bool {
 
 // Get returns when the image is laid out, or when ctx ends. The download is
 // shared with all who want the same image, and goes on without them: it ends
-// with the cache, and a later process resumes it.
+// with the cache, and a later process resumes it. The image may be evicted
+// afterwards: who works with it calls Use.
 func (c *Cache) Get(ctx context.Context, image Image) (Laid, error) {
 	p, err := image.parse()
 	if err != nil {
 		return Laid{}, err
 	}
-	if err := c.allowed(p); err != nil {
-		return Laid{}, err
-	}
-	if laid, found, err := c.find(p); found || err != nil {
-		return laid, err
-	}
-	if err := ctx.Err(); err != nil {
-		return Laid{}, fmt.Errorf("get image %s: %w", shown(p.url), err)
-	}
-	f, err := c.join(p) //nolint:contextcheck // a waiter's context must not end the shared download
+	laid, landed, err := c.get(ctx, p)
 	if err != nil {
 		return Laid{}, err
 	}
+	landed()
+	return laid, nil
+}
+
+// get is Get of an image that, where it has just come, stays until landed is
+// called.
+func (c *Cache) get(ctx context.Context, p parsed) (laid Laid, landed func(), err error) {
+	if err := c.allowed(p); err != nil {
+		return Laid{}, nil, err
+	}
+	if laid, found, err := c.find(p); found || err != nil {
+		return laid, func() {}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Laid{}, nil, fmt.Errorf("get image %s: %w", shown(p.url), err)
+	}
+	f, err := c.join(p) //nolint:contextcheck // a waiter's context must not end the shared download
+	if err != nil {
+		return Laid{}, nil, err
+	}
 	select {
 	case <-f.done:
-		return f.laid, f.err
+		if f.err != nil {
+			c.leave(f)
+			return Laid{}, nil, f.err
+		}
+		return f.laid, func() { c.leave(f) }, nil
 	case <-ctx.Done():
-		return Laid{}, fmt.Errorf("wait for image %s: %w", shown(p.url), ctx.Err())
+		c.leave(f)
+		return Laid{}, nil, fmt.Errorf("wait for image %s: %w", shown(p.url), ctx.Err())
 	}
 }
 
 // join returns the flight of the image, a new one where there is none.
 func (c *Cache) join(p parsed) (*flight, error) {
-	key := p.key()
+	key, id := p.key(), c.comingID(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return nil, ErrClosed
 	}
 	if f := c.flights[key]; f != nil {
+		f.waiters++
 		return f, nil
 	}
-	f := &flight{done: make(chan struct{})}
+	for _, other := range c.flights {
+		if other.see.id == id { // the name is as good as taken
+			id = key
+		}
+	}
+	f := &flight{done: make(chan struct{}), waiters: 1, see: newProgress(c.logger, p, id)}
 	c.flights[key] = f
 	c.wg.Go(func() {
-		f.laid, f.err = c.fly(p)
-		c.mu.Lock()
-		delete(c.flights, key)
-		c.mu.Unlock()
-		close(f.done)
+		laid, held, err := c.fly(p, f.see)
+		c.land(f, laid, held, err)
 	})
 	return f, nil
+}
+
+// land ends a flight and tells its waiters.
+func (c *Cache) land(f *flight, laid Laid, held *lock, err error) {
+	c.mu.Lock()
+	delete(c.flights, f.see.key)
+	c.noteFailure(f.see, err, time.Now())
+	f.laid, f.err, f.held, f.landed = laid, err, held, true
+	free := f.unneeded()
+	c.mu.Unlock()
+	close(f.done)
+	free.closeIfAny()
+}
+
+// leave ends one's waiting for a flight, or one's need of what it brought.
+func (c *Cache) leave(f *flight) {
+	c.mu.Lock()
+	f.waiters--
+	free := f.unneeded()
+	c.mu.Unlock()
+	free.closeIfAny()
+}
+
+// unneeded returns what to give back when nobody waits any more. The cache's
+// mu is held.
+func (f *flight) unneeded() *lock {
+	if !f.landed || f.waiters > 0 {
+		return nil
+	}
+	held := f.held
+	f.held = nil
+	return held
 }
 
 // key names an image in the cache: two images are the same if they have the

@@ -20,6 +20,7 @@ var errStalled = errors.New("the server sends nothing")
 type download struct {
 	c         *Cache
 	p         parsed
+	see       *progress
 	url       *url.URL
 	file      *os.File
 	size      int64  // bytes in file
@@ -32,12 +33,12 @@ type download struct {
 
 // download gets the archive from one http source, with as many attempts as
 // make progress.
-func (c *Cache) download(ctx context.Context, p parsed, u *url.URL) (archive, error) {
+func (c *Cache) download(ctx context.Context, p parsed, u *url.URL, see *progress) (archive, error) {
 	file, err := os.OpenFile(c.work(p.key(), ".part"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return archive{}, fmt.Errorf("open download: %w", err)
 	}
-	d := &download{c: c, p: p, url: u, file: file}
+	d := &download{c: c, p: p, see: see, url: u, file: file}
 	sums, err := d.run(ctx)
 	if err != nil {
 		return archive{}, errors.Join(err, file.Close())
@@ -76,6 +77,7 @@ func (d *download) run(ctx context.Context) (map[string]string, error) {
 		if !resumable(err) || failed >= d.c.opts.Limits.Attempts {
 			return nil, err
 		}
+		d.see.failed(err)
 		d.c.logger.Info("download broke off, it goes on", "source", shown(d.url), "bytes", d.size, "error", err)
 		if err := pause(ctx, d.wait); err != nil {
 			return nil, err
@@ -144,7 +146,7 @@ func (d *download) attempt(ctx context.Context) error {
 		return plain(ctx, err)
 	}
 	defer resp.Body.Close()
-	total, whole, err := d.accept(resp)
+	total, whole, err := d.accept(ctx, resp)
 	if err != nil || whole {
 		return err
 	}
@@ -182,7 +184,7 @@ func (d *download) request(ctx context.Context) (*http.Request, error) {
 // accept reads the answer's head and makes the file ready for its body. It
 // returns the size of the whole archive, -1 if unknown, and whether all of it
 // is there already.
-func (d *download) accept(resp *http.Response) (total int64, whole bool, err error) {
+func (d *download) accept(ctx context.Context, resp *http.Response) (total int64, whole bool, err error) {
 	switch resp.StatusCode {
 	case http.StatusOK:
 		total, err = resp.ContentLength, d.restart()
@@ -207,7 +209,7 @@ func (d *download) accept(resp *http.Response) (total int64, whole bool, err err
 			return -1, false, errSource{fmt.Errorf("sum does not match: the image states %s, the server %s", d.p.sum, s)}
 		}
 	}
-	return total, false, d.fits(total)
+	return total, false, d.fits(ctx, total)
 }
 
 // continued checks that a partial answer goes on where the file ends.
@@ -222,18 +224,14 @@ func (d *download) continued(resp *http.Response) (total int64, err error) {
 }
 
 // fits says whether the archive may be this large and has room.
-func (d *download) fits(total int64) error {
-	l := d.c.opts.Limits
-	if total > l.MaxArchive {
-		return errSource{fmt.Errorf("archive has %d bytes, at most %d are allowed", total, l.MaxArchive)}
+func (d *download) fits(ctx context.Context, total int64) error {
+	if most := d.c.opts.Limits.MaxArchive; total > most {
+		return errSource{fmt.Errorf("archive has %d bytes, at most %d are allowed", total, most)}
 	}
-	free, err := d.c.room(d.c.opts.Path)
-	if err != nil {
-		return fmt.Errorf("find free room: %w", err)
+	if err := d.c.admit(ctx, d.see, max(total-d.size, 0), max(total, 0)); err != nil {
+		return err
 	}
-	if need := max(total-d.size, 0); need > free-l.MinFree {
-		return fmt.Errorf("%w: the download needs %d bytes more, %d are free and %d stay free", errDiskFull, need, free, l.MinFree)
-	}
+	d.see.sized(d.size, total)
 	return nil
 }
 
@@ -242,9 +240,11 @@ func (d *download) take(ctx context.Context, body io.Reader) error {
 	l := d.c.opts.Limits
 	g := &guard{
 		ctx: ctx, w: d.file, max: l.MaxArchive - d.size, minFree: l.MinFree,
-		free: func() (int64, error) { return d.c.room(d.c.opts.Path) },
+		free: func() (int64, error) { return d.c.roomOrEvict(ctx, d.c.opts.Path) },
 		over: errSource{fmt.Errorf("archive has more than the allowed %d bytes", l.MaxArchive)},
 	}
+	had := d.size
+	g.wrote = func(n int64) { had += n; d.see.got(had) }
 	n, err := io.CopyBuffer(g, body, make([]byte, 256<<10))
 	d.size += n
 	return plain(ctx, err)

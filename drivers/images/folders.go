@@ -29,6 +29,7 @@ type mark struct {
 	Version string            `json:"version"`
 	URL     string            `json:"url"`
 	Sums    map[string]string `json:"sums"` // algorithm -> digits, as computed from the archive
+	Size    int64             `json:"size"` // on disk; 0 in marks of old versions
 }
 
 // fits says whether what was unpacked is the image.
@@ -70,7 +71,7 @@ func (c *Cache) find(p parsed) (Laid, bool, error) {
 		if err != nil {
 			return Laid{}, false, fmt.Errorf("image folder %s: %w; correct it, or remove it to have the image downloaded", place, err)
 		}
-		return Laid{Folder: folder, Name: p.name, Version: p.version}, true, nil
+		return Laid{Folder: folder, Name: p.name, Version: p.version, id: filepath.Base(place)}, true, nil
 	}
 	return Laid{}, false, nil
 }
@@ -184,7 +185,7 @@ func listed(entries []os.DirEntry) string {
 // folders makes the cache's own folders, also where an admin removed them since.
 // They are closed to others: an image may hold secrets.
 func (c *Cache) folders() error {
-	for _, dir := range []string{c.work("", ""), filepath.Join(c.opts.Path, hidden, "images")} {
+	for _, dir := range []string{c.work("", ""), filepath.Join(c.opts.Path, hidden, "images"), c.uses(""), c.trash()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("make folder of images: %w", err)
 		}
@@ -203,6 +204,8 @@ func (c *Cache) sweep() error {
 	if err != nil {
 		return err
 	}
+	c.sweepTrash()
+	c.sweepUnused()
 	done := map[string]bool{}
 	for _, e := range entries {
 		key := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))
@@ -227,8 +230,13 @@ func (c *Cache) sweepOne(key string) error {
 		return err
 	}
 	info, err := os.Stat(c.work(key, ".part"))
-	if err != nil || time.Since(info.ModTime()) < partAge {
+	if err == nil && info.Size() > 0 && time.Since(info.ModTime()) < partAge {
 		return nil
 	}
-	return os.Remove(c.work(key, ".part"))
+	return c.dropPart(key)
+}
+
+// dropPart removes a download and what tells whose it is.
+func (c *Cache) dropPart(key string) error {
+	return errors.Join(remove(c.work(key, ".part")), remove(c.work(key, ".info")))
 }

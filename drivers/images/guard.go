@@ -22,7 +22,8 @@ type guard struct {
 	over    error // what it is called if there are more
 	minFree int64
 	free    func() (int64, error)
-	unseen  int64 // bytes since the room was looked at
+	wrote   func(int64) // is told of written bytes; may be nil
+	unseen  int64       // bytes since the room was looked at
 }
 
 // roomEvery is how many bytes are written between two looks at the free room:
@@ -41,6 +42,9 @@ func (g *guard) Write(p []byte) (int, error) {
 	}
 	n, err := g.w.Write(p)
 	g.max -= int64(n)
+	if g.wrote != nil {
+		g.wrote(int64(n))
+	}
 	return n, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // asChild names the environment variables by which this test's binary becomes
@@ -17,15 +18,38 @@ const asChild = "AQUARIUM_FISH_IMAGES_TEST_"
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(asChild + "PATH"); path != "" {
-		child(path, Image{URL: os.Getenv(asChild + "URL"), Sum: os.Getenv(asChild + "SUM")})
+		child(path, os.Getenv(asChild+"DO"), Image{URL: os.Getenv(asChild + "URL"), Sum: os.Getenv(asChild + "SUM")})
 	}
 	os.Exit(m.Run())
 }
 
-func child(path string, image Image) {
-	c, err := New(Options{Path: path, Logger: slog.New(slog.DiscardHandler), Limits: quick()})
+// What a child does. Who uses waits to be killed.
+const (
+	toGet   = ""
+	toUse   = "use"
+	toHold  = "hold"  // as the holder "token"
+	toChurn = "churn" // get and evict in turns, for ever
+)
+
+func child(path, do string, image Image) {
+	release := func() {}
+	c, err := New(Options{Path: path, Logger: slog.New(slog.DiscardHandler), Limits: quick(), Owner: "node"})
 	if err == nil {
-		_, err = c.Get(context.Background(), image)
+		switch do {
+		case toGet:
+			_, err = c.Get(context.Background(), image)
+		case toUse:
+			_, release, err = c.Use(context.Background(), image, "")
+		case toHold:
+			_, release, err = c.Use(context.Background(), image, "token")
+		case toChurn:
+			err = churn(c, image)
+		}
+	}
+	if err == nil && (do == toUse || do == toHold) {
+		_ = os.WriteFile(filepath.Join(path, "ready"), nil, 0o600)
+		time.Sleep(time.Hour) // until the kill
+		release()
 	}
 	if err != nil {
 		slog.Error("child", "error", err)
@@ -71,7 +95,7 @@ func TestKill(t *testing.T) {
 			}
 			c := newCache(t, Options{Path: look.opts.Path})
 			for _, name := range remains(t, c.opts.Path) {
-				if !strings.HasSuffix(name, ".part") {
+				if !strings.HasSuffix(name, ".part") && !strings.HasSuffix(name, ".info") {
 					t.Errorf("left after New: %s", name)
 				}
 			}
@@ -91,19 +115,120 @@ func exists(c *Cache, pattern string) bool {
 	return len(found) > 0
 }
 
+func churn(c *Cache, image Image) error {
+	for {
+		_, release, err := c.Use(context.Background(), image, "token")
+		if err != nil {
+			return err
+		}
+		release()
+		if err := c.Unuse("token"); err != nil {
+			return err
+		}
+		if _, err := c.evict(context.Background(), func(sum int64) int64 { return sum }, false); err != nil {
+			return err
+		}
+	}
+}
+
 func killChild(t *testing.T, path string, image Image, when func() bool) {
+	t.Helper()
+	kill := startChild(t, path, toGet, image)
+	defer kill()
+	waitFor(t, when)
+}
+
+// startChild starts a process, and returns what kills it.
+func startChild(t *testing.T, path, do string, image Image) (kill func()) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Env = append(os.Environ(), asChild+"PATH="+path, asChild+"URL="+image.URL, asChild+"SUM="+image.Sum)
+	cmd.Env = append(os.Environ(), asChild+"PATH="+path, asChild+"DO="+do, asChild+"URL="+image.URL, asChild+"SUM="+image.Sum)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, when)
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
+	return func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+}
+
+// A process that uses an image does so until it dies, however; a holder does so
+// beyond.
+func TestKillOfAUser(t *testing.T) {
+	for _, tt := range []struct {
+		do    string
+		after bool // still in use when the process is dead
+	}{{toUse, false}, {toHold, true}} {
+		t.Run(tt.do, func(t *testing.T) {
+			c, image := stocked(t, Options{Owner: "node"})
+			kill := startChild(t, c.opts.Path, tt.do, image)
+			defer kill()
+			waitFor(t, func() bool { _, err := os.Stat(filepath.Join(c.opts.Path, "ready")); return err == nil })
+			wantInUse(t, c, "img-1", true)
+			kill()
+			wantInUse(t, c, "img-1", tt.after)
+			next := newCache(t, Options{Path: c.opts.Path, Owner: "node"})
+			wantInUse(t, next, "img-1", tt.after)
+			err := next.SweepUses(deadline(t), func(context.Context) ([]string, error) { return nil, nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantInUse(t, next, "img-1", false)
+		})
+	}
+}
+
+// Two processes that take an image into use and evict it without end: wherever
+// one dies, what is in its place is whole, a use that stands is not lost, and
+// the next start finds nothing else.
+func TestKillBetweenUseAndEviction(t *testing.T) {
+	body := tarOf(t, member{name: "img-1/img.tar", body: noise(300_000, 7)}, member{name: "img-1/last", body: "last"})
+	s := newServer(t, false, map[string][]byte{file: body})
+	image := Image{URL: s.URL + file, Sum: sha(body)}
+	p, _ := image.parse()
+	dir := t.TempDir()
+	c := newCache(t, Options{Path: dir, Owner: "node"})
+	rounds := 30
+	if testing.Short() {
+		rounds = 5
+	}
+	stays := startChild(t, dir, toChurn, image)
+	defer stays()
+	for round := range rounds {
+		seen := len(s.requests())
+		kill := startChild(t, dir, toChurn, image)
+		waitFor(t, func() bool { return len(s.requests()) > seen+round%4 })
+		kill()
+		held, err := c.share(deadline(t), "img-1") // so that the other process does not remove it meanwhile
+		if err != nil {
+			t.Fatal(err)
+		}
+		if laid, found, err := c.find(p); err != nil || found && readFile(t, laid.Folder, "last") != "last" {
+			t.Fatalf("after round %d there is %+v, %v", round, laid, err)
+		}
+		held.close()
+	}
+	stays()
+	next := newCache(t, Options{Path: dir, Owner: "node"})
+	if err := next.SweepUses(deadline(t), func(context.Context) ([]string, error) { return nil, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if next.Have(image) {
+		if err := next.Remove(deadline(t), "img-1"); err != nil {
+			t.Errorf("Remove = %v", err)
+		}
+	}
+	if _, release := mustUse(t, next, image, ""); true {
+		wantInUse(t, next, "img-1", true)
+		release()
+	}
+	if err := next.Remove(deadline(t), "img-1"); err != nil {
+		t.Errorf("Remove = %v", err)
+	}
+	wantNoRemains(t, next)
 }

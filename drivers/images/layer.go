@@ -30,6 +30,8 @@ type layer struct {
 	ctx     context.Context
 	opts    ExtractOptions
 	free    func() (int64, error)
+	wrote   func(int64) // is told of written bytes; may be nil
+	reason  string      // for MaxBytes, in an error
 	root    *os.Root
 	out     guard
 	buffer  []byte
@@ -61,7 +63,7 @@ func (l *layer) run(ctx context.Context, into string, source func() error) error
 	l.folders, l.links = map[string]entry{}, map[string]bool{}
 	l.out = guard{
 		ctx: ctx, max: l.opts.MaxBytes, minFree: l.opts.MinFree, free: l.free,
-		over: bad("it unpacks to more than %d bytes", l.opts.MaxBytes),
+		over: bad("it unpacks to more than %d bytes%s", l.opts.MaxBytes, l.reason), wrote: l.wrote,
 	}
 	if err := l.out.room(); err != nil {
 		return err

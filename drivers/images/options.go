@@ -23,7 +23,14 @@ type Options struct {
 	// RequireSum refuses images without a sum at least this strong: "" (none),
 	// "sha256" or "sha512".
 	RequireSum string
-	Logger     *slog.Logger
+	// MaxSize is images_max_size: how many bytes the cache may keep. Images that
+	// nobody uses are evicted beyond it, the least recently used first; those of
+	// an admin count for nothing. 0 is no limit.
+	MaxSize int64
+	// Owner says on whose behalf images have holders, such as a node and its
+	// instance; only for who passes a holder to Use.
+	Owner  string
+	Logger *slog.Logger
 	// Client is copied, apart from its redirect policy; nil is one with the
 	// timeouts of Limits.
 	Client *http.Client
@@ -92,6 +99,8 @@ func (o *Options) validate() error {
 		return errors.New("images_path is empty: name the folder for the images")
 	case o.Logger == nil:
 		return errors.New("images have no logger")
+	case o.MaxSize < 0:
+		return fmt.Errorf("images_max_size %d: want a size, or 0 for no limit", o.MaxSize)
 	case o.RequireSum != "" && o.RequireSum != "sha256" && o.RequireSum != "sha512":
 		return fmt.Errorf("images_require_sum %q: want sha256, sha512 or nothing", o.RequireSum)
 	}

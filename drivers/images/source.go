@@ -43,15 +43,15 @@ func (a archive) unchanged() error {
 }
 
 // obtain gets the archive from the first source that has it right.
-func (c *Cache) obtain(ctx context.Context, p parsed) (archive, error) {
-	if a, ok := c.downloaded(ctx, p); ok {
+func (c *Cache) obtain(ctx context.Context, p parsed, see *progress) (archive, error) {
+	if a, ok := c.downloaded(ctx, p, see); ok {
 		return a, nil
 	}
 	var errs []string
 	var last error
 	sources := c.sources(p.url)
 	for _, u := range sources {
-		a, err := c.from(ctx, p, u)
+		a, err := c.from(ctx, p, u, see)
 		if err == nil {
 			return a, nil
 		}
@@ -61,6 +61,7 @@ func (c *Cache) obtain(ctx context.Context, p parsed) (archive, error) {
 		if errors.Is(err, errDiskFull) || diskFull(err) || len(sources) == 1 {
 			return archive{}, err
 		}
+		see.failed(err)
 		c.logger.Warn("image source does not serve", "source", shown(u), "error", err)
 		errs, last = append(errs, shown(u)+": "+err.Error()), err
 	}
@@ -88,16 +89,16 @@ func (c *Cache) sources(u *url.URL) []*url.URL {
 	return append(found, u)
 }
 
-func (c *Cache) from(ctx context.Context, p parsed, u *url.URL) (archive, error) {
+func (c *Cache) from(ctx context.Context, p parsed, u *url.URL, see *progress) (archive, error) {
 	if u.Scheme == "file" {
-		return c.openFile(ctx, p, filepath.FromSlash(u.Path))
+		return c.openFile(ctx, p, filepath.FromSlash(u.Path), see)
 	}
-	return c.download(ctx, p, u)
+	return c.download(ctx, p, u, see)
 }
 
 // openFile opens a file below one of the allowed roots, out of which no link
 // leads.
-func (c *Cache) openFile(ctx context.Context, p parsed, path string) (archive, error) {
+func (c *Cache) openFile(ctx context.Context, p parsed, path string, see *progress) (archive, error) {
 	for _, root := range c.opts.FileRoots {
 		if !below([]string{root}, path) {
 			continue
@@ -106,6 +107,11 @@ func (c *Cache) openFile(ctx context.Context, p parsed, path string) (archive, e
 		if err != nil {
 			return archive{}, errSource{fmt.Errorf("open file: %w", err)}
 		}
+		size := a.info.Size()
+		if err := c.admit(ctx, see, 0, size); err != nil {
+			return archive{}, errors.Join(err, a.file.Close())
+		}
+		see.sized(size, size)
 		if a.sums, err = digest(ctx, a.file, []sum{p.sum}); err == nil {
 			err = match(a.sums, p.sum, "sum")
 		}
@@ -148,7 +154,7 @@ func match(got map[string]string, want sum, stated string) error {
 
 // downloaded returns the archive that an earlier process had complete. Only a
 // sum can tell.
-func (c *Cache) downloaded(ctx context.Context, p parsed) (archive, bool) {
+func (c *Cache) downloaded(ctx context.Context, p parsed, see *progress) (archive, bool) {
 	path := c.work(p.key(), ".part")
 	info, err := os.Stat(path)
 	if p.sum.algo == "" || err != nil || info.Size() == 0 {
@@ -163,6 +169,7 @@ func (c *Cache) downloaded(ctx context.Context, p parsed) (archive, bool) {
 		_ = f.Close()
 		return archive{}, false
 	}
+	see.sized(info.Size(), info.Size())
 	return archive{file: f, sums: sums}, true
 }
 

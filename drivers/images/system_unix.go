@@ -4,15 +4,21 @@ package images
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // lockFile locks the open file, without waiting.
-func lockFile(f *os.File) (taken bool, err error) {
+func lockFile(f *os.File, shared bool) (taken bool, err error) {
+	how := unix.LOCK_EX
+	if shared {
+		how = unix.LOCK_SH
+	}
 	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}
@@ -26,4 +32,12 @@ func lockFile(f *os.File) (taken bool, err error) {
 // diskFull says whether the error is about room on the disk.
 func diskFull(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+}
+
+// allocated is what a file takes of its file system, in bytes.
+func allocated(info fs.FileInfo) int64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int64(s.Blocks) * 512 //nolint:unconvert // other systems count in other types
+	}
+	return info.Size()
 }

@@ -2,14 +2,18 @@ package images
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/windows"
 )
 
 // lockFile locks the open file, without waiting.
-func lockFile(f *os.File) (taken bool, err error) {
-	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+func lockFile(f *os.File, shared bool) (taken bool, err error) {
+	flags := uint32(windows.LOCKFILE_FAIL_IMMEDIATELY)
+	if !shared {
+		flags |= windows.LOCKFILE_EXCLUSIVE_LOCK
+	}
 	err = windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &windows.Overlapped{})
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
 		return false, nil
@@ -21,3 +25,6 @@ func lockFile(f *os.File) (taken bool, err error) {
 func diskFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL)
 }
+
+// allocated is what a file takes of its file system, in bytes.
+func allocated(info fs.FileInfo) int64 { return info.Size() }

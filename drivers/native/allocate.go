@@ -51,10 +51,11 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 	if state.Presence == keeper.None { // else it was made before, and only the answer was lost
 		// No turn is held meanwhile: a download takes its time, and Deallocate
 		// must not wait for it.
-		laid, err := d.getImages(ctx, o.images)
+		laid, release, err := d.UseImages(ctx, o.images, "")
 		if err != nil {
 			return drivers.Environment{}, err
 		}
+		defer release() // they are copied, and not needed any more
 		if err := d.complete(ctx, c, req, o, laid); err != nil {
 			return drivers.Environment{}, err
 		}
@@ -88,19 +89,6 @@ func (d *driver) claim(ctx context.Context, req drivers.Request) (claim, error) 
 		_, found, err := d.accounts.Lookup(ctx, name)
 		return found, err
 	})
-}
-
-// getImages returns where the images are, in order.
-func (d *driver) getImages(ctx context.Context, list []images.Image) ([]images.Laid, error) {
-	laid := make([]images.Laid, len(list))
-	for i, image := range list {
-		var err error
-		if laid[i], err = d.images.Get(ctx, image); err != nil {
-			return nil, err
-		}
-		d.cached.learn(image, true, time.Now())
-	}
-	return laid, nil
 }
 
 // complete makes what is missing of a claimed environment, up to its keeper.

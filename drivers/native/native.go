@@ -62,12 +62,13 @@ type accounts interface {
 // driver is one instance. It remembers nothing about environments: the
 // workspace is the memory.
 type driver struct {
+	*images.Manager // drivers.ImageManager
+
 	log       *slog.Logger
 	settings  settings
 	limits    drivers.Limits
 	workspace *workspace
 	images    *images.Cache
-	cached    *cached
 	limiter   *limits.Limiter
 	accounts  accounts // nil with isolation process
 	self      *user.User
@@ -77,6 +78,7 @@ type driver struct {
 	turns     *turns.Turns
 	room      *space.Gauge
 	disksOn   string // the file system of the workspace
+	imagesOn  string // and that of the images
 }
 
 // New makes an instance, or says why it can not serve here: first of all
@@ -118,11 +120,11 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if d.disksOn, err = space.FileSystem(s.WorkspacePath); err != nil {
 		return nil, fmt.Errorf("find file system of workspace_path: %w", err)
 	}
-	d.room = newGauge(d)
 	d.limiter = limits.Detect(limits.Options{Logger: cfg.Logger})
 	if err := d.openImages(); err != nil {
 		return nil, err
 	}
+	d.room = newGauge(d)
 	return d, nil
 }
 
@@ -155,11 +157,19 @@ func (d *driver) openImages() (err error) {
 	d.images, err = images.New(images.Options{
 		Path: s.ImagesPath, User: s.DownloadUser, Password: string(s.DownloadPassword), FileRoots: s.ImagesFileRoots,
 		Mirrors: s.ImagesMirrors, RequireSum: s.ImagesRequireSum, Logger: d.log,
+		MaxSize: int64(s.ImagesMaxSize), //nolint:gosec // checked to be less than 2^62
 	})
-	if err == nil {
-		d.cached = newCached(d.images.Have)
+	if err != nil {
+		return err
 	}
-	return err
+	d.Manager = images.NewManager(d.images, func(def model.LabelDefinition) ([]images.Image, error) {
+		o, err := readOptions(def)
+		return o.images, err
+	})
+	if d.imagesOn, err = space.FileSystem(s.ImagesPath); err != nil {
+		return errors.Join(fmt.Errorf("find file system of images_path: %w", err), d.images.Close())
+	}
+	return nil
 }
 
 // Limits implements drivers.Driver.

@@ -64,6 +64,8 @@ type settings struct {
 	ImagesFileRoots  []string        `yaml:"images_file_roots"`
 	ImagesMirrors    []images.Mirror `yaml:"images_mirrors"`
 	ImagesRequireSum string          `yaml:"images_require_sum"`
+	// ImagesMaxSize is what the cache keeps of images that nobody uses; 0 is all.
+	ImagesMaxSize yamlconf.Size `yaml:"images_max_size"`
 
 	// Isolation is "user" unless the config says otherwise in so many words.
 	Isolation string `yaml:"isolation"`
@@ -135,6 +137,9 @@ func (s *settings) check(doc *yamlconf.Document) error {
 	}
 	if s.LogSize < 4096 || s.LogSize > 1<<40 {
 		errs = append(errs, doc.Problem("log_size", "got %d bytes, want 4KB to 1TB", s.LogSize))
+	}
+	if s.ImagesMaxSize > 1<<62 {
+		errs = append(errs, doc.Problem("images_max_size", "got %d bytes, want at most 4EB, or 0 for no limit", s.ImagesMaxSize))
 	}
 	if sum := strings.ToLower(s.ImagesRequireSum); sum != "" && sum != "sha256" {
 		errs = append(errs, doc.Problem("images_require_sum", "got %q, want sha256 or nothing", s.ImagesRequireSum))

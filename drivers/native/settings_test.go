@@ -25,11 +25,11 @@ func TestSettings(t *testing.T) {
 	if diff := cmp.Diff(want, s); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
 	}
-	s, warnings, err = readSettings([]byte("su_path: /bin/su\nCPU_ALTER: -1\nsudo_path: /s\nlog_size: 1MB\nimages_mirrors: [{from: a, to: [b]}]\nbogus: 1\n"), "data")
+	s, warnings, err = readSettings([]byte("su_path: /bin/su\nCPU_ALTER: -1\nsudo_path: /s\nlog_size: 1MB\nimages_max_size: 2GB\nimages_mirrors: [{from: a, to: [b]}]\nbogus: 1\n"), "data")
 	if err != nil || len(warnings) != 1 || warnings[0].Key != "bogus" {
 		t.Fatal(err, warnings)
 	}
-	if s.CPUAlter != -1 || s.LogSize != 1<<20 || s.ImagesMirrors[0].To[0] != "b" {
+	if s.CPUAlter != -1 || s.LogSize != 1<<20 || s.ImagesMaxSize != 2<<30 || s.ImagesMirrors[0].To[0] != "b" {
 		t.Errorf("settings = %+v", s)
 	}
 	if diff := cmp.Diff(map[string]string{"sudo": "/s", "sh": "/bin/sh"}, s.accountTools()); diff != "" {
@@ -46,6 +46,8 @@ func TestWrongSettings(t *testing.T) {
 		"cpu_alter: many":                        "line 1: cpu_alter",
 		"images_require_sum: md5":                "want sha256",
 		"images_mirrors: [{from: 'https://a/'}]": "images_mirrors: entry 0",
+		"images_max_size: 10 apples":             "want a size",
+		"images_max_size: 8EB":                   "images_max_size: got",
 		"images_file_roots: /srv":                "want a list",
 	} {
 		if _, _, err := readSettings([]byte(cfg), ""); err == nil || !strings.Contains(err.Error(), want) {

@@ -1,12 +1,11 @@
-package native
+package images
 
 import (
-	"encoding/json"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -15,11 +14,15 @@ import (
 func TestCachedAnswersFromMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		there, looks := map[string]bool{}, 0
-		d := &driver{cached: newCached(func(i images.Image) bool { looks++; return there[i.URL] })}
-		def := model.LabelDefinition{Options: json.RawMessage(`{"images":[{"url":"https://x/a-1.tar.xz"},{"url":"https://x/b-1.tar.xz"}]}`)}
+		list := []Image{{URL: "https://x/a-1.tar.xz"}, {URL: "https://x/b-1.tar.xz"}}
+		m := &Manager{
+			have:   func(i Image) bool { looks++; return there[i.URL] },
+			read:   func(model.LabelDefinition) ([]Image, error) { return list, nil },
+			looked: map[Image]look{},
+		}
 		want := func(when string, cached bool, looked int) {
 			t.Helper()
-			if got := d.Cached(def); got != cached || looks != looked {
+			if got := m.Cached(model.LabelDefinition{}); got != cached || looks != looked {
 				t.Errorf("%s: Cached() = %v after %d looks, want %v after %d", when, got, looks, cached, looked)
 			}
 		}
@@ -29,13 +32,11 @@ func TestCachedAnswersFromMemory(t *testing.T) {
 		want("got by somebody else", false, 1)
 		time.Sleep(lookEvery)
 		want("a while later", false, 3) // the first is there, the second is not
-		d.cached.learn(images.Image{URL: "https://x/b-1.tar.xz"}, true, time.Now())
+		m.learn(list[1], true, time.Now())
 		want("an allocation got the second", true, 3)
-		if !d.Cached(model.LabelDefinition{Options: json.RawMessage(`{}`)}) {
-			t.Error("what needs no image lacks one")
-		}
-		if d.Cached(model.LabelDefinition{Options: json.RawMessage(`[]`)}) {
-			t.Error("what can not be read is at hand")
-		}
+		list = nil
+		want("what needs no image", true, 3)
+		m.read = func(model.LabelDefinition) ([]Image, error) { return nil, errors.New("unreadable") }
+		want("what can not be read", false, 3)
 	})
 }
