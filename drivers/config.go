@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/space"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
@@ -53,6 +54,9 @@ type Config struct {
 	NodeUID model.UID
 	// Owner says who owns what Factory.Shares names.
 	Owner OwnerOf
+	// Rooms counts the room of file systems for all instances of the node: one
+	// with disks on this machine joins it in New, and leaves it in Close.
+	Rooms *space.Rooms
 }
 
 // Entry is one entry of the config key `drivers` (contract 2).

@@ -21,7 +21,8 @@ type DiskRoom struct {
 	Total uint // of the whole file system; 0: not counted
 	// Free is what all disks together may take: what is free now, and what live
 	// environments of this node have written to disks that were promised to
-	// them. So it stays the same while they write.
+	// them. So it stays the same while they write. Package drivers/space finds
+	// it out, one sum for all instances on the file system.
 	Free uint
 }
 

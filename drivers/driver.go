@@ -109,7 +109,9 @@ type MetadataNetworks interface {
 // two that share one reused disk.
 type Excluder interface {
 	// Exclusive names what the definition needs for itself alone. While one
-	// environment holds a name, no other that needs it fits.
+	// environment holds a name, no other that needs it fits: of no local
+	// instance of the node, as several may share a workspace. So a name says
+	// where the thing is, such as "disk cache in /srv/fish".
 	Exclusive(def model.LabelDefinition) []string
 }
 

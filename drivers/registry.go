@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/space"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -52,6 +53,7 @@ type Options struct {
 // Call Start once, then Run and the rest from any goroutine, Close last.
 type Registry struct {
 	opts      Options
+	rooms     space.Rooms // of all instances
 	listed    bool        // by the config; else one of each factory
 	instances []*instance // sorted by name; the slice never changes
 	byName    map[string]*instance
@@ -128,7 +130,7 @@ func (r *Registry) add(e Entry, f Factory) {
 		factory: f,
 		log:     log,
 		config: Config{Instance: e.Name, Cfg: e.Cfg, Line: e.Line, Directory: r.opts.Directory,
-			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, Logger: log},
+			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, Rooms: &r.rooms, Logger: log},
 		reason: "is not started yet",
 		since:  time.Now(),
 	}

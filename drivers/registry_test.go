@@ -131,7 +131,10 @@ func TestInstancesAreMadeFromTheirEntries(t *testing.T) {
 			if cfg.Owner("test/pool") != model.NilUID {
 				t.Error("somebody owns what nobody was asked about")
 			}
-			cfg.Logger, cfg.Owner = nil, nil
+			if cfg.Rooms != &r.rooms {
+				t.Errorf("%s counts room for itself, want one count for all", cfg.Instance)
+			}
+			cfg.Logger, cfg.Owner, cfg.Rooms = nil, nil, nil
 			made[cfg.Instance] = cfg
 		}
 		want := map[string]Config{

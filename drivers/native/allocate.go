@@ -81,7 +81,7 @@ func (d *driver) claim(ctx context.Context, req drivers.Request) (claim, error) 
 	return d.workspace.claim(claim{
 		owner: d.workspace.owner, Token: req.Token, Application: req.ApplicationUID,
 		Isolation: d.settings.Isolation, Made: time.Now().UTC(),
-		DiskGB: drivers.SizeOf(ownDisks(req.Definition.Resources.Disks)),
+		DiskGB: drivers.SizeOf(volume.Own(req.Definition.Resources.Disks)),
 	}, func(name string) (bool, error) {
 		if d.accounts == nil {
 			return false, ctx.Err()

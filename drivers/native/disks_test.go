@@ -56,7 +56,7 @@ func TestReusedDisk(t *testing.T) {
 	d := s.start(t)
 	def := withDisks("cat {{ .Disks.cache }}/f; mkdir -p {{ .Disks.cache }}/sub && echo mine >> {{ .Disks.cache }}/f",
 		map[string]model.Disk{"cache": {Type: "dir", Reuse: true}})
-	if diff := cmp.Diff([]string{"disk cache"}, d.Exclusive(def)); diff != "" {
+	if diff := cmp.Diff([]string{"disk cache in " + s.workspace()}, d.Exclusive(def)); diff != "" {
 		t.Errorf("Exclusive (-want +got):\n%s", diff)
 	}
 	first, name := mustAllocate(t, d, def)

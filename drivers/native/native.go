@@ -76,9 +76,8 @@ type driver struct {
 	tools     *volume.Tools
 	shelf     volume.Shelf
 	turns     *turns.Turns
-	room      *space.Gauge
-	disksOn   string // the file system of the workspace
-	imagesOn  string // and that of the images
+	room      *space.Membership // of the workspace
+	imageRoom *space.Membership // and of the images
 }
 
 // New makes an instance, or says why it can not serve here: first of all
@@ -117,14 +116,13 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 			return nil, err
 		}
 	}
-	if d.disksOn, err = space.FileSystem(s.WorkspacePath); err != nil {
-		return nil, fmt.Errorf("find file system of workspace_path: %w", err)
-	}
 	d.limiter = limits.Detect(limits.Options{Logger: cfg.Logger})
 	if err := d.openImages(); err != nil {
 		return nil, err
 	}
-	d.room = newGauge(d)
+	if err := d.joinRooms(cfg.Rooms); err != nil {
+		return nil, errors.Join(err, d.images.Close())
+	}
 	return d, nil
 }
 
@@ -166,9 +164,6 @@ func (d *driver) openImages() (err error) {
 		o, err := readOptions(def)
 		return o.images, err
 	})
-	if d.imagesOn, err = space.FileSystem(s.ImagesPath); err != nil {
-		return errors.Join(fmt.Errorf("find file system of images_path: %w", err), d.images.Close())
-	}
 	return nil
 }
 
@@ -214,7 +209,8 @@ func (d *driver) RunTask(context.Context, drivers.TaskRequest) (json.RawMessage,
 
 // Close implements drivers.Driver: it ends downloads, which are resumed.
 func (d *driver) Close() error {
-	d.room.Close()
+	d.room.Leave()
+	d.imageRoom.Leave()
 	return d.images.Close()
 }
 

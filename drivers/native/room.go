@@ -1,6 +1,8 @@
 package native
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -11,71 +13,59 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
-// newGauge reads the room of the driver's workspace.
-func newGauge(d *driver) *space.Gauge { return space.New(d.settings.WorkspacePath, d.look) }
+// joinRooms has what the environments have written and what downloads will
+// take counted, each where it is.
+func (d *driver) joinRooms(rooms *space.Rooms) (err error) {
+	rooms = cmp.Or(rooms, &space.Rooms{}) // both on one file system are one sum also for an instance alone
+	d.room, err = rooms.Join(space.Member{Dir: d.workspace.path, Count: d.count})
+	if err != nil {
+		return err
+	}
+	d.imageRoom, err = rooms.Join(space.Member{
+		Dir: d.settings.ImagesPath,
+		Count: func(context.Context) (space.Count, error) {
+			return space.Count{Reserved: d.images.Reserved()}, nil
+		},
+	})
+	if err != nil {
+		d.room.Leave()
+	}
+	return err
+}
 
 // DiskNeed implements drivers.DiskHolder: the disks that are made for an
-// environment. A reused one that is there is not made.
+// environment, and what a reused one may still grow.
 func (d *driver) DiskNeed(def model.LabelDefinition) (gb uint, fileSystem string) {
-	made := ownDisks(def.Resources.Disks)
-	if len(made) < len(def.Resources.Disks) {
-		r, _ := d.room.Read() // where it is not known, all are counted
-		for name, k := range def.Resources.Disks {
-			if k.Reuse && !volume.Kept(r.Kept).Has(volume.LabelOf(name, k)) {
-				made[name] = k
-			}
-		}
-	}
-	return drivers.SizeOf(made), d.disksOn
+	r, _ := d.room.Read() // where it is not known, all are counted
+	return volume.Need(def.Resources.Disks, r.Kept), d.room.FileSystem()
 }
 
 // DiskRoom implements drivers.DiskHolder.
 func (d *driver) DiskRoom() (drivers.DiskRoom, error) {
 	r, err := d.room.Read()
-	return r.Room, err
+	return drivers.DiskRoom{Total: r.Total, Free: r.Free}, err
 }
 
 var _ drivers.DiskHolder = (*driver)(nil)
 
-// ownDisks are the disks that go with their environment.
-func ownDisks(disks map[string]model.Disk) map[string]model.Disk {
-	own := map[string]model.Disk{}
-	for name, k := range disks {
-		if !k.Reuse {
-			own[name] = k
-		}
-	}
-	return own
-}
-
-// look reads the room for disks, and which reused ones there are. What is
-// written is counted first: written meanwhile, it is missed and not counted
-// twice.
-func (d *driver) look() (space.Reading, error) {
+// count is what the instance's environments have written, and which reused
+// disks there are.
+func (d *driver) count(ctx context.Context) (space.Count, error) {
 	if err := makeFolder(d.workspace.path); err != nil { // somebody may have cleaned up
-		return space.Reading{}, err
-	}
-	written, err := d.workspace.written()
-	if err != nil {
-		return space.Reading{}, err
+		return space.Count{}, err
 	}
 	kept, err := d.shelf.Kept()
 	if err != nil {
-		return space.Reading{}, err
+		return space.Count{}, err
 	}
-	total, free, err := space.Of(d.workspace.path)
-	if d.imagesOn == d.disksOn {
-		free -= d.images.Reserved() // what downloads are about to take
-	}
-	return space.Reading{
-		Room: drivers.DiskRoom{Total: space.ToGB(total), Free: space.ToGB(free + written)}, Kept: kept,
-	}, err
+	written, err := d.workspace.written(ctx)
+	return space.Count{Written: written, Kept: kept}, err
 }
 
-// written is what the environments of this node have written to the disks that
-// go with them, in bytes: of each at most what it was promised. What may not
-// be read is not counted.
-func (w *workspace) written() (bytes int64, err error) {
+// written is what the owner's environments have written to the disks that go
+// with them, in bytes: of each at most what it was promised. What may not be
+// read is not counted.
+func (w *workspace) written(ctx context.Context) (bytes int64, err error) {
 	found, err := os.ReadDir(w.path)
 	if err != nil {
 		return 0, err
@@ -86,10 +76,10 @@ func (w *workspace) written() (bytes int64, err error) {
 		}
 		var c claim
 		text, err := os.ReadFile(filepath.Join(w.folder(f.Name()), specFile))
-		if err != nil || json.Unmarshal(text, &c) != nil || c.Node != w.owner.Node || c.DiskGB == 0 {
+		if err != nil || json.Unmarshal(text, &c) != nil || c.owner != w.owner || c.DiskGB == 0 {
 			continue // another's, without disks, or just being removed
 		}
-		bytes += volume.Used(volume.DisksOf(w.folder(f.Name())), int64(min(c.DiskGB, 1<<32))<<30) //nolint:gosec // bounded
+		bytes += volume.Used(ctx, volume.DisksOf(w.folder(f.Name())), int64(min(c.DiskGB, 1<<32))<<30) //nolint:gosec // bounded
 	}
 	return bytes, nil
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
@@ -59,14 +58,7 @@ func (d *driver) lives(h volume.Holder) bool {
 
 // Exclusive implements drivers.Excluder: the reused disks.
 func (d *driver) Exclusive(def model.LabelDefinition) []string {
-	var names []string
-	for name, k := range def.Resources.Disks {
-		if k.Reuse {
-			names = append(names, "disk "+volume.LabelOf(name, k))
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return d.shelf.Exclusive(def.Resources.Disks)
 }
 
 var _ drivers.Excluder = (*driver)(nil)

@@ -1,21 +1,12 @@
-// Package space knows how much room file systems have, and asks them in a way
-// that one which hangs holds nobody up.
 package space
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/aquarium-fish/aquarium-fish/drivers"
 )
-
-// gb is what sizes of disks count in, in bytes.
-const gb = 1 << 30
-
-// ToGB is how many whole GB so many bytes are.
-func ToGB(bytes int64) uint { return uint(max(0, bytes) / gb) } //nolint:gosec // not negative
 
 const (
 	// fresh is how old a reading may be that is given without looking again,
@@ -28,26 +19,22 @@ const (
 	patience = 100 * time.Millisecond
 	// stale is how old a reading may be that is given while a look is under way.
 	stale = time.Minute
-	// closing is how long Close waits for one.
+	// counting is how long a look may count what was written: well below stale,
+	// so that many files are no reason to know nothing.
+	counting = 20 * time.Second
+	// closing is how long close waits for one.
 	closing = time.Second
 )
 
-// Reading is what was found at one look.
-type Reading struct {
-	Room drivers.DiskRoom
-	// Kept are the disks that are there whoever runs, by name.
-	Kept map[string]bool
-}
-
 var errHangs = errors.New("the file system does not answer; look whether it hangs or is unmounted")
 
-// Gauge keeps the last reading of a file system. Make it with New.
-type Gauge struct {
+// gauge keeps what the last look at a file system found. Make it with newGauge.
+type gauge[T any] struct {
 	path string
-	look func() (Reading, error)
+	look func(context.Context) (T, error)
 
 	mu      sync.Mutex // guards what is below; never held while looking
-	last    Reading
+	last    T
 	err     error     // of the last look
 	at      time.Time // of the last look's end; zero before the first
 	took    time.Duration
@@ -56,12 +43,14 @@ type Gauge struct {
 	flights sync.WaitGroup
 }
 
-// New returns a gauge that has looked at nothing yet. path is for its errors.
-func New(path string, look func() (Reading, error)) *Gauge { return &Gauge{path: path, look: look} }
+// newGauge returns a gauge that has looked at nothing yet. path is for its errors.
+func newGauge[T any](path string, look func(context.Context) (T, error)) *gauge[T] {
+	return &gauge[T]{path: path, look: look}
+}
 
-// Read returns what there is, from memory or by a look that it waits a moment
+// read returns what there is, from memory or by a look that it waits a moment
 // for. At most one look is under way, whatever happens to it.
-func (g *Gauge) Read() (Reading, error) {
+func (g *gauge[T]) read() (T, error) {
 	if flight := g.launch(time.Now()); flight != nil {
 		await(flight, patience)
 	}
@@ -72,14 +61,15 @@ func (g *Gauge) Read() (Reading, error) {
 		err = errHangs
 	}
 	if err != nil {
-		return Reading{}, fmt.Errorf("room at %s: %w", g.path, err)
+		var none T
+		return none, fmt.Errorf("room at %s: %w", g.path, err)
 	}
 	return g.last, nil
 }
 
 // launch starts a look if one is due and none is under way, and returns what
 // is closed at its end.
-func (g *Gauge) launch(now time.Time) <-chan struct{} {
+func (g *gauge[T]) launch(now time.Time) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	due := g.at.IsZero() || now.Sub(g.at) >= max(fresh, costFactor*g.took)
@@ -89,26 +79,28 @@ func (g *Gauge) launch(now time.Time) <-chan struct{} {
 	flight := make(chan struct{})
 	g.flight = flight
 	g.flights.Go(func() {
-		reading, err := g.look()
-		g.landed(reading, err, now)
+		ctx, cancel := context.WithTimeout(context.Background(), counting)
+		defer cancel()
+		found, err := g.look(ctx)
+		g.landed(found, err, now)
 		close(flight)
 	})
 	return flight
 }
 
-func (g *Gauge) landed(r Reading, err error, began time.Time) {
+func (g *gauge[T]) landed(found T, err error, began time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.at = time.Now()
 	g.took, g.flight, g.err = g.at.Sub(began), nil, err
 	if err == nil {
-		g.last = r
+		g.last = found
 	}
 }
 
-// Close ends the looking. One that hangs is not waited for: nothing can end it
+// close ends the looking. One that hangs is not waited for: nothing can end it
 // but the file system or the end of the process.
-func (g *Gauge) Close() {
+func (g *gauge[T]) close() {
 	g.mu.Lock()
 	g.closed = true
 	flight := g.flight

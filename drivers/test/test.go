@@ -67,13 +67,15 @@ func New(_ context.Context, cfg drivers.Config) (drivers.Driver, error) {
 		return nil, err
 	}
 	ws.evidence = evidence{path: s.EvidenceFile, owner: ws.owner}
-	on, err := space.FileSystem(ws.path)
+	room, err := cfg.Rooms.Join(space.Member{Dir: ws.path, Count: func(context.Context) (space.Count, error) {
+		return space.Count{}, ws.makeFolders() // somebody may have cleaned up
+	}})
 	if err != nil {
-		return nil, fmt.Errorf("find file system of workspace_path: %w", err)
+		return nil, err
 	}
 	return &driver{
 		settings: s, owns: func() bool { return s.Shared == "" || cfg.Owner(s.Shared) == cfg.NodeUID }, workspace: ws, dice: dice, crash: newCrasher(), turns: turns.New(),
-		room: space.New(ws.path, func() (space.Reading, error) { return look(ws) }), disksOn: on,
+		room: room,
 	}, nil
 }
 
@@ -86,8 +88,7 @@ type driver struct {
 	dice      *dice
 	crash     *crasher
 	turns     *turns.Turns
-	room      *space.Gauge
-	disksOn   string // the file system of the workspace
+	room      *space.Membership // of the workspace
 }
 
 var (
@@ -138,22 +139,13 @@ func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 // DiskNeed implements drivers.DiskHolder: no disks are made, and all are
 // counted.
 func (d *driver) DiskNeed(def model.LabelDefinition) (gb uint, fileSystem string) {
-	return drivers.SizeOf(def.Resources.Disks), d.disksOn
+	return drivers.SizeOf(def.Resources.Disks), d.room.FileSystem()
 }
 
 // DiskRoom implements drivers.DiskHolder.
 func (d *driver) DiskRoom() (drivers.DiskRoom, error) {
 	r, err := d.room.Read()
-	return r.Room, err
-}
-
-// look reads the room of the file system that the workspace is on.
-func look(ws *workspace) (space.Reading, error) {
-	if err := ws.makeFolders(); err != nil { // somebody may have cleaned up
-		return space.Reading{}, err
-	}
-	total, free, err := space.Of(ws.path)
-	return space.Reading{Room: drivers.DiskRoom{Total: space.ToGB(total), Free: space.ToGB(free)}}, err
+	return drivers.DiskRoom{Total: r.Total, Free: r.Free}, err
 }
 
 var _ drivers.DiskHolder = (*driver)(nil)
@@ -342,7 +334,7 @@ func validSnapshot(raw json.RawMessage) bool {
 
 // Close implements drivers.Driver.
 func (d *driver) Close() error {
-	d.room.Close()
+	d.room.Leave()
 	return nil
 }
 

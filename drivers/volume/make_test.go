@@ -137,7 +137,7 @@ func TestRealFileSystem(t *testing.T) {
 	}
 	precious := filepath.Join(k.Path, "f")
 	write(t, precious, 8<<20)
-	if n := Used(folder, 1<<30); n > 1<<20 {
+	if n := Used(t.Context(), folder, 1<<30); n > 1<<20 {
 		t.Errorf("Used() of what has a mount in it = %d, want without the mount's files", n)
 	}
 	if err := Remove(t.Context(), folder); !errors.Is(err, errMounted) || !strings.Contains(err.Error(), k.Path) {
@@ -158,7 +158,7 @@ func TestRealFileSystem(t *testing.T) {
 	if err := Remove(t.Context(), folder); err != nil || there(t, folder) {
 		t.Errorf("Remove() of what is unmounted = %v", err)
 	}
-	if n := Used(k.Store, 1<<40); n < 8<<20 {
+	if n := Used(t.Context(), k.Store, 1<<40); n < 8<<20 {
 		t.Errorf("Used() of the image = %d, want what was written to the disk", n)
 	}
 }

@@ -144,13 +144,13 @@ func TestUsed(t *testing.T) {
 	const mb = 1 << 20
 	write(t, filepath.Join(dir, "a", "f"), 8*mb)
 	write(t, filepath.Join(dir, "b"), 8*mb)
-	if n := Used(dir, 1<<40); n < 16*mb || n > 17*mb {
+	if n := Used(t.Context(), dir, 1<<40); n < 16*mb || n > 17*mb {
 		t.Errorf("Used() = %d, want two times 8 MB and some folders", n)
 	}
-	if n := Used(dir, 3*mb); n != 3*mb {
+	if n := Used(t.Context(), dir, 3*mb); n != 3*mb {
 		t.Errorf("Used() = %d, want what was promised", n)
 	}
-	if n := Used(filepath.Join(dir, "absent"), mb); n != 0 {
+	if n := Used(t.Context(), filepath.Join(dir, "absent"), mb); n != 0 {
 		t.Errorf("Used() of what is not there = %d", n)
 	}
 }

@@ -9,9 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // takenFile in a reused disk's folder says who has it.
@@ -25,8 +28,14 @@ const longestFolder = 150
 // Instances and nodes may share it.
 type Shelf struct{ path string }
 
-// ShelfIn is the shelf in a workspace. Nothing is made.
-func ShelfIn(workspace string) Shelf { return Shelf{filepath.Join(workspace, ".disks")} }
+// ShelfIn is the shelf in a workspace. Nothing is made. The workspace is better
+// there: so that two paths to one folder are seen to be one shelf.
+func ShelfIn(workspace string) Shelf {
+	if resolved, err := filepath.EvalSymlinks(workspace); err == nil {
+		workspace = resolved
+	}
+	return Shelf{filepath.Join(workspace, ".disks")}
+}
 
 // Path is the folder of the shelf, which exists once a disk was taken from it.
 func (s Shelf) Path() string { return s.path }
@@ -50,6 +59,43 @@ func (s Shelf) Folder(label string) string {
 		folder = folder[:longestFolder-34] + "%%" + hex.EncodeToString(sum[:16])
 	}
 	return filepath.Join(s.path, folder)
+}
+
+// Exclusive names what no two environments of a node hold at once: the reused
+// disks of a definition, whichever instances use this shelf.
+func (s Shelf) Exclusive(disks map[string]model.Disk) []string {
+	var names []string
+	for name, d := range disks {
+		if d.Reuse {
+			names = append(names, "disk "+LabelOf(name, d)+" in "+filepath.Dir(s.path))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Need is how many GB of disks would be made for an environment. kept is what
+// the shelf holds; nil where it is not known counts all.
+func Need(disks map[string]model.Disk, kept Kept) (gb uint) {
+	fresh := Own(disks)
+	gb = drivers.SizeOf(fresh)
+	for name, d := range disks {
+		if _, own := fresh[name]; !own {
+			gb += kept.need(LabelOf(name, d), d)
+		}
+	}
+	return gb
+}
+
+// Own are the disks that go with their environment.
+func Own(disks map[string]model.Disk) map[string]model.Disk {
+	own := map[string]model.Disk{}
+	for name, d := range disks {
+		if !d.Reuse {
+			own[name] = d
+		}
+	}
+	return own
 }
 
 // Holder is the environment that has a reused disk.
@@ -122,12 +168,24 @@ func readHolder(store string) (h Holder, err error) {
 	return h, nil
 }
 
-// Kept are the disks that are made, by the names of their folders: see Has.
-type Kept map[string]bool
+// Kept are the disks that are made: the bytes that each takes now, by the names
+// of their folders.
+type Kept map[string]int64
 
-// Has reports whether the disk of a label is made, so that it takes no more
-// room than it has.
-func (k Kept) Has(label string) bool { return k[filepath.Base(Shelf{}.Folder(label))] }
+// need is how many GB a disk may still grow beyond what it takes, so that who
+// takes it must be promised them: all of one that is not made. A folder that is
+// made counts as grown, as nothing bounds it anyway.
+func (k Kept) need(label string, d model.Disk) (gb uint) {
+	taken, made := k[filepath.Base(Shelf{}.Folder(label))]
+	switch {
+	case !made:
+		return drivers.SizeOf(map[string]model.Disk{label: d})
+	case TypeOf(d) == Dir:
+		return 0
+	}
+	size := drivers.SizeOf(map[string]model.Disk{label: d}) // bounded
+	return size - min(size, uint(max(0, taken)>>30))        //nolint:gosec // not negative
+}
 
 // Kept looks which disks are made.
 func (s Shelf) Kept() (Kept, error) {
@@ -142,8 +200,9 @@ func (s Shelf) Kept() (Kept, error) {
 	for _, f := range found {
 		store := filepath.Join(s.path, f.Name())
 		for _, made := range []string{imageFile, imageFile + ".sparseimage", dataFolder} {
-			if there, err := exists(filepath.Join(store, made)); err == nil && there {
-				kept[f.Name()] = true
+			if info, err := os.Lstat(filepath.Join(store, made)); err == nil {
+				_, bytes := usage(info)
+				kept[f.Name()] = max(kept[f.Name()], bytes)
 			}
 		}
 	}

@@ -7,6 +7,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 func TestTake(t *testing.T) {
@@ -90,18 +94,59 @@ func TestFolder(t *testing.T) {
 	}
 }
 
+// TestNeed: of a reused disk that is there what it may still grow.
+func TestNeed(t *testing.T) {
+	disks := map[string]model.Disk{
+		"own": {Type: "raw", Size: 5}, "grows": {Type: "ext4", Size: 20, Reuse: true}, "full": {Type: "raw", Size: 3, Reuse: true},
+		"folder": {Type: "dir", Size: 100, Reuse: true}, "nonsense": {Type: "raw", Size: 1 << 63, Label: "x", Reuse: true},
+	}
+	for _, tt := range []struct {
+		name string
+		kept Kept
+		want uint
+	}{
+		{"nothing is known", nil, 5 + 20 + 3 + 100 + 1<<40},
+		{"some are there", Kept{"grows": 15<<30 + 1, "full": 9 << 30, "folder": 0, "own": 5 << 30, "x": -1}, 5 + 5 + 1<<40},
+	} {
+		if got := Need(disks, tt.kept); got != tt.want {
+			t.Errorf("%s: Need() = %d GB, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestExclusive: one folder is one shelf, by whatever path.
+func TestExclusive(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Skip("no symbolic links here:", err)
+	}
+	disks := map[string]model.Disk{"a": {Reuse: true}, "b": {Reuse: true, Label: "cache"}, "c": {}}
+	got := ShelfIn(dir).Exclusive(disks)
+	if len(got) != 2 || !strings.HasPrefix(got[0], "disk a in ") || !strings.HasPrefix(got[1], "disk cache in ") {
+		t.Errorf("Exclusive() = %q, want the two reused ones", got)
+	}
+	if diff := cmp.Diff(got, ShelfIn(link).Exclusive(disks)); diff != "" {
+		t.Errorf("Exclusive() by a link (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(got, ShelfIn(t.TempDir()).Exclusive(disks)); diff == "" {
+		t.Error("Exclusive() of another workspace is the same")
+	}
+}
+
 func TestKept(t *testing.T) {
 	s := ShelfIn(t.TempDir())
-	if kept, err := s.Kept(); err != nil || kept.Has("a") {
+	if kept, err := s.Kept(); err != nil || len(kept) > 0 {
 		t.Errorf("Kept() without a shelf = %v, %v", kept, err)
 	}
 	if err := s.Take("taken", Holder{}, nil); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(s.Folder("/mnt/raw"), imageFile), 1)
+	write(t, filepath.Join(s.Folder("/mnt/raw"), imageFile), 1<<20)
 	write(t, filepath.Join(s.Folder("dir"), dataFolder, "f"), 1)
 	kept, err := s.Kept()
-	if err != nil || len(kept) != 2 || !kept.Has("/mnt/raw") || !kept.Has("dir") || kept.Has("taken") {
+	raw := filepath.Base(s.Folder("/mnt/raw"))
+	if _, dir := kept["dir"]; err != nil || len(kept) != 2 || !dir || kept[raw] < 1<<20 || kept[raw] > 2<<20 {
 		t.Errorf("Kept() = %v, %v, want the two that are made", kept, err)
 	}
 }

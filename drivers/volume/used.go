@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"io/fs"
 	"path/filepath"
 )
@@ -8,8 +9,8 @@ import (
 // Used is what the files below a folder take of its file system, in bytes, at
 // most most: what was promised. What is mounted below it is not looked into,
 // as its files take room elsewhere, or in an image that is counted. What can
-// not be read, or is not there, is not counted.
-func Used(folder string, most int64) (bytes int64) {
+// not be read, is not there, or not yet found when ctx ends, is not counted.
+func Used(ctx context.Context, folder string, most int64) (bytes int64) {
 	var device uint64
 	_ = filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -30,7 +31,7 @@ func Used(folder string, most int64) (bytes int64) {
 			return nil
 		}
 		bytes += allocated
-		if bytes >= most {
+		if bytes >= most || ctx.Err() != nil {
 			return fs.SkipAll
 		}
 		return nil

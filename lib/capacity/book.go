@@ -10,6 +10,7 @@ package capacity
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -26,17 +27,21 @@ type Claim struct {
 	RAMOverbook  bool
 	Disk         uint   // GB of disks that are made
 	FileSystem   string // that they are made on; instances may share it
-	// Exclusive are names that no two environments of one instance hold at
-	// once.
+	// Exclusive are names that no two environments of a scope hold at once:
+	// instances may share what they name.
 	Exclusive []string
 }
+
+// mostClaimed bounds what one environment counts, in cores and GB, so that no
+// sum of nonsense overflows: what is larger fits nowhere that has a limit.
+const mostClaimed = 1 << 40
 
 // ClaimOf is what an environment of the definition takes from the instance. An
 // absent driver (nil) is taken for a local one until it is back.
 func ClaimOf(def model.LabelDefinition, driver drivers.Driver) Claim {
 	r := def.Resources
 	c := Claim{
-		Instance: def.Driver, CPU: r.CPU, RAM: r.RAM,
+		Instance: def.Driver, CPU: min(r.CPU, mostClaimed), RAM: min(r.RAM, mostClaimed),
 		Multitenancy: r.Multitenancy, CPUOverbook: r.CPUOverbook, RAMOverbook: r.RAMOverbook,
 	}
 	if driver == nil {
@@ -45,6 +50,7 @@ func ClaimOf(def model.LabelDefinition, driver drivers.Driver) Claim {
 	c.Remote = driver.Limits().Remote
 	if h, ok := driver.(drivers.DiskHolder); ok {
 		c.Disk, c.FileSystem = h.DiskNeed(def)
+		c.Disk = min(c.Disk, mostClaimed)
 	}
 	if x, ok := driver.(drivers.Excluder); ok {
 		c.Exclusive = x.Exclusive(def)
@@ -117,16 +123,19 @@ type usage struct {
 type book struct {
 	claims  map[key]Claim
 	scopes  map[string]usage
-	pending map[string]int                 // instance -> entries that its driver does not count yet
-	taken   map[string]map[string]struct{} // instance -> exclusive names
-	disks   map[string]uint                // file system -> GB promised
-	unknown map[key]struct{}               // entries counted in pending
+	pending map[string]int    // instance -> entries that its driver does not count yet
+	taken   map[exclusive]int // how many hold a name: more than one only after Restore
+	disks   map[string]uint   // file system -> GB promised
+	unknown map[key]struct{}  // entries counted in pending
 }
+
+// exclusive is a name in a scope.
+type exclusive struct{ scope, name string }
 
 func newBook() *book {
 	return &book{
 		claims: map[key]Claim{}, scopes: map[string]usage{}, pending: map[string]int{},
-		taken: map[string]map[string]struct{}{}, disks: map[string]uint{}, unknown: map[key]struct{}{},
+		taken: map[exclusive]int{}, disks: map[string]uint{}, unknown: map[key]struct{}{},
 	}
 }
 
@@ -139,7 +148,7 @@ func (b *book) fits(c Claim, o Offer) error {
 		return err
 	}
 	for _, name := range c.Exclusive {
-		if _, ok := b.taken[c.Instance][name]; ok {
+		if b.taken[exclusive{c.Scope(), name}] > 0 {
 			return Shortage{What: "exclusive use of " + name, Need: 1}
 		}
 	}
@@ -182,7 +191,7 @@ func withOverbook(limit, overbook uint, allowed bool) uint {
 	if limit == 0 || !allowed {
 		return limit
 	}
-	return limit + overbook
+	return limit + min(overbook, math.MaxUint-limit)
 }
 
 // left is what a limit leaves; ok is false where there is no limit.
@@ -208,10 +217,7 @@ func (b *book) add(k key, c Claim, pending bool) {
 		b.disks[c.FileSystem] += c.Disk
 	}
 	for _, name := range c.Exclusive {
-		if b.taken[c.Instance] == nil {
-			b.taken[c.Instance] = map[string]struct{}{}
-		}
-		b.taken[c.Instance][name] = struct{}{}
+		b.taken[exclusive{c.Scope(), name}]++
 	}
 	if pending {
 		b.unknown[k] = struct{}{}
@@ -225,7 +231,10 @@ func (b *book) placed(k key) {
 		return
 	}
 	delete(b.unknown, k)
-	b.pending[b.claims[k].Instance]--
+	instance := b.claims[k].Instance
+	if b.pending[instance]--; b.pending[instance] == 0 {
+		delete(b.pending, instance)
+	}
 }
 
 func (b *book) remove(k key) bool {
@@ -248,7 +257,10 @@ func (b *book) remove(k key) bool {
 		delete(b.disks, c.FileSystem)
 	}
 	for _, name := range c.Exclusive {
-		delete(b.taken[c.Instance], name)
+		x := exclusive{c.Scope(), name}
+		if b.taken[x]--; b.taken[x] == 0 {
+			delete(b.taken, x)
+		}
 	}
 	return true
 }

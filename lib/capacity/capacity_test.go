@@ -2,11 +2,9 @@ package capacity
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -38,7 +36,10 @@ func TestFits(t *testing.T) {
 		{"driver is full", nil, plain, drivers.Limits{}, 0, "capacity of the driver"},
 		{"what the driver does not count yet", []Claim{plain}, plain, drivers.Limits{}, 1, "capacity of the driver"},
 		{"exclusive name", []Claim{{Instance: "a", Exclusive: []string{"d"}}}, Claim{Instance: "a", Exclusive: []string{"d"}}, drivers.Limits{}, 9, "exclusive use of d"},
-		{"exclusive name of another instance", []Claim{{Instance: "b", Exclusive: []string{"d"}}}, Claim{Instance: "a", Exclusive: []string{"d"}}, drivers.Limits{}, 9, ""},
+		{"exclusive name that another instance shares", []Claim{{Instance: "b", Exclusive: []string{"d"}}}, Claim{Instance: "a", Exclusive: []string{"d"}}, drivers.Limits{}, 9, "exclusive use of d"},
+		{"exclusive name of a remote one", []Claim{{Instance: "b", Remote: true, Exclusive: []string{"d"}}}, Claim{Instance: "a", Exclusive: []string{"d"}}, drivers.Limits{}, 9, ""},
+		{"overbook beyond all numbers", []Claim{multi}, multi, drivers.Limits{CPU: 3, CPUOverbook: math.MaxUint}, 9, ""},
+		{"nonsense that is in use", []Claim{{Instance: "b", CPU: mostClaimed}, {Instance: "b", CPU: mostClaimed}}, plain, drivers.Limits{CPU: 4}, 9, "cpu"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -53,80 +54,6 @@ func TestFits(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestBookIsTheSumOfItsClaims adds and removes at random and compares with a
-// sum made from scratch: nothing is lost, nothing underflows, and what is
-// empty has forgotten its flags.
-func TestBookIsTheSumOfItsClaims(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		b := newBook()
-		for range rapid.IntRange(0, 40).Draw(t, "steps") {
-			k := key{model.UID{rapid.Byte().Draw(t, "app") % 8}, rapid.Uint32Range(0, 2).Draw(t, "epoch")}
-			switch rapid.IntRange(0, 2).Draw(t, "op") {
-			case 0:
-				b.add(k, Claim{
-					Instance: rapid.SampledFrom([]string{"a", "b", "r"}).Draw(t, "instance"),
-					CPU:      rapid.UintRange(0, 9).Draw(t, "cpu"), RAM: rapid.UintRange(0, 9).Draw(t, "ram"),
-					Disk: rapid.UintRange(0, 9).Draw(t, "disk"), FileSystem: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "file system"),
-				}, rapid.Bool().Draw(t, "pending"))
-			case 1:
-				b.remove(k)
-			case 2:
-				b.placed(k)
-			}
-			checkSum(t, b)
-		}
-	})
-}
-
-func checkSum(t *rapid.T, b *book) {
-	var cpu, ram uint
-	pending := map[string]int{}
-	disks := map[string]uint{}
-	for k, c := range b.claims {
-		if c.Disk > 0 {
-			disks[c.FileSystem] += c.Disk
-		}
-		cpu, ram = cpu+c.CPU, ram+c.RAM
-		if _, ok := b.unknown[k]; ok {
-			pending[c.Instance]++
-		}
-	}
-	u := b.scopes[""]
-	if u.cpu != cpu || u.ram != ram || u.entries != len(b.claims) {
-		t.Fatalf("sum is %+v, claims amount to cpu %d ram %d of %d", u, cpu, ram, len(b.claims))
-	}
-	if diff := cmp.Diff(disks, b.disks); diff != "" {
-		t.Fatalf("disks (-want +got):\n%s", diff)
-	}
-	for instance, n := range b.pending {
-		if n != pending[instance] {
-			t.Fatalf("pending[%s] = %d, want %d", instance, n, pending[instance])
-		}
-	}
-}
-
-// TestNothingFitsBeyondTheLimit fills the ledger as votes do, at random, and
-// checks that what is held never exceeds the limit without overbook.
-func TestNothingFitsBeyondTheLimit(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		l := NewLedger()
-		limits := drivers.Limits{CPU: rapid.UintRange(1, 16).Draw(t, "cpu"), RAM: rapid.UintRange(1, 16).Draw(t, "ram")}
-		now := time.Unix(0, 0)
-		for i := range 20 {
-			app := model.UID{byte(i)}
-			c := Claim{Instance: "a", CPU: rapid.UintRange(1, 8).Draw(t, "c"), RAM: rapid.UintRange(1, 8).Draw(t, "r")}
-			if l.Hold(app, c, Offer{Limits: limits, Free: drivers.Unlimited}, now, now.Add(time.Minute)) == nil && rapid.Bool().Draw(t, "reserve") {
-				if !l.Reserve(app, 1, now) {
-					t.Fatal("Reserve() = false with a hold")
-				}
-			}
-			if u := l.book.scopes[""]; u.cpu > limits.CPU || u.ram > limits.RAM {
-				t.Fatalf("usage %+v is above %+v", u, limits)
-			}
-		}
-	})
 }
 
 func TestHolds(t *testing.T) {
@@ -166,6 +93,29 @@ func TestHolds(t *testing.T) {
 	<-l.Freed()
 	if err := l.Fits(c, Offer{Limits: limits, Free: 1}); err != nil {
 		t.Errorf("Fits() = %v on the empty ledger", err)
+	}
+}
+
+// TestExclusiveNameOfTwo: what was restored may hold a name twice, which is free
+// only after both are gone.
+func TestExclusiveNameOfTwo(t *testing.T) {
+	l := NewLedger()
+	c := Claim{Instance: "a", Exclusive: []string{"disk"}}
+	l.Restore(model.UID{1}, 1, c, true)
+	l.Restore(model.UID{2}, 1, c, true)
+	for i, want := range []bool{false, false, true} {
+		if err := l.Fits(c, Offer{Free: 9}); (err == nil) != want {
+			t.Errorf("after %d are gone Fits() = %v", i, err)
+		}
+		l.Return(model.UID{byte(i + 1)}, 1)
+	}
+}
+
+// TestClaimOfNonsense: no number of a label can overflow a sum.
+func TestClaimOfNonsense(t *testing.T) {
+	c := ClaimOf(model.LabelDefinition{Resources: model.Resources{CPU: math.MaxUint, RAM: math.MaxUint}}, nil)
+	if c.CPU != mostClaimed || c.RAM != mostClaimed {
+		t.Errorf("ClaimOf() = %+v, want bounded numbers", c)
 	}
 }
 
