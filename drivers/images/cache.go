@@ -34,8 +34,9 @@ type Cache struct {
 	mu       sync.Mutex // guards what is below
 	closed   bool
 	flights  map[string]*flight
-	failures []shownAs      // the oldest first
-	holds    map[*lock]bool // of images in use
+	failures []shownAs            // the oldest first
+	holds    map[*lock]bool       // of images in use
+	sizes    map[string]*measured // of admins' folders
 }
 
 // flight is one image on its way, shared by all who wait for it. Its results
@@ -87,7 +88,7 @@ func New(opts Options) (*Cache, error) {
 	opts.Path = abs
 	c := &Cache{
 		opts: opts, logger: opts.Logger, client: newClient(opts.Limits.Stall),
-		room: freeBytes, flights: map[string]*flight{}, holds: map[*lock]bool{},
+		room: freeBytes, flights: map[string]*flight{}, holds: map[*lock]bool{}, sizes: map[string]*measured{},
 	}
 	if opts.Client != nil {
 		own := *opts.Client

@@ -14,6 +14,9 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
+// turnLimit is how long a turn is waited for, which takes milliseconds.
+const turnLimit = 10 * time.Second
+
 // turn is taken by who looks whether images are used, or removes them: so that
 // one such look is not taken for a use by another, and two processes do not
 // both remove for the same need. It takes a few file operations.
@@ -21,6 +24,8 @@ func (c *Cache) turn(ctx context.Context) (*lock, error) {
 	if err := c.folders(); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, turnLimit, fmt.Errorf("another process holds %s for too long: look whether it is stopped or its disk hangs", hidden+"/turn.lock"))
+	defer cancel()
 	return waitLock(ctx, filepath.Join(c.opts.Path, hidden, "turn.lock"), turnPoll)
 }
 
@@ -312,7 +317,7 @@ func (c *Cache) admit(ctx context.Context, see *progress, rest, archive int64) e
 		return fmt.Errorf("find free room: %w", err)
 	}
 	if lack > 0 {
-		return fmt.Errorf("%w: to download and unpack it needs at least %d bytes, which are %d more than are free, but for %d that stay free and what other downloads need",
+		return fmt.Errorf("%w: the image needs at least %d bytes to be downloaded and unpacked, %d more than can be had while %d stay free",
 			errDiskFull, need, lack, c.opts.Limits.MinFree)
 	}
 	return nil

@@ -133,7 +133,7 @@ func TestRoomIsMadeForADownload(t *testing.T) {
 			mustGet(t, c, image("a"))
 			mustGet(t, c, image("b"))
 			age(t, c, "a-1", time.Hour, 0)
-			c.room = func(string) (int64, error) { return tt.size + limits.MinFree - sizeOf(c.opts.Path), nil }
+			c.room = func(string) (int64, error) { return tt.size + limits.MinFree - sizeOf(c.opts.Path, nil), nil }
 			_, err := c.Get(deadline(t), image("c"))
 			if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("Get = %v, want an error with %q", err, tt.err)

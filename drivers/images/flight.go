@@ -142,7 +142,7 @@ func (c *Cache) unpack(ctx context.Context, a archive, into string, see *progres
 }
 
 func writeMark(folder string, p parsed, a archive) error {
-	raw, err := json.Marshal(mark{Name: p.name, Version: p.version, URL: p.url.String(), Sums: a.sums, Size: sizeOf(folder)})
+	raw, err := json.Marshal(mark{Name: p.name, Version: p.version, URL: p.url.String(), Sums: a.sums, Size: sizeOf(folder, nil)})
 	if err != nil {
 		return err
 	}

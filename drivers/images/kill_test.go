@@ -103,8 +103,12 @@ func TestKill(t *testing.T) {
 			if readFile(t, laid.Archive()) != content || readFile(t, laid.Folder, "last") != "last" {
 				t.Error("content differs")
 			}
-			if asked := s.requests(); tt.stop == 0 && len(asked) != 1 {
+			asked := s.requests()
+			if tt.stop == 0 && len(asked) != 1 {
 				t.Errorf("downloaded again: %v", asked)
+			}
+			if tt.stop > 1<<20 && (len(asked) != 2 || asked[1].Range == "" || asked[1].Range == "bytes=0-") {
+				t.Errorf("it was not resumed: %v", asked)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package images
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,4 +40,43 @@ func TestCachedAnswersFromMemory(t *testing.T) {
 		m.read = func(model.LabelDefinition) ([]Image, error) { return nil, errors.New("unreadable") }
 		want("what can not be read", false, 3)
 	})
+}
+
+// One image that can not be got keeps none of the others from coming, and after
+// an error nothing is held.
+func TestManagerOfSeveral(t *testing.T) {
+	s, image := shelf(t)
+	c := newCache(t, Options{Owner: "node"})
+	list := []Image{image("a"), {URL: s.URL + "/none-1.tar"}, image("b"), image("a")}
+	m := NewManager(c, func(model.LabelDefinition) ([]Image, error) { return list, nil })
+	err := m.PullImages(deadline(t), model.LabelDefinition{})
+	if err == nil || !strings.Contains(err.Error(), "none-1") || ids(t, c) != "a-1 b-1" {
+		t.Errorf("PullImages = %v, there is %s", err, ids(t, c))
+	}
+	if _, _, err := m.UseImages(deadline(t), list, "token"); err == nil {
+		t.Error("UseImages of what is not to be had = nil")
+	}
+	for _, id := range []string{"a-1", "b-1"} {
+		wantInUse(t, c, id, true)
+	}
+	if err := c.Unuse("token"); err != nil {
+		t.Error(err)
+	}
+	for _, id := range []string{"a-1", "b-1"} {
+		wantInUse(t, c, id, false)
+	}
+	list = []Image{list[2], list[0]}
+	laid, release, err := m.UseImages(deadline(t), list, "")
+	if err != nil || len(laid) != 2 || laid[0].Name != "b" || laid[1].Name != "a" {
+		t.Fatalf("UseImages = %+v, %v", laid, err)
+	}
+	wantInUse(t, c, "a-1", true)
+	release()
+	wantInUse(t, c, "a-1", false)
+	if !m.Cached(model.LabelDefinition{}) {
+		t.Error("Cached is false of what was just used")
+	}
+	if err := m.RemoveImage(deadline(t), "a-1"); err != nil || m.Cached(model.LabelDefinition{}) {
+		t.Errorf("RemoveImage = %v, or it is still thought to be there", err)
+	}
 }

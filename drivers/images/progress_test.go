@@ -311,3 +311,66 @@ func TestIDsDiffer(t *testing.T) {
 		t.Errorf("left are %v and %v", left, names())
 	}
 }
+
+// Who waits for another process sees how far that is.
+func TestListOfWhatAnotherGets(t *testing.T) {
+	body := plainImage(t, "img", 300_000)
+	s := newServer(t, false, map[string][]byte{file: body})
+	open := make(chan struct{})
+	s.meddle = func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+		_, _ = w.Write(body[:100_000])
+		_ = http.NewResponseController(w).Flush()
+		<-open
+		_, _ = w.Write(body[100_000:])
+		return true
+	}
+	c := newCache(t, Options{})
+	other := newCache(t, Options{Path: c.opts.Path})
+	image := Image{URL: s.URL + file, Name: "img", Version: "1"}
+	results := make(chan error)
+	get := func(c *Cache) { _, err := c.Get(deadline(t), image); results <- err }
+	go get(c)
+	waitFor(t, func() bool { return partSize(c, image) == 100_000 })
+	go get(other)
+	waitFor(t, func() bool { return len(other.Progress()) == 1 })
+	want := []drivers.ImageStatus{{
+		ID: "img-1", Name: "img", Version: "1", Source: s.URL + file, State: drivers.ImageDownloading, Done: 100_000, InUse: true,
+	}}
+	for _, from := range []*Cache{c, other} {
+		if diff := cmp.Diff(want, list(t, from)); diff != "" {
+			t.Error(diff)
+		}
+	}
+	close(open)
+	for range 2 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := len(s.requests()); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// A process that is stopped while it has the turn holds up nobody for ever.
+func TestTurnThatIsHeld(t *testing.T) {
+	path := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(t, Options{Path: path})
+		held, err := c.turn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := c.List(t.Context()); err == nil || !strings.Contains(err.Error(), "turn.lock") || time.Since(began) != turnLimit {
+			t.Errorf("List = %v after %v", err, time.Since(began))
+		}
+		held.release()
+		if _, err := c.List(t.Context()); err != nil {
+			t.Errorf("List = %v", err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -87,7 +87,7 @@ func (c *Cache) scan() ([]kept, error) {
 			continue // no name of an image
 		}
 		if k, ok := c.examine(filepath.Join(c.opts.Path, e.Name())); ok {
-			if k.foreign {
+			if k.name == "" {
 				k.name, k.version = k.id[:dash], k.id[dash+1:]
 			}
 			found = append(found, k)
@@ -121,26 +121,10 @@ func (c *Cache) examine(place string) (kept, bool) {
 		k.source = shown(u)
 	}
 	if k.size == 0 { // laid out by an old version
-		k.size = sizeOf(place)
+		k.size = sizeOf(place, nil)
 	}
+	k.foreign = isLink(place) // moved elsewhere by an admin, who knows why
 	return k, true
-}
-
-// sizeOf is what the files below a folder take on disk, links not followed.
-func sizeOf(folder string) (bytes int64) {
-	if path, err := filepath.EvalSymlinks(folder); err == nil {
-		folder = path
-	}
-	_ = filepath.WalkDir(folder, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // what can not be read is passed over
-		}
-		if info, err := e.Info(); err == nil {
-			bytes += allocated(info)
-		}
-		return nil
-	})
-	return bytes
 }
 
 // List names what is in the cache's folder, on its way there in this process or
@@ -150,9 +134,10 @@ func (c *Cache) List(ctx context.Context) ([]drivers.ImageStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	enough := time.After(measureWait)
 	for i := range list {
 		if list[i].Size == 0 { // an admin's
-			list[i].Size = sizeOf(filepath.Join(c.opts.Path, list[i].ID))
+			list[i].Size = c.measure(filepath.Join(c.opts.Path, list[i].ID), enough)
 		}
 	}
 	there := map[string]bool{}
@@ -172,10 +157,21 @@ func (c *Cache) List(ctx context.Context) ([]drivers.ImageStatus, error) {
 	for _, w := range works {
 		if !own[w.key] {
 			list = append(list, w.status())
+		} else if w.busy {
+			showOther(list, w)
 		}
 	}
 	slices.SortFunc(list, func(a, b drivers.ImageStatus) int { return cmp.Compare(a.ID, b.ID) })
 	return list, nil
+}
+
+// showOther shows how far another process is with what this one waits for.
+func showOther(list []drivers.ImageStatus, w work) {
+	for i := range list {
+		if list[i].ID == w.ID && list[i].InUse && list[i].Total == 0 && list[i].State != drivers.ImageReady {
+			list[i].Done, list[i].State = max(list[i].Done, w.size), w.status().State
+		}
+	}
 }
 
 // listLaid names what is laid out, and the keys that this cache works on as of

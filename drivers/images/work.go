@@ -105,7 +105,7 @@ func (w work) status() drivers.ImageStatus {
 	case w.unpacks:
 		s.State = drivers.ImageUnpacking
 	case !w.busy:
-		s.State, s.Error = drivers.ImageFailed, "its download was interrupted, and goes on when it is wanted again"
+		s.State, s.Error = drivers.ImageFailed, "its download was interrupted; it is got when it is wanted again"
 	}
 	return s
 }

@@ -1,0 +1,69 @@
+package images
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+)
+
+// The size of an admin's folder is found beside a list, which waits for it only
+// so long.
+func TestMeasure(t *testing.T) {
+	c := newCache(t, Options{})
+	folder := filepath.Join(c.opts.Path, "own-1")
+	if err := errors.Join(os.MkdirAll(filepath.Join(folder, "own"), 0o755), os.WriteFile(filepath.Join(folder, "own", "f"), []byte(noise(1<<20, 1)), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan time.Time)
+	close(over)
+	c.mu.Lock()
+	c.sizes[folder] = &measured{walk: make(chan struct{})} // one that hangs
+	c.mu.Unlock()
+	if got := c.measure(folder, over); got != 0 {
+		t.Errorf("measure() = %d while nobody knows", got)
+	}
+	c.mu.Lock()
+	delete(c.sizes, folder)
+	c.mu.Unlock()
+	first := listed1(t, c, "own-1")
+	if first.Size < 1<<20 || first.Size > 2<<20 || first.State != drivers.ImageReady {
+		t.Errorf("the folder is %+v", first)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "own", "g"), []byte(noise(1<<20, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s := listed1(t, c, "own-1"); s.Size != first.Size {
+		t.Errorf("walked again at once: %d", s.Size)
+	}
+	c.mu.Lock()
+	c.sizes[folder].at = time.Now().Add(-measureEvery)
+	c.mu.Unlock()
+	if s := listed1(t, c, "own-1"); s.Size < 2<<20 {
+		t.Errorf("the folder is %+v later", s)
+	}
+}
+
+// An image that an admin moved to another disk is an admin's.
+func TestMovedImageIsKept(t *testing.T) {
+	c, image := stocked(t, Options{})
+	place, away := filepath.Join(c.opts.Path, "img-1"), filepath.Join(t.TempDir(), "away")
+	if err := errors.Join(os.Rename(place, away), os.Symlink(away, place)); err != nil {
+		t.Fatal(err)
+	}
+	if !c.Have(image) {
+		t.Error("it is not used any more")
+	}
+	if err := c.Remove(deadline(t), "img-1"); !errors.Is(err, drivers.ErrImageForeign) {
+		t.Errorf("Remove = %v", err)
+	}
+	if lack, err := c.evict(deadline(t), func(int64) int64 { return 1 }, false); lack != 1 || err != nil || !c.Have(image) {
+		t.Errorf("evict = %d, %v", lack, err)
+	}
+	if s := listed1(t, c, "img-1"); s.Name != "img" || s.Size == 0 {
+		t.Errorf("it is listed as %+v", s)
+	}
+}
