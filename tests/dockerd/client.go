@@ -21,7 +21,7 @@ func (s *Server) Call(method, path string, body []byte) (status int, answer []by
 		return 0, nil, err
 	}
 	switch {
-	case strings.HasPrefix(path, "/images/load"):
+	case strings.HasPrefix(path, "/images/"), strings.HasPrefix(path, "/build"):
 		req.Header.Set("Content-Type", "application/x-tar")
 	case len(body) > 0:
 		req.Header.Set("Content-Type", "application/json")

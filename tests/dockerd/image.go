@@ -144,9 +144,9 @@ var guestProgram = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(file)
 })
 
-// tarOf packs files in the order of their names; those that end with a slash
-// are folders.
-func tarOf(files map[string][]byte) ([]byte, error) {
+// tarOf packs files in the order of their names. Those that end with a slash
+// are folders; of links the content is where they lead.
+func tarOf(files map[string][]byte, links ...string) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -154,8 +154,14 @@ func tarOf(files map[string][]byte) ([]byte, error) {
 		if strings.HasSuffix(name, "/") {
 			h.Typeflag, h.Mode = tar.TypeDir, 0o1777
 		}
+		if slices.Contains(links, name) {
+			h.Typeflag, h.Linkname, h.Size = tar.TypeSymlink, string(files[name]), 0
+		}
 		if err := w.WriteHeader(h); err != nil {
 			return nil, err
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
 		}
 		if _, err := w.Write(files[name]); err != nil {
 			return nil, err
