@@ -21,7 +21,7 @@ const cutPatience = 3 * time.Second
 // removed what it needs.
 const attempts = 5
 
-// Allocate implements drivers.Driver: image, network, container, start.
+// Allocate implements drivers.Driver: image, disks, network, container, start.
 func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Environment, error) {
 	o, err := d.options(req.Definition)
 	if err != nil {
@@ -135,6 +135,9 @@ func (m *making) existing(ctx context.Context) (id string, err error) {
 
 // fresh makes a container and starts it.
 func (m *making) fresh(ctx context.Context) (id string, err error) {
+	if m.plan.mounts, err = m.disks.make(ctx, m.plan.req); err != nil {
+		return "", err
+	}
 	use, cancel := m.uncut(ctx)
 	defer cancel()
 	b, release, err := m.networks.use(use, m.plan.network)

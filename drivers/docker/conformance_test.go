@@ -18,6 +18,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/tests/dockerd"
 )
@@ -96,6 +97,16 @@ func TestConformanceOfAnotherNode(t *testing.T) {
 	drivertest.Run(t, h)
 }
 
+func TestConformanceWithDisks(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	needsFileSystems(t)
+	h := s.harness()
+	h.Definition = withDisks(h.Definition, `{"cache":{"type":"dir","label":"/work"},"data":{"type":"ext4","size":1}}`)
+	h.Interrupt = s.diskInterrupts()
+	drivertest.Run(t, h)
+}
+
 func (s site) harness() drivertest.Harness {
 	return drivertest.Harness{
 		New:        func(t testing.TB) drivers.Driver { return s.open(t, "docker", node) },
@@ -137,7 +148,9 @@ func (s site) leftovers() []string {
 		found = append(found, "volume "+v)
 	}
 	folders, _ := filepath.Glob(filepath.Join(s.workspace(), "*")) // a good pattern
-	return append(found, folders...)
+	found = append(found, folders...)
+	mounts, _ := volume.MountsBelow(s.workspace()) // none then, and a test that counts says so
+	return append(found, mounts...)
 }
 
 // interrupts are the moments between the calls of an allocation.

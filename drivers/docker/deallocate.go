@@ -1,9 +1,11 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -12,10 +14,10 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 )
 
-// Deallocate implements drivers.Driver: container, then network. Each step may
+// Deallocate implements drivers.Driver: container, disks, network. Each step may
 // be repeated.
 func (d *driver) Deallocate(ctx context.Context, ref drivers.Ref) error {
-	done, err := d.turnOf(ctx, ref)
+	done, err := d.turnOf(ctx, &ref)
 	if err != nil {
 		return err
 	}
@@ -30,24 +32,27 @@ func (d *driver) Deallocate(ctx context.Context, ref drivers.Ref) error {
 			return err
 		}
 	}
+	if err := d.disks.remove(ctx, ref.Token); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, makeTimeout)
 	defer cancel()
 	return d.networks.prune(ctx)
 }
 
-// turnOf waits until nobody else works on the environment.
-func (d *driver) turnOf(ctx context.Context, ref drivers.Ref) (done func(), err error) {
-	key := ref.Token
-	if key == "" {
-		list, err := d.find(ctx, ref)
+// turnOf waits until nobody else works on the environment, and adds to the
+// reference the token that it has, if anything has one.
+func (d *driver) turnOf(ctx context.Context, ref *drivers.Ref) (done func(), err error) {
+	if ref.Token == "" {
+		list, err := d.find(ctx, *ref)
 		if err != nil {
 			return nil, err
 		}
-		if key = ref.Identifier; len(list) > 0 && list[0].token != "" {
-			key = list[0].token
+		if len(list) > 0 {
+			ref.Token = list[0].token
 		}
 	}
-	return d.turns.Take(ctx, key)
+	return d.turns.Take(ctx, cmp.Or(strings.ToLower(ref.Token), ref.Identifier))
 }
 
 // stop asks the environment to end, and kills it when it has had its time. Where

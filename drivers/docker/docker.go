@@ -9,6 +9,7 @@ package docker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -18,6 +19,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/docker/engine"
 	"github.com/aquarium-fish/aquarium-fish/drivers/machine"
 	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -54,7 +56,8 @@ type driver struct {
 	engine   *client.Client
 	facts    facts
 	owner    owner
-	images   imageStore
+	images   *engine.Images
+	disks    *disks
 	networks *networks
 	turns    *turns.Turns
 
@@ -78,17 +81,17 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if s.DockerPath != "" {
 		cfg.Logger.Info("docker_path has no effect: the driver speaks to the engine itself", "docker_path", s.DockerPath)
 	}
-	engine, facts, err := connect(ctx, s, cfg.Logger)
+	cli, facts, err := connect(ctx, s, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
 	d := &driver{
-		log: cfg.Logger, settings: s, engine: engine, facts: facts, turns: turns.New(),
-		owner: owner{node: cfg.NodeUID.String(), instance: cfg.Instance},
+		log: cfg.Logger, settings: s, engine: cli, facts: facts, turns: turns.New(),
+		owner: owner{Node: cfg.NodeUID.String(), Instance: cfg.Instance},
 	}
-	d.networks = newNetworks(engine, facts.id, d.owner)
+	d.networks = newNetworks(cli, facts.id, d.owner)
 	if err := d.open(ctx); err != nil {
-		_ = engine.Close() // it holds idle connections only
+		_ = cli.Close() // it holds idle connections only
 		return nil, err
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -107,7 +110,12 @@ func (d *driver) open(ctx context.Context) (err error) {
 	if err := d.networks.prune(ctx); err != nil { // those that a killed node left
 		return err
 	}
-	d.images = localImages{d.engine}
+	if err := d.openImages(); err != nil {
+		return err
+	}
+	if d.disks, err = openDisks(d.settings, d.owner); err != nil {
+		return errors.Join(err, d.images.Close())
+	}
 	return nil
 }
 
@@ -127,9 +135,9 @@ func (d *driver) options(def model.LabelDefinition) (options, error) {
 		return options{}, err
 	}
 	if err := d.images.Check(o.images); err != nil {
-		return options{}, fmt.Errorf("option images: %w", err)
+		return options{}, fmt.Errorf("option %w", err)
 	}
-	return o, nil
+	return o, d.disks.check(def.Resources.Disks)
 }
 
 // Capacity implements drivers.Driver: cpu, memory and disk, which the node
@@ -162,7 +170,8 @@ func (d *driver) Close() error {
 	defer cut.Stop()
 	d.wg.Wait()
 	d.cancel()
-	return d.engine.Close()
+	d.disks.close()
+	return errors.Join(d.images.Close(), d.engine.Close())
 }
 
 var (

@@ -142,5 +142,12 @@ func (d *driver) List(ctx context.Context) ([]drivers.Ref, error) {
 		app, _ := uuid.Parse(f.app) // nobody's: it is removed by its token all the same
 		refs = append(refs, drivers.Ref{Token: f.token, Identifier: f.name, ApplicationUID: app})
 	}
-	return refs, nil
+	claims, err := d.disks.list(ctx)
+	for _, c := range claims {
+		if !seen[c.Token] {
+			app, _ := uuid.Parse(c.Application)
+			refs = append(refs, drivers.Ref{Token: c.Token, ApplicationUID: app})
+		}
+	}
+	return refs, err
 }

@@ -2,46 +2,48 @@ package docker
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
-	"github.com/moby/moby/client"
-
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/docker/engine"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
-// imageStore is the images of the engine. The last image of a list is what runs.
-type imageStore interface {
-	// Check says what is wrong with a list, from memory.
-	Check(list []images.Image) error
-	// Ensure returns the engine's own ID of the image that runs. Until release it
-	// is not removed.
-	Ensure(ctx context.Context, list []images.Image) (id string, release func(), err error)
-	// Forget takes back what Ensure knew of an ID: the engine has it no more.
-	Forget(id string)
+func (d *driver) openImages() (err error) {
+	s := d.settings
+	d.images, err = engine.New(engine.Options{
+		Client: d.engine, Logger: d.log, Node: d.owner.Node, Instance: d.owner.Instance,
+		Registries: s.Registries, WorkPath: s.WorkspacePath, TasksPath: s.TasksPath,
+		MaxSize: int64(s.ImagesMaxSize), //nolint:gosec // checked to be at most 2^50
+		Cache: images.Options{
+			Path: s.ImagesPath, User: s.DownloadUser, Password: string(s.DownloadPassword), FileRoots: s.ImagesFileRoots,
+			Mirrors: s.ImagesMirrors, RequireSum: s.ImagesRequireSum, Logger: d.log,
+		},
+	})
+	return err
 }
 
-// localImages are those that the engine has.
-type localImages struct{ engine *client.Client }
-
-func (localImages) Check(list []images.Image) error {
-	if len(list) == 0 {
-		return errors.New("got none, want at least the image that runs")
-	}
-	last := list[len(list)-1]
-	if last.URL != "" || last.Name == "" || last.Version == "" {
-		return errors.New("want a name and a version, and no url: only images that the engine has can be run yet")
-	}
-	return nil
+// Cached implements drivers.ImageHolder.
+func (d *driver) Cached(def model.LabelDefinition) bool {
+	o, err := d.options(def)
+	return err == nil && d.images.Cached(o.images)
 }
 
-func (l localImages) Ensure(ctx context.Context, list []images.Image) (id string, release func(), err error) {
-	last := list[len(list)-1]
-	image, err := l.engine.ImageInspect(ctx, last.Name+":"+last.Version)
+// ListImages implements drivers.ImageManager.
+func (d *driver) ListImages(ctx context.Context) ([]drivers.ImageStatus, error) {
+	return d.images.List(ctx)
+}
+
+// PullImages implements drivers.ImageManager.
+func (d *driver) PullImages(ctx context.Context, def model.LabelDefinition) error {
+	o, err := d.options(def)
 	if err != nil {
-		return "", nil, fmt.Errorf("look for image %s:%s: %w", last.Name, last.Version, err)
+		return err
 	}
-	return image.ID, func() {}, nil
+	return d.images.Pull(ctx, o.images)
 }
 
-func (localImages) Forget(string) {}
+// RemoveImage implements drivers.ImageManager.
+func (d *driver) RemoveImage(ctx context.Context, id string) error { return d.images.Remove(ctx, id) }
+
+var _ drivers.ImageManager = (*driver)(nil)

@@ -21,17 +21,30 @@ var errNotRunning = errors.New("environment does not run")
 // Inspect implements drivers.Driver.
 func (d *driver) Inspect(ctx context.Context, ref drivers.Ref) (drivers.Report, error) {
 	list, err := d.find(ctx, ref)
-	if err != nil || len(list) == 0 {
-		return drivers.Report{Presence: drivers.Absent}, err
+	if err != nil {
+		return drivers.Report{}, err
+	}
+	if len(list) == 0 {
+		return d.withoutContainer(ref)
 	}
 	c, err := d.inspect(ctx, list[0].id)
 	if cerrdefs.IsNotFound(err) {
-		return drivers.Report{Presence: drivers.Absent}, nil
+		return d.withoutContainer(ref)
 	}
 	if err != nil {
 		return drivers.Report{}, err
 	}
 	return report(c, ref.Definition), nil
+}
+
+// withoutContainer is what there is of an environment whose container is not, or
+// not yet, there: its disks.
+func (d *driver) withoutContainer(ref drivers.Ref) (drivers.Report, error) {
+	there, err := d.disks.has(ref.Token)
+	if there {
+		return drivers.Report{Presence: drivers.Partial}, err
+	}
+	return drivers.Report{Presence: drivers.Absent}, err
 }
 
 // report is what a container's state means.

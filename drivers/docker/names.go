@@ -28,10 +28,13 @@ const (
 const scheme = "1"
 
 // owner is on whose behalf things are made.
-type owner struct{ node, instance string }
+type owner struct {
+	Node     string `json:"node"`
+	Instance string `json:"instance"`
+}
 
 func (o owner) labels() map[string]string {
-	return map[string]string{labelScheme: scheme, labelNode: o.node, labelInstance: o.instance}
+	return map[string]string{labelScheme: scheme, labelNode: o.Node, labelInstance: o.Instance}
 }
 
 // filter finds what carries the owner's labels, and others.

@@ -6,17 +6,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/docker/engine"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/drivers/machine"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
-
-// registry is who pulls from a registry.
-type registry struct {
-	Host     string          `yaml:"host"`
-	User     string          `yaml:"user"`
-	Password yamlconf.Secret `yaml:"password"`
-}
 
 // settings is an instance's cfg: the keys of contract 29, then ours.
 type settings struct {
@@ -32,12 +26,16 @@ type settings struct {
 	CPUOverbook uint `yaml:"cpu_overbook"`
 	RAMOverbook uint `yaml:"ram_overbook"`
 
-	DownloadUser     string          `yaml:"download_user"`
-	DownloadPassword yamlconf.Secret `yaml:"download_password"`
-	ImagesFileRoots  []string        `yaml:"images_file_roots"`
-	ImagesMirrors    []images.Mirror `yaml:"images_mirrors"`
-	ImagesRequireSum string          `yaml:"images_require_sum"`
-	Registries       []registry      `yaml:"registries"`
+	DownloadUser     string            `yaml:"download_user"`
+	DownloadPassword yamlconf.Secret   `yaml:"download_password"`
+	ImagesFileRoots  []string          `yaml:"images_file_roots"`
+	ImagesMirrors    []images.Mirror   `yaml:"images_mirrors"`
+	ImagesRequireSum string            `yaml:"images_require_sum"`
+	Registries       []engine.Registry `yaml:"registries"`
+	// ImagesMaxSize bounds what is kept of images that nothing uses; 0: all.
+	ImagesMaxSize yamlconf.Size `yaml:"images_max_size"`
+	// TasksPath is where tasks put what they make. Default: tasks in the workspace.
+	TasksPath string `yaml:"tasks_path"`
 
 	// DockerHost is where the engine is: unix://, tcp:// or npipe://. Default:
 	// DOCKER_HOST, then the sockets that are usual here.
@@ -137,6 +135,9 @@ func (s *settings) checkImages(doc *yamlconf.Document) error {
 	}
 	if sum := strings.ToLower(s.ImagesRequireSum); sum != "" && sum != "sha256" {
 		errs = append(errs, doc.Problem("images_require_sum", "got %q, want sha256 or nothing", s.ImagesRequireSum))
+	}
+	if s.ImagesMaxSize > 1<<50 {
+		errs = append(errs, doc.Problem("images_max_size", "got %d bytes, want 0 (no limit) to 1PB", s.ImagesMaxSize))
 	}
 	for i, m := range s.ImagesMirrors {
 		if m.From == "" || len(m.To) == 0 {

@@ -30,7 +30,7 @@ func (d *driver) Resume(ctx context.Context, ref drivers.Ref) error {
 func (d *driver) toggle(
 	ctx context.Context, ref drivers.Ref, want container.ContainerState, change func(context.Context, string) error,
 ) error {
-	done, err := d.turnOf(ctx, ref)
+	done, err := d.turnOf(ctx, &ref)
 	if err != nil {
 		return err
 	}

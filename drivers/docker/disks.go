@@ -1,0 +1,266 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/moby/moby/api/types/mount"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/space"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// disks makes the disks of environments on this machine. Containers get them as
+// bind mounts: the engine makes and removes nothing of them.
+type disks struct {
+	workspace *workspace
+	shelf     volume.Shelf
+	tools     *volume.Tools
+	remote    bool // the engine's machine is another, and has no such folders
+	room      *space.Gauge
+	on        string // the file system of the workspace
+}
+
+func openDisks(s settings, o owner) (*disks, error) {
+	d := &disks{shelf: volume.ShelfIn(s.WorkspacePath), remote: s.IsRemote, on: "of a remote engine"}
+	rights := ""
+	if os.Geteuid() != 0 && runtime.GOOS == "linux" {
+		rights = "only a node that runs as root can mount it"
+	}
+	d.tools = volume.Find(volume.Options{Rights: rights})
+	if d.remote {
+		return d, nil
+	}
+	var err error
+	if d.workspace, err = openWorkspace(s.WorkspacePath, o); err != nil {
+		return nil, err
+	}
+	if d.on, err = space.FileSystem(s.WorkspacePath); err != nil {
+		return nil, fmt.Errorf("find file system of workspace_path: %w", err)
+	}
+	d.room = space.New(s.WorkspacePath, d.look)
+	return d, nil
+}
+
+func (d *disks) close() {
+	if d.room != nil {
+		d.room.Close()
+	}
+}
+
+// check says what is wrong with the disks of a definition, or can not be done here.
+func (d *disks) check(wanted map[string]model.Disk) error {
+	if d.remote && len(wanted) > 0 {
+		return errors.New("disks are folders and files of the node's machine, and this instance's engine is on another one (is_remote)")
+	}
+	missing := map[string]string{}
+	for kind, reason := range d.tools.Missing() {
+		missing[kind] = reason
+	}
+	if os.Geteuid() != 0 && runtime.GOOS == "linux" {
+		missing[volume.Dir] = "only a node that runs as root can remove what the users of a container write"
+	}
+	if err := volume.Check(wanted, volume.Rules{Missing: missing, Label: checkLabel}); err != nil {
+		return err
+	}
+	seen := map[string]string{}
+	for _, k := range volume.Plan(wanted, d.shelf, "") {
+		at := target(k)
+		if other, twice := seen[at]; twice {
+			return fmt.Errorf("disks %q and %q would both be mounted at %s; give one another label", other, k.Name, at)
+		}
+		seen[at] = k.Name
+	}
+	return nil
+}
+
+// checkLabel: a label is where the disk is mounted.
+func checkLabel(k model.Disk) error {
+	if !strings.HasPrefix(k.Label, "/") {
+		if !regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`).MatchString(k.Label) {
+			return fmt.Errorf("label %.64q: want a name of letters, digits and any of _ . -, or an absolute path", k.Label)
+		}
+		return nil
+	}
+	clean := path.Clean(k.Label)
+	top, _, _ := strings.Cut(clean[1:], "/")
+	switch {
+	case len(clean) > 200 || strings.ContainsFunc(clean, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return fmt.Errorf("label %.64q: want a path of at most 200 printable characters", k.Label)
+	case clean == "/" || slices.Contains([]string{"proc", "sys", "dev"}, top):
+		return fmt.Errorf("label %q: nothing can be mounted there; want a folder of its own, such as /mnt/data", k.Label)
+	}
+	return nil
+}
+
+// target is where a disk is in the container.
+func target(k volume.Disk) string {
+	if strings.HasPrefix(k.Label, "/") {
+		return path.Clean(k.Label)
+	}
+	return "/mnt/" + k.Label
+}
+
+// make makes the disks of a request and says how they get into the container.
+// What a killed process made of them is used.
+func (d *disks) make(ctx context.Context, req drivers.Request) ([]mount.Mount, error) {
+	wanted := req.Definition.Resources.Disks
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	c := claim{Token: req.Token, Application: req.ApplicationUID.String(), DiskGB: drivers.SizeOf(ownDisks(wanted))}
+	if err := d.workspace.claim(c); err != nil {
+		return nil, fmt.Errorf("claim folder: %w", err)
+	}
+	var mounts []mount.Mount
+	for _, k := range volume.Plan(wanted, d.shelf, d.workspace.folder(req.Token)) {
+		if err := d.makeOne(ctx, k, req.Token); err != nil {
+			return nil, fmt.Errorf("make disk %q: %w", k.Name, err)
+		}
+		mounts = append(mounts, mount.Mount{Type: mount.TypeBind, Source: k.Path, Target: target(k)})
+	}
+	return mounts, nil
+}
+
+// makeOne makes a disk that whoever runs in the container may write to: all
+// users of it are the environment's. Others of the machine do not get there.
+func (d *disks) makeOne(ctx context.Context, k volume.Disk, token string) error {
+	if k.Reuse {
+		if err := d.shelf.Take(k.Label, volume.Holder{Identifier: token, Token: token}, d.workspace.lives); err != nil {
+			return err
+		}
+		if err := os.Chmod(d.shelf.Path(), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := d.tools.Make(ctx, k, volume.Owner{Everyone: true}); err != nil {
+		return err
+	}
+	if !k.KnowsOwners() {
+		return nil // its mount says whose all is
+	}
+	mode := os.FileMode(0o777)
+	if k.Type == volume.Raw {
+		mode = 0o666
+	}
+	return os.Chmod(k.Path, mode)
+}
+
+// remove removes the disks of a token whose container is gone. Its folder goes
+// last, so that what a killed process left undone is found again.
+func (d *disks) remove(ctx context.Context, token string) error {
+	there, err := d.has(token)
+	if err != nil || !there {
+		return err
+	}
+	folder := d.workspace.folder(token)
+	for _, step := range []func() error{
+		func() error { return d.tools.Unmount(ctx, folder) },
+		func() error { return volume.Remove(ctx, volume.DisksOf(folder)) },
+		func() error { return d.shelf.Release(token) },
+		func() error { return d.workspace.discard(token) },
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("remove disks: %w", err)
+		}
+	}
+	return nil
+}
+
+// has reports whether a token has disks.
+func (d *disks) has(token string) (bool, error) {
+	if d.remote {
+		return false, nil
+	}
+	return d.workspace.has(token)
+}
+
+// list returns whose disks there are.
+func (d *disks) list(ctx context.Context) ([]claim, error) {
+	if d.remote {
+		return nil, nil
+	}
+	return d.workspace.list(ctx)
+}
+
+// ownDisks are the disks that go with their environment.
+func ownDisks(all map[string]model.Disk) map[string]model.Disk {
+	own := map[string]model.Disk{}
+	for name, k := range all {
+		if !k.Reuse {
+			own[name] = k
+		}
+	}
+	return own
+}
+
+// look reads the room for disks, and which reused ones there are. What is
+// written is counted first: written meanwhile, it is missed and not counted
+// twice.
+func (d *disks) look() (space.Reading, error) {
+	if err := os.MkdirAll(d.workspace.path, 0o700); err != nil { // somebody may have cleaned up
+		return space.Reading{}, err
+	}
+	written, err := d.workspace.written()
+	if err != nil {
+		return space.Reading{}, err
+	}
+	kept, err := d.shelf.Kept()
+	if err != nil {
+		return space.Reading{}, err
+	}
+	total, free, err := space.Of(d.workspace.path)
+	return space.Reading{
+		Room: drivers.DiskRoom{Total: space.ToGB(total), Free: space.ToGB(free + written)}, Kept: kept,
+	}, err
+}
+
+// DiskNeed implements drivers.DiskHolder: the disks that are made for an
+// environment. A reused one that is there is not made.
+func (d *driver) DiskNeed(def model.LabelDefinition) (gb uint, fileSystem string) {
+	made := ownDisks(def.Resources.Disks)
+	if len(made) < len(def.Resources.Disks) && !d.disks.remote {
+		r, _ := d.disks.room.Read() // where it is not known, all are counted
+		for name, k := range def.Resources.Disks {
+			if k.Reuse && !volume.Kept(r.Kept).Has(volume.LabelOf(name, k)) {
+				made[name] = k
+			}
+		}
+	}
+	return drivers.SizeOf(made), d.disks.on
+}
+
+// DiskRoom implements drivers.DiskHolder.
+func (d *driver) DiskRoom() (drivers.DiskRoom, error) {
+	if d.disks.remote {
+		return drivers.DiskRoom{}, nil
+	}
+	r, err := d.disks.room.Read()
+	return r.Room, err
+}
+
+// Exclusive implements drivers.Excluder: the reused disks.
+func (d *driver) Exclusive(def model.LabelDefinition) []string {
+	var names []string
+	for name, k := range def.Resources.Disks {
+		if k.Reuse {
+			names = append(names, "disk "+volume.LabelOf(name, k))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+var (
+	_ drivers.DiskHolder = (*driver)(nil)
+	_ drivers.Excluder   = (*driver)(nil)
+)

@@ -1,0 +1,190 @@
+//go:build linux
+
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// needsFileSystems ends the test where disks can not be mounted.
+func needsFileSystems(t testing.TB) {
+	t.Helper()
+	needs.Root(t, "to mount disks")
+	if reason := volume.Find(volume.Options{}).Missing()[volume.Ext4]; reason != "" {
+		needs.Lacking(t, "needs ext4 disks:", reason)
+	}
+}
+
+func withDisks(def model.LabelDefinition, disks string) model.LabelDefinition {
+	if err := json.Unmarshal([]byte(disks), &def.Resources.Disks); err != nil {
+		panic(err)
+	}
+	return def
+}
+
+// diskInterrupts are the moments between the steps that make disks.
+func (s site) diskInterrupts() map[string]func(testing.TB, drivers.Request) {
+	return map[string]func(testing.TB, drivers.Request){
+		"with the folder claimed": func(t testing.TB, req drivers.Request) {
+			if err := s.start(t).disks.workspace.claim(claim{Token: req.Token, Application: req.ApplicationUID.String()}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"with the disks made and mounted": func(t testing.TB, req drivers.Request) {
+			if _, err := s.start(t).disks.make(context.Background(), req); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"with the container made": func(t testing.TB, req drivers.Request) {
+			d := s.start(t)
+			if _, err := d.disks.make(context.Background(), req); err != nil {
+				t.Fatal(err)
+			}
+			s.half(t, req)
+		},
+		"with the container removed and its disks there": func(t testing.TB, req drivers.Request) {
+			d := s.start(t)
+			if _, err := d.Allocate(context.Background(), req); err != nil {
+				t.Fatal(err)
+			}
+			list, err := d.find(context.Background(), drivers.Ref{Token: req.Token})
+			if err != nil || len(list) != 1 {
+				t.Fatalf("find() = %v, %v", list, err)
+			}
+			if err := d.remove(context.Background(), list[0]); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"with the disks unmounted": func(t testing.TB, req drivers.Request) {
+			d := s.start(t)
+			if _, err := d.disks.make(context.Background(), req); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.disks.tools.Unmount(context.Background(), d.disks.workspace.folder(req.Token)); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+}
+
+// TestDisks: they are where the label says, of the size and kind that it says,
+// may be written by any user of the container, and are gone with it.
+func TestDisks(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	needsFileSystems(t)
+	d := s.start(t)
+	req := request(withDisks(guest(
+		"mounts ; write /work/deep text ; write /mnt/data/f text ; read /mnt/data/f ; list /mnt/plain ; write /mnt/block text ; fill /mnt/data/big 1100 ; print done ; wait",
+		`"user":"1000:1000"`),
+		`{"cache":{"type":"dir","label":"/work"},"data":{"type":"ext4","size":1},"b":{"type":"raw","size":1,"label":"block"},"c":{"type":"dir","label":"plain"}}`))
+	text := s.says(t, d.allocate(t, req), "done")
+	for _, command := range []string{"write", "read", "list"} {
+		if failed(text, command) {
+			t.Errorf("%s failed:\n%s", command, text)
+		}
+	}
+	if !failed(text, "fill /mnt/data/big") {
+		t.Errorf("a disk of 1 GB takes 1100 MB:\n%s", text)
+	}
+	for _, want := range []string{" /work ", " /mnt/data ", " /mnt/plain ", " /mnt/block "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("nothing is mounted at%s:\n%s", want, text)
+		}
+	}
+	folder := d.disks.workspace.folder(req.Token)
+	precious := filepath.Join(s.dir, "precious")
+	if err := os.WriteFile(precious, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(s.dir, filepath.Join(volume.DisksOf(folder), "cache", "data", "link")); err != nil { // as a build may
+		t.Fatal(err)
+	}
+	if err := d.Deallocate(t.Context(), drivers.Ref{Token: req.Token}); err != nil {
+		t.Fatal(err)
+	}
+	if left := s.leftovers(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if _, err := os.Stat(precious); err != nil {
+		t.Errorf("the removal followed a link out of a disk: %v", err)
+	}
+}
+
+// TestReusedDisk: it lives longer than its environment, and is one's at a time.
+func TestReusedDisk(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	needsFileSystems(t)
+	d, other := s.start(t), s.open(t, "docker/other", node)
+	t.Cleanup(func() {
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	const disks = `{"cache":{"type":"dir","label":"/cache","reuse":true},"fs":{"type":"ext4","label":"/fs","size":1,"reuse":true}}`
+	first := request(withDisks(guest("write /cache/f kept ; write /fs/f here ; print done ; wait"), disks))
+	s.says(t, d.allocate(t, first), "done")
+	second := request(withDisks(guest("read /cache/f ; print ; read /fs/f ; print ; print done ; wait"), disks))
+	if _, err := other.Allocate(t.Context(), second); err == nil || !strings.Contains(err.Error(), "is in use") {
+		t.Errorf("Allocate() with a disk that another has = %v, want a refusal", err)
+	}
+	if err := other.Deallocate(t.Context(), drivers.Ref{Token: second.Token}); err != nil {
+		t.Error(err)
+	}
+	if err := d.Deallocate(t.Context(), drivers.Ref{Token: first.Token}); err != nil {
+		t.Fatal(err)
+	}
+	if text := s.says(t, other.allocate(t, second), "done"); !strings.Contains(text, "kept") || !strings.Contains(text, "here") {
+		t.Errorf("the next environment finds %q, want what the first left", text)
+	}
+	want := []string{"disk /cache", "disk /fs"}
+	if diff := cmp.Diff(want, d.Exclusive(first.Definition)); diff != "" {
+		t.Errorf("Exclusive() (-want +got):\n%s", diff)
+	}
+}
+
+func TestDisksThatCanNotBe(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	d := s.start(t)
+	remote := site{s.Engine, s.dir, "is_remote: true\n"}.open(t, "docker/remote", node)
+	t.Cleanup(func() {
+		if err := remote.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for disks, want := range map[string]string{
+		`{"a":{"type":"hfs+","size":1}}`:                           "only macOS has it",
+		`{"a":{"type":"zfs","size":1}}`:                            "is not known",
+		`{"a":{"type":"dir","label":"/"}}`:                         "nothing can be mounted there",
+		`{"a":{"type":"dir","label":"/proc/../sys/x"}}`:            "nothing can be mounted there",
+		`{"a":{"type":"dir","label":"a/b"}}`:                       "want a name",
+		`{"a":{"type":"dir","label":"/mnt/b"},"b":{"type":"dir"}}`: "would both be mounted at /mnt/b",
+		`{"a":{"type":"ext4"}}`:                                    "want 1 or more GB",
+		`{"../a":{"type":"dir"}}`:                                  "its name must be",
+		`{"a":{"type":"dir","reuse":true,"label":"x"},"b":{"type":"dir","reuse":true,"label":"x"}}`: "the same reused disk",
+	} {
+		if err := d.Validate(withDisks(definition(""), disks)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Validate() of disks %s = %v, want an error with %q", disks, err, want)
+		}
+	}
+	if err := remote.Validate(withDisks(definition(""), `{"a":{"type":"dir"}}`)); err == nil || !strings.Contains(err.Error(), "is_remote") {
+		t.Errorf("Validate() of a disk on a remote engine = %v, want a refusal", err)
+	}
+	if err := remote.Validate(definition("")); err != nil || len(remote.MetadataNetworks()) > 0 || !remote.Limits().Remote {
+		t.Errorf("a remote engine: Validate() = %v, MetadataNetworks() = %v, Limits() = %+v", err, remote.MetadataNetworks(), remote.Limits())
+	}
+}
