@@ -17,7 +17,7 @@ import (
 
 func localhost() []net.IP { return []net.IP{net.IPv4(127, 0, 0, 1)} }
 
-// oldConfig has every key of contract 2, and drivers that this binary lacks.
+// oldConfig has every key of contract 2, and drivers that this binary or machine lacks.
 const oldConfig = `directory: fish_data
 node_address: 127.0.0.1:8001
 cpu_limit: 4
@@ -68,7 +68,9 @@ func TestUpgradeFromV07(t *testing.T) {
 	i.die()
 	before := dump(t, i.db)
 
-	n := fish.New(t, fish.Options{Dir: i.dir, Config: oldConfig, AdminPassword: "old admin"})
+	n := fish.New(t, fish.Options{
+		Dir: i.dir, Config: oldConfig, AdminPassword: "old admin", Env: []string{"DOCKER_HOST=unix:///nonexistent/docker.sock"},
+	})
 	n.Spawn()
 	if err := n.Listening(); err != nil {
 		t.Fatal(err)
@@ -86,7 +88,7 @@ func TestUpgradeFromV07(t *testing.T) {
 
 	// What was recalled too late ends now, what nobody asked back stays.
 	n.WaitStatus(lost, "DEALLOCATED")
-	n.WaitLine("this build has no docker driver yet")
+	n.WaitLine("engine at unix:///nonexistent/docker.sock")
 	n.WaitLine("this build has no aws driver yet")
 	wantFiles(t, map[string]bool{lostFile: false, liveFile: true, foreign: true})
 	if r := jenkins.Resource(container); r.Identifier != "fish-0123456789ab" {
@@ -96,7 +98,7 @@ func TestUpgradeFromV07(t *testing.T) {
 	jenkins.Deallocate(live)
 	n.WaitStatus(live, "DEALLOCATED")
 	wantFiles(t, map[string]bool{liveFile: false, foreign: true})
-	if s := n.State(container); s.Status != "DEALLOCATE" { // until there is a driver that makes sure it is gone
+	if s := n.State(container); s.Status != "DEALLOCATE" { // until there is an engine that says it is gone
 		t.Errorf("docker's environment is %+v, want DEALLOCATE", s)
 	}
 	for app, status := range map[string]string{waiting: "NEW", host: "ALLOCATED", finished: "DEALLOCATED"} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/docker"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native"
 	"github.com/aquarium-fish/aquarium-fish/drivers/test"
 )
@@ -11,9 +12,8 @@ import (
 // them starts, and what they made is kept until they are there.
 func factories() []drivers.Factory {
 	return []drivers.Factory{
-		native.Factory(), test.Factory(),
+		native.Factory(), docker.Factory(), test.Factory(),
 		{Name: "aws", Absent: "this build has no aws driver yet"},
-		{Name: "docker", Absent: "this build has no docker driver yet"},
 		{Name: "vmx", Absent: "this build has no vmx driver yet"},
 	}
 }

@@ -162,7 +162,7 @@ func (d *driver) uncut(ctx context.Context) (context.Context, context.CancelFunc
 
 // create makes the container under the first of its names that is free.
 func (m *making) create(ctx context.Context) (id string, err error) {
-	for hw := range addresses6(m.plan.req.Token) {
+	for hw := range hwAddresses(m.plan.req.Token) {
 		if err := ctx.Err(); err != nil {
 			return "", err
 		}

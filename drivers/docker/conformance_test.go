@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,7 +41,7 @@ func (s site) workspace() string { return filepath.Join(s.dir, "workspace") }
 
 func (s site) config(instance string, uid model.UID) drivers.Config {
 	return drivers.Config{
-		Instance: instance, NodeUID: uid, Directory: filepath.Join(s.dir, "node"), Logger: slog.New(slog.DiscardHandler),
+		Instance: instance, NodeUID: uid, Directory: filepath.Join(s.dir, "node"), Logger: discard(),
 		Cfg: fmt.Appendf(nil, "docker_host: %q\nworkspace_path: %q\nimages_path: %q\n%s",
 			s.Host(), s.workspace(), filepath.Join(s.dir, "images"), s.cfg),
 	}
@@ -87,14 +86,34 @@ func TestConformance(t *testing.T) {
 	drivertest.Run(t, s.harness())
 }
 
-func TestConformanceOfAnotherNode(t *testing.T) {
+// TestAnotherNode: what another node of the same engine made is left alone, as
+// the conformance suite has it of another instance.
+func TestAnotherNode(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
-	h := s.harness()
-	h.Neighbour = func(t testing.TB) drivers.Driver { return s.open(t, "docker", uuid.New()) }
-	h.Definition.Resources.Network = "nat"
-	h.Interrupt = nil // as in the other
-	drivertest.Run(t, h)
+	d, other := s.start(t), s.open(t, "docker", uuid.New())
+	t.Cleanup(func() {
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	req := request(guest("wait"))
+	req.Definition.Resources.Network = "nat"
+	env := d.allocate(t, req)
+	if refs, err := other.List(t.Context()); err != nil || len(refs) > 0 {
+		t.Errorf("List() of another node = %v, %v, want nothing", refs, err)
+	}
+	for _, ref := range []drivers.Ref{{Token: req.Token, Identifier: env.Identifier}, {Token: req.Token}, {Identifier: env.Identifier}} {
+		if r, err := other.Inspect(t.Context(), ref); err != nil || r.Presence != drivers.Absent {
+			t.Errorf("Inspect(%+v) by another node = %+v, %v, want Absent", ref, r, err)
+		}
+		if err := other.Deallocate(t.Context(), ref); err != nil {
+			t.Errorf("Deallocate(%+v) by another node = %v, want nil: nothing of its own exists", ref, err)
+		}
+	}
+	if r, err := d.Inspect(t.Context(), drivers.Ref{Token: req.Token}); err != nil || r.Presence != drivers.Running {
+		t.Errorf("Inspect() = %+v, %v, want Running", r, err)
+	}
 }
 
 func TestConformanceWithDisks(t *testing.T) {

@@ -17,7 +17,7 @@ func (d *driver) openImages() (err error) {
 		MaxSize: int64(s.ImagesMaxSize), //nolint:gosec // checked to be at most 2^50
 		Cache: images.Options{
 			Path: s.ImagesPath, User: s.DownloadUser, Password: string(s.DownloadPassword), FileRoots: s.ImagesFileRoots,
-			Mirrors: s.ImagesMirrors, RequireSum: s.ImagesRequireSum, Logger: d.log,
+			Mirrors: s.ImagesMirrors, RequireSum: s.ImagesRequireSum, MaxSize: int64(s.ImagesMaxSize), Logger: d.log, //nolint:gosec // as above
 		},
 	})
 	return err

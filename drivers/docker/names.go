@@ -68,11 +68,11 @@ func identifier(hw net.HardwareAddr) string { return prefix + hex.EncodeToString
 // prove nothing: an image that was committed from a container hands them on to
 // everything that anybody starts from it.
 func isNameOf(name, token string) bool {
-	return slices.ContainsFunc(slices.Collect(addresses6(token)), func(hw net.HardwareAddr) bool { return identifier(hw) == name })
+	return slices.ContainsFunc(slices.Collect(hwAddresses(token)), func(hw net.HardwareAddr) bool { return identifier(hw) == name })
 }
 
-// addresses6 are all hardware addresses of a token, the preferred first.
-func addresses6(token string) func(yield func(net.HardwareAddr) bool) {
+// hwAddresses are all hardware addresses of a token, the preferred first.
+func hwAddresses(token string) func(yield func(net.HardwareAddr) bool) {
 	return func(yield func(net.HardwareAddr) bool) {
 		for n := range candidates {
 			if !yield(hwAddress(token, n)) {

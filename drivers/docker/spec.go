@@ -124,7 +124,7 @@ func (d *driver) environ(p plan) ([]string, error) {
 // where the bridge has no address.
 func metadataURL(fromHere string, gateway netip.Addr) string {
 	u, err := url.Parse(fromHere)
-	if err != nil || u.Host == "" || !gateway.IsValid() {
+	if err != nil || u.Port() == "" || !gateway.IsValid() {
 		return ""
 	}
 	return (&url.URL{Scheme: u.Scheme, Host: net.JoinHostPort(gateway.String(), u.Port()), Path: "/meta/v1/data/"}).String()
