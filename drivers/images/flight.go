@@ -15,8 +15,7 @@ import (
 // fly brings one image here: from another process that works on it, from what
 // was downloaded before, or from its sources.
 //
-// The lock that it returns, where the image has just been laid out, keeps it
-// from being evicted.
+// The lock that it returns keeps the image from being evicted.
 func (c *Cache) fly(p parsed, see *progress) (Laid, *lock, error) {
 	limit := c.opts.Limits.Total
 	ctx, cancel := context.WithTimeoutCause(c.ctx, limit, fmt.Errorf("it took longer than %v", limit))
@@ -46,14 +45,14 @@ func (c *Cache) bring(ctx context.Context, p parsed, see *progress) (Laid, *lock
 		return Laid{}, nil, err
 	}
 	defer turn.release()
-	if laid, found, err := c.find(p); found || err != nil {
-		return laid, nil, err
+	if laid, held, err := c.brought(ctx, p); held != nil || err != nil {
+		return laid, held, err
 	}
 	c.writeInfo(see)
 	if strength(p.sum.algo) == 0 {
 		c.logger.Warn("image has no strong sum: whoever serves it decides what runs", "image", shown(p.url), "sum", p.sum.algo)
 	}
-	var held *lock
+	var held *lock // nil until the image is laid out
 	a, err := c.obtain(ctx, p, see)
 	if err == nil {
 		held, err = c.layOut(ctx, p, a, see)
@@ -70,6 +69,23 @@ func (c *Cache) bring(ctx context.Context, p parsed, see *progress) (Laid, *lock
 	}
 	c.evictOverLimit(ctx, 0)
 	return laid, held, err
+}
+
+// brought holds the image where another process has got it meanwhile.
+func (c *Cache) brought(ctx context.Context, p parsed) (Laid, *lock, error) {
+	laid, found, err := c.find(p)
+	if err != nil || !found {
+		return Laid{}, nil, err
+	}
+	held, err := c.share(ctx, laid.id)
+	if err != nil {
+		return Laid{}, nil, err
+	}
+	if again, found, err := c.find(p); err == nil && found && again == laid {
+		return laid, held, nil
+	}
+	held.close() // it was evicted just now
+	return Laid{}, nil, nil
 }
 
 // takeTurn waits until no other process works on the image.

@@ -138,12 +138,12 @@ func churn(c *Cache, image Image) error {
 func killChild(t *testing.T, path string, image Image, when func() bool) {
 	t.Helper()
 	kill := startChild(t, path, toGet, image)
-	defer kill()
+	defer func() { _ = kill() }()
 	waitFor(t, when)
 }
 
-// startChild starts a process, and returns what kills it.
-func startChild(t *testing.T, path, do string, image Image) (kill func()) {
+// startChild starts a process, and returns what kills it and tells how it ended.
+func startChild(t *testing.T, path, do string, image Image) (kill func() error) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -155,9 +155,9 @@ func startChild(t *testing.T, path, do string, image Image) (kill func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return func() {
+	return func() error {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		return cmd.Wait()
 	}
 }
 
@@ -171,10 +171,10 @@ func TestKillOfAUser(t *testing.T) {
 		t.Run(tt.do, func(t *testing.T) {
 			c, image := stocked(t, Options{Owner: "node"})
 			kill := startChild(t, c.opts.Path, tt.do, image)
-			defer kill()
+			defer func() { _ = kill() }()
 			waitFor(t, func() bool { _, err := os.Stat(filepath.Join(c.opts.Path, "ready")); return err == nil })
 			wantInUse(t, c, "img-1", true)
-			kill()
+			wantKilled(t, kill())
 			wantInUse(t, c, "img-1", tt.after)
 			next := newCache(t, Options{Path: c.opts.Path, Owner: "node"})
 			wantInUse(t, next, "img-1", tt.after)
@@ -202,12 +202,12 @@ func TestKillBetweenUseAndEviction(t *testing.T) {
 		rounds = 5
 	}
 	stays := startChild(t, dir, toChurn, image)
-	defer stays()
+	defer func() { _ = stays() }()
 	for round := range rounds {
 		seen := len(s.requests())
 		kill := startChild(t, dir, toChurn, image)
 		waitFor(t, func() bool { return len(s.requests()) > seen+round%4 })
-		kill()
+		wantKilled(t, kill())
 		held, err := c.share(deadline(t), "img-1") // so that the other process does not remove it meanwhile
 		if err != nil {
 			t.Fatal(err)
@@ -217,7 +217,7 @@ func TestKillBetweenUseAndEviction(t *testing.T) {
 		}
 		held.close()
 	}
-	stays()
+	wantKilled(t, stays())
 	next := newCache(t, Options{Path: dir, Owner: "node"})
 	if err := next.SweepUses(deadline(t), func(context.Context) ([]string, error) { return nil, nil }); err != nil {
 		t.Fatal(err)
@@ -235,4 +235,12 @@ func TestKillBetweenUseAndEviction(t *testing.T) {
 		t.Errorf("Remove = %v", err)
 	}
 	wantNoRemains(t, next)
+}
+
+// wantKilled: a process that lived until its kill met no error before.
+func wantKilled(t *testing.T, err error) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("the process ended with %v before it was killed", err)
+	}
 }

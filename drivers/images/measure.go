@@ -69,17 +69,35 @@ func (c *Cache) beginWalk(folder string, now time.Time) <-chan struct{} {
 	return walk
 }
 
-// sizeOf is what the files below a folder take on disk, links not followed. It
-// ends early where ended says so.
+// fileID is a file's own number.
+type fileID struct{ device, inode uint64 }
+
+// seen are the files with several names that were met.
+type seen map[fileID]bool
+
+// before says whether the file was met by another name.
+func (s seen) before(info fs.FileInfo) bool {
+	id, several := identity(info)
+	if !several {
+		return false
+	}
+	met := s[id]
+	s[id] = true
+	return met
+}
+
+// sizeOf is what the files below a folder take on disk, links not followed and
+// each file counted once. It ends early where ended says so.
 func sizeOf(folder string, ended func() bool) (bytes int64) {
 	if path, err := filepath.EvalSymlinks(folder); err == nil {
 		folder = path
 	}
+	met := seen{}
 	_ = filepath.WalkDir(folder, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return nil //nolint:nilerr // what can not be read is passed over
 		}
-		if info, err := e.Info(); err == nil {
+		if info, err := e.Info(); err == nil && !met.before(info) {
 			bytes += allocated(info)
 		}
 		if ended != nil && ended() {

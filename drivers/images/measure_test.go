@@ -47,6 +47,24 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+// A file counts once, whatever names it has, and holes in it for nothing.
+func TestSizeOf(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "f")
+	if err := errors.Join(
+		os.WriteFile(file, []byte(noise(1<<20, 1)), 0o600), os.Link(file, filepath.Join(dir, "g")), os.Symlink("f", filepath.Join(dir, "l")),
+		os.Truncate(file, 1<<30),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if got := sizeOf(dir, nil); got < 1<<20 || got > 1<<20+100_000 {
+		t.Errorf("sizeOf() = %d, want about 1 MB", got)
+	}
+	if got := sizeOf(dir, func() bool { return true }); got > 100_000 {
+		t.Errorf("sizeOf() that is ended = %d", got)
+	}
+}
+
 // An image that an admin moved to another disk is an admin's.
 func TestMovedImageIsKept(t *testing.T) {
 	c, image := stocked(t, Options{})

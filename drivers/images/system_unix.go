@@ -34,6 +34,16 @@ func diskFull(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 
+// identity tells files from each other that have several names; what it says of
+// others is of no use.
+func identity(info fs.FileInfo) (id fileID, several bool) {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || info.IsDir() {
+		return fileID{}, false
+	}
+	return fileID{uint64(s.Dev), s.Ino}, s.Nlink > 1 //nolint:gosec,unconvert // types differ between systems
+}
+
 // allocated is what a file takes of its file system, in bytes.
 func allocated(info fs.FileInfo) int64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {

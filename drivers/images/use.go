@@ -23,8 +23,8 @@ const (
 	claimMark = "by-"  // and the holder
 )
 
-// useAttempts is how often an image is got that is always removed before it
-// can be used.
+// useAttempts is how often an image is got that is removed before it can be
+// used. What a flight brings is held, so only somebody's hand can do it twice.
 const useAttempts = 3
 
 // claim is the content of a holder's file.
