@@ -6,6 +6,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
+	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
 
@@ -36,7 +38,7 @@ type Registry struct {
 type Options struct {
 	Client *client.Client // shared; never closed here
 	Logger *slog.Logger
-	// Node and Instance are put on what is made in the engine.
+	// Node and Instance are the author of images that tasks make.
 	Node, Instance string
 	Registries     []Registry
 	// Cache is where archives are downloaded to. Its RequireSum also asks for a
@@ -47,7 +49,7 @@ type Options struct {
 	// TasksPath is where tasks put what they made; by default tasks in WorkPath.
 	TasksPath string
 	// MaxSize is how many bytes of images that were brought here are kept when
-	// nothing uses them; 0 keeps all.
+	// nothing uses them, in the engine and, apart, in the cache; 0 keeps all.
 	MaxSize int64
 	Limits  Limits
 }
@@ -86,7 +88,9 @@ type Images struct {
 	log        *slog.Logger
 	cli        *client.Client
 	cache      *images.Cache
-	registries map[string]Registry // by host
+	registries map[string]Registry             // by host
+	turns      *turns.Turns                    // of tasks
+	free       func(dir string) (int64, error) // bytes; tests replace it
 
 	ctx    context.Context // of all work that outlives a waiter: ends with Close
 	cancel context.CancelCauseFunc
@@ -126,12 +130,14 @@ func New(opts Options) (*Images, error) {
 	if opts.Cache.Logger == nil {
 		opts.Cache.Logger = opts.Logger
 	}
+	opts.Cache.MaxSize = cmp.Or(opts.Cache.MaxSize, opts.MaxSize)
 	cache, err := images.New(opts.Cache)
 	if err != nil {
 		return nil, err
 	}
 	i := &Images{
 		opts: opts, log: opts.Logger, cli: opts.Client, cache: cache, registries: registries,
+		turns: turns.New(), free: freeBytes,
 		flights: map[string]*flight{}, failed: map[string]drivers.ImageStatus{},
 		known: map[string]known{}, held: map[string]int{}, removing: map[string]chan struct{}{},
 	}
@@ -149,6 +155,10 @@ func (i *Images) Close() error {
 	i.wg.Wait()
 	return err
 }
+
+// Reserved is what running downloads of archives will still write to the disk
+// of the cache, in bytes. It answers from memory.
+func (i *Images) Reserved() int64 { return i.cache.Reserved() }
 
 // spawn runs work that outlives its caller, unless all is closed.
 func (i *Images) spawn(work func(ctx context.Context)) bool {

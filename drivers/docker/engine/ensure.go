@@ -146,7 +146,7 @@ func (i *Images) obtain(ctx context.Context, all []wanted) (string, error) {
 		return "", fmt.Errorf("get image %s: %w", last.source(), err)
 	}
 	work := func(ctx context.Context, f *flight) (known, error) { return i.bring(ctx, f, last) }
-	key, shown := last.key, true
+	key, shown := last.key, last.ref != nil // an archive is the cache's to show until it is loaded
 	if len(all) > 1 {
 		var keys []string
 		for _, w := range all {

@@ -99,6 +99,7 @@ func (b *bench) fails(want string, list ...images.Image) error {
 	return err
 }
 
+// list is of the engine's images, without the cache's archives.
 func (b *bench) list() map[string]drivers.ImageStatus {
 	b.t.Helper()
 	list, err := b.List(b.ctx())
@@ -107,7 +108,9 @@ func (b *bench) list() map[string]drivers.ImageStatus {
 	}
 	byID := map[string]drivers.ImageStatus{}
 	for _, s := range list {
-		byID[s.ID] = s
+		if strings.ContainsAny(s.ID, ":@") {
+			byID[s.ID] = s
+		}
 	}
 	return byID
 }

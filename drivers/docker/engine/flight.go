@@ -23,8 +23,8 @@ type flight struct {
 	id       string
 	err      error
 	finished bool
-	waiters  int // each gets a hold on the image
-	shown    bool
+	waiters  int  // each gets a hold on the image
+	shown    bool // in lists; not while it is somebody else's to show
 	status   drivers.ImageStatus
 	logged   time.Time
 }
@@ -52,10 +52,8 @@ func (i *Images) join(key string, w wanted, shown bool, work func(context.Contex
 		switch {
 		case err == nil:
 			i.log.Debug("image is in the engine", "image", w.source(), "id", k.id, "took", time.Since(began).Round(time.Millisecond))
-			if shown {
-				i.evict(i.ctx)
-			}
-		case shown && !errors.Is(err, ErrClosed):
+			i.evict(i.ctx)
+		case f.shown && !errors.Is(err, ErrClosed): // who else shows it says so too
 			i.log.Warn("image is not available", "image", w.source(), "error", err)
 		}
 	})
@@ -139,11 +137,11 @@ func (i *Images) report(f *flight, state drivers.ImageState, done, total int64) 
 	}
 }
 
-// watched returns a context that also ends when alive was not called for the
-// time of Limits.Stall.
-func (i *Images) watched(ctx context.Context, what string) (watched context.Context, alive, stop func()) {
+// watched returns a context for a long answer of the engine: it also ends when
+// alive was not called for the time of Limits.Stall.
+func (i *Images) watched(ctx context.Context) (watched context.Context, alive, stop func()) {
 	limit := i.opts.Limits.Stall
 	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("%s said nothing for %v", what, limit)) })
+	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("the engine said nothing for %v", limit)) })
 	return ctx, func() { timer.Reset(limit) }, func() { timer.Stop(); cancel(nil) }
 }

@@ -28,14 +28,21 @@ type kept struct {
 	status  drivers.ImageStatus
 }
 
-// List names the images in the engine that are ours, those on their way and
-// those that could not be had, sorted by ID.
+// List names the images in the engine that are ours, those on their way, those
+// that could not be had, and the archives of the cache, sorted by ID.
 func (i *Images) List(ctx context.Context) ([]drivers.ImageStatus, error) {
 	all, err := i.kept(ctx)
 	if err != nil {
 		return nil, err
 	}
+	archives, err := i.cache.List(ctx)
+	if err != nil {
+		return nil, err
+	}
 	byID := map[string]drivers.ImageStatus{}
+	for _, s := range archives { // their IDs have no colon, those of the engine do
+		byID[s.ID] = s
+	}
 	for _, k := range all {
 		byID[k.status.ID] = k.status
 	}
@@ -170,7 +177,8 @@ func cutTag(name string) (repo, tag string) {
 	return name[:at], name[at+1:]
 }
 
-// Remove takes an image out of the engine, by the ID of List.
+// Remove removes an image from the engine, or its archive from the cache, by the
+// ID of List.
 func (i *Images) Remove(ctx context.Context, id string) error {
 	i.mu.Lock()
 	for _, f := range i.flights {
@@ -190,15 +198,22 @@ func (i *Images) Remove(ctx context.Context, id string) error {
 	if at >= 0 {
 		return i.remove(ctx, all[at])
 	}
+	if i.forgetFailure(id) {
+		return nil
+	}
+	return i.cache.Remove(ctx, id)
+}
+
+func (i *Images) forgetFailure(id string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for key, s := range i.failed {
 		if s.ID == id {
 			delete(i.failed, key)
-			return nil
+			return true
 		}
 	}
-	return drivers.ErrImageUnknown
+	return false
 }
 
 // remove takes our names off an image, the claims last: killed in the middle,

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,35 @@ func TestRemoveTakesWhatIsOursAndFree(t *testing.T) {
 	}
 	if again := b.ensure(label); again != id {
 		t.Errorf("after Remove: %s, want %s", again, id)
+	}
+}
+
+func TestArchivesAreListedAndRemovedToo(t *testing.T) {
+	b := newBench(t, nil)
+	label, id := b.brought("agent", "1", 1)
+	list, err := b.List(b.ctx())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(list, func(s drivers.ImageStatus) bool { return s.ID == "agent-1" })
+	if at < 0 || len(list) != 2 || list[at].InUse {
+		t.Fatalf("list = %+v", list)
+	}
+	if err := b.Remove(b.ctx(), "agent-1"); err != nil {
+		t.Fatal(err)
+	}
+	b.reopen()
+	if again := b.ensure(label); again != id {
+		t.Errorf("without its archive: %s, want %s", again, id)
+	}
+	gone := images.Image{URL: "file://" + b.archives + "/gone-1.tar"}
+	b.fails("gone-1.tar", gone)
+	list, err = b.List(b.ctx())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if failed := slices.DeleteFunc(list, func(s drivers.ImageStatus) bool { return s.State != drivers.ImageFailed }); len(failed) != 1 {
+		t.Errorf("failures = %+v, want one", failed)
 	}
 }
 

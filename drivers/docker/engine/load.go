@@ -18,10 +18,14 @@ import (
 // load gets an image's archive and has the engine load it under our claim. The
 // claim comes with the image, in one step: no kill leaves one without the other.
 func (i *Images) load(ctx context.Context, f *flight, w wanted) (known, error) {
-	laid, err := i.cache.Get(ctx, w.image)
+	laid, unused, err := i.cache.Use(ctx, w.image, "")
 	if err != nil {
 		return known{}, err
 	}
+	defer unused() // the engine has it then
+	i.mu.Lock()
+	f.shown = true // until here the cache showed it
+	i.mu.Unlock()
 	file := laid.Archive()
 	if file == "" {
 		return known{}, fmt.Errorf("image %s: folder %s holds no %s.tar: want the output of `docker save` there", w.source(), laid.Folder, laid.Name)
@@ -63,7 +67,7 @@ func (i *Images) claimed(ctx context.Context, id string, w wanted) (known, error
 
 // send streams the archive to the engine and waits for its last word.
 func (i *Images) send(ctx context.Context, f *flight, archive *saved, name string) error {
-	ctx, alive, stop := i.watched(ctx, "the engine")
+	ctx, alive, stop := i.watched(ctx)
 	defer stop()
 	total := archive.size()
 	read, write := io.Pipe()

@@ -3,6 +3,7 @@ package engine
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -193,6 +194,38 @@ func TestBadArchives(t *testing.T) {
 	if failed != 5 {
 		t.Errorf("list shows %d failures, want 5", failed)
 	}
+}
+
+// A node that is killed sends half of an archive and hangs up.
+func TestHalfALoadLeavesNothing(t *testing.T) {
+	b := newBench(t, nil)
+	i := image("agent", "1", strings.Repeat("one", 1_000_000))
+	label := b.archive("agent-1.tar", i, i.Archive(t))
+	ctx, kill := context.WithCancel(b.ctx())
+	half := i.Archive(t)
+	half = half[:len(half)/2]
+	sent := &counted{Reader: io.MultiReader(bytes.NewReader(half), &bound{ctx, blocked{ctx}}), note: func(n int64) {
+		if n == int64(len(half)) {
+			kill()
+		}
+	}}
+	if err := b.loadFrom(ctx, sent, func() {}); err == nil {
+		t.Fatal("half an archive was loaded")
+	}
+	if left := b.engine.Images(); len(left) != 1 {
+		t.Errorf("left in the engine: %v", left)
+	}
+	if id := b.ensure(label); id != i.ID(t) {
+		t.Errorf("ID = %s", id)
+	}
+}
+
+// blocked is a reader that has nothing until its context ends.
+type blocked struct{ ctx context.Context }
+
+func (r blocked) Read([]byte) (int, error) {
+	<-r.ctx.Done()
+	return 0, r.ctx.Err()
 }
 
 func rawTar(t testing.TB, files map[string][]byte) []byte {

@@ -119,7 +119,7 @@ func encode(r Registry, host string) (string, error) {
 }
 
 func (i *Images) receive(ctx context.Context, f *flight, w wanted, auth string) error {
-	ctx, alive, stop := i.watched(ctx, "the engine")
+	ctx, alive, stop := i.watched(ctx)
 	defer stop()
 	resp, err := i.cli.ImagePull(ctx, w.ref.String(), client.ImagePullOptions{RegistryAuth: auth})
 	if err != nil {

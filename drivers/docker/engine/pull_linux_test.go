@@ -190,6 +190,12 @@ func TestCloseEndsPulls(t *testing.T) {
 	if _, _, err := b.Ensure(b.ctx(), []images.Image{{Name: "a", Version: "1"}}); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
+	if left := b.engine.Images(); len(left) != 1 {
+		t.Errorf("left in the engine: %v", left)
+	}
+	r.set(func() { r.stuck = nil })
+	b.reopen()
+	b.ensure(images.Image{Name: r.host + "/agent", Version: "1"})
 }
 
 func TestEngineLocalImageIsNotPulled(t *testing.T) {

@@ -1,0 +1,66 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+)
+
+// committed is the configuration of an image made from the container: that of
+// the image the container was made from. The engine adds what the container
+// has besides, environment and labels: metadata that may be secret, and labels
+// by which the driver would take for its own whatever runs of the image. The
+// engine can not be told to leave them out, only that they are empty.
+func (i *Images) committed(ctx context.Context, id string) (*container.Config, error) {
+	ctx, cancel := i.call(ctx)
+	defer cancel()
+	c, err := i.cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if errdefs.IsNotFound(err) {
+		return nil, final("the container is gone")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("inspect container: %w", causeOf(ctx, err))
+	}
+	base, err := i.cli.ImageInspect(ctx, c.Container.Image)
+	if err != nil {
+		return nil, fmt.Errorf("inspect the container's image: %w", causeOf(ctx, err))
+	}
+	config := &container.Config{Labels: map[string]string{}}
+	if b := base.Config; b != nil {
+		config.User, config.WorkingDir, config.StopSignal = b.User, b.WorkingDir, b.StopSignal
+		config.Env, config.Entrypoint, config.Cmd = b.Env, b.Entrypoint, b.Cmd
+		for key, value := range b.Labels {
+			config.Labels[key] = value
+		}
+	}
+	if c.Container.Config == nil {
+		return config, nil
+	}
+	config.Env = append(config.Env, emptied(config.Env, c.Container.Config.Env)...)
+	for key := range c.Container.Config.Labels {
+		if _, ok := config.Labels[key]; !ok {
+			config.Labels[key] = ""
+		}
+	}
+	return config, nil
+}
+
+// emptied are the variables of all that base has not, without their values.
+func emptied(base, all []string) (empty []string) {
+	has := map[string]bool{}
+	for _, variable := range base {
+		key, _, _ := strings.Cut(variable, "=")
+		has[key] = true
+	}
+	for _, variable := range all {
+		if key, _, _ := strings.Cut(variable, "="); !has[key] {
+			has[key] = true
+			empty = append(empty, key+"=")
+		}
+	}
+	return empty
+}

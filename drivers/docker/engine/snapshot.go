@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/uuid"
+	"github.com/klauspost/compress/zstd"
+	"github.com/moby/moby/client"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// maxWindow bounds the memory that unpacking a snapshot may take; ours need 8 MB.
+const maxWindow = 128 << 20
+
+// snapshotResult is what `snapshot` answers: a disk as a disk's `clone` names
+// it, a file system as a label's image names it.
+type snapshotResult struct {
+	Snapshots []string     `json:"snapshots"`
+	When      model.Status `json:"when"`
+}
+
+// snapshot keeps the disks of an environment and, if full, its file system as
+// an image of the engine.
+func (i *Images) snapshot(ctx context.Context, t task) (any, error) {
+	if len(t.Disks) == 0 && !t.opts.Full {
+		return nil, final("the environment has no disks: set the option full to keep its file system")
+	}
+	result := snapshotResult{Snapshots: []string{}, When: t.When}
+	for _, disk := range slices.Sorted(maps.Keys(t.Disks)) {
+		if err := i.keepDisk(ctx, t, disk); err != nil {
+			return nil, err
+		}
+		result.Snapshots = append(result.Snapshots, t.UID.String()+"/"+disk)
+	}
+	if t.opts.Full {
+		name := snapshotsRepo + ":" + t.UID.String()
+		if _, err := i.commit(ctx, t, name); err != nil {
+			return nil, err
+		}
+		result.Snapshots = append(result.Snapshots, name)
+	}
+	return result, nil
+}
+
+// diskFile is the file of a disk's snapshot in the folder of its task.
+func diskFile(disk string) string { return "disk_" + escape(disk) + ".tar.zst" }
+
+// keepDisk has the engine read a disk: it may do so where the node may not, and
+// where the engine is on another machine. What is written meanwhile may be in
+// it half: a task with `when` DEALLOCATE finds a quiet disk sooner.
+func (i *Images) keepDisk(ctx context.Context, t task, disk string) error {
+	ctx, alive, stop := i.watched(ctx)
+	defer stop()
+	file := t.half(diskFile(disk))
+	_, err := i.compress(file, func(w io.Writer) error {
+		got, err := i.cli.CopyFromContainer(ctx, t.Container, client.CopyFromContainerOptions{SourcePath: path.Clean(t.Disks[disk]) + "/."})
+		if errdefs.IsNotFound(err) {
+			return final("disk %s is gone with its container", disk)
+		}
+		if err != nil {
+			return err
+		}
+		defer got.Content.Close()
+		return copyTar(w, &counted{Reader: got.Content, note: func(int64) { alive() }})
+	})
+	if err != nil {
+		return fmt.Errorf("keep disk %s: %w", disk, causeOf(ctx, err))
+	}
+	return durable.Rename(file, strings.TrimSuffix(file, halfSuffix))
+}
+
+// copyTar copies a tar and fails if it has no end: that is how an engine says
+// that it could not read on.
+func copyTar(w io.Writer, r io.Reader) error {
+	const block = 512
+	tail := &lastBytes{}
+	if _, err := io.Copy(io.MultiWriter(w, tail), r); err != nil {
+		return err
+	}
+	if len(tail.b) < 2*block || strings.Trim(string(tail.b), "\x00") != "" {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+// lastBytes keeps the last two blocks of what is written to it.
+type lastBytes struct{ b []byte }
+
+func (l *lastBytes) Write(p []byte) (int, error) {
+	l.b = append(l.b, p[max(0, len(p)-1024):]...)
+	l.b = l.b[max(0, len(l.b)-1024):]
+	return len(p), nil
+}
+
+// CheckClone says whether a disk's clone is written as the task `snapshot`
+// answers it. It asks nobody.
+func (i *Images) CheckClone(clone string) error {
+	_, err := i.cloneFile(clone)
+	return err
+}
+
+func (i *Images) cloneFile(clone string) (string, error) {
+	uid, disk, ok := strings.Cut(clone, "/")
+	if !ok || disk == "" || !isUID(uid) {
+		return "", fmt.Errorf("clone %q: want one of the `snapshots` that the task snapshot answered, such as 018f.../data", clone)
+	}
+	return filepath.Join(i.opts.TasksPath, uid, diskFile(disk)), nil
+}
+
+// isUID reports whether the text is a UID as we write it: the name of a task's folder.
+func isUID(text string) bool {
+	uid, err := uuid.Parse(text)
+	return err == nil && uid.String() == text
+}
+
+// FillDisk unpacks a snapshot into a mount of a container that was made and not
+// started.
+func (i *Images) FillDisk(ctx context.Context, clone, containerID, mountPath string) error {
+	name, err := i.cloneFile(clone)
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("clone %s: there is no such snapshot on this node", clone)
+	}
+	if err != nil {
+		return fmt.Errorf("clone %s: %w", clone, err)
+	}
+	defer file.Close()
+	z, err := zstd.NewReader(bufio.NewReader(file), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		return fmt.Errorf("clone %s: %w", clone, err)
+	}
+	defer z.Close()
+	ctx, alive, stop := i.watched(ctx)
+	defer stop()
+	_, err = i.cli.CopyToContainer(ctx, containerID, client.CopyToContainerOptions{
+		DestinationPath: mountPath, Content: &counted{Reader: z, note: func(int64) { alive() }},
+	})
+	if err != nil {
+		return fmt.Errorf("clone %s: %w", clone, causeOf(ctx, err))
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"encoding/base64"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+// An engine that fails while it answers just ends, also with a good length.
+func TestTasksNoticeHalfAnswers(t *testing.T) {
+	whole, err := os.ReadFile(writeTar(t, member{name: manifestFile, body: oneImage}, member{name: "c.json", body: "{}"},
+		member{name: "l/layer.tar", body: strings.Repeat("x", 100_000)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		fail func(w http.ResponseWriter, q *http.Request)
+		good bool
+		want string
+	}{
+		{name: "whole", fail: answer(whole), good: true},
+		{name: "half", fail: answer(whole[:len(whole)/2])},
+		{name: "nothing", fail: answer(nil)},
+		{name: "without its end", fail: answer(whole[:len(whole)-1024])},
+		{name: "silent", fail: hang, want: "said nothing for"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			i := broken(t, tt.fail)
+			req := TaskRequest{UID: uuid.New(), Task: "snapshot", Container: "c", Disks: map[string]string{"d": "/mnt/d"}}
+			got, err := i.RunTask(t.Context(), req)
+			if tt.good != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("snapshot = %s, %v", got, err)
+			}
+			if err := i.save(t.Context(), "id", "name", t.TempDir()+"/saved"); tt.good != (err == nil) && tt.name != "without its end" {
+				t.Errorf("save = %v", err) // a tar may lack its end if all members are whole
+			}
+			entries, err := os.ReadDir(i.opts.TasksPath)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !tt.good && len(entries) != 0 {
+				t.Errorf("left: %v", entries)
+			}
+		})
+	}
+}
+
+func answer(body []byte) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Docker-Container-Path-Stat", base64.StdEncoding.EncodeToString([]byte(`{"name":"d"}`)))
+		w.Write(body)
+	}
+}
