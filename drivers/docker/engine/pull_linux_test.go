@@ -176,7 +176,8 @@ func TestOnePullForManyWhoMayLeave(t *testing.T) {
 func TestCloseEndsPulls(t *testing.T) {
 	b := newBench(t, nil)
 	r := newRegistry(t, b.engine)
-	r.set(func() { r.stuck = make(chan struct{}) })
+	stuck := make(chan struct{})
+	r.set(func() { r.stuck = stuck })
 	r.add(t, "agent", "1", image("agent", "1", "one"))
 	waiter := make(chan error, 1)
 	go func() { waiter <- b.Pull(b.ctx(), []images.Image{{Name: r.host + "/agent", Version: "1"}}) }()
@@ -193,7 +194,7 @@ func TestCloseEndsPulls(t *testing.T) {
 	if left := b.engine.Images(); len(left) != 1 {
 		t.Errorf("left in the engine: %v", left)
 	}
-	r.set(func() { r.stuck = nil })
+	close(stuck) // an engine waits for what hangs in the wire, also for a pull that is over
 	b.reopen()
 	b.ensure(images.Image{Name: r.host + "/agent", Version: "1"})
 }
