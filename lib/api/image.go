@@ -67,8 +67,7 @@ func (h *handlers) NodeThisImagePull(
 	refused, isRefused := errors.AsType[*pull.RefusedError](err)
 	switch {
 	case isRefused:
-		return nil, badRequest("Unable to pull images: this node could run no definition of label %s with them: %v",
-			labelName(label.Name, label.Version), refused)
+		return nil, badRequest("Unable to pull images of label %s to this node: %v", labelName(label.Name, label.Version), refused)
 	case errors.Is(err, pull.ErrCrowded), errors.Is(err, pull.ErrStopping):
 		return nil, &failure{status: http.StatusServiceUnavailable, message: "Unable to pull images: " + err.Error(), retryAfter: busyRetry}
 	case err != nil: // its instance went away between the look and the pull

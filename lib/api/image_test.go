@@ -126,7 +126,7 @@ func TestImagesThatAreRefused(t *testing.T) {
 		want   string
 	}{
 		{"POST", &pull.RefusedError{Reasons: []string{"definition 0: driver test keeps no images"}}, 400,
-			"this node could run no definition of label linux:1 with them: definition 0: driver test keeps no images"},
+			"Unable to pull images of label linux:1 to this node: definition 0: driver test keeps no images"},
 		{"POST", pull.ErrCrowded, 503, "too many pulls are on their way"},
 		{"POST", pull.ErrStopping, 503, "the node is stopping"},
 		{"POST", &pull.InstanceError{Instance: "native", Reason: "was closed"}, 400, "driver native was closed"},

@@ -281,6 +281,30 @@ func TestAllocateTimeoutCountsFromTheImages(t *testing.T) {
 	})
 }
 
+// TestEnvironmentIsThereAndItsImageIsNot: an earlier process made it and was
+// killed before it could say so; the image has been removed everywhere since.
+func TestEnvironmentIsThereAndItsImageIsNot(t *testing.T) {
+	inBubble(t, func(_ *testing.T, f *farm) {
+		driver := &failing{scripted: f.driver}
+		f.options = func(mo *lifecycle.Options, eo *election.Options) {
+			of := func(string) (drivers.Driver, string) { return *driver, "" }
+			mo.Driver, eo.Driver = of, of
+		}
+		f.script(func() { f.driver.after = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } })
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusElected)
+		f.stop()
+		f.script(func() { f.driver.after = nil })
+		driver.err = errors.New("404 Not Found")
+		f.start()
+		f.want(app, model.StatusAllocated)
+		if f.world.most != 1 {
+			f.t.Errorf("%d environments were made", f.world.most)
+		}
+	})
+}
+
 // failing is a driver whose images never come.
 type failing struct {
 	*scripted

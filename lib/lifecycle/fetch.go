@@ -38,11 +38,12 @@ func (r *runner) fetch(ctx context.Context, driver drivers.Driver, a model.Alloc
 	if errors.Is(err, context.DeadlineExceeded) && now.Sub(began) >= fetchTimeout {
 		return fmt.Errorf("its images were not there within %v", fetchTimeout)
 	}
-	if err != nil {
+	cut := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	if err != nil && (cut || r.intended == a.Epoch) {
 		return err
-	}
+	} // else an earlier process may have made the environment, which needs no image any more: its driver knows
 	r.fetched, r.intent = a.Epoch, newAge(now, now, r.m.opts.Boot())
-	if pulled {
+	if pulled && err == nil {
 		r.log.Info("images are there", "instance", a.Definition.Driver, "took", now.Sub(began).Round(time.Millisecond))
 	}
 	return nil

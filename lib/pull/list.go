@@ -94,9 +94,6 @@ func (k *Keeper) Remove(ctx context.Context, instance, id string) error {
 	if errors.Is(err, errLate) {
 		return ErrGoesOn
 	}
-	if err == nil {
-		k.log.Info("image was removed", "instance", instance, "image", id)
-	}
 	return err
 }
 

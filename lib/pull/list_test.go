@@ -3,6 +3,7 @@ package pull_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,15 +55,19 @@ func TestHangingInstanceCollectsNoRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		defer s.stop()
-		calls := 0
-		s.vm.list = func(context.Context) ([]drivers.ImageStatus, error) { calls++; time.Sleep(time.Hour); return nil, nil }
+		var calls atomic.Int32
+		s.vm.list = func(context.Context) ([]drivers.ImageStatus, error) {
+			calls.Add(1)
+			time.Sleep(time.Hour)
+			return nil, nil
+		}
 		for range 20 {
 			if l := s.List(t.Context()); len(l.Errors) != 1 {
 				t.Fatalf("list of an instance that hangs: %+v", l)
 			}
 		}
-		if calls != 8 {
-			t.Errorf("an instance that hangs was called %d times", calls)
+		if n := calls.Load(); n != 8 {
+			t.Errorf("an instance that hangs was called %d times", n)
 		}
 		began := time.Now()
 		if s.List(t.Context()); time.Since(began) != 0 {
@@ -122,10 +127,10 @@ func TestRemovalGoesOnWithoutWhoAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		defer s.stop()
-		done := false
+		var done atomic.Bool
 		s.vm.remove = func(ctx context.Context, _ string) error {
 			time.Sleep(time.Minute)
-			done = ctx.Err() == nil
+			done.Store(ctx.Err() == nil)
 			return nil
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -134,7 +139,7 @@ func TestRemovalGoesOnWithoutWhoAsked(t *testing.T) {
 			t.Errorf("Remove() = %v", err)
 		}
 		time.Sleep(2 * time.Minute)
-		if !done {
+		if !done.Load() {
 			t.Error("the removal was cut short")
 		}
 	})
