@@ -25,13 +25,12 @@ type disks struct {
 	workspace *workspace
 	shelf     volume.Shelf
 	tools     *volume.Tools
-	remote    bool // the engine's machine is another, and has no such folders
-	room      *space.Gauge
-	on        string // the file system of the workspace
+	remote    bool              // the engine's machine is another, and has no such folders
+	room      *space.Membership // of the workspace
 }
 
-func openDisks(s settings, o owner) (*disks, error) {
-	d := &disks{shelf: volume.ShelfIn(s.WorkspacePath), remote: s.IsRemote, on: "of a remote engine"}
+func openDisks(s settings, o owner, rooms *space.Rooms) (*disks, error) {
+	d := &disks{shelf: volume.ShelfIn(s.WorkspacePath), remote: s.IsRemote}
 	rights := ""
 	if os.Geteuid() != 0 && runtime.GOOS == "linux" {
 		rights = "only a node that runs as root can mount it"
@@ -44,16 +43,13 @@ func openDisks(s settings, o owner) (*disks, error) {
 	if d.workspace, err = openWorkspace(s.WorkspacePath, o); err != nil {
 		return nil, err
 	}
-	if d.on, err = space.FileSystem(s.WorkspacePath); err != nil {
-		return nil, fmt.Errorf("find file system of workspace_path: %w", err)
-	}
-	d.room = space.New(s.WorkspacePath, d.look)
-	return d, nil
+	d.room, err = rooms.Join(space.Member{Dir: s.WorkspacePath, Count: d.count})
+	return d, err
 }
 
 func (d *disks) close() {
 	if d.room != nil {
-		d.room.Close()
+		d.room.Leave()
 	}
 }
 
@@ -117,7 +113,7 @@ func (d *disks) make(ctx context.Context, req drivers.Request) ([]mount.Mount, e
 	if len(wanted) == 0 {
 		return nil, nil
 	}
-	c := claim{Token: req.Token, Application: req.ApplicationUID.String(), DiskGB: drivers.SizeOf(ownDisks(wanted))}
+	c := claim{Token: req.Token, Application: req.ApplicationUID.String(), DiskGB: drivers.SizeOf(volume.Own(wanted))}
 	if err := d.workspace.claim(c); err != nil {
 		return nil, fmt.Errorf("claim folder: %w", err)
 	}
@@ -192,51 +188,27 @@ func (d *disks) list(ctx context.Context) ([]claim, error) {
 	return d.workspace.list(ctx)
 }
 
-// ownDisks are the disks that go with their environment.
-func ownDisks(all map[string]model.Disk) map[string]model.Disk {
-	own := map[string]model.Disk{}
-	for name, k := range all {
-		if !k.Reuse {
-			own[name] = k
-		}
-	}
-	return own
-}
-
-// look reads the room for disks, and which reused ones there are. What is
-// written is counted first: written meanwhile, it is missed and not counted
-// twice.
-func (d *disks) look() (space.Reading, error) {
+// count is what the environments have written, and which reused disks there are.
+func (d *disks) count(ctx context.Context) (space.Count, error) {
 	if err := os.MkdirAll(d.workspace.path, 0o700); err != nil { // somebody may have cleaned up
-		return space.Reading{}, err
-	}
-	written, err := d.workspace.written()
-	if err != nil {
-		return space.Reading{}, err
+		return space.Count{}, err
 	}
 	kept, err := d.shelf.Kept()
 	if err != nil {
-		return space.Reading{}, err
+		return space.Count{}, err
 	}
-	total, free, err := space.Of(d.workspace.path)
-	return space.Reading{
-		Room: drivers.DiskRoom{Total: space.ToGB(total), Free: space.ToGB(free + written)}, Kept: kept,
-	}, err
+	written, err := d.workspace.written(ctx)
+	return space.Count{Written: written, Kept: kept}, err
 }
 
 // DiskNeed implements drivers.DiskHolder: the disks that are made for an
-// environment. A reused one that is there is not made.
+// environment, and what a reused one may still grow.
 func (d *driver) DiskNeed(def model.LabelDefinition) (gb uint, fileSystem string) {
-	made := ownDisks(def.Resources.Disks)
-	if len(made) < len(def.Resources.Disks) && !d.disks.remote {
-		r, _ := d.disks.room.Read() // where it is not known, all are counted
-		for name, k := range def.Resources.Disks {
-			if k.Reuse && !volume.Kept(r.Kept).Has(volume.LabelOf(name, k)) {
-				made[name] = k
-			}
-		}
+	if d.disks.remote {
+		return 0, "of a remote engine"
 	}
-	return drivers.SizeOf(made), d.disks.on
+	r, _ := d.disks.room.Read() // where it is not known, all are counted
+	return volume.Need(def.Resources.Disks, r.Kept), d.disks.room.FileSystem()
 }
 
 // DiskRoom implements drivers.DiskHolder.
@@ -245,7 +217,7 @@ func (d *driver) DiskRoom() (drivers.DiskRoom, error) {
 		return drivers.DiskRoom{}, nil
 	}
 	r, err := d.disks.room.Read()
-	return r.Room, err
+	return drivers.DiskRoom{Total: r.Total, Free: r.Free}, err
 }
 
 // Exclusive implements drivers.Excluder: the reused disks.

@@ -21,6 +21,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/docker/engine"
 	"github.com/aquarium-fish/aquarium-fish/drivers/machine"
+	"github.com/aquarium-fish/aquarium-fish/drivers/space"
 	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
@@ -90,7 +91,7 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 		owner: owner{Node: cfg.NodeUID.String(), Instance: cfg.Instance},
 	}
 	d.networks = newNetworks(cli, facts.id, d.owner)
-	if err := d.open(ctx); err != nil {
+	if err := d.open(ctx, cfg.Rooms); err != nil {
 		_ = cli.Close() // it holds idle connections only
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 }
 
 // open reads what the engine has, and opens the rest of the instance.
-func (d *driver) open(ctx context.Context) (err error) {
+func (d *driver) open(ctx context.Context, rooms *space.Rooms) (err error) {
 	host := machine.Host{Cores: d.facts.cores, RAM: d.facts.ram}
 	if d.limits, err = host.Limits(d.settings.share()); err != nil {
 		return err
@@ -113,7 +114,7 @@ func (d *driver) open(ctx context.Context) (err error) {
 	if err := d.openImages(); err != nil {
 		return err
 	}
-	if d.disks, err = openDisks(d.settings, d.owner); err != nil {
+	if d.disks, err = openDisks(d.settings, d.owner, rooms); err != nil {
 		return errors.Join(err, d.images.Close())
 	}
 	return nil

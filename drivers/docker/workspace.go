@@ -171,10 +171,10 @@ func (w *workspace) lives(h volume.Holder) bool {
 	return validToken(h.Token) && !errors.Is(err, fs.ErrNotExist)
 }
 
-// written is what the environments of this node have written to the disks that
+// written is what the owner's environments have written to the disks that
 // go with them, in bytes: of each at most what it was promised. What may not be
 // read is not counted.
-func (w *workspace) written() (bytes int64, err error) {
+func (w *workspace) written(ctx context.Context) (bytes int64, err error) {
 	found, err := os.ReadDir(w.path)
 	if err != nil {
 		return 0, err
@@ -183,11 +183,11 @@ func (w *workspace) written() (bytes int64, err error) {
 		if !validToken(f.Name()) {
 			continue
 		}
-		c, _, err := w.read(f.Name())
-		if err != nil || c.Node != w.owner.Node || c.DiskGB == 0 {
+		c, ours, err := w.read(f.Name())
+		if err != nil || !ours || c.DiskGB == 0 {
 			continue // another's, without disks, or just being removed
 		}
-		bytes += volume.Used(volume.DisksOf(w.folder(f.Name())), int64(min(c.DiskGB, 1<<32))<<30) //nolint:gosec // bounded
+		bytes += volume.Used(ctx, volume.DisksOf(w.folder(f.Name())), int64(min(c.DiskGB, 1<<32))<<30) //nolint:gosec // bounded
 	}
 	return bytes, nil
 }
