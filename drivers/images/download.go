@@ -238,10 +238,14 @@ func (d *download) fits(ctx context.Context, total int64) error {
 // take appends the body to the file.
 func (d *download) take(ctx context.Context, body io.Reader) error {
 	l := d.c.opts.Limits
+	most, key := l.MaxArchive, ""
+	if size := d.c.opts.MaxSize; size > 0 && size < most { // nobody need have said how much comes
+		most, key = size, " of images_max_size"
+	}
 	g := &guard{
-		ctx: ctx, w: d.file, max: l.MaxArchive - d.size, minFree: l.MinFree,
+		ctx: ctx, w: d.file, max: most - d.size, minFree: l.MinFree,
 		free: func() (int64, error) { return d.c.roomOrEvict(ctx, d.c.opts.Path) },
-		over: errSource{fmt.Errorf("archive has more than the allowed %d bytes", l.MaxArchive)},
+		over: errSource{fmt.Errorf("archive has more than the allowed %d bytes%s", most, key)},
 	}
 	had := d.size
 	g.wrote = func(n int64) { had += n; d.see.got(had) }

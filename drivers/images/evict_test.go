@@ -3,6 +3,7 @@ package images
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,6 +108,12 @@ func TestImageBeyondTheLimit(t *testing.T) {
 	mustGet(t, c, Image{URL: s.URL + "/b-1.tar"})
 	wantRefusal(t, c, Image{URL: s.URL + "/a-1.tar"}, "images_max_size")
 	wantRefusal(t, c, Image{URL: s.URL + "/z-1.tar.gz"}, "images_max_size")
+	s.meddle = func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+		_ = http.NewResponseController(w).Flush() // so that its length is not stated
+		_, _ = w.Write(s.files["/a-1.tar"])
+		return true
+	}
+	wantRefusal(t, c, Image{URL: s.URL + "/a-1.tar"}, "200000 bytes of images_max_size")
 	if got := ids(t, c); got != "b-1" {
 		t.Errorf("kept are %q", got)
 	}
