@@ -45,6 +45,9 @@ type Harness struct {
 	Interrupt map[string]func(t testing.TB, req drivers.Request)
 	// End makes a running environment end by itself; for a drivers.Watcher.
 	End func(t testing.TB, env drivers.Environment)
+	// Stands looks outside whether an environment stands still; for a
+	// drivers.Suspender. Without it Suspend is taken at its word.
+	Stands func(t testing.TB, env drivers.Environment) bool
 
 	// Timeout bounds a call that nobody cancels, 0 = 5 min: a machine may take
 	// a while to start, a hanging driver takes for ever.
@@ -88,6 +91,7 @@ func rules() []rule {
 		{"unknown task", "an unknown task is ErrTaskUnknown", unknownTask},
 		{"task", "a task's result is a JSON object, also when it is run again", taskResult},
 		{"watch", "Watch ends with its context, and tells how an environment ended by itself", watch},
+		{"suspend", "a suspended environment stands still, counts as Running, and is removed like any other", suspend},
 		{"optional methods", "Exclusive and MetadataNetworks answer sensibly", optionalMethods},
 		{"all at once", "all methods may run at once, for different environments and for the same", allAtOnce},
 	}

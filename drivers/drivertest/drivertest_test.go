@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -79,6 +80,22 @@ type override struct {
 	task       func() (json.RawMessage, error)
 	watch      func(context.Context) (string, error)
 	exclusive  func() []string
+	suspend    func(context.Context, drivers.Ref) error
+	resume     func(context.Context, drivers.Ref) error
+}
+
+func (o *override) Suspend(ctx context.Context, ref drivers.Ref) error {
+	if o.suspend == nil {
+		return o.memory.Suspend(ctx, ref)
+	}
+	return o.suspend(ctx, ref)
+}
+
+func (o *override) Resume(ctx context.Context, ref drivers.Ref) error {
+	if o.resume == nil {
+		return o.memory.Resume(ctx, ref)
+	}
+	return o.resume(ctx, ref)
 }
 
 func (o *override) Limits() drivers.Limits {
@@ -159,7 +176,7 @@ func TestFlawedDriversFail(t *testing.T) {
 		byName[r.name] = r
 	}
 	caught := make(map[string]bool)
-	for _, f := range append(plainFlaws(), troubleFlaws()...) {
+	for _, f := range slices.Concat(plainFlaws(), troubleFlaws(), suspendFlaws()) {
 		t.Run(f.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rule, ok := byName[f.rule]

@@ -23,7 +23,7 @@ type world struct {
 
 type thing struct {
 	owner, token, identifier string
-	half, ended              bool
+	half, ended, still       bool
 }
 
 // find returns the thing of the owner that the reference names. w.mu is held.
@@ -171,6 +171,21 @@ func (m *memory) Watch(ctx context.Context, ref drivers.Ref) (string, error) {
 	}
 }
 
+func (m *memory) Suspend(_ context.Context, ref drivers.Ref) error { return m.stand(ref, true) }
+
+func (m *memory) Resume(_ context.Context, ref drivers.Ref) error { return m.stand(ref, false) }
+
+func (m *memory) stand(ref drivers.Ref, still bool) error {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	th := m.w.find(m.owner, ref)
+	if th == nil {
+		return errors.New("not found")
+	}
+	th.still = still
+	return nil
+}
+
 func (m *memory) Exclusive(model.LabelDefinition) []string { return []string{"disk"} }
 
 func (m *memory) Close() error { return nil }
@@ -202,6 +217,11 @@ func harness(wrap func(*memory) drivers.Driver) Harness {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.find("me", drivers.Ref{Identifier: env.Identifier}).ended = true
+		},
+		Stands: func(_ testing.TB, env drivers.Environment) bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.find("me", drivers.Ref{Identifier: env.Identifier}).still
 		},
 	}
 }

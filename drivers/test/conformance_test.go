@@ -82,6 +82,13 @@ func harness(dir, cfg, neighbour string, neighbourNode model.UID) drivertest.Har
 		Task:        "snapshot",
 		TaskOptions: json.RawMessage(`{"full":true}`),
 		Count:       func(t testing.TB) int { return count(t, dir) },
+		Stands: func(t testing.TB, env drivers.Environment) bool {
+			info, err := os.Lstat(filepath.Join(dir, env.Identifier))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return info.Mode().Perm()&0o200 == 0
+		},
 		Interrupt: map[string]func(testing.TB, drivers.Request){
 			"before the marker": func(testing.TB, drivers.Request) {},
 			"between the two":   func(t testing.TB, req drivers.Request) { claimed(t, req) },

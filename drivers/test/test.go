@@ -314,7 +314,7 @@ func (d *driver) RunTask(ctx context.Context, task drivers.TaskRequest) (json.Ra
 		return nil, fmt.Errorf("look for environment: %w", err)
 	}
 	if !found.made {
-		return nil, errors.New("environment does not exist")
+		return nil, errNotThere
 	}
 	result, err := json.Marshal(struct { // the order of keys is part of the contract
 		Snapshots []string     `json:"snapshots"`

@@ -177,7 +177,7 @@ func (w *workspace) complete(e entry) error {
 	if err := w.evidence.note(evidenceStarted, e); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(w.file(e.identifier), os.O_CREATE|os.O_WRONLY, 0o640)
+	f, err := os.OpenFile(w.file(e.identifier), os.O_CREATE|os.O_WRONLY, runningMode)
 	if err != nil {
 		return err
 	}

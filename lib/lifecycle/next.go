@@ -369,16 +369,20 @@ func nextOfRelease(e *model.Entry, f Facts, step Step) Step {
 }
 
 // nextOfTasks runs the oldest task that is not resting, or waits at most wait
-// (0 = until an event).
+// (0 = until an event). A standing one waits for all that are older, and all
+// that are younger wait for it.
 func nextOfTasks(e *model.Entry, f Facts, step Step, when model.Status, wait time.Duration) Step {
 	step.Action, step.Reason, step.Wait = Wait, "", wait
-	for _, t := range tasksFor(e, when) {
-		if !f.Resting[t.UID] {
+	for i, t := range tasksFor(e, when) { // at the second, all older ones rest
+		if !f.Resting[t.UID] && (i == 0 || !standing(t.Task)) {
 			step.Action, step.Task = RunTask, t
 			return step
 		}
 		if wait == 0 || f.Rest < step.Wait {
 			step.Wait = f.Rest
+		}
+		if standing(t.Task) {
+			break
 		}
 	}
 	return step

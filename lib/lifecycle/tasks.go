@@ -24,7 +24,7 @@ func (r *runner) runTask(ctx context.Context, step Step) error {
 	}
 	var result json.RawMessage
 	err = r.await(ctx, r.m.opts.TaskTimeout, never, func(ctx context.Context) error {
-		result, err = driver.RunTask(ctx, drivers.TaskRequest{
+		result, err = perform(ctx, driver, drivers.TaskRequest{
 			UID: step.Task.UID, Task: step.Task.Task, When: model.Status(step.Task.When),
 			Options: step.Task.Options, Ref: refOf(step.Allocation),
 		})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -21,12 +22,13 @@ type world struct {
 	envs  map[string]string    // token -> how it ended by itself, "" while it runs
 	apps  map[string]model.UID // token -> application that it was made for
 	tasks []string             // what was done, in order
+	still map[string]bool      // token -> it stands still
 	most  int                  // how many ever existed at once
 	event chan struct{}        // closed and replaced when one ends by itself
 }
 
 func newWorld() *world {
-	return &world{envs: map[string]string{}, apps: map[string]model.UID{}, event: make(chan struct{})}
+	return &world{envs: map[string]string{}, apps: map[string]model.UID{}, still: map[string]bool{}, event: make(chan struct{})}
 }
 
 // end makes an environment end by itself.
@@ -66,8 +68,9 @@ type scripted struct {
 
 	// before is called at the start of a call; its error fails the call.
 	before func(ctx context.Context, call string) error
-	// after is called when Allocate made something; its error loses the answer.
-	after func(ctx context.Context) error
+	// after is called when Allocate made something, stood when Suspend or Resume
+	// changed something; an error loses the answer.
+	after, stood func(ctx context.Context) error
 }
 
 func newScripted(w *world) *scripted {
@@ -159,6 +162,7 @@ func (s *scripted) Deallocate(ctx context.Context, ref drivers.Ref) error {
 	defer s.world.mu.Unlock()
 	if token, ok := s.find(ref); ok {
 		delete(s.world.envs, token)
+		delete(s.world.still, token)
 	}
 	return nil
 }
@@ -191,6 +195,35 @@ func (s *scripted) RunTask(ctx context.Context, task drivers.TaskRequest) (json.
 	done := fmt.Sprintf("%s at %s with %d", task.Task, task.When, len(s.world.envs))
 	s.world.tasks = append(s.world.tasks, done)
 	return json.RawMessage(`{"when":"` + string(task.When) + `"}`), nil
+}
+
+func (s *scripted) Suspend(ctx context.Context, ref drivers.Ref) error {
+	return s.stand(ctx, ref, "suspend", true)
+}
+
+func (s *scripted) Resume(ctx context.Context, ref drivers.Ref) error {
+	return s.stand(ctx, ref, "resume", false)
+}
+
+func (s *scripted) stand(ctx context.Context, ref drivers.Ref, call string, still bool) error {
+	if err := s.check(ctx, call); err != nil {
+		return err
+	}
+	s.world.mu.Lock()
+	token, ok := s.find(ref)
+	if ok {
+		s.world.still[token] = still
+		s.world.tasks = append(s.world.tasks, call)
+	}
+	stood := s.stood
+	s.world.mu.Unlock()
+	if !ok {
+		return errors.New("environment does not exist")
+	}
+	if stood != nil {
+		return stood(ctx)
+	}
+	return nil
 }
 
 func (s *scripted) Watch(ctx context.Context, ref drivers.Ref) (string, error) {
@@ -227,5 +260,10 @@ func TestScriptedDriverKeepsTheContract(t *testing.T) {
 		Task:       "snapshot",
 		Count:      func(testing.TB) int { return w.count() },
 		End:        func(_ testing.TB, env drivers.Environment) { w.end(env.Identifier, "exit code 0") },
+		Stands: func(_ testing.TB, env drivers.Environment) bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.still[strings.TrimPrefix(env.Identifier, "env-")]
+		},
 	})
 }
