@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -108,6 +109,39 @@ func TestExclusiveNameOfTwo(t *testing.T) {
 			t.Errorf("after %d are gone Fits() = %v", i, err)
 		}
 		l.Return(model.UID{byte(i + 1)}, 1)
+	}
+}
+
+// shelved is an instance with reused disks in a workspace.
+type shelved struct {
+	drivers.Driver
+	shelf volume.Shelf
+}
+
+func (shelved) Limits() drivers.Limits { return drivers.Limits{} }
+
+func (s shelved) Exclusive(def model.LabelDefinition) []string {
+	return s.shelf.Exclusive(def.Resources.Disks)
+}
+
+// TestReusedDiskOfTwoInstances: who shares a workspace shares its disks.
+func TestReusedDiskOfTwoInstances(t *testing.T) {
+	l := NewLedger()
+	here, elsewhere := t.TempDir(), t.TempDir()
+	claim := func(instance, workspace string) Claim {
+		def := model.LabelDefinition{Driver: instance, Resources: model.Resources{
+			CPU: 1, RAM: 1, Disks: map[string]model.Disk{"cache": {Type: "dir", Reuse: true}},
+		}}
+		return ClaimOf(def, shelved{shelf: volume.ShelfIn(workspace)})
+	}
+	l.Restore(model.UID{1}, 1, claim("docker", here), true)
+	for _, tt := range []struct {
+		instance, workspace string
+		fits                bool
+	}{{"docker", here, false}, {"docker/second", here, false}, {"native", here, false}, {"docker/second", elsewhere, true}} {
+		if err := l.Fits(claim(tt.instance, tt.workspace), Offer{Free: 9}); (err == nil) != tt.fits {
+			t.Errorf("the disk of %s in %s: Fits() = %v, want that it fits: %v", tt.instance, tt.workspace, err, tt.fits)
+		}
 	}
 }
 
