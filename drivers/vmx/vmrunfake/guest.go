@@ -123,7 +123,7 @@ func replaceOrAppend(file, old, whole, block string) error {
 }
 
 // tornRest is a block without its end.
-var tornRest = regexp.MustCompile(`lease [^}]*$`)
+var tornRest = regexp.MustCompile(`(?m)^lease [^}]*\z`)
 
 // leaseBlock is one entry of the file.
 func leaseBlock(ip, address string, from time.Time) string {
