@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -25,7 +24,7 @@ func processes(ctx context.Context, match func(argv string) bool) ([]int, error)
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		argv, err := os.ReadFile(filepath.Join("/proc", p.Name(), "cmdline"))
+		argv, err := os.ReadFile("/proc/" + p.Name() + "/cmdline")
 		if err != nil {
 			continue // it just ended, or is not for us to see
 		}

@@ -1,0 +1,258 @@
+package vmx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/images"
+	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmxfile"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// snapshot is the one of an image that environments are cloned from
+// (contract 30).
+const snapshot = "original"
+
+// Allocate implements drivers.Driver: it claims a hardware address, gets the
+// images, clones, sets up and starts the virtual machine, and waits for its
+// address.
+func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Environment, error) {
+	o, err := d.options(req.Definition)
+	if err != nil {
+		return drivers.Environment{}, err
+	}
+	if !validToken(req.Token) {
+		return drivers.Environment{}, fmt.Errorf("allocate: token %q is not 32 hex digits", req.Token)
+	}
+	c, err := d.claim(ctx, req)
+	if err != nil {
+		return drivers.Environment{}, fmt.Errorf("claim hardware address: %w", err)
+	}
+	made, err := d.workspace.marked(c, startedFile)
+	if err != nil {
+		return drivers.Environment{}, err
+	}
+	if !made { // else only the answer was lost
+		// No turn is held meanwhile: a download takes its time, and Deallocate
+		// must not wait for it.
+		laid, release, err := d.getImages(ctx, o.images, c)
+		if err != nil {
+			return drivers.Environment{}, err
+		}
+		defer release()
+		if err := d.complete(ctx, build{driver: d, claim: c, req: req, options: o, laid: laid}); err != nil {
+			return drivers.Environment{}, err
+		}
+	}
+	ip, err := d.waitAddress(ctx, c)
+	if err != nil {
+		return drivers.Environment{}, err
+	}
+	return d.environment(c, ip, req.Definition), nil
+}
+
+func (d *driver) environment(c claim, ip string, def model.LabelDefinition) drivers.Environment {
+	env := drivers.Environment{Identifier: d.workspace.vmx(c.Name), IPAddr: ip, HWAddr: hwAddr(c.Name)}
+	if def.Authentication != nil {
+		copied := *def.Authentication
+		env.Authentication = &copied
+	}
+	return env
+}
+
+func (d *driver) claim(ctx context.Context, req drivers.Request) (claim, error) {
+	done, err := d.turns.Take(ctx, req.Token)
+	if err != nil {
+		return claim{}, err
+	}
+	defer done()
+	return d.workspace.claim(claim{
+		owner: d.workspace.owner, Token: req.Token, Application: req.ApplicationUID, Made: time.Now().UTC(),
+		DiskGB: drivers.SizeOf(ownDisks(req.Definition.Resources.Disks)),
+	})
+}
+
+// getImages returns where the images are, in order. They stay there until the
+// environment is gone.
+func (d *driver) getImages(ctx context.Context, list []images.Image, _ claim) (laid []images.Laid, release func(), err error) {
+	for _, image := range list {
+		one, err := d.images.Get(ctx, image)
+		if err != nil {
+			return nil, nil, err
+		}
+		laid = append(laid, one)
+	}
+	return laid, func() {}, nil
+}
+
+// complete makes a claimed environment, up to its start. What a killed process
+// left of it is made afresh: half a clone is worse than none.
+func (d *driver) complete(ctx context.Context, b build) error {
+	done, err := d.turns.Take(ctx, b.claim.Token)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := d.workspace.stands(b.claim); err != nil {
+		return err
+	}
+	if err := d.tool.EndOrphans(ctx, b.folder()); err != nil {
+		return err
+	}
+	f, err := d.inspect(ctx, b.claim)
+	if err != nil || f.started {
+		return err // another call was quicker
+	}
+	if f.running { // started by a node that was killed before it could note it
+		return d.workspace.mark(b.claim, startedFile)
+	}
+	for _, step := range b.steps() {
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+		d.log.Debug("step of an allocation done", "step", step.name)
+	}
+	return nil
+}
+
+// build is one environment in the making.
+type build struct {
+	*driver
+	claim   claim
+	req     drivers.Request
+	options options
+	laid    []images.Laid
+}
+
+// step is one thing to do.
+type step struct {
+	name string
+	do   func(context.Context) error
+}
+
+func (b build) steps() []step {
+	return []step{
+		{"clear folder", b.clear},
+		{"lay out image", b.layOut},
+		{"clone image", b.clone},
+		{"make disks", b.makeDisks},
+		{"set up virtual machine", b.setUp},
+		{"start virtual machine", b.start},
+	}
+}
+
+func (b build) folder() string { return b.workspace.folder(b.claim.Name) }
+func (b build) vmx() string    { return b.workspace.vmx(b.claim.Name) }
+
+// clear removes everything but the claim, and a process that is about to
+// become a virtual machine there, and is not listed yet.
+func (b build) clear(ctx context.Context) error {
+	if err := b.tool.EndMachine(ctx, b.vmx()); err != nil {
+		return err
+	}
+	found, err := os.ReadDir(b.folder())
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, f := range found {
+		if f.Name() != specFile {
+			errs = append(errs, os.RemoveAll(filepath.Join(b.folder(), f.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (b build) clone(ctx context.Context) error {
+	from, err := sourceVMX(b.imagePath(), b.laid)
+	if err != nil {
+		return err
+	}
+	if err := b.tool.Clone(ctx, from, b.vmx(), snapshot, b.claim.Name); err != nil {
+		return err
+	}
+	if there, err := exists(b.vmx()); err != nil || !there {
+		return errors.Join(err, fmt.Errorf("vmrun clone said that all was well, but made no %s", b.vmx()))
+	}
+	return nil
+}
+
+// setUp makes the clone what the definition asks for, before VMware reads it:
+// what is changed while it runs is lost.
+func (b build) setUp(context.Context) error {
+	f, err := vmxfile.Read(b.vmx())
+	if err != nil {
+		return err
+	}
+	b.setCard(f)
+	cpu := strconv.FormatUint(uint64(b.req.Definition.Resources.CPU), 10)
+	for _, line := range [][2]string{
+		{"numvcpus", cpu}, {"cpuid.corespersocket", cpu},
+		{"memsize", strconv.FormatUint(uint64(b.req.Definition.Resources.RAM)<<10, 10)}, // in MB
+		{vmState, ""},
+		// Nobody is there to answer questions, such as whether it was moved or copied.
+		{"msg.autoAnswer", "TRUE"}, {"uuid.action", "create"},
+		// An image must not open the host's files or a port of the host.
+		{"isolation.tools.hgfs.disable", "TRUE"}, {"RemoteDisplay.vnc.enabled", "FALSE"},
+	} {
+		f.Set(line[0], line[1])
+	}
+	if err := b.attachDisks(f); err != nil {
+		return err
+	}
+	return f.Write(b.vmx())
+}
+
+// setCard sets the one network card that the definition speaks of. More of
+// them, in the image, would lead out of the network that it names.
+func (b build) setCard(f *vmxfile.File) {
+	f.Remove(func(key string) bool {
+		return strings.HasPrefix(key, "ethernet0.generated") || key == "ethernet0.vnet" || key == "ethernet0.checkmacaddress"
+	})
+	for _, key := range f.Keys() {
+		if card, ok := strings.CutSuffix(key, ".present"); ok && strings.HasPrefix(card, "ethernet") && card != "ethernet0" {
+			f.Set(key, "FALSE")
+		}
+	}
+	f.Set("ethernet0.present", "TRUE")
+	f.Set("ethernet0.addressType", "static")
+	f.Set("ethernet0.address", hwAddr(b.claim.Name))
+	f.Set("ethernet0.connectiontype", b.options.network.kind)
+	if b.options.network.vnet != "" {
+		f.Set("ethernet0.vnet", b.options.network.vnet)
+	}
+}
+
+// start starts the machine, and notes that it ran as soon as it is seen to run.
+// An answer may be lost and an error be late: what counts is what is listed.
+func (b build) start(ctx context.Context) error {
+	failed := b.tool.Start(ctx, b.vmx())
+	if ctx.Err() != nil {
+		return failed
+	}
+	var up bool
+	var err error
+	if failed != nil {
+		up, err = b.runs(ctx, b.vmx(), 0)
+	} else {
+		up, err = b.await(ctx, b.vmx(), true)
+	}
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	if !up && failed == nil {
+		log, _ := readLog(b.folder())
+		failed = fmt.Errorf("vmrun start said that all was well, but the virtual machine does not run: %s", log.ending())
+	}
+	if !up {
+		return failed
+	}
+	return b.workspace.mark(b.claim, startedFile)
+}

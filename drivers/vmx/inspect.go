@@ -1,0 +1,98 @@
+package vmx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+)
+
+// watchEvery is how often a watched environment is looked at. All watchers
+// share one call of vmrun.
+const watchEvery = 2 * time.Second
+
+var errNotRunning = errors.New("environment does not run")
+
+// Inspect implements drivers.Driver.
+func (d *driver) Inspect(ctx context.Context, ref drivers.Ref) (drivers.Report, error) {
+	if err := ctx.Err(); err != nil {
+		return drivers.Report{}, err
+	}
+	c, ok, err := d.workspace.find(ref)
+	if err != nil {
+		return drivers.Report{}, fmt.Errorf("look for environment: %w", err)
+	}
+	if !ok {
+		return d.inspectAdopted(ctx, ref)
+	}
+	f, err := d.inspect(ctx, c)
+	if err != nil {
+		return drivers.Report{}, err
+	}
+	if stands, err := d.there(c); err != nil || !stands {
+		return drivers.Report{}, err // removed meanwhile
+	}
+	report := drivers.Report{}
+	report.Presence, report.Ending = f.presence()
+	if report.Presence == drivers.Running {
+		report.Environment = d.environment(c, d.address(ctx, c), ref.Definition)
+	}
+	return report, nil
+}
+
+// there reports whether the environment's folder is still its own.
+func (d *driver) there(c claim) (bool, error) {
+	now, ok, err := d.workspace.read(c.Name)
+	return ok && now.Token == c.Token, err
+}
+
+// Watch implements drivers.Watcher.
+func (d *driver) Watch(ctx context.Context, ref drivers.Ref) (ending string, err error) {
+	c, ok, err := d.workspace.find(ref)
+	if err != nil {
+		return "", fmt.Errorf("look for environment: %w", err)
+	}
+	if !ok {
+		return "", errNotRunning
+	}
+	for {
+		running, err := d.runs(ctx, d.workspace.vmx(c.Name), watchEvery)
+		if err != nil {
+			return "", err
+		}
+		f, err := d.look(c, running)
+		if err != nil {
+			return "", err
+		}
+		if there, err := d.there(c); err != nil || !there {
+			return "", errors.Join(err, errNotRunning)
+		}
+		switch presence, how := f.presence(); presence {
+		case drivers.Ended:
+			return how, nil
+		case drivers.Running:
+		default:
+			return "", errNotRunning
+		}
+		if err := pause(ctx, watchEvery); err != nil {
+			return "", err
+		}
+	}
+}
+
+// List implements drivers.Driver.
+func (d *driver) List(ctx context.Context) ([]drivers.Ref, error) {
+	claims, err := d.workspace.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	refs := make([]drivers.Ref, len(claims))
+	for i, c := range claims {
+		refs[i] = drivers.Ref{Token: c.Token, Identifier: d.workspace.vmx(c.Name), ApplicationUID: c.Application}
+	}
+	return refs, nil
+}
+
+var _ drivers.Watcher = (*driver)(nil)

@@ -1,0 +1,182 @@
+package vmx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmxfile"
+)
+
+// vmState is the key under which VMware notes, in the machine's .vmx, the file
+// that it was suspended to. It is empty or missing in one that is not.
+const vmState = "checkpoint.vmState"
+
+// facts are what is known of one environment.
+type facts struct {
+	stopping  bool // it is being removed
+	started   bool // it ran
+	running   bool // vmrun lists it
+	suspended bool // it stands still in a file
+	log       guestLog
+	monitor   bool // what the log says of a guest counts while its machine is there
+}
+
+// presence says what there is, and how it ended where it did. What vmrun lists
+// runs, whatever a killed process left to note. A machine that stands still has
+// not ended, whoever suspended it.
+func (f facts) presence() (p drivers.Presence, ending string) {
+	switch {
+	case f.stopping:
+		return drivers.Partial, ""
+	case f.running && f.monitor && f.log.gone != "":
+		return drivers.Ended, f.log.gone
+	case f.running, f.suspended && f.started:
+		return drivers.Running, ""
+	case f.started:
+		return drivers.Ended, f.log.ending()
+	}
+	return drivers.Partial, ""
+}
+
+// look finds the facts out; vmrun was asked before.
+func (d *driver) look(c claim, running bool) (facts, error) {
+	folder := d.workspace.folder(c.Name)
+	f := facts{running: running, monitor: d.settings.LogMonitor}
+	var err1, err2, err3, err4 error
+	f.stopping, err1 = d.workspace.marked(c, stopFile)
+	f.started, err2 = d.workspace.marked(c, startedFile)
+	if !running {
+		f.suspended, err3 = suspended(d.workspace.vmx(c.Name))
+	}
+	f.log, err4 = readLog(folder)
+	return f, errors.Join(err1, err2, err3, err4)
+}
+
+// inspect asks vmrun, and finds the facts out.
+func (d *driver) inspect(ctx context.Context, c claim) (facts, error) {
+	running, err := d.runs(ctx, d.workspace.vmx(c.Name), 0)
+	if err != nil {
+		return facts{}, err
+	}
+	return d.look(c, running)
+}
+
+// suspended reports whether a machine that does not run stands still in a file:
+// one that crashed in between has the file, but no word of it in its .vmx.
+func suspended(vmx string) (bool, error) {
+	f, err := vmxfile.Read(vmx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	name, _ := f.Get(vmState)
+	if name == "" {
+		return false, nil
+	}
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(filepath.Dir(vmx), name)
+	}
+	return exists(name)
+}
+
+// roster is what vmrun lists, shared by all who can do with an answer of a
+// moment ago.
+type roster struct {
+	ask func(context.Context) ([]string, error)
+
+	mu    sync.Mutex // guards what is below; never held while asking
+	paths map[string]bool
+	at    time.Time     // when the question was asked
+	turn  chan struct{} // holds one value while nobody asks
+}
+
+func newRoster(ask func(context.Context) ([]string, error)) *roster {
+	r := &roster{ask: ask, turn: make(chan struct{}, 1)}
+	r.turn <- struct{}{}
+	return r
+}
+
+// get returns what runs, as of at most age before the call.
+func (r *roster) get(ctx context.Context, age time.Duration) (map[string]bool, error) {
+	since := time.Now().Add(-age)
+	select {
+	case <-r.turn:
+		defer func() { r.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for vmrun list: %w", ctx.Err())
+	}
+	r.mu.Lock()
+	paths, at := r.paths, r.at
+	r.mu.Unlock()
+	if paths != nil && !at.Before(since) { // also that of another who waited as long
+		return paths, nil
+	}
+	at = time.Now()
+	found, err := r.ask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	paths = make(map[string]bool, 2*len(found))
+	for _, p := range found {
+		paths[p] = true
+		if resolved, err := filepath.EvalSymlinks(p); err == nil {
+			paths[resolved] = true
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.paths, r.at = paths, at
+	return paths, nil
+}
+
+// runs reports whether vmrun lists a machine, as of at most age ago.
+func (d *driver) runs(ctx context.Context, vmx string, age time.Duration) (bool, error) {
+	paths, err := d.roster.get(ctx, age)
+	return paths[vmx], err
+}
+
+// await waits until vmrun lists a machine, or does not any more. Its list may
+// lag behind what its other calls said.
+func (d *driver) await(ctx context.Context, vmx string, want bool) (bool, error) {
+	const settle, every = 5 * time.Second, 100 * time.Millisecond
+	deadline := time.Now().Add(settle)
+	for {
+		is, err := d.runs(ctx, vmx, 0)
+		if err != nil || is == want || time.Now().After(deadline) {
+			return is == want, err
+		}
+		if err := pause(ctx, every); err != nil {
+			return false, err
+		}
+	}
+}
+
+// pause waits, or returns why ctx ended before.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// startedAt is when an environment's machine had been started.
+func (d *driver) startedAt(c claim) (time.Time, error) {
+	info, err := os.Stat(filepath.Join(d.workspace.folder(c.Name), startedFile))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
+}

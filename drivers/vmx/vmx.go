@@ -1,0 +1,169 @@
+// Package vmx is the driver `vmx` (contract 30): its environments are virtual
+// machines of VMware Fusion or Workstation on this machine, linked clones of
+// images, which vmrun makes, starts and stops.
+//
+// They outlive the node, and what is known of them is in their folders and in
+// what VMware says. DESIGN.md tells in which order things are made and removed,
+// and what is found after a kill at any point of it.
+package vmx
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"runtime"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/images"
+	"github.com/aquarium-fish/aquarium-fish/drivers/machine"
+	"github.com/aquarium-fish/aquarium-fish/drivers/space"
+	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
+	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/leases"
+	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmrun"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
+)
+
+// Name is the driver's name in the config file and in labels.
+const Name = "vmx"
+
+// Factory makes instances of the driver.
+func Factory() drivers.Factory { return drivers.Factory{Name: Name, New: New, Check: check} }
+
+// check reads a cfg and makes nothing.
+func check(cfg drivers.Config) ([]yamlconf.Problem, error) {
+	_, unknown, err := readSettings(cfg.Cfg)
+	return unknown, err
+}
+
+// driver is one instance. It remembers nothing about environments: the
+// workspace and VMware are the memory.
+type driver struct {
+	log       *slog.Logger
+	settings  settings
+	limits    drivers.Limits
+	workspace *workspace
+	images    *images.Cache
+	tool      *vmrun.Tool
+	roster    *roster
+	finder    leases.Finder
+	volumes   *volume.Tools
+	rules     volume.Rules
+	shelf     volume.Shelf
+	turns     *turns.Turns
+	room      *space.Gauge
+	disksOn   string // the file system of the workspace
+}
+
+// New makes an instance, or says why it can not serve here: first of all where
+// there is no VMware.
+func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
+	s, warnings, err := readSettings(cfg.Cfg)
+	if err != nil {
+		return nil, fmt.Errorf("read cfg: %w", err)
+	}
+	for _, w := range warnings {
+		cfg.Logger.Warn("unknown key in the driver's cfg", "key", w.Key, "line", w.Line, "hint", w.Text)
+	}
+	d := &driver{log: cfg.Logger, settings: s, turns: turns.New()}
+	host, err := machine.Here(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d.limits, err = host.Limits(machine.Share{
+		CPUAlter: s.CPUAlter, RAMAlter: s.RAMAlter, CPUOverbook: s.CPUOverbook, RAMOverbook: s.RAMOverbook,
+	}); err != nil {
+		return nil, err
+	}
+	if d.workspace, err = openWorkspace(s.WorkspacePath, owner{cfg.NodeUID, cfg.Instance}); err != nil {
+		return nil, err
+	}
+	if err := d.openTools(ctx); err != nil {
+		return nil, err
+	}
+	if d.disksOn, err = space.FileSystem(d.workspace.path); err != nil {
+		return nil, fmt.Errorf("find file system of workspace_path: %w", err)
+	}
+	d.finder = leases.Finder{Files: s.LeaseFiles, Neighbors: leases.Neighbors}
+	if err := d.openImages(); err != nil {
+		return nil, err
+	}
+	d.room = newGauge(d)
+	return d, nil
+}
+
+// openTools finds VMware's tools, and makes sure that vmrun answers.
+func (d *driver) openTools(ctx context.Context) error {
+	path, err := findTool(d.settings.VmrunPath, runtime.GOOS, "vmrun", exec.LookPath)
+	if err != nil {
+		return fmt.Errorf("find vmrun (install VMware Fusion or Workstation, or set vmrun_path): %w", err)
+	}
+	manager, noManager := findTool(d.settings.VdiskmanagerPath, runtime.GOOS, "vmware-vdiskmanager", exec.LookPath)
+	d.tool = vmrun.New(vmrun.Options{
+		Vmrun: path, DiskManager: manager, Product: d.settings.Product, Scratch: d.workspace.path, Prefix: newPrefix,
+		Bounds: d.settings.bounds(), Logger: d.log,
+	})
+	d.roster = newRoster(d.tool.List)
+	if _, err := d.tool.List(ctx); err != nil {
+		return fmt.Errorf("ask VMware what runs (product is %s): %w", d.settings.Product, err)
+	}
+	d.volumes = volume.Find(volume.Options{Hdiutil: d.settings.HdiutilPath})
+	d.rules = rules(d.volumes.MissingImages(), noManager == nil)
+	d.shelf = volume.ShelfIn(d.workspace.path)
+	return nil
+}
+
+func (d *driver) openImages() (err error) {
+	s := d.settings
+	d.images, err = images.New(images.Options{
+		Path: s.ImagesPath, User: s.DownloadUser, Password: string(s.DownloadPassword), FileRoots: s.ImagesFileRoots,
+		Mirrors: s.ImagesMirrors, RequireSum: s.ImagesRequireSum, Logger: d.log,
+	})
+	return err
+}
+
+// RunTask implements drivers.Driver: there is no task yet.
+func (d *driver) RunTask(context.Context, drivers.TaskRequest) (json.RawMessage, error) {
+	return nil, drivers.ErrTaskUnknown
+}
+
+// Limits implements drivers.Driver.
+func (d *driver) Limits() drivers.Limits { return d.limits }
+
+// Validate implements drivers.Driver.
+func (d *driver) Validate(def model.LabelDefinition) error {
+	_, err := d.options(def)
+	return err
+}
+
+// options reads what a definition asks for and checks that it can be done.
+func (d *driver) options(def model.LabelDefinition) (options, error) {
+	o, err := readOptions(def)
+	if err != nil {
+		return options{}, err
+	}
+	for i, image := range o.images {
+		if err := d.images.Check(image); err != nil {
+			return options{}, fmt.Errorf("option images: entry %d: %w", i, err)
+		}
+	}
+	return o, d.checkDisks(def.Resources.Disks)
+}
+
+// Capacity implements drivers.Driver: cpu, memory and disk, which the node
+// counts, are all that it is short of.
+func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
+	if _, err := d.options(def); err != nil {
+		return 0, err
+	}
+	return drivers.Unlimited, nil
+}
+
+// Close implements drivers.Driver: it ends downloads, which are resumed.
+func (d *driver) Close() error {
+	d.room.Close()
+	return d.images.Close()
+}
