@@ -5,6 +5,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/docker"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native"
 	"github.com/aquarium-fish/aquarium-fish/drivers/test"
+	"github.com/aquarium-fish/aquarium-fish/drivers/vmx"
 )
 
 // factories are the drivers of this binary. This is the only place that knows
@@ -12,8 +13,7 @@ import (
 // them starts, and what they made is kept until they are there.
 func factories() []drivers.Factory {
 	return []drivers.Factory{
-		native.Factory(), docker.Factory(), test.Factory(),
+		native.Factory(), docker.Factory(), vmx.Factory(), test.Factory(),
 		{Name: "aws", Absent: "this build has no aws driver yet"},
-		{Name: "vmx", Absent: "this build has no vmx driver yet"},
 	}
 }

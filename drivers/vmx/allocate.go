@@ -42,12 +42,7 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 	if !made { // else only the answer was lost
 		// No turn is held meanwhile: a download takes its time, and Deallocate
 		// must not wait for it.
-		laid, release, err := d.getImages(ctx, o.images, c)
-		if err != nil {
-			return drivers.Environment{}, err
-		}
-		defer release()
-		if err := d.complete(ctx, build{driver: d, claim: c, req: req, options: o, laid: laid}); err != nil {
+		if err := d.make(ctx, build{driver: d, claim: c, req: req, options: o}); err != nil {
 			return drivers.Environment{}, err
 		}
 	}
@@ -79,17 +74,23 @@ func (d *driver) claim(ctx context.Context, req drivers.Request) (claim, error) 
 	})
 }
 
-// getImages returns where the images are, in order. They stay there until the
-// environment is gone.
-func (d *driver) getImages(ctx context.Context, list []images.Image, _ claim) (laid []images.Laid, release func(), err error) {
-	for _, image := range list {
-		one, err := d.images.Get(ctx, image)
-		if err != nil {
-			return nil, nil, err
-		}
-		laid = append(laid, one)
+// make gets the images, which stay until the environment is gone as it is
+// linked to them, and makes it. One that was removed while they were got has
+// let them go before it had them: so that is done again.
+func (d *driver) make(ctx context.Context, b build) error {
+	laid, release, err := d.UseImages(ctx, b.options.images, b.claim.Token)
+	if err == nil {
+		defer release()
+		b.laid = laid
+		err = d.complete(ctx, b)
 	}
-	return laid, func() {}, nil
+	if err == nil {
+		return nil
+	}
+	if there, lookErr := d.there(b.claim); lookErr == nil && !there {
+		err = errors.Join(errVanished, err, d.releaseImages(b.claim))
+	}
+	return err
 }
 
 // complete makes a claimed environment, up to its start. What a killed process

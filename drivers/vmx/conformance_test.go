@@ -97,7 +97,7 @@ func (s site) allocatePart(t testing.TB, req drivers.Request, last string) (fold
 	if err != nil {
 		t.Fatal(err)
 	}
-	laid, _, err := d.getImages(ctx, o.images, c)
+	laid, _, err := d.UseImages(ctx, o.images, c.Token)
 	if err != nil {
 		t.Fatal(err)
 	}

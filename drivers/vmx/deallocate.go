@@ -59,6 +59,8 @@ func (d *driver) removal(c claim) []step {
 		{"delete virtual machine", func(ctx context.Context) error { return d.deleteMachine(ctx, vmx) }},
 		{"make sure that it is off", func(ctx context.Context) error { return d.wantOff(ctx, vmx) }},
 		{"remove folder", func(context.Context) error { return d.workspace.discard(c) }},
+		// An allocation may have got an image meanwhile; from here on it sees that there is no environment.
+		{"release images again", func(context.Context) error { return d.releaseImages(c) }},
 	}
 }
 
@@ -121,4 +123,4 @@ func (d *driver) deleteMachine(ctx context.Context, vmx string) error {
 }
 
 // releaseImages lets the images go that the environment was made from.
-func (d *driver) releaseImages(claim) error { return nil }
+func (d *driver) releaseImages(c claim) error { return d.images.Unuse(c.Token) }

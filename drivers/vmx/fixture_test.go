@@ -122,8 +122,9 @@ func (s site) leftovers(t testing.TB) []string {
 			found = append(found, e.Name())
 		}
 	}
+	uses, _ := filepath.Glob(filepath.Join(s.dir, "images", ".fish", "use", "*", "by-*"))
 	taken, _ := filepath.Glob(filepath.Join(s.workspace(), ".disks", "*", "taken.json"))
-	found = append(found, taken...)
+	found = append(append(found, taken...), uses...)
 	for _, vm := range s.host.VMs() {
 		found = append(found, "virtual machine "+vm.VMX)
 	}

@@ -64,6 +64,9 @@ func (d *driver) measure() (space.Reading, error) {
 		return space.Reading{}, err
 	}
 	total, free, err := space.Of(d.workspace.path)
+	if d.imagesOn == d.disksOn {
+		free -= d.images.Reserved() // what downloads are about to take
+	}
 	return space.Reading{
 		Room: drivers.DiskRoom{Total: space.ToGB(total), Free: space.ToGB(free + written)}, Kept: kept,
 	}, err

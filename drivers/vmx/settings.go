@@ -33,6 +33,8 @@ type settings struct {
 	ImagesFileRoots  []string        `yaml:"images_file_roots"`
 	ImagesMirrors    []images.Mirror `yaml:"images_mirrors"`
 	ImagesRequireSum string          `yaml:"images_require_sum"`
+	// ImagesMaxSize is what the cache keeps of images that nobody uses; 0 is all.
+	ImagesMaxSize yamlconf.Size `yaml:"images_max_size"`
 
 	// LogMonitor: vmware.log is read for guests that are gone though their
 	// virtual machine is still there.
@@ -106,6 +108,9 @@ func (s *settings) check(doc *yamlconf.Document) error {
 	}
 	if sum := strings.ToLower(s.ImagesRequireSum); sum != "" && sum != "sha256" {
 		errs = append(errs, doc.Problem("images_require_sum", "got %q, want sha256 or nothing", s.ImagesRequireSum))
+	}
+	if s.ImagesMaxSize > 1<<62 {
+		errs = append(errs, doc.Problem("images_max_size", "got %d bytes, want at most 4EB, or 0 for no limit", s.ImagesMaxSize))
 	}
 	for i, m := range s.ImagesMirrors {
 		if m.From == "" || len(m.To) == 0 {

@@ -24,6 +24,7 @@ func TestReadSettings(t *testing.T) {
 		{"no time", "stop_timeout: 0s", "stop_timeout: got"},
 		{"too much time", "address_wait: 1000h", "address_wait: got"},
 		{"a weak sum", "images_require_sum: md5", "images_require_sum"},
+		{"too many images", "images_max_size: 8EB", "images_max_size: got"},
 		{"half a mirror", "images_mirrors: [{from: \"https://a\"}]", "images_mirrors: entry 0"},
 		{"a list", "- a", "got a list"},
 	} {

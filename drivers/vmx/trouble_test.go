@@ -4,6 +4,7 @@ package vmx
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmrunfake"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmxfile"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
 
 // short are bounds that a test can wait for.
@@ -417,5 +419,30 @@ func TestAdopted(t *testing.T) {
 	s.wantNothing(t)
 	if _, err := os.Stat(filepath.Join(s.image("base"), "base.vmx")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestExampleLabel is one that this driver takes.
+func TestExampleLabel(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../examples/vmx/label.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := yamlconf.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asJSON, err := doc.JSON()
+	var label struct{ Definitions []model.LabelDefinition }
+	if err = errors.Join(err, json.Unmarshal(asJSON, &label)); err != nil || len(label.Definitions) != 1 {
+		t.Fatalf("the example has %d definitions, %v", len(label.Definitions), err)
+	}
+	d := newSite(t, "").start(t)
+	if err := d.Validate(label.Definitions[0]); err != nil {
+		t.Error(err)
+	}
+	if got := d.Exclusive(label.Definitions[0]); len(got) != 1 {
+		t.Errorf("Exclusive() = %v, want its reused disk", got)
 	}
 }

@@ -10,6 +10,7 @@ package vmx
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os/exec"
@@ -42,6 +43,8 @@ func check(cfg drivers.Config) ([]yamlconf.Problem, error) {
 // driver is one instance. It remembers nothing about environments: the
 // workspace and VMware are the memory.
 type driver struct {
+	*images.Manager // drivers.ImageManager
+
 	log       *slog.Logger
 	settings  settings
 	limits    drivers.Limits
@@ -56,6 +59,7 @@ type driver struct {
 	turns     *turns.Turns
 	room      *space.Gauge
 	disksOn   string // the file system of the workspace
+	imagesOn  string // and that of the images
 }
 
 // New makes an instance, or says why it can not serve here: first of all where
@@ -78,32 +82,42 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	}); err != nil {
 		return nil, err
 	}
+	paths, err := findTools(s) // before anything is made on a machine that has no VMware
+	if err != nil {
+		return nil, err
+	}
 	if d.workspace, err = openWorkspace(s.WorkspacePath, owner{cfg.NodeUID, cfg.Instance}); err != nil {
 		return nil, err
 	}
-	if err := d.openTools(ctx); err != nil {
+	if err := d.openTools(ctx, paths); err != nil {
 		return nil, err
 	}
 	if d.disksOn, err = space.FileSystem(d.workspace.path); err != nil {
 		return nil, fmt.Errorf("find file system of workspace_path: %w", err)
 	}
 	d.finder = leases.Finder{Files: s.LeaseFiles, Neighbors: leases.Neighbors}
-	if err := d.openImages(); err != nil {
+	if err := d.openImages(ctx); err != nil {
 		return nil, err
 	}
 	d.room = newGauge(d)
 	return d, nil
 }
 
-// openTools finds VMware's tools, and makes sure that vmrun answers.
-func (d *driver) openTools(ctx context.Context) error {
-	path, err := findTool(d.settings.VmrunPath, runtime.GOOS, "vmrun", exec.LookPath)
+// findTools finds VMware's tools. Without the one for disks, which is left
+// empty then, fewer kinds of them can be used.
+func findTools(s settings) (paths vmrun.Options, err error) {
+	paths.Vmrun, err = findTool(s.VmrunPath, runtime.GOOS, "vmrun", exec.LookPath)
 	if err != nil {
-		return fmt.Errorf("find vmrun (install VMware Fusion or Workstation, or set vmrun_path): %w", err)
+		return paths, fmt.Errorf("find vmrun (install VMware Fusion or Workstation, or set vmrun_path): %w", err)
 	}
-	manager, noManager := findTool(d.settings.VdiskmanagerPath, runtime.GOOS, "vmware-vdiskmanager", exec.LookPath)
+	paths.DiskManager, _ = findTool(s.VdiskmanagerPath, runtime.GOOS, "vmware-vdiskmanager", exec.LookPath)
+	return paths, nil
+}
+
+// openTools makes sure that vmrun answers.
+func (d *driver) openTools(ctx context.Context, paths vmrun.Options) error {
 	d.tool = vmrun.New(vmrun.Options{
-		Vmrun: path, DiskManager: manager, Product: d.settings.Product, Scratch: d.workspace.path, Prefix: newPrefix,
+		Vmrun: paths.Vmrun, DiskManager: paths.DiskManager, Product: d.settings.Product, Scratch: d.workspace.path, Prefix: newPrefix,
 		Bounds: d.settings.bounds(), Logger: d.log,
 	})
 	d.roster = newRoster(d.tool.List)
@@ -111,18 +125,45 @@ func (d *driver) openTools(ctx context.Context) error {
 		return fmt.Errorf("ask VMware what runs (product is %s): %w", d.settings.Product, err)
 	}
 	d.volumes = volume.Find(volume.Options{Hdiutil: d.settings.HdiutilPath})
-	d.rules = rules(d.volumes.MissingImages(), noManager == nil)
+	d.rules = rules(d.volumes.MissingImages(), paths.DiskManager != "")
 	d.shelf = volume.ShelfIn(d.workspace.path)
 	return nil
 }
 
-func (d *driver) openImages() (err error) {
+// openImages opens the cache, and lets the images go of environments that went
+// with a node that was killed.
+func (d *driver) openImages(ctx context.Context) (err error) {
 	s := d.settings
 	d.images, err = images.New(images.Options{
 		Path: s.ImagesPath, User: s.DownloadUser, Password: string(s.DownloadPassword), FileRoots: s.ImagesFileRoots,
 		Mirrors: s.ImagesMirrors, RequireSum: s.ImagesRequireSum, Logger: d.log,
+		MaxSize: int64(s.ImagesMaxSize), //nolint:gosec // checked to be less than 2^62
+		Owner:   d.workspace.owner.Node.String() + " " + d.workspace.owner.Instance,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	d.Manager = images.NewManager(d.images, func(def model.LabelDefinition) ([]images.Image, error) {
+		o, err := readOptions(def)
+		return o.images, err
+	})
+	if d.imagesOn, err = space.FileSystem(s.ImagesPath); err != nil {
+		return errors.Join(fmt.Errorf("find file system of images_path: %w", err), d.images.Close())
+	}
+	if err := d.images.SweepUses(ctx, d.tokens); err != nil {
+		return errors.Join(fmt.Errorf("find out who uses images: %w", err), d.images.Close())
+	}
+	return nil
+}
+
+// tokens are those of all environments.
+func (d *driver) tokens(ctx context.Context) ([]string, error) {
+	claims, err := d.workspace.list(ctx)
+	tokens := make([]string, len(claims))
+	for i, c := range claims {
+		tokens[i] = c.Token
+	}
+	return tokens, err
 }
 
 // RunTask implements drivers.Driver: there is no task yet.
