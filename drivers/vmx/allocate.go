@@ -13,6 +13,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmxfile"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -70,7 +71,7 @@ func (d *driver) claim(ctx context.Context, req drivers.Request) (claim, error) 
 	defer done()
 	return d.workspace.claim(claim{
 		owner: d.workspace.owner, Token: req.Token, Application: req.ApplicationUID, Made: time.Now().UTC(),
-		DiskGB: drivers.SizeOf(ownDisks(req.Definition.Resources.Disks)),
+		DiskGB: drivers.SizeOf(volume.Own(req.Definition.Resources.Disks)),
 	})
 }
 

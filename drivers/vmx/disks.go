@@ -183,14 +183,7 @@ func (d *driver) detachKept(vmx string) error {
 
 // Exclusive implements drivers.Excluder: the reused disks.
 func (d *driver) Exclusive(def model.LabelDefinition) []string {
-	var list []string
-	for name, k := range def.Resources.Disks {
-		if k.Reuse {
-			list = append(list, "disk "+volume.LabelOf(name, k))
-		}
-	}
-	slices.Sort(list)
-	return slices.Compact(list)
+	return d.shelf.Exclusive(def.Resources.Disks)
 }
 
 var _ drivers.Excluder = (*driver)(nil)

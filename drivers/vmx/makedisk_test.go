@@ -68,7 +68,7 @@ func TestFormattedDisk(t *testing.T) {
 		if want := start + int64(binary.LittleEndian.Uint32(table[458:]))*sector; info.Size() != want || want != 1<<30+1<<20 {
 			t.Errorf("%s: the disk has %d bytes, its table says %d", kind, info.Size(), want)
 		}
-		if used := volume.Used(folder, 1<<40); used > 64<<20 {
+		if used := volume.Used(t.Context(), folder, 1<<40); used > 64<<20 {
 			t.Errorf("%s: the disk takes %d bytes, want a sparse one", kind, used)
 		}
 		text, err := os.ReadFile(filepath.Join(folder, diskFile))

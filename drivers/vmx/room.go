@@ -1,6 +1,9 @@
 package vmx
 
 import (
+	"cmp"
+	"context"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -10,95 +13,68 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
-// newGauge reads the room of the driver's workspace.
-func newGauge(d *driver) *space.Gauge { return space.New(d.workspace.path, d.measure) }
+// joinRooms has what the environments have written and what downloads will
+// take counted, each where it is.
+func (d *driver) joinRooms(rooms *space.Rooms) (err error) {
+	rooms = cmp.Or(rooms, &space.Rooms{}) // both on one file system are one sum also for an instance alone
+	if d.room, err = rooms.Join(space.Member{Dir: d.workspace.path, Count: d.count}); err != nil {
+		return err
+	}
+	d.imageRoom, err = rooms.Join(space.Member{
+		Dir: d.settings.ImagesPath,
+		Count: func(context.Context) (space.Count, error) {
+			return space.Count{Reserved: d.images.Reserved()}, nil
+		},
+	})
+	if err != nil {
+		d.room.Leave()
+	}
+	return err
+}
 
 // DiskNeed implements drivers.DiskHolder: the disks that are made for an
-// environment. A reused one that is there is not made. How far the clone's own
+// environment, and what a reused one may still grow. How far the clone's own
 // disk grows nobody says; what live ones have grown is missing from what is free.
 func (d *driver) DiskNeed(def model.LabelDefinition) (gb uint, fileSystem string) {
-	made := ownDisks(def.Resources.Disks)
-	if len(made) < len(def.Resources.Disks) {
-		r, _ := d.room.Read() // where it is not known, all are counted
-		for name, k := range def.Resources.Disks {
-			if k.Reuse && !volume.Kept(r.Kept).Has(volume.LabelOf(name, k)) {
-				made[name] = k
-			}
-		}
-	}
-	return drivers.SizeOf(made), d.disksOn
+	r, _ := d.room.Read() // where it is not known, all are counted
+	return volume.Need(def.Resources.Disks, r.Kept), d.room.FileSystem()
 }
 
 // DiskRoom implements drivers.DiskHolder.
 func (d *driver) DiskRoom() (drivers.DiskRoom, error) {
 	r, err := d.room.Read()
-	return r.Room, err
+	return drivers.DiskRoom{Total: r.Total, Free: r.Free}, err
 }
 
 var _ drivers.DiskHolder = (*driver)(nil)
 
-// ownDisks are the disks that go with their environment.
-func ownDisks(disks map[string]model.Disk) map[string]model.Disk {
-	own := map[string]model.Disk{}
-	for name, k := range disks {
-		if !k.Reuse {
-			own[name] = k
-		}
-	}
-	return own
-}
-
-// measure reads the room for disks, and which reused ones there are. What is
-// written is counted first: written meanwhile, it is missed and not counted
-// twice.
-func (d *driver) measure() (space.Reading, error) {
+// count is what the instance's environments have written, and which reused
+// disks there are.
+func (d *driver) count(ctx context.Context) (space.Count, error) {
 	if err := os.MkdirAll(d.workspace.path, 0o700); err != nil { // somebody may have cleaned up
-		return space.Reading{}, err
+		return space.Count{}, err
 	}
-	written, err := d.workspace.written()
+	kept, err := keptDisks(ctx, d.shelf)
 	if err != nil {
-		return space.Reading{}, err
+		return space.Count{}, err
 	}
-	kept, err := keptDisks(d.shelf)
-	if err != nil {
-		return space.Reading{}, err
+	claims, err := d.workspace.list(ctx)
+	c := space.Count{Kept: kept}
+	for _, one := range claims {
+		most := int64(min(one.DiskGB, 1<<32)) << 30 //nolint:gosec // bounded
+		c.Written += volume.Used(ctx, volume.DisksOf(d.workspace.folder(one.Name)), most)
 	}
-	total, free, err := space.Of(d.workspace.path)
-	if d.imagesOn == d.disksOn {
-		free -= d.images.Reserved() // what downloads are about to take
-	}
-	return space.Reading{
-		Room: drivers.DiskRoom{Total: space.ToGB(total), Free: space.ToGB(free + written)}, Kept: kept,
-	}, err
+	return c, err
 }
 
-// keptDisks are the reused disks that are made, by the names of their folders.
-func keptDisks(shelf volume.Shelf) (volume.Kept, error) {
+// keptDisks are the reused disks that are made, by the names of their folders,
+// and what they take.
+func keptDisks(ctx context.Context, shelf volume.Shelf) (volume.Kept, error) {
 	made, err := filepath.Glob(filepath.Join(shelf.Path(), "*", diskFolder, diskFile))
 	kept := volume.Kept{}
 	for _, path := range made {
-		kept[filepath.Base(filepath.Dir(filepath.Dir(path)))] = true
+		folder := filepath.Dir(path)
+		kept[filepath.Base(filepath.Dir(folder))] = volume.Used(ctx, folder, math.MaxInt64)
 	}
 	return kept, err
-}
-
-// written is what the environments of this node have written to the disks that
-// go with them, in bytes: of each at most what it was promised. What may not
-// be read is not counted.
-func (w *workspace) written() (bytes int64, err error) {
-	found, err := os.ReadDir(w.path)
-	if err != nil {
-		return 0, err
-	}
-	for _, f := range found {
-		if !w.names.MatchString(f.Name()) {
-			continue
-		}
-		c, ok, err := readClaim(filepath.Join(w.folder(f.Name()), specFile))
-		if err != nil || !ok || c.Node != w.owner.Node || c.DiskGB == 0 {
-			continue // another's, without disks, or just being removed
-		}
-		bytes += volume.Used(volume.DisksOf(w.folder(f.Name())), int64(min(c.DiskGB, 1<<32))<<30) //nolint:gosec // bounded
-	}
-	return bytes, nil
 }

@@ -57,9 +57,8 @@ type driver struct {
 	rules     volume.Rules
 	shelf     volume.Shelf
 	turns     *turns.Turns
-	room      *space.Gauge
-	disksOn   string // the file system of the workspace
-	imagesOn  string // and that of the images
+	room      *space.Membership // of the workspace
+	imageRoom *space.Membership // and of the images
 }
 
 // New makes an instance, or says why it can not serve here: first of all where
@@ -92,14 +91,13 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if err := d.openTools(ctx, paths); err != nil {
 		return nil, err
 	}
-	if d.disksOn, err = space.FileSystem(d.workspace.path); err != nil {
-		return nil, fmt.Errorf("find file system of workspace_path: %w", err)
-	}
 	d.finder = leases.Finder{Files: s.LeaseFiles, Neighbors: leases.Neighbors}
 	if err := d.openImages(ctx); err != nil {
 		return nil, err
 	}
-	d.room = newGauge(d)
+	if err := d.joinRooms(cfg.Rooms); err != nil {
+		return nil, errors.Join(err, d.images.Close())
+	}
 	return d, nil
 }
 
@@ -147,9 +145,6 @@ func (d *driver) openImages(ctx context.Context) (err error) {
 		o, err := readOptions(def)
 		return o.images, err
 	})
-	if d.imagesOn, err = space.FileSystem(s.ImagesPath); err != nil {
-		return errors.Join(fmt.Errorf("find file system of images_path: %w", err), d.images.Close())
-	}
 	if err := d.images.SweepUses(ctx, d.tokens); err != nil {
 		return errors.Join(fmt.Errorf("find out who uses images: %w", err), d.images.Close())
 	}
@@ -205,6 +200,7 @@ func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 
 // Close implements drivers.Driver: it ends downloads, which are resumed.
 func (d *driver) Close() error {
-	d.room.Close()
+	d.room.Leave()
+	d.imageRoom.Leave()
 	return d.images.Close()
 }
