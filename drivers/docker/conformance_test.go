@@ -149,6 +149,10 @@ func (s site) harness() drivertest.Harness {
 		End: func(_ testing.TB, env drivers.Environment) {
 			dockerd.Must[any](s.Engine, "POST", "/containers/"+env.Identifier+"/kill", nil)
 		},
+		Stands: func(_ testing.TB, env drivers.Environment) bool {
+			type container struct{ State struct{ Paused bool } }
+			return dockerd.Must[container](s.Engine, "GET", "/containers/"+env.Identifier+"/json", nil).State.Paused
+		},
 		Timeout:  time.Minute,
 		Patience: 10 * time.Second,
 	}
