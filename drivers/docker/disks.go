@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,9 +28,11 @@ type disks struct {
 	tools     *volume.Tools
 	remote    bool              // the engine's machine is another, and has no such folders
 	room      *space.Membership // of the workspace
+	images    *space.Membership // of what is downloaded
 }
 
-func openDisks(s settings, o owner, rooms *space.Rooms) (*disks, error) {
+// openDisks opens the workspace. reserved is what downloads will still take.
+func openDisks(s settings, o owner, rooms *space.Rooms, reserved func() int64) (*disks, error) {
 	d := &disks{shelf: volume.ShelfIn(s.WorkspacePath), remote: s.IsRemote}
 	rights := ""
 	if os.Geteuid() != 0 && runtime.GOOS == "linux" {
@@ -43,13 +46,24 @@ func openDisks(s settings, o owner, rooms *space.Rooms) (*disks, error) {
 	if d.workspace, err = openWorkspace(s.WorkspacePath, o); err != nil {
 		return nil, err
 	}
-	d.room, err = rooms.Join(space.Member{Dir: s.WorkspacePath, Count: d.count})
+	d.shelf = volume.ShelfIn(s.WorkspacePath) // now that it is there, by its true path
+	rooms = cmp.Or(rooms, &space.Rooms{})     // both on one file system are one sum also for an instance alone
+	if d.room, err = rooms.Join(space.Member{Dir: s.WorkspacePath, Count: d.count}); err != nil {
+		return nil, err
+	}
+	d.images, err = rooms.Join(space.Member{Dir: s.ImagesPath, Count: func(context.Context) (space.Count, error) {
+		return space.Count{Reserved: reserved()}, nil
+	}})
+	if err != nil {
+		d.room.Leave()
+	}
 	return d, err
 }
 
 func (d *disks) close() {
 	if d.room != nil {
 		d.room.Leave()
+		d.images.Leave()
 	}
 }
 
@@ -222,14 +236,7 @@ func (d *driver) DiskRoom() (drivers.DiskRoom, error) {
 
 // Exclusive implements drivers.Excluder: the reused disks.
 func (d *driver) Exclusive(def model.LabelDefinition) []string {
-	var names []string
-	for name, k := range def.Resources.Disks {
-		if k.Reuse {
-			names = append(names, "disk "+volume.LabelOf(name, k))
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return d.disks.shelf.Exclusive(def.Resources.Disks)
 }
 
 var (

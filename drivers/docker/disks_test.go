@@ -150,7 +150,7 @@ func TestReusedDisk(t *testing.T) {
 	if text := s.says(t, other.allocate(t, second), "done"); !strings.Contains(text, "kept") || !strings.Contains(text, "here") {
 		t.Errorf("the next environment finds %q, want what the first left", text)
 	}
-	want := []string{"disk /cache", "disk /fs"}
+	want := []string{"disk /cache in " + s.workspace(), "disk /fs in " + s.workspace()}
 	if diff := cmp.Diff(want, d.Exclusive(first.Definition)); diff != "" {
 		t.Errorf("Exclusive() (-want +got):\n%s", diff)
 	}
