@@ -49,6 +49,7 @@ func (s site) harness() drivertest.Harness {
 			"an image without url": options(`{"images":[{"name":"a","version":"1"}]}`),
 			"a file of the node":   options(`{"images":[{"url":"file:///etc/a-1.tar.gz"}]}`),
 		},
+		Task: taskSnapshot, TaskOptions: options(`{"full":true}`),
 		Count:     func(t testing.TB) int { return len(s.leftovers(t)) },
 		Interrupt: s.interrupts(),
 		End:       func(_ testing.TB, env drivers.Environment) { s.host.PowerOffFromInside(env.Identifier) },

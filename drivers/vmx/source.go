@@ -158,16 +158,8 @@ func sourceVMX(folder string, laid []images.Laid) (string, error) {
 	if there, err := exists(stem + ".vmx"); err != nil || !there {
 		return "", errors.Join(err, fmt.Errorf("image %s-%s holds no %s.vmx", last.Name, last.Version, last.Name))
 	}
-	f, err := vmxfile.Read(stem + ".vmsd")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	if err == nil {
-		for _, key := range f.Keys() {
-			if name, _ := f.Get(key); strings.HasSuffix(key, ".displayname") && name == snapshot {
-				return stem + ".vmx", nil
-			}
-		}
+	if there, err := hasSnapshot(stem+".vmx", snapshot); err != nil || there {
+		return stem + ".vmx", err
 	}
 	return "", fmt.Errorf("image %s-%s has no snapshot named %q: make one of it while it is off", last.Name, last.Version, snapshot)
 }

@@ -9,7 +9,6 @@ package vmx
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -159,11 +158,6 @@ func (d *driver) tokens(ctx context.Context) ([]string, error) {
 		tokens[i] = c.Token
 	}
 	return tokens, err
-}
-
-// RunTask implements drivers.Driver: there is no task yet.
-func (d *driver) RunTask(context.Context, drivers.TaskRequest) (json.RawMessage, error) {
-	return nil, drivers.ErrTaskUnknown
 }
 
 // Limits implements drivers.Driver.

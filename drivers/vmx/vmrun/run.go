@@ -1,6 +1,7 @@
 package vmrun
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,53 +20,87 @@ const (
 	reapWait = 5 * time.Second
 )
 
-// run runs a tool, within a process group of its own that is killed when the
-// bound or ctx is over. Its output goes to a file and not to a pipe: the
-// virtual machine that `start` leaves behind may hold it for ever.
-func (t *Tool) run(ctx context.Context, bound time.Duration, what string, argv []string) (output string, err error) {
-	if err := ctx.Err(); err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
-	}
+// run runs a tool of which only the error's words are of interest. They go to a
+// file and not to a pipe: the virtual machine that `start` leaves behind may
+// hold it for ever. On a full disk there are no words, and the tool runs.
+func (t *Tool) run(ctx context.Context, bound time.Duration, what string, argv []string) error {
 	out, err := os.CreateTemp(t.o.Scratch, t.o.Prefix+"out-*")
 	if err != nil {
-		return "", fmt.Errorf("%s: make file for its output: %w", what, err)
+		return t.call(ctx, bound, call{what: what, argv: argv, said: func() string { return "" }})
 	}
 	defer func() { _ = out.Close(); _ = os.Remove(out.Name()) }()
+	return t.call(ctx, bound, call{what: what, argv: argv, out: out, said: func() string { return readBack(out) }})
+}
 
+// ask runs a tool that answers and leaves nothing behind that could hold its
+// output.
+func (t *Tool) ask(ctx context.Context, bound time.Duration, what string, argv []string) (string, error) {
+	out := &limited{}
+	err := t.call(ctx, bound, call{what: what, argv: argv, out: out, said: out.String})
+	if err == nil && out.over {
+		err = fmt.Errorf("%s: it said more than %d bytes", what, maxOutput)
+	}
+	return out.String(), err
+}
+
+// limited keeps the beginning of what is written.
+type limited struct {
+	bytes.Buffer
+	over bool
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if room := maxOutput - l.Len(); len(p) > room {
+		l.over = true
+		l.Buffer.Write(p[:room])
+		return len(p), nil
+	}
+	return l.Buffer.Write(p)
+}
+
+// call is one call of a tool.
+type call struct {
+	what string
+	argv []string
+	out  io.Writer     // nil: nowhere
+	said func() string // what it wrote there
+}
+
+// call runs a tool in a process group of its own, which is killed when the
+// bound or ctx is over.
+func (t *Tool) call(ctx context.Context, bound time.Duration, c call) error {
+	what, argv := c.what, c.argv
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
 	bounded, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	cmd := exec.CommandContext(bounded, argv[0], argv[1:]...)
-	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Stdout, cmd.Stderr = c.out, c.out
 	cmd.WaitDelay = reapWait
 	ownGroup(cmd)
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	t.o.Logger.Debug("tool began", "call", what, "pid", cmd.Process.Pid)
-	err = cmd.Wait()
+	err := cmd.Wait()
 	t.o.Logger.Debug("tool ended", "call", what, "args", argv[1:], "took", time.Since(start), "error", err)
-	text, readErr := readBack(out)
 	switch {
-	case ctx.Err() != nil && err != nil:
-		return "", fmt.Errorf("%s: %w", what, ctx.Err())
-	case bounded.Err() != nil && err != nil:
-		return "", fmt.Errorf("%s: it was killed because it did not end within %v", what, bound)
-	case err != nil:
-		return "", fmt.Errorf("%s: %s (%w)", what, firstLine(text), err)
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", what, ctx.Err())
+	case bounded.Err() != nil:
+		return fmt.Errorf("%s: it was killed because it did not end within %v", what, bound)
 	}
-	return text, readErr
+	return fmt.Errorf("%s: %s (%w)", what, firstLine(c.said()), err)
 }
 
-func readBack(f *os.File) (string, error) {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return "", fmt.Errorf("read output: %w", err)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxOutput+1))
-	if err == nil && len(text) > maxOutput {
-		err = fmt.Errorf("read output: more than %d bytes", maxOutput)
-	}
-	return string(text), err
+// readBack returns what there is; what can not be read is not told.
+func readBack(f *os.File) string {
+	text, _ := io.ReadAll(io.NewSectionReader(f, 0, maxOutput))
+	return string(text)
 }
 
 // firstLine is what a tool says of its error: it prints it on its output, and

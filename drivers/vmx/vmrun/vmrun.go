@@ -51,7 +51,7 @@ func New(o Options) *Tool { return &Tool{o: o} }
 // them. An answer that is not whole is an error: from it nobody could tell who
 // does not run.
 func (t *Tool) List(ctx context.Context) ([]string, error) {
-	text, err := t.vmrun(ctx, t.o.Bounds.List, "list")
+	text, err := t.ask(ctx, t.o.Bounds.List, "vmrun list", t.argv("list"))
 	if err != nil {
 		return nil, err
 	}
@@ -81,46 +81,39 @@ func parseList(text string) ([]string, error) {
 // Clone makes a linked clone of a snapshot. The folder of the new one may
 // exist, but not its .vmx.
 func (t *Tool) Clone(ctx context.Context, from, to, snapshot, name string) error {
-	_, err := t.vmrun(ctx, t.o.Bounds.Clone, "clone", from, to, "linked", "-snapshot", snapshot, "-cloneName", name)
-	return err
+	return t.vmrun(ctx, t.o.Bounds.Clone, "clone", from, to, "linked", "-snapshot", snapshot, "-cloneName", name)
 }
 
 // Start starts a virtual machine, or resumes a suspended one.
 func (t *Tool) Start(ctx context.Context, vmx string) error {
-	_, err := t.vmrun(ctx, t.o.Bounds.Start, "start", vmx, "nogui")
-	return err
+	return t.vmrun(ctx, t.o.Bounds.Start, "start", vmx, "nogui")
 }
 
 // StopSoft asks the guest to shut down, and waits for it.
 func (t *Tool) StopSoft(ctx context.Context, vmx string) error {
-	_, err := t.vmrun(ctx, t.o.Bounds.Stop, "stop", vmx, "soft")
-	return err
+	return t.vmrun(ctx, t.o.Bounds.Stop, "stop", vmx, "soft")
 }
 
 // StopHard turns a virtual machine off.
 func (t *Tool) StopHard(ctx context.Context, vmx string) error {
-	_, err := t.vmrun(ctx, t.o.Bounds.Start, "stop", vmx, "hard")
-	return err
+	return t.vmrun(ctx, t.o.Bounds.Start, "stop", vmx, "hard")
 }
 
 // Suspend writes a virtual machine's memory to its folder and ends it. Hard
 // does not ask the guest first, as one without tools could not answer.
 func (t *Tool) Suspend(ctx context.Context, vmx string) error {
-	_, err := t.vmrun(ctx, t.o.Bounds.Suspend, "suspend", vmx, "hard")
-	return err
+	return t.vmrun(ctx, t.o.Bounds.Suspend, "suspend", vmx, "hard")
 }
 
 // Snapshot keeps the state that a virtual machine has now, in its folder.
 func (t *Tool) Snapshot(ctx context.Context, vmx, name string) error {
-	_, err := t.vmrun(ctx, t.o.Bounds.Suspend, "snapshot", vmx, name)
-	return err
+	return t.vmrun(ctx, t.o.Bounds.Suspend, "snapshot", vmx, name)
 }
 
 // Delete removes a virtual machine that does not run, and what VMware knows of
 // it.
 func (t *Tool) Delete(ctx context.Context, vmx string) error {
-	_, err := t.vmrun(ctx, t.o.Bounds.Clone, "deleteVM", vmx)
-	return err
+	return t.vmrun(ctx, t.o.Bounds.Clone, "deleteVM", vmx)
 }
 
 // errNoDiskManager says that there is nothing to make disks with.
@@ -135,11 +128,13 @@ func (t *Tool) disks(ctx context.Context, args ...string) error {
 	if t.o.DiskManager == "" {
 		return errNoDiskManager
 	}
-	_, err := t.run(ctx, t.o.Bounds.Clone, "vmware-vdiskmanager "+args[0], append([]string{t.o.DiskManager}, args...))
-	return err
+	return t.run(ctx, t.o.Bounds.Clone, "vmware-vdiskmanager "+args[0], append([]string{t.o.DiskManager}, args...))
 }
 
-func (t *Tool) vmrun(ctx context.Context, bound time.Duration, verb string, args ...string) (string, error) {
-	argv := append([]string{t.o.Vmrun, "-T", t.o.Product, verb}, args...)
-	return t.run(ctx, bound, "vmrun "+verb, argv)
+func (t *Tool) vmrun(ctx context.Context, bound time.Duration, verb string, args ...string) error {
+	return t.run(ctx, bound, "vmrun "+verb, t.argv(verb, args...))
+}
+
+func (t *Tool) argv(verb string, args ...string) []string {
+	return append([]string{t.o.Vmrun, "-T", t.o.Product, verb}, args...)
 }
