@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
@@ -40,6 +41,7 @@ type order struct {
 	Do     string
 	Token  string
 	KillAt int64
+	After  time.Duration // by which it is killed, wherever it is; 0: not
 	Disks  map[string]model.Disk
 }
 
@@ -108,7 +110,13 @@ func (s site) node(t *testing.T, o order) (killed bool) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), nodeVariable+"="+string(text))
 	cmd.Stderr = os.Stderr
-	err = cmd.Run()
+	if err = cmd.Start(); err == nil {
+		if o.After > 0 {
+			timer := time.AfterFunc(o.After, func() { _ = cmd.Process.Kill() })
+			defer timer.Stop()
+		}
+		err = cmd.Wait()
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() {
 		return true
@@ -271,4 +279,29 @@ func TestKilledWhileResuming(t *testing.T) {
 		}
 		removed(t, s, o)
 	})
+}
+
+// TestKilledAnywhere: not only between steps. Each life is cut some times, on
+// its way up and down.
+func TestKilledAnywhere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	s.slow()
+	killed := 0
+	for round := range 12 {
+		o := order{Token: request().Token, Disks: crashDisks()}
+		for _, do := range []string{"allocate", "allocate", "deallocate"} {
+			o.Do, o.After = do, time.Duration(20+rand.IntN(900))*time.Millisecond
+			if s.node(t, o) {
+				killed++
+			}
+		}
+		removed(t, s, o)
+		if left := s.leftovers(t); len(left) > 0 {
+			t.Fatalf("round %d: left behind: %v", round, left)
+		}
+	}
+	if killed < 6 {
+		t.Errorf("only %d of 36 nodes were killed", killed)
+	}
 }

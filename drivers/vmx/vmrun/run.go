@@ -43,19 +43,20 @@ func (t *Tool) ask(ctx context.Context, bound time.Duration, what string, argv [
 	return out.String(), err
 }
 
-// limited keeps the beginning of what is written.
+// limited keeps the beginning of what is written. It is no bytes.Buffer to the
+// outside, as that would read past the limit by itself.
 type limited struct {
-	bytes.Buffer
+	text bytes.Buffer
 	over bool
 }
 
+func (l *limited) String() string { return l.text.String() }
+
 func (l *limited) Write(p []byte) (int, error) {
-	if room := maxOutput - l.Len(); len(p) > room {
-		l.over = true
-		l.Buffer.Write(p[:room])
-		return len(p), nil
-	}
-	return l.Buffer.Write(p)
+	room := maxOutput - l.text.Len()
+	l.over = l.over || len(p) > room
+	l.text.Write(p[:min(len(p), room)])
+	return len(p), nil
 }
 
 // call is one call of a tool.
