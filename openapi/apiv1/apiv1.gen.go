@@ -219,7 +219,7 @@ type ApplicationTaskRequest struct {
 	// Options Raw JSON, an object with the options of the task. Default `{}`.
 	Options json.RawMessage `json:"options,omitempty"`
 
-	// Task Name of a task of the driver, like `snapshot` or `image`; not empty.
+	// Task Name of a task of the driver, like `snapshot` or `image`, or `suspend` or `resume`; not empty.
 	Task string `json:"task"`
 
 	// When The status in which to run it: `ALLOCATED` or `DEALLOCATE`.

@@ -172,7 +172,7 @@ type ClientInterface interface {
 
 	// ApplicationTaskCreateWithBody Order a task
 	//
-	// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result.
+	// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result. `suspend` and `resume` stop an environment and let it go on where it was, with every driver that can; they keep their place among the tasks.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -181,7 +181,7 @@ type ClientInterface interface {
 
 	// ApplicationTaskCreate Order a task
 	//
-	// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result.
+	// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result. `suspend` and `resume` stop an environment and let it go on where it was, with every driver that can; they keep their place among the tasks.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -870,7 +870,7 @@ func (c *Client) ApplicationTaskList(ctx context.Context, uid UID, params *Appli
 
 // ApplicationTaskCreateWithBody Order a task
 //
-// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result.
+// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result. `suspend` and `resume` stop an environment and let it go on where it was, with every driver that can; they keep their place among the tasks.
 //
 // Takes any type of body and a specified content type.
 //
@@ -889,7 +889,7 @@ func (c *Client) ApplicationTaskCreateWithBody(ctx context.Context, uid UID, con
 
 // ApplicationTaskCreate Order a task
 //
-// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result.
+// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result. `suspend` and `resume` stop an environment and let it go on where it was, with every driver that can; they keep their place among the tasks.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4755,7 +4755,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApplicationTaskCreateWithBodyWithResponse Order a task
 	//
-	// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result.
+	// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result. `suspend` and `resume` stop an environment and let it go on where it was, with every driver that can; they keep their place among the tasks.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4764,7 +4764,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApplicationTaskCreateWithResponse Order a task
 	//
-	// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result.
+	// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result. `suspend` and `resume` stop an environment and let it go on where it was, with every driver that can; they keep their place among the tasks.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8352,7 +8352,7 @@ func (c *ClientWithResponses) ApplicationTaskListWithResponse(ctx context.Contex
 
 // ApplicationTaskCreateWithBodyWithResponse Order a task
 //
-// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result.
+// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result. `suspend` and `resume` stop an environment and let it go on where it was, with every driver that can; they keep their place among the tasks.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -8367,7 +8367,7 @@ func (c *ClientWithResponses) ApplicationTaskCreateWithBodyWithResponse(ctx cont
 
 // ApplicationTaskCreateWithResponse Order a task
 //
-// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result.
+// For the owner and the admin. The executing node runs the task once, when the application's status equals `when`: `ALLOCATED` at once or when it gets there, `DEALLOCATE` just before the environment is released. Every task ends: one that cannot run any more gets `{"error": "<reason>"}` as its result. `suspend` and `resume` stop an environment and let it go on where it was, with every driver that can; they keep their place among the tasks.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
