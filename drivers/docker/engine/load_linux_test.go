@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
@@ -193,6 +194,52 @@ func TestBadArchives(t *testing.T) {
 	}
 	if failed != 5 {
 		t.Errorf("list shows %d failures, want 5", failed)
+	}
+}
+
+// Nodes at one engine know of each other only what is in the engine.
+func TestTwoNodesAtOneEngine(t *testing.T) {
+	b := newBench(t, nil)
+	options := b.options
+	options.Client, options.Cache.Path = newClient(t, b.engine.Host()), t.TempDir()
+	other, err := New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	r := newRegistry(t, b.engine)
+	pulled, loaded := image("pulled", "1", "one"), image("loaded", "1", "one")
+	r.add(t, "pulled", "1", pulled)
+	labels := []images.Image{{Name: r.host + "/pulled", Version: "1"}, b.archive("loaded-1.tar", loaded, loaded.Archive(t))}
+	for n, want := range []string{pulled.ID(t), loaded.ID(t)} {
+		var wg sync.WaitGroup
+		for _, node := range []*Images{b.Images, other} {
+			wg.Go(func() {
+				id, release, err := node.Ensure(b.ctx(), labels[n:n+1])
+				if err != nil || id != want {
+					t.Errorf("%s: %s, %v, want %s", labels[n].Name, id, err, want)
+					return
+				}
+				release()
+			})
+		}
+		wg.Wait()
+	}
+	mine, err := b.List(b.ctx())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range mine {
+		if strings.Contains(s.ID, ":") {
+			if err := other.Remove(b.ctx(), s.ID); err != nil {
+				t.Errorf("the other node's Remove of %s: %v", s.ID, err)
+			}
+		}
+	}
+	// What one removed is only in the other's memory: the engine tells at the create.
+	b.Forget(pulled.ID(t))
+	if id := b.ensure(labels[0]); id != pulled.ID(t) || b.idOf(id) == "" {
+		t.Errorf("after the other removed it: %s", id)
 	}
 }
 

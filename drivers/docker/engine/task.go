@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -227,9 +228,18 @@ func (i *Images) image(ctx context.Context, t task) (any, error) {
 	if err := os.Remove(saved); err != nil {
 		return nil, err
 	}
-	url := "file://" + filepath.ToSlash(file)
-	i.log.Info("image of an environment is made", "image", url, "sum", packed.sum, "bytes", packed.size)
-	return imageResult{Images: []string{url}, Name: name, Size: packed.size, Sum: packed.sum, Version: version, When: t.When}, nil
+	source := fileURL(file)
+	i.log.Info("image of an environment is made", "image", source, "sum", packed.sum, "bytes", packed.size)
+	return imageResult{Images: []string{source}, Name: name, Size: packed.size, Sum: packed.sum, Version: version, When: t.When}, nil
+}
+
+// fileURL names a file as labels do.
+func fileURL(file string) string {
+	file = filepath.ToSlash(file)
+	if !strings.HasPrefix(file, "/") {
+		file = "/" + file // a drive of Windows
+	}
+	return (&url.URL{Scheme: "file", Path: file}).String()
 }
 
 // nameVersion is what the made image is called: by the options, else as the one

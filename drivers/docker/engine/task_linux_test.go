@@ -72,7 +72,7 @@ func (b *bench) noTaskImages() {
 // What the task makes is what a label can name.
 func TestImageTaskMakesALabelsImage(t *testing.T) {
 	b := newBench(t, nil)
-	b.options.TasksPath = filepath.Join(b.archives, "tasks")
+	b.options.TasksPath = filepath.Join(b.archives, "my tasks")
 	b.reopen()
 	container := b.run("guest:1", "write /made by the build; wait", nil, false)
 	eventually(t, "the guest wrote", func() bool {
@@ -88,7 +88,7 @@ func TestImageTaskMakesALabelsImage(t *testing.T) {
 	if err := json.Unmarshal(raw, &got); err != nil {
 		t.Fatal(err)
 	}
-	file := strings.TrimPrefix(got.Images[0], "file://")
+	file := filepath.Join(b.options.TasksPath, req.UID.String(), filepath.Base(got.Images[0]))
 	archive, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
