@@ -39,7 +39,9 @@ type ImageManager interface {
 
 	// PullImages returns when everything that the definition's environment is
 	// made from is at hand. A download is shared with all who want the same and
-	// goes on when ctx ends, which ends this wait only.
+	// goes on when ctx ends, which ends this wait only. The node calls it before
+	// Allocate where Cached says no, and counts allocate_timeout from its return:
+	// a download that stands still is for the driver to end.
 	PullImages(ctx context.Context, def model.LabelDefinition) error
 
 	// RemoveImage removes an image by its ID. Its error is ErrImageUnknown,
