@@ -82,23 +82,46 @@ type making struct {
 // that was begun is seen to its end.
 func (m *making) run(ctx context.Context) (drivers.Environment, error) {
 	for range attempts {
-		id, err := m.existing(ctx)
-		if err == nil && id == "" {
-			id, err = m.fresh(ctx)
+		c, err := m.try(ctx)
+		if err == nil {
+			return environment(c, m.plan.req.Definition), nil
 		}
-		if errors.Is(err, errAgain) {
-			continue
-		}
-		if err != nil {
+		if !errors.Is(err, errAgain) {
 			return drivers.Environment{}, err
 		}
-		c, err := m.inspect(ctx, id)
-		if err != nil {
-			return drivers.Environment{}, err
-		}
-		return environment(c, m.plan.req.Definition), nil
 	}
 	return drivers.Environment{}, fmt.Errorf("make container: given up after %d times: %w", attempts, errAgain)
+}
+
+// try finds the container, or makes it.
+func (m *making) try(ctx context.Context) (container.InspectResponse, error) {
+	id, err := m.existing(ctx)
+	if err != nil {
+		return container.InspectResponse{}, err
+	}
+	if id != "" {
+		return m.inspect(ctx, id)
+	}
+	if id, err = m.fresh(ctx); err != nil {
+		return container.InspectResponse{}, err
+	}
+	c, err := m.inspect(ctx, id)
+	if err != nil || m.onBridge(c) {
+		return c, err
+	}
+	// Its variables tell the way to the metadata by a network that was there before.
+	m.networks.forget(m.plan.network, m.plan.bridge.id)
+	return c, errors.Join(m.remove(ctx, found{id: id, state: container.StateRunning}), errAgain)
+}
+
+// onBridge reports whether the container is on the network that it was made for,
+// and not on one of the same name that somebody made meanwhile.
+func (m *making) onBridge(c container.InspectResponse) bool {
+	if c.NetworkSettings == nil {
+		return true
+	}
+	endpoint := c.NetworkSettings.Networks[m.plan.network]
+	return endpoint == nil || endpoint.NetworkID == "" || endpoint.NetworkID == m.plan.bridge.id
 }
 
 // errAgain says that somebody removed what a container needs, or took its name,

@@ -105,9 +105,6 @@ func (d *driver) open(ctx context.Context, rooms *space.Rooms) (err error) {
 	if d.limits, err = host.Limits(d.settings.share()); err != nil {
 		return err
 	}
-	if err := d.networks.load(ctx); err != nil {
-		return err
-	}
 	if err := d.networks.prune(ctx); err != nil { // those that a killed node left
 		return err
 	}

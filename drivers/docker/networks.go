@@ -54,16 +54,18 @@ func newNetworks(engine *client.Client, engineID string, o owner) *networks {
 	return &networks{engine: engine, engineID: engineID, owner: o, turns: turns.New(), known: map[string]*bridge{}}
 }
 
-// load learns what earlier processes made.
+// load learns what others and earlier processes made.
 func (n *networks) load(ctx context.Context) error {
-	list, err := n.engine.NetworkList(ctx, client.NetworkListOptions{Filters: client.Filters{}.Add("label", labelScheme+"="+scheme)})
+	list, err := n.engine.NetworkList(ctx, client.NetworkListOptions{Filters: client.Filters{}.Add("name", networkPrefix)})
 	if err != nil {
 		return fmt.Errorf("list networks: %w", err)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, item := range list.Items {
-		n.known[item.Name] = bridgeOf(item.Network)
+		if n.known[item.Name] == nil && strings.HasPrefix(item.Name, networkPrefix) { // the filter takes it anywhere in a name
+			n.known[item.Name] = bridgeOf(item.Network)
+		}
 	}
 	return nil
 }
@@ -74,8 +76,11 @@ func bridgeOf(item network.Network) *bridge {
 		if c.Subnet.IsValid() {
 			b.subnets = append(b.subnets, c.Subnet)
 		}
-		if c.Gateway.Is4() {
+		switch {
+		case c.Gateway.Is4():
 			b.gateway = c.Gateway
+		case c.Subnet.Addr().Is4() && !b.gateway.IsValid(): // the first one, where nobody said another
+			b.gateway = c.Subnet.Masked().Addr().Next()
 		}
 	}
 	return b
@@ -147,16 +152,15 @@ func (n *networks) forget(name, id string) {
 func (n *networks) ensure(ctx context.Context, name string) (*bridge, error) {
 	var lost error
 	for pause := 5 * time.Millisecond; pause < 2*time.Second; pause *= 2 {
-		found, err := n.engine.NetworkInspect(ctx, name, client.NetworkInspectOptions{})
-		if err == nil && found.Network.Name == name { // an ID may begin like a name
-			return checked(name, bridgeOf(found.Network.Network))
+		b, err := n.look(ctx, name)
+		if b != nil || err != nil {
+			return b, err
 		}
-		if err != nil && !cerrdefs.IsNotFound(err) {
-			return nil, fmt.Errorf("look for network %s: %w", name, err)
-		}
-		made, err := n.engine.NetworkCreate(ctx, name, n.recipe(name))
-		if err == nil {
-			return n.inspect(ctx, name, made.ID)
+		if _, err = n.engine.NetworkCreate(ctx, name, n.recipe(name)); err == nil {
+			if b, err = n.look(ctx, name); b != nil || err != nil {
+				return b, err
+			}
+			err = errAgain // who took it for unused has removed it
 		}
 		if noPoolLeft(err) {
 			return nil, fmt.Errorf("make network %s: the engine has no addresses left: remove networks that nobody uses "+
@@ -173,14 +177,16 @@ func (n *networks) ensure(ctx context.Context, name string) (*bridge, error) {
 	return nil, fmt.Errorf("make network %s: %w", name, lost)
 }
 
-// inspect reads what the engine gave a network that was just made. Who removed
-// it meanwhile took it for unused.
-func (n *networks) inspect(ctx context.Context, name, id string) (*bridge, error) {
-	found, err := n.engine.NetworkInspect(ctx, id, client.NetworkInspectOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("look at network %s: %w", name, err)
+// look finds a network by its name; nil where there is none.
+func (n *networks) look(ctx context.Context, name string) (*bridge, error) {
+	found, err := n.engine.NetworkInspect(ctx, name, client.NetworkInspectOptions{})
+	switch {
+	case err == nil && found.Network.Name == name:
+		return checked(name, bridgeOf(found.Network.Network))
+	case err == nil, cerrdefs.IsNotFound(err): // an ID may begin like a name
+		return nil, nil //nolint:nilnil // that is the answer
 	}
-	return bridgeOf(found.Network.Network), nil
+	return nil, fmt.Errorf("look for network %s: %w", name, err)
 }
 
 // checked refuses a network of somebody else's that breaks what its name promises.
@@ -219,9 +225,12 @@ func (n *networks) bridgeName(name string) string {
 	return "aq-" + hex.EncodeToString(sum[:6])
 }
 
-// prune removes the known networks that were made by drivers like this one and
-// that no container uses. Which one uses it, the engine knows.
+// prune removes the networks that were made by drivers like this one and that no
+// container uses. Which one uses it, the engine knows.
 func (n *networks) prune(ctx context.Context) error {
+	if err := n.load(ctx); err != nil {
+		return err
+	}
 	n.mu.Lock()
 	names := slices.Sorted(maps.Keys(n.known))
 	n.mu.Unlock()

@@ -136,6 +136,51 @@ func TestNamedNetworkConnects(t *testing.T) {
 	}
 }
 
+// TestNetworkReplaced: a network that somebody removed, or made anew, behind our
+// back is noticed, and the environment told the right address.
+func TestNetworkReplaced(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	d := s.start(t)
+	_, release, err := d.networks.use(t.Context(), "aquarium-hostonly")
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	for name, remake := range map[string]func(){
+		"removed": func() {},
+		"made anew": func() {
+			dockerd.Must[any](s.Engine, "POST", "/networks/create",
+				[]byte(`{"Name":"aquarium-hostonly","Internal":true,"IPAM":{"Config":[{"Subnet":"10.99.0.0/24"}]}}`))
+		},
+	} {
+		dockerd.Must[any](s.Engine, "DELETE", "/networks/aquarium-hostonly", nil)
+		remake()
+		req := request(guest("env ; print done ; wait"))
+		env := d.allocate(t, req)
+		gateway := env.IPAddr[:strings.LastIndex(env.IPAddr, ".")] + ".1"
+		if text := s.says(t, env, "done"); !strings.Contains(text, "METADATA_URL=https://"+gateway+":") {
+			t.Errorf("%s: the environment at %s was told another network's address:\n%s", name, env.IPAddr, text)
+		}
+		address := netip.MustParseAddr(env.IPAddr)
+		for when, networks := range map[string][]netip.Prefix{"now": d.MetadataNetworks(), "after a restart": s.start(t).MetadataNetworks()} {
+			if !slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(address) }) {
+				t.Errorf("%s: MetadataNetworks() %s = %v, want one with %s", name, when, networks, address)
+			}
+		}
+		if n := len(s.Containers()); n != 1 {
+			t.Errorf("%s: %d containers, want 1", name, n)
+		}
+		if err := d.Deallocate(t.Context(), drivers.Ref{Token: req.Token}); err != nil {
+			t.Error(err)
+		}
+		if _, release, err = d.networks.use(t.Context(), "aquarium-hostonly"); err != nil {
+			t.Fatal(err)
+		}
+		release()
+	}
+}
+
 func TestHostOnlyOfSomebodyElseMustBeInternal(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
