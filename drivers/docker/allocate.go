@@ -156,7 +156,7 @@ func (m *making) existing(ctx context.Context) (id string, err error) {
 	return "", nil
 }
 
-// fresh makes a container and starts it.
+// fresh makes a container, fills its disks and starts it.
 func (m *making) fresh(ctx context.Context) (id string, err error) {
 	if m.plan.mounts, err = m.disks.make(ctx, m.plan.req); err != nil {
 		return "", err
@@ -170,6 +170,9 @@ func (m *making) fresh(ctx context.Context) (id string, err error) {
 	defer release()
 	m.plan.bridge = b
 	if id, err = m.create(ctx); err != nil {
+		return "", err
+	}
+	if err := m.fill(ctx, id); err != nil {
 		return "", err
 	}
 	return id, m.start(ctx, id)

@@ -42,8 +42,8 @@ func (s site) workspace() string { return filepath.Join(s.dir, "workspace") }
 func (s site) config(instance string, uid model.UID) drivers.Config {
 	return drivers.Config{
 		Instance: instance, NodeUID: uid, Directory: filepath.Join(s.dir, "node"), Logger: discard(),
-		Cfg: fmt.Appendf(nil, "docker_host: %q\nworkspace_path: %q\nimages_path: %q\n%s",
-			s.Host(), s.workspace(), filepath.Join(s.dir, "images"), s.cfg),
+		Cfg: fmt.Appendf(nil, "docker_host: %q\nworkspace_path: %q\nimages_path: %q\ntasks_path: %q\n%s",
+			s.Host(), s.workspace(), filepath.Join(s.dir, "images"), filepath.Join(s.dir, "tasks"), s.cfg),
 	}
 }
 
@@ -144,6 +144,7 @@ func (s site) harness() drivertest.Harness {
 			"an object as entrypoint":  json.RawMessage(`{"images":[{"name":"guest","version":"1"}],"entrypoint":{}}`),
 			"a NUL byte as entrypoint": json.RawMessage(`{"images":[{"name":"guest","version":"1"}],"entrypoint":"a\u0000"}`),
 		},
+		Task: "snapshot", TaskOptions: json.RawMessage(`{"full":true}`),
 		Count:     func(testing.TB) int { return len(s.leftovers()) },
 		Interrupt: s.interrupts(),
 		End: func(_ testing.TB, env drivers.Environment) {

@@ -68,7 +68,8 @@ func (d *disks) close() {
 }
 
 // check says what is wrong with the disks of a definition, or can not be done here.
-func (d *disks) check(wanted map[string]model.Disk) error {
+// clone checks what a disk may be a copy of.
+func (d *disks) check(wanted map[string]model.Disk, clone func(string) error) error {
 	if d.remote && len(wanted) > 0 {
 		return errors.New("disks are folders and files of the node's machine, and this instance's engine is on another one (is_remote)")
 	}
@@ -79,7 +80,7 @@ func (d *disks) check(wanted map[string]model.Disk) error {
 	if os.Geteuid() != 0 && runtime.GOOS == "linux" {
 		missing[volume.Dir] = "only a node that runs as root can remove what the users of a container write"
 	}
-	if err := volume.Check(wanted, volume.Rules{Missing: missing, Label: checkLabel}); err != nil {
+	if err := volume.Check(wanted, volume.Rules{Missing: missing, Label: checkLabel, Clone: checkClone(clone)}); err != nil {
 		return err
 	}
 	seen := map[string]string{}
@@ -91,6 +92,16 @@ func (d *disks) check(wanted map[string]model.Disk) error {
 		seen[at] = k.Name
 	}
 	return nil
+}
+
+// checkClone: a clone is laid out when its environment is made, into folders.
+func checkClone(clone func(string) error) func(model.Disk) error {
+	return func(k model.Disk) error {
+		if k.Reuse || volume.TypeOf(k) == volume.Raw {
+			return errors.New("clone: neither a reused disk nor a raw one can be a clone")
+		}
+		return clone(k.Clone)
+	}
 }
 
 // checkLabel: a label is where the disk is mounted.

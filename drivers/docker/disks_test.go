@@ -156,6 +156,34 @@ func TestReusedDisk(t *testing.T) {
 	}
 }
 
+// TestClone: what a task kept of one environment's disk is on another's.
+func TestClone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	needsFileSystems(t)
+	d := s.start(t)
+	first := request(withDisks(guest("write /mnt/data/f kept ; print done ; wait"), `{"data":{"type":"dir"},"b":{"type":"raw","size":1}}`))
+	env := d.allocate(t, first)
+	s.says(t, env, "done")
+	ref := drivers.Ref{Token: first.Token, Identifier: env.Identifier, Definition: first.Definition}
+	task := drivers.TaskRequest{UID: first.ApplicationUID, Task: "snapshot", When: model.StatusAllocated, Ref: ref}
+	result, err := d.RunTask(t.Context(), task)
+	var answer struct{ Snapshots []string }
+	if err != nil || json.Unmarshal(result, &answer) != nil || len(answer.Snapshots) != 1 {
+		t.Fatalf("RunTask() = %s, %v, want one snapshot", result, err)
+	}
+	if err := d.Deallocate(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := d.RunTask(t.Context(), task); err != nil || string(again) != string(result) {
+		t.Errorf("RunTask() of a task that was done = %s, %v, want %s also without the container", again, err, result)
+	}
+	second := request(withDisks(guest("read /mnt/copy/f ; print ; print done ; wait"), `{"copy":{"type":"ext4","size":1,"clone":"`+answer.Snapshots[0]+`"}}`))
+	if text := s.says(t, d.allocate(t, second), "done"); !strings.Contains(text, "kept") {
+		t.Errorf("the clone holds %q, want what was kept", text)
+	}
+}
+
 func TestDisksThatCanNotBe(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
@@ -167,14 +195,17 @@ func TestDisksThatCanNotBe(t *testing.T) {
 		}
 	})
 	for disks, want := range map[string]string{
-		`{"a":{"type":"hfs+","size":1}}`:                           "only macOS has it",
-		`{"a":{"type":"zfs","size":1}}`:                            "is not known",
-		`{"a":{"type":"dir","label":"/"}}`:                         "nothing can be mounted there",
-		`{"a":{"type":"dir","label":"/proc/../sys/x"}}`:            "nothing can be mounted there",
-		`{"a":{"type":"dir","label":"a/b"}}`:                       "want a name",
-		`{"a":{"type":"dir","label":"/mnt/b"},"b":{"type":"dir"}}`: "would both be mounted at /mnt/b",
-		`{"a":{"type":"ext4"}}`:                                    "want 1 or more GB",
-		`{"../a":{"type":"dir"}}`:                                  "its name must be",
+		`{"a":{"type":"hfs+","size":1}}`:                                                            "only macOS has it",
+		`{"a":{"type":"zfs","size":1}}`:                                                             "is not known",
+		`{"a":{"type":"dir","label":"/"}}`:                                                          "nothing can be mounted there",
+		`{"a":{"type":"dir","label":"/proc/../sys/x"}}`:                                             "nothing can be mounted there",
+		`{"a":{"type":"dir","label":"a/b"}}`:                                                        "want a name",
+		`{"a":{"type":"dir","label":"/mnt/b"},"b":{"type":"dir"}}`:                                  "would both be mounted at /mnt/b",
+		`{"a":{"type":"dir","clone":"other"}}`:                                                      "want one of the `snapshots`",
+		`{"a":{"type":"raw","size":1,"clone":"other"}}`:                                             "neither a reused disk nor a raw one",
+		`{"a":{"type":"dir","reuse":true,"clone":"other"}}`:                                         "neither a reused disk nor a raw one",
+		`{"a":{"type":"ext4"}}`:                                                                     "want 1 or more GB",
+		`{"../a":{"type":"dir"}}`:                                                                   "its name must be",
 		`{"a":{"type":"dir","reuse":true,"label":"x"},"b":{"type":"dir","reuse":true,"label":"x"}}`: "the same reused disk",
 	} {
 		if err := d.Validate(withDisks(definition(""), disks)); err == nil || !strings.Contains(err.Error(), want) {

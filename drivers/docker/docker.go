@@ -8,7 +8,6 @@ package docker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -135,7 +134,7 @@ func (d *driver) options(def model.LabelDefinition) (options, error) {
 	if err := d.images.Check(o.images); err != nil {
 		return options{}, fmt.Errorf("option %w", err)
 	}
-	return o, d.disks.check(def.Resources.Disks)
+	return o, d.disks.check(def.Resources.Disks, d.images.CheckClone)
 }
 
 // Capacity implements drivers.Driver: cpu, memory and disk, which the node
@@ -154,11 +153,6 @@ func (d *driver) MetadataNetworks() []netip.Prefix {
 		return nil
 	}
 	return d.networks.prefixes()
-}
-
-// RunTask implements drivers.Driver.
-func (d *driver) RunTask(context.Context, drivers.TaskRequest) (json.RawMessage, error) {
-	return nil, drivers.ErrTaskUnknown
 }
 
 // Close implements drivers.Driver: it waits for what it has asked the engine to
