@@ -92,19 +92,27 @@ func sweepAbandoned(base string) error {
 }
 
 // sweep ends the engine of a folder and all that it made, in whatever state it
-// was: its programs, then its containers, mounts, cgroups and files.
+// was: its programs, then its containers, mounts, cgroups and files. A program
+// that began just now may write once more: then it is all done again.
 func sweep(dir string) error {
-	if err := end(func() []int { return engineProcesses(dir) }); err != nil {
-		return err
+	sockets := shimSockets(dir)
+	for deadline := time.Now().Add(stopTimeout); ; time.Sleep(20 * time.Millisecond) {
+		err := end(func() []int { return engineProcesses(dir) })
+		if err == nil {
+			err = errors.Join(unmountBelow(dir), removeGroups(filepath.Base(dir)))
+		}
+		if err == nil {
+			err = os.RemoveAll(dir)
+		}
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("remove the engine in %s: %w", dir, err)
+		}
 	}
-	for _, socket := range shimSockets(dir) {
+	for _, socket := range sockets {
 		_ = os.Remove(socket) // shims remove them, those that are killed do not
-	}
-	if err := errors.Join(unmountBelow(dir), removeGroups(filepath.Base(dir))); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove the engine's folder: %w", err)
 	}
 	return nil
 }
