@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
@@ -96,7 +98,30 @@ func TestExampleFiles(t *testing.T) {
 	}
 }
 
-// TestExampleLabels: there is one for each driver, and each gives an environment.
+// TestExampleApplications: what they tell their environments is an object.
+func TestExampleApplications(t *testing.T) {
+	files, err := filepath.Glob("../examples/application*.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := filepath.Glob("../examples/*/application.yml")
+	if files = append(files, more...); err != nil || len(files) < 2 {
+		t.Fatalf("examples of applications: %v, %v", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var metadata map[string]any
+		if err := yaml.Unmarshal(text, &metadata); err != nil || len(metadata) == 0 {
+			t.Errorf("%s: %v, %v", file, metadata, err)
+		}
+	}
+}
+
+// TestExampleLabels: there is one for each driver. Those that need no more than
+// this binary give an environment; tests/docker has the others.
 func TestExampleLabels(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../examples/label*.yml")
@@ -113,6 +138,9 @@ func TestExampleLabels(t *testing.T) {
 		all += string(text)
 		got := n.Call(fish.Call{Method: "POST", Path: labelsPath, Body: string(text), Type: fish.YAML})
 		want(t, file, got, 200, `"version":1`)
+		if !strings.Contains(string(text), "driver: native") && !strings.Contains(string(text), "driver: test") {
+			continue
+		}
 		_, rest, _ := strings.Cut(string(got.Body), `{"UID":"`)
 		label, _, _ := strings.Cut(rest, `"`)
 		app := n.CreateApplication(label, `{}`)
@@ -120,7 +148,7 @@ func TestExampleLabels(t *testing.T) {
 		n.Deallocate(app)
 		n.WaitStatus(app, "DEALLOCATED")
 	}
-	for _, driver := range []string{"native", "test"} {
+	for _, driver := range []string{"native", "test", "docker"} {
 		if !strings.Contains(all, "driver: "+driver+" ") && !strings.Contains(all, "driver: "+driver+"\n") {
 			t.Errorf("no example of a label for the driver %s", driver)
 		}

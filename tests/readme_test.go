@@ -151,7 +151,7 @@ func TestReadme(t *testing.T) {
 		t.Skip("the README is for a POSIX shell")
 	}
 	elsewhere := map[string]string{ // by its first line: what runs it
-		"./examples/quickstart.sh": "TestQuickstart", "./examples/cluster.sh": "TestClusterExample", "./build.sh": "TestQuickstart and TestExampleFiles", "./build.sh test ": "CI itself",
+		"./examples/quickstart.sh": "TestQuickstart", "./examples/cluster.sh": "TestClusterExample", "./examples/docker.sh": "TestExampleScript of tests/docker", "./build.sh": "TestQuickstart and TestExampleFiles", "./build.sh test ": "CI itself",
 	}
 	blocks := readmeBlocks(t)
 	typed := 0

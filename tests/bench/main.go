@@ -17,6 +17,9 @@
 // Three nodes, and one that finds another after a million rows, share the
 // machine's cores with each other and with the load (see cluster.go, rejoin.go).
 //
+// Containers are held against the Docker engine's own client, which makes the
+// same ones (see docker.go); where no engine can be started they are left out.
+//
 // The load comes from one small HTTP/1.1 client over crypto/tls that sends
 // prepared bytes (see wire.go): net/http's client would take as much of the
 // two cores as the server. Node and limit are measured with the same client.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 func TestMain(m *testing.M) {
@@ -57,6 +59,7 @@ func TestSmoke(t *testing.T) {
 		"3 nodes: CPU of all for a whole life",
 		"rejoin after 300 missed rows", "rejoin after 300 missed rows: own lives meanwhile, p99",
 	}
+	want = append(want, dockerRows(b.table)...)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("rows of the table (-want +got):\n%s", diff)
 	}
@@ -72,6 +75,32 @@ func TestSmoke(t *testing.T) {
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("%s is left", dir)
 		}
+	}
+}
+
+// dockerRows are those of a machine with an engine; elsewhere one row says why
+// there are no more.
+func dockerRows(t *table) []string {
+	if last := t.lines[len(t.lines)-1]; last.what == "docker" {
+		return []string{last.what}
+	}
+	return []string{
+		"docker: create -> ALLOCATED, the first of all, which makes the network", "docker: create -> ALLOCATED, p50, against `docker run -d`",
+		"docker: gone after a stop that the process obeys, p99", "docker: 20 environments at once without an error",
+	}
+}
+
+// TestDockerIsMeasured: in CI there is an engine, and so there are figures.
+func TestDockerIsMeasured(t *testing.T) {
+	e, missing, err := runEngine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if missing != "" {
+		needs.Lacking(t, missing)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
