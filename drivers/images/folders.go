@@ -60,26 +60,58 @@ func (c *Cache) work(key, suffix string) string {
 // unusable.
 func (c *Cache) find(p parsed) (Laid, bool, error) {
 	for _, place := range c.places(p) {
-		fits, err := holds(place, p)
-		if err != nil {
-			return Laid{}, false, fmt.Errorf("read image folder: %w", err)
+		laid, found, err := findAt(place, p)
+		if found || err != nil {
+			return laid, found, err
 		}
-		if !fits {
-			continue
-		}
-		folder, err := locate(place, p)
-		if err != nil {
-			return Laid{}, false, fmt.Errorf("image folder %s: %w; correct it, or remove it to have the image downloaded", place, err)
-		}
-		return Laid{Folder: folder, Name: p.name, Version: p.version, id: filepath.Base(place)}, true, nil
 	}
 	return Laid{}, false, nil
 }
 
+// findAt looks for the image in one place. What was read counts only if the
+// folder was not taken away meanwhile, as by an eviction: then it is not there.
+func findAt(place string, p parsed) (Laid, bool, error) {
+	root, err := os.OpenRoot(place)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Laid{}, false, nil
+	}
+	if err != nil {
+		return Laid{}, false, fmt.Errorf("read image folder: %w", err)
+	}
+	defer root.Close()
+	fits, err := holds(root, p)
+	folder := ""
+	if err != nil {
+		err = fmt.Errorf("read image folder: %w", err)
+	} else if fits {
+		if folder, err = locate(place, p); err != nil {
+			err = fmt.Errorf("image folder %s: %w; correct it, or remove it to have the image downloaded", place, err)
+		}
+	}
+	if !stays(root, place) || err == nil && !fits {
+		return Laid{}, false, nil
+	}
+	if err != nil {
+		return Laid{}, false, err
+	}
+	return Laid{Folder: folder, Name: p.name, Version: p.version, id: filepath.Base(place)}, true, nil
+}
+
+// stays says whether the open folder still is where it was opened. An image's
+// folder that was taken away never comes back.
+func stays(root *os.Root, place string) bool {
+	opened, err := root.Stat(".")
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(place)
+	return err == nil && os.SameFile(opened, there)
+}
+
 // holds says whether the folder holds the image: one that was unpacked from
 // it, or one that an admin filled. An empty folder holds nothing.
-func holds(folder string, p parsed) (bool, error) {
-	raw, err := os.ReadFile(filepath.Join(folder, markFile))
+func holds(root *os.Root, p parsed) (bool, error) {
+	raw, err := root.ReadFile(markFile)
 	if err == nil {
 		var m mark
 		return json.Unmarshal(raw, &m) == nil && m.fits(p), nil
@@ -87,10 +119,7 @@ func holds(folder string, p parsed) (bool, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
-	entries, err := os.ReadDir(folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
+	entries, err := fs.ReadDir(root.FS(), ".")
 	return len(entries) > 0, err
 }
 

@@ -107,9 +107,16 @@ func (c *Cache) examine(place string) (kept, bool) {
 	k := kept{id: id, place: place, used: c.usedAt(id)}
 	raw, err := os.ReadFile(filepath.Join(place, markFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		k.foreign = true
-		entries, err := os.ReadDir(place)
-		return k, err == nil && len(entries) > 0
+		entries, readErr := os.ReadDir(place)
+		if readErr != nil || len(entries) == 0 {
+			return k, false
+		}
+		// It may have been laid out between the two.
+		raw, err = os.ReadFile(filepath.Join(place, markFile))
+		k.foreign = errors.Is(err, fs.ErrNotExist)
+		if k.foreign {
+			return k, true
+		}
 	}
 	info, statErr := os.Stat(filepath.Join(place, markFile))
 	var m mark

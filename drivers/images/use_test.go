@@ -252,3 +252,59 @@ func TestWhatComesStays(t *testing.T) {
 	}
 	wantInUse(t, c, "img-1", false)
 }
+
+// What is read of a folder while it is evicted, and another laid out in its
+// place, is neither an error nor believed to be an admin's.
+func TestFindWhileItGoes(t *testing.T) {
+	c, image := stocked(t, Options{})
+	p, _ := image.parse()
+	place := filepath.Join(c.opts.Path, "img-1")
+	root, err := os.OpenRoot(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if !stays(root, place) {
+		t.Error("the folder stays")
+	}
+	if err := c.Remove(deadline(t), "img-1"); err != nil {
+		t.Fatal(err)
+	}
+	if stays(root, place) {
+		t.Error("the folder is gone")
+	}
+	if err := os.MkdirAll(filepath.Join(place, "img-1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if stays(root, place) {
+		t.Error("the folder is another")
+	}
+	// Over and over, beside who looks.
+	again := Image{URL: image.URL, Name: "loop", Version: "1"}
+	other := filepath.Join(c.opts.Path, "loop-1")
+	p, _ = again.parse()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 300 {
+			tmp := filepath.Join(c.opts.Path, hidden, "tmp")
+			err := errors.Join(os.MkdirAll(filepath.Join(tmp, "loop-1"), 0o700),
+				os.WriteFile(filepath.Join(tmp, markFile), []byte(`{"name":"loop","version":"1","url":"http://elsewhere/`+strings.Repeat("x", i)+`"}`), 0o600),
+				os.Rename(tmp, other), os.Rename(other, tmp), os.RemoveAll(tmp))
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for {
+		if laid, found, err := c.find(p); found || err != nil {
+			<-done
+			t.Fatalf("find of another image = %+v, %v", laid, err)
+		}
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+}
