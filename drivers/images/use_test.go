@@ -257,7 +257,6 @@ func TestWhatComesStays(t *testing.T) {
 // place, is neither an error nor believed to be an admin's.
 func TestFindWhileItGoes(t *testing.T) {
 	c, image := stocked(t, Options{})
-	p, _ := image.parse()
 	place := filepath.Join(c.opts.Path, "img-1")
 	root, err := os.OpenRoot(place)
 	if err != nil {
@@ -282,7 +281,7 @@ func TestFindWhileItGoes(t *testing.T) {
 	// Over and over, beside who looks.
 	again := Image{URL: image.URL, Name: "loop", Version: "1"}
 	other := filepath.Join(c.opts.Path, "loop-1")
-	p, _ = again.parse()
+	p, _ := again.parse()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
