@@ -30,7 +30,7 @@ func TestTasksNoticeHalfAnswers(t *testing.T) {
 		{name: "silent", fail: hang, want: "said nothing for"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			i := broken(t, tt.fail)
+			i := broken(t, stallOf(tt.want), tt.fail)
 			req := TaskRequest{UID: uuid.New(), Task: "snapshot", Container: "c", Disks: map[string]string{"d": "/mnt/d"}}
 			got, err := i.RunTask(t.Context(), req)
 			if tt.good != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.want) {
