@@ -238,17 +238,14 @@ func (i *Images) bringAll(ctx context.Context, all []wanted) (known, error) {
 }
 
 // bring finds one image in the engine, or loads or pulls it.
-func (i *Images) bring(ctx context.Context, f *flight, w wanted) (known, error) {
+func (i *Images) bring(ctx context.Context, f *flight, w wanted) (k known, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, i.opts.Limits.Total, fmt.Errorf("it took longer than %v", i.opts.Limits.Total))
 	defer cancel()
-	k, found, err := i.find(ctx, w)
-	switch {
-	case err != nil:
-		return known{}, err
-	case !found && w.ref == nil:
-		k, err = i.load(ctx, f, w)
-	case !found:
-		k, err = i.pull(ctx, f, w)
+	// Before it is claimed somebody else at the engine may remove it: once more.
+	for range 2 {
+		if k, err = i.bringOnce(ctx, f, w); !errdefs.IsNotFound(err) {
+			break
+		}
 	}
 	if err != nil {
 		return known{}, err
@@ -257,6 +254,17 @@ func (i *Images) bring(ctx context.Context, f *flight, w wanted) (known, error) 
 	defer i.mu.Unlock()
 	i.known[w.key] = k
 	return k, nil
+}
+
+func (i *Images) bringOnce(ctx context.Context, f *flight, w wanted) (known, error) {
+	k, found, err := i.find(ctx, w)
+	switch {
+	case found || err != nil:
+		return k, err
+	case w.ref == nil:
+		return i.load(ctx, f, w)
+	}
+	return i.pull(ctx, f, w)
 }
 
 // find asks the engine for the image.

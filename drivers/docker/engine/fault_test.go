@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -146,6 +147,45 @@ func packed(t *testing.T, i *Images) images.Image {
 		t.Fatal(err)
 	}
 	return images.Image{URL: "file://" + file}
+}
+
+// Another node may evict what was pulled before it has our claim.
+func TestImageThatGoesBeforeItsClaimIsPulledAgain(t *testing.T) {
+	var mu sync.Mutex
+	there, pulls := false, 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		w.Header().Set("Api-Version", "1.41")
+		switch {
+		case strings.HasSuffix(q.URL.Path, "/images/json"):
+			io.WriteString(w, "[]")
+		case strings.HasSuffix(q.URL.Path, "/images/create"):
+			there, pulls = true, pulls+1
+		case strings.HasSuffix(q.URL.Path, "/tag"):
+			if pulls == 1 {
+				there = false
+				w.WriteHeader(http.StatusNotFound)
+			}
+		case strings.HasSuffix(q.URL.Path, "/json"):
+			if !there {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			io.WriteString(w, `{"Id":"sha256:1"}`)
+		}
+	}))
+	cli, err := client.New(client.WithHost("tcp://" + server.Listener.Addr().String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cli.Close(); server.Close() })
+	i := quiet(t, func(o *Options) { o.Client = cli })
+	id, release, err := i.Ensure(t.Context(), []images.Image{{Name: "a", Version: "1"}})
+	if err != nil || id != "sha256:1" || pulls != 2 {
+		t.Fatalf("Ensure = %s, %v after %d pulls, want it after 2", id, err, pulls)
+	}
+	release()
 }
 
 func TestSmallQuestionsAreBounded(t *testing.T) {
