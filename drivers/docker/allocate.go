@@ -18,8 +18,12 @@ import (
 const cutPatience = 3 * time.Second
 
 // attempts bounds how often something is made anew because somebody else
-// removed what it needs.
-const attempts = 5
+// removed what it needs, or is just making it for a process that was killed. The
+// pause after the first is firstPause, and doubles: 5 s in all.
+const (
+	attempts   = 9
+	firstPause = 20 * time.Millisecond
+)
 
 // Allocate implements drivers.Driver: image, disks, network, container, start.
 func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Environment, error) {
@@ -81,7 +85,8 @@ type making struct {
 // run makes the environment. It ends at the first step after ctx ended; a step
 // that was begun is seen to its end.
 func (m *making) run(ctx context.Context) (drivers.Environment, error) {
-	for range attempts {
+	var last error
+	for n := range attempts {
 		c, err := m.try(ctx)
 		if err == nil {
 			return environment(c, m.plan.req.Definition), nil
@@ -89,8 +94,14 @@ func (m *making) run(ctx context.Context) (drivers.Environment, error) {
 		if !errors.Is(err, errAgain) {
 			return drivers.Environment{}, err
 		}
+		last = err
+		select {
+		case <-ctx.Done():
+			return drivers.Environment{}, ctx.Err()
+		case <-time.After(firstPause << n):
+		}
 	}
-	return drivers.Environment{}, fmt.Errorf("make container: given up after %d times: %w", attempts, errAgain)
+	return drivers.Environment{}, fmt.Errorf("make container: given up after %d times: %w", attempts, last)
 }
 
 // try finds the container, or makes it.

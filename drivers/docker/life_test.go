@@ -203,6 +203,41 @@ func TestSuspend(t *testing.T) {
 	}
 }
 
+// TestMadeForWhoIsGone: the engine makes a container also for a process that was
+// killed. Its successor gets one environment all the same.
+func TestMadeForWhoIsGone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	d := s.start(t)
+	d.run(t, "wait") // the network is there
+	for n := range 8 {
+		req := request(guest("wait"))
+		m := d.making(t, req)
+		b, release, err := d.networks.use(t.Context(), m.plan.network)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.plan.bridge = b
+		opts, err := m.container(m.plan, hwAddress(req.Token, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut, cancel := context.WithTimeout(t.Context(), time.Duration(1+5*n)*time.Millisecond)
+		_, _ = d.engine.ContainerCreate(cut, opts) // it may be quicker
+		cancel()
+		release()
+		if env, err := d.Allocate(t.Context(), req); err != nil || env.Identifier != opts.Name {
+			t.Errorf("Allocate() after a create that nobody waited for = %+v, %v, want %s", env, err, opts.Name)
+		}
+		if err := d.Deallocate(t.Context(), drivers.Ref{Token: req.Token}); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := len(s.Containers()); n != 1 {
+		t.Errorf("%d containers, want the first alone: %v", n, s.Containers())
+	}
+}
+
 // TestStubborn: who does not obey is killed, after the grace and not before.
 func TestStubborn(t *testing.T) {
 	t.Parallel()
