@@ -3,8 +3,11 @@
 package dockerd
 
 import (
+	"bytes"
+	"debug/elf"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
@@ -21,6 +24,11 @@ func (e *Engine) Busybox(ref string, scripts map[string]string) {
 	}
 	box, err := os.ReadFile(program)
 	e.must(err)
+	binary, err := elf.NewFile(bytes.NewReader(box))
+	e.must(err)
+	if slices.ContainsFunc(binary.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		needs.Lacking(e.t, "needs a busybox that is linked statically, and", program, "is not")
+	}
 	guest, err := guestProgram()
 	e.must(err)
 	files := map[string][]byte{"bin/busybox": box, "guest": guest, "tmp/": nil, "etc/passwd": []byte("root:x:0:0::/:/bin/sh\n")}
