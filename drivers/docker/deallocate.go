@@ -61,11 +61,11 @@ func (d *driver) stop(ctx context.Context, f found) {
 	if rank(f.state) != 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.settings.StopGrace+lookTimeout)
+	call, cancel := context.WithTimeout(ctx, d.settings.StopGrace+lookTimeout)
 	defer cancel()
-	grace := int(d.settings.StopGrace.Seconds())
-	_, err := d.engine.ContainerStop(ctx, f.id, client.ContainerStopOptions{Timeout: &grace})
-	if err != nil && !cerrdefs.IsNotFound(err) {
+	grace := d.settings.graceSeconds()
+	_, err := d.engine.ContainerStop(call, f.id, client.ContainerStopOptions{Timeout: &grace})
+	if err != nil && !cerrdefs.IsNotFound(err) && ctx.Err() == nil {
 		d.log.Warn("container can not be stopped, it is killed", "identifier", f.name, "error", err)
 	}
 }

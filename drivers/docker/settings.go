@@ -152,6 +152,9 @@ func (s *settings) checkImages(doc *yamlconf.Document) error {
 	return errors.Join(errs...)
 }
 
+// graceSeconds is what engines count a grace in: a started second is a whole one.
+func (s *settings) graceSeconds() int { return int((s.StopGrace + time.Second - 1) / time.Second) }
+
 func (s *settings) withTLS() bool { return s.TLSCACrt != "" || s.TLSCrt != "" || s.TLSKey != "" }
 
 func (s *settings) share() machine.Share {

@@ -29,7 +29,7 @@ colour: red
 	if err != nil || len(warnings) != 1 || warnings[0].Key != "colour" || warnings[0].Line != 12 {
 		t.Fatalf("readSettings() = %v, warnings %v, want one about colour in line 12", err, warnings)
 	}
-	if !filepath.IsAbs(s.WorkspacePath) || !filepath.IsAbs(s.ImagesPath) || s.StopGrace != 3*time.Second || s.LogSize != 1<<20 || s.PidsLimit != 4096 {
+	if !filepath.IsAbs(s.WorkspacePath) || !filepath.IsAbs(s.ImagesPath) || s.StopGrace != 3*time.Second || s.graceSeconds() != 3 || (&settings{StopGrace: 1}).graceSeconds() != 1 || s.LogSize != 1<<20 || s.PidsLimit != 4096 {
 		t.Errorf("readSettings() = %+v", s)
 	}
 	if len(s.Registries) != 1 || s.Registries[0].Host != "registry.example.org:5000" || string(s.Registries[0].Password) != "p" {

@@ -37,7 +37,7 @@ func (d *driver) container(p plan, hw net.HardwareAddr) (client.ContainerCreateO
 	labels := d.owner.labels()
 	labels[labelToken] = p.req.Token
 	labels[labelApplication] = p.req.ApplicationUID.String()
-	grace := int(d.settings.StopGrace.Seconds())
+	grace := d.settings.graceSeconds()
 	return client.ContainerCreateOptions{
 		Name: identifier(hw),
 		Config: &container.Config{
