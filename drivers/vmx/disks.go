@@ -58,8 +58,18 @@ type disk struct {
 	clone string
 }
 
-// path is the file that VMware is told of.
-func (k disk) path() string { return filepath.Join(k.Store, diskFolder, diskFile) }
+// file is the name of the file that VMware is told of. No two disks of a
+// machine have the same: a snapshot puts what comes after it in the machine's
+// folder, under names made of theirs.
+func (k disk) file() string {
+	kind := "disk-"
+	if k.Reuse {
+		kind = "kept-"
+	}
+	return kind + filepath.Base(k.Store) + ".vmdk"
+}
+
+func (k disk) path() string { return filepath.Join(k.Store, diskFolder, k.file()) }
 
 // plan says where the disks of an environment are, sorted by name.
 func (d *driver) plan(disks map[string]model.Disk, folder string) []disk {

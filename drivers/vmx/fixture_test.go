@@ -38,8 +38,8 @@ func newSite(t testing.TB, cfg string) site {
 	}
 	s := site{host: fakehost.New(t), dir: dir, cfg: cfg}
 	s.host.Image(s.image("base"), "base")
-	write(t, filepath.Join(s.image("base"), "data.vmdk"), string(descriptor(4)))
-	write(t, filepath.Join(s.image("base"), extentFile), strings.Repeat("some content....", 4*sector/16))
+	write(t, filepath.Join(s.image("base"), "data.vmdk"), string(descriptor("data-flat.vmdk", 4)))
+	write(t, filepath.Join(s.image("base"), "data-flat.vmdk"), strings.Repeat("some content....", 4*sector/16))
 	return s
 }
 

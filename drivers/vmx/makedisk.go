@@ -18,9 +18,8 @@ import (
 
 // Names of a disk's files.
 const (
-	diskFolder = "disk"      // there once all is
-	diskFile   = "disk.vmdk" // what VMware is told of
-	extentFile = "disk-flat.vmdk"
+	diskFolder = "disk" // of all that it is made of: there once that is whole
+	flatEnd    = "-flat.vmdk"
 	// makingFolder in the environment's is where a disk is made, a reused one
 	// too: so what a killed node leaves of it goes with the environment.
 	makingFolder = "making-disk"
@@ -47,7 +46,7 @@ func (b build) makeDisk(ctx context.Context, k disk) error {
 	case k.clone != "":
 		err = b.copyDisk(k, making)
 	case k.Type == volume.Raw:
-		err = b.tool.CreateDisk(ctx, filepath.Join(making, diskFile), k.Size)
+		err = b.tool.CreateDisk(ctx, filepath.Join(making, k.file()), k.Size)
 	default:
 		err = b.formatDisk(ctx, k, making)
 	}
@@ -65,7 +64,7 @@ func (b build) formatDisk(ctx context.Context, k disk, making string) error {
 	if err := b.volumes.MakeImage(ctx, part); err != nil {
 		return err
 	}
-	flat := filepath.Join(making, extentFile)
+	flat := filepath.Join(making, strings.TrimSuffix(k.file(), ".vmdk")+flatEnd)
 	var err error
 	if runtime.GOOS == "darwin" {
 		err = b.convertImage(ctx, b.volumes.Image(part), flat)
@@ -80,7 +79,7 @@ func (b build) formatDisk(ctx context.Context, k disk, making string) error {
 		return err
 	}
 	return errors.Join(
-		os.RemoveAll(part.Store), os.WriteFile(filepath.Join(making, diskFile), descriptor(info.Size()/sector), 0o600))
+		os.RemoveAll(part.Store), os.WriteFile(filepath.Join(making, k.file()), descriptor(filepath.Base(flat), info.Size()/sector), 0o600))
 }
 
 // convertImage makes a plain image of what hdiutil made, which has a partition
@@ -145,7 +144,7 @@ func partitionTable(kind string, sectors int64) ([]byte, error) {
 }
 
 // descriptor is the text that makes a disk of a plain image.
-func descriptor(sectors int64) []byte {
+func descriptor(flat string, sectors int64) []byte {
 	const heads, perTrack = 255, 63
 	id := make([]byte, 4)
 	_, _ = rand.Read(id) // never fails
@@ -168,7 +167,7 @@ ddb.geometry.cylinders = "%d"
 ddb.geometry.heads = "%d"
 ddb.geometry.sectors = "%d"
 ddb.virtualHWVersion = "4"
-`, id, sectors, extentFile, sectors/(heads*perTrack), heads, perTrack)
+`, id, sectors, flat, sectors/(heads*perTrack), heads, perTrack)
 }
 
 // copyDisk copies a disk out of the label's images, with all files that it is
@@ -186,7 +185,7 @@ func (b build) copyDisk(k disk, making string) error {
 	if from == "" {
 		return fmt.Errorf("clone %q: no image of the label has such a file", k.clone)
 	}
-	extents, err := extentsOf(from)
+	extents, err := extentsOf(from, k.file())
 	if err != nil {
 		return fmt.Errorf("clone %q: %w", k.clone, err)
 	}
@@ -195,12 +194,12 @@ func (b build) copyDisk(k disk, making string) error {
 			return fmt.Errorf("clone %q: %w", k.clone, err)
 		}
 	}
-	return copyFile(from, filepath.Join(making, diskFile))
+	return copyFile(from, filepath.Join(making, k.file()))
 }
 
 // extentsOf lists the files that a disk's text names; a disk that is one file
-// names none.
-func extentsOf(path string) ([]string, error) {
+// names none. None may have the name that the disk itself is to have.
+func extentsOf(path, not string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil || info.Size() > smallFile {
 		return nil, err
@@ -214,8 +213,8 @@ func extentsOf(path string) ([]string, error) {
 	}
 	var list []string
 	for _, m := range regexp.MustCompile(`(?m)^(?:RW|RDONLY) \d+ [A-Z]+ "([^"]*)"`).FindAllStringSubmatch(string(text), -1) {
-		if m[1] != filepath.Base(m[1]) || m[1] == diskFile || !fs.ValidPath(m[1]) {
-			return nil, fmt.Errorf("it is made of %q; want files beside it, none of them %s", m[1], diskFile)
+		if m[1] != filepath.Base(m[1]) || m[1] == not || !fs.ValidPath(m[1]) {
+			return nil, fmt.Errorf("it is made of %q; want files beside it, none of them %s", m[1], not)
 		}
 		list = append(list, m[1])
 	}

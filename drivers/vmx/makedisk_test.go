@@ -51,7 +51,7 @@ func TestFormattedDisk(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := os.Open(filepath.Join(folder, extentFile))
+		f, err := os.Open(filepath.Join(folder, "disk-d-flat.vmdk"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,8 +71,8 @@ func TestFormattedDisk(t *testing.T) {
 		if used := volume.Used(t.Context(), folder, 1<<40); used > 64<<20 {
 			t.Errorf("%s: the disk takes %d bytes, want a sparse one", kind, used)
 		}
-		text, err := os.ReadFile(filepath.Join(folder, diskFile))
-		if err != nil || !strings.Contains(string(text), fmt.Sprintf("RW %d FLAT %q 0", info.Size()/sector, extentFile)) {
+		text, err := os.ReadFile(filepath.Join(folder, "disk-d.vmdk"))
+		if err != nil || !strings.Contains(string(text), fmt.Sprintf("RW %d FLAT %q 0", info.Size()/sector, "disk-d-flat.vmdk")) {
 			t.Errorf("%s: VMware is told %q, %v", kind, text, err)
 		}
 		if left, _ := os.ReadDir(folder); len(left) != 2 {

@@ -70,10 +70,9 @@ func (d *driver) count(ctx context.Context) (space.Count, error) {
 // keptDisks are the reused disks that are made, by the names of their folders,
 // and what they take.
 func keptDisks(ctx context.Context, shelf volume.Shelf) (volume.Kept, error) {
-	made, err := filepath.Glob(filepath.Join(shelf.Path(), "*", diskFolder, diskFile))
+	made, err := filepath.Glob(filepath.Join(shelf.Path(), "*", diskFolder))
 	kept := volume.Kept{}
-	for _, path := range made {
-		folder := filepath.Dir(path)
+	for _, folder := range made {
 		kept[filepath.Base(filepath.Dir(folder))] = volume.Used(ctx, folder, math.MaxInt64)
 	}
 	return kept, err

@@ -296,7 +296,7 @@ func TestWhatIsMade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept := filepath.Join(s.workspace(), ".disks", "cache", "disk", "disk.vmdk")
+	kept := filepath.Join(s.workspace(), ".disks", "cache", "disk", "kept-cache.vmdk")
 	for key, want := range map[string]string{
 		"ethernet0.present": "TRUE", "ethernet0.addressType": "static", "ethernet0.address": env.HWAddr, "ethernet0.connectiontype": "custom",
 		"ethernet0.vnet": "vmnet5", "ethernet1.present": "FALSE", "numvcpus": "2", "cpuid.corespersocket": "2", "memsize": "3072",
@@ -306,7 +306,7 @@ func TestWhatIsMade(t *testing.T) {
 			t.Errorf("%s = %q, want %q", key, got, want)
 		}
 	}
-	if text := string(made.Bytes()); !strings.Contains(text, kept) || !strings.Contains(text, filepath.Join(d.workspace.folder(name), "disks", "own", "disk", "disk.vmdk")) {
+	if text := string(made.Bytes()); !strings.Contains(text, kept) || !strings.Contains(text, filepath.Join(d.workspace.folder(name), "disks", "own", "disk", "disk-own.vmdk")) {
 		t.Errorf("the disks are not attached in\n%s", text)
 	}
 	if err := d.Deallocate(within(t, time.Minute), reference(req)); err != nil {
