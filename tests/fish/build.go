@@ -25,11 +25,23 @@ const BinaryEnv = "FISH_BINARY"
 // buildTimeout is for a first build with an empty cache on a busy machine.
 const buildTimeout = 10 * time.Minute
 
-// Main builds the binary, unless one is given, and runs the tests. It is the
-// body of TestMain.
-func Main(m *testing.M) { os.Exit(run(m)) }
+// Prepare makes something that all tests of a package share, and returns what
+// removes it again.
+type Prepare func() (release func(), err error)
 
-func run(m *testing.M) int {
+// Main builds the binary, unless one is given, and runs the tests. It is the
+// body of TestMain. What the package needs beside the node is prepared before.
+func Main(m *testing.M, prepare ...Prepare) { os.Exit(run(m, prepare)) }
+
+func run(m *testing.M, prepare []Prepare) int {
+	for _, p := range prepare {
+		release, err := p()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer release()
+	}
 	if os.Getenv(BinaryEnv) != "" {
 		return m.Run()
 	}

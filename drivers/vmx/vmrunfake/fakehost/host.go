@@ -6,7 +6,9 @@ package fakehost
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -202,10 +204,13 @@ func (h *Host) Kill(vmx string) {
 	h.kill(h.find(vmx))
 }
 
-// find returns the running machine of the .vmx.
+// find returns the running machine of the .vmx, which may be gone.
 func (h *Host) find(vmx string) vmrunfake.VM {
 	h.t.Helper()
 	canonical, err := filepath.EvalSymlinks(vmx)
+	if errors.Is(err, fs.ErrNotExist) {
+		canonical, err = vmx, nil
+	}
 	h.must(err)
 	for _, vm := range h.VMs() {
 		if vm.VMX == canonical {
