@@ -5,6 +5,7 @@ package vmx
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"strconv"
 	"testing"
@@ -127,7 +128,7 @@ func (c *campaign) load() {
 	c.t.Helper()
 	for _, app := range c.apps {
 		if c.rng.IntN(2) == 0 {
-			c.Deallocate(app)
+			c.giveUp(app)
 		}
 	}
 	for range 1 + c.rng.IntN(live) {
@@ -137,7 +138,17 @@ func (c *campaign) load() {
 		}
 	}
 	if c.rng.IntN(3) == 0 { // given up while it is made
-		c.Deallocate(c.apps[len(c.apps)-1])
+		c.giveUp(c.apps[len(c.apps)-1])
+	}
+}
+
+// giveUp asks for the end of an application, whose machine may have ended just
+// now: then it is on its way.
+func (c *campaign) giveUp(app string) {
+	c.t.Helper()
+	got := c.Request(http.MethodGet, "/api/v1/application/"+app+"/deallocate", nil)
+	if status := c.State(app).Status; got.Status != http.StatusOK && status != "DEALLOCATE" && !over(status) {
+		c.t.Fatalf("give up %s, which is %s: %d %s", app, status, got.Status, got.Body)
 	}
 }
 
@@ -207,7 +218,7 @@ func (c *campaign) unrest() string {
 func (c *campaign) releaseAll() {
 	c.t.Helper()
 	for _, app := range c.apps {
-		c.Deallocate(app)
+		c.giveUp(app)
 	}
 	for _, app := range c.apps {
 		fish.Eventually(c.t, "application "+app+" ends", func() bool { return over(c.State(app).Status) })
