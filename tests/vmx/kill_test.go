@@ -25,6 +25,8 @@ const (
 	// spread is how long after that call the kill comes at most, and anyhow
 	// that much after the load where it is meant for no call.
 	spread, anyhow = 150 * time.Millisecond, 1500 * time.Millisecond
+	// early is when a node that begins is killed at the latest.
+	early = 600 * time.Millisecond
 )
 
 // moments are the calls during or after which the node is killed.
@@ -47,7 +49,7 @@ func moments() []vmrunfake.Order {
 type campaign struct {
 	site
 	rng    *rand.Rand
-	label  string
+	labels []string
 	apps   []string // not known to have ended
 	made   int
 	killed map[string]int
@@ -61,7 +63,12 @@ func TestKillCampaign(t *testing.T) {
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	s := start(t)
 	option, _ := image(t, s.host)
-	c := &campaign{site: s, rng: rand.New(rand.NewPCG(seed, 0)), label: s.label("killed", option, ""), killed: map[string]int{}}
+	c := &campaign{site: s, rng: rand.New(rand.NewPCG(seed, 0)), killed: map[string]int{}}
+	c.labels = []string{
+		s.label("plain", option, ""),
+		s.label("disks", option, `,"disks":{"own":{"type":"raw","size":1}}`),
+		s.label("nat", option, `,"network":"nat"`),
+	}
 	all := moments()
 	c.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	begun := time.Now()
@@ -103,15 +110,28 @@ func settings(t *testing.T) (seed uint64, rounds int) {
 // one makes of it.
 func (c *campaign) round(order vmrunfake.Order) {
 	c.t.Helper()
+	ends := order.Command == "stop" || order.Command == "deleteVM"
+	if ends && len(c.apps) == 0 {
+		c.ask()
+		c.settle()
+	}
 	order.Nth = 1 + c.rng.IntN(2)
+	if ends {
+		order.Nth = 1
+	}
 	c.host.Order(order)
 	if order.Do == "" {
 		c.host.Order()
 	}
 	before := len(c.host.Calls())
-	c.load()
+	c.load(ends)
 	c.await(order, before)
 	c.Kill()
+	for c.rng.IntN(3) == 0 { // and again while it finds its way
+		c.Spawn()
+		time.Sleep(time.Duration(c.rng.Int64N(int64(early))))
+		c.Kill()
+	}
 	if vms := c.host.VMs(); len(vms) > 0 && c.rng.IntN(4) == 0 {
 		c.host.Kill(vms[c.rng.IntN(len(vms))].VMX)
 	}
@@ -123,18 +143,25 @@ func (c *campaign) round(order vmrunfake.Order) {
 	}
 }
 
-// load gives some up and asks for more.
-func (c *campaign) load() {
+// ask asks for one more environment.
+func (c *campaign) ask() {
 	c.t.Helper()
-	for _, app := range c.apps {
-		if c.rng.IntN(2) == 0 {
+	c.apps = append(c.apps, c.CreateApplication(c.labels[c.rng.IntN(len(c.labels))], `{}`))
+	c.made++
+}
+
+// load gives some up, one at least where the moment is in that, and asks for
+// more.
+func (c *campaign) load(ends bool) {
+	c.t.Helper()
+	for i, app := range c.apps {
+		if ends && i == 0 || c.rng.IntN(2) == 0 {
 			c.giveUp(app)
 		}
 	}
 	for range 1 + c.rng.IntN(live) {
 		if len(c.apps) < live {
-			c.apps = append(c.apps, c.CreateApplication(c.label, `{}`))
-			c.made++
+			c.ask()
 		}
 	}
 	if c.rng.IntN(3) == 0 { // given up while it is made

@@ -4,11 +4,13 @@ package vmx
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmrunfake"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
@@ -84,6 +86,58 @@ func TestEndsFromOutside(t *testing.T) {
 		if t.Failed() {
 			t.Fatal("after one that was", test.name)
 		}
+	}
+}
+
+// TestDisks: own disks go with the virtual machine, a reused one is handed on.
+func TestDisks(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
+		needs.Lacking(t, "needs mkfs.ext4 for a disk with a file system")
+	}
+	s := start(t)
+	option, _ := image(t, s.host)
+	label := s.label("disks", option, `,"disks":{"own":{"type":"raw","size":1},"cache":{"type":"ext4","size":1,"label":"cache","reuse":true}}`)
+	attached := func(e environment) (own, cache string) {
+		config, err := vmrunfake.ReadDictionary(e.Identifier)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range config.Keys() {
+			switch file := config.Get(key); {
+			case !strings.HasSuffix(file, ".vmdk"):
+			case strings.Contains(file, "/"+shelf+"/"):
+				cache = file
+			case filepath.IsAbs(file):
+				own = file
+			}
+		}
+		return own, cache
+	}
+	first := s.CreateApplication(label, `{}`)
+	own, cache := attached(s.allocate(first))
+	for _, file := range []string{own, cache} {
+		if info, err := os.Stat(file); err != nil || info.Size() == 0 {
+			t.Errorf("attached is %q: %v", file, err)
+		}
+	}
+	waiting := s.CreateApplication(label, `{}`) // for the disk
+	before, err := os.Stat(cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Deallocate(first)
+	s.WaitStatus(first, "DEALLOCATED")
+	if _, err := os.Stat(own); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", own, err)
+	}
+	_, again := attached(s.allocate(waiting))
+	if after, err := os.Stat(again); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the second got %s in the place of %s: %v", again, cache, err)
+	}
+	s.release(waiting)
+	if _, err := os.Stat(cache); err != nil {
+		t.Errorf("the reused disk is gone: %v", err)
 	}
 }
 

@@ -32,6 +32,9 @@ type site struct {
 	t         testing.TB
 }
 
+// shelf is the folder of reused disks in the workspace.
+const shelf = ".disks"
+
 // subnet is that of the guests.
 const subnet = "172.16.77"
 
@@ -184,6 +187,12 @@ func (s site) left() (found []string) {
 	}
 	for _, entry := range entries {
 		files, _ := filepath.Glob(filepath.Join(s.workspace, entry.Name(), "*"))
+		if entry.Name() == shelf { // reused disks stay, but nobody has them
+			files, _ = filepath.Glob(filepath.Join(s.workspace, shelf, "*", "taken.json"))
+			if len(files) == 0 {
+				continue
+			}
+		}
 		found = append(found, fmt.Sprintf("%s with %v", filepath.Join(s.workspace, entry.Name()), files))
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
