@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/filelock"
 )
@@ -34,6 +35,25 @@ func TestOneProcessPerNode(t *testing.T) {
 		t.Fatalf("lockNode() after the first ended = %v", err)
 	}
 	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLockOfTheDead: what a killed node was about to start had its lock for a
+// moment longer.
+func TestLockOfTheDead(t *testing.T) {
+	dir := t.TempDir()
+	first, err := lockNode(dir, "fish")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	time.AfterFunc(inheritance/5, func() { closed <- first.Close() })
+	again, err := lockNode(dir, "fish")
+	if err != nil {
+		t.Fatalf("lockNode() while the lock of the dead goes = %v", err)
+	}
+	if err := errors.Join(<-closed, again.Close()); err != nil {
 		t.Error(err)
 	}
 }
