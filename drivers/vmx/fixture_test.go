@@ -118,7 +118,7 @@ func (s site) leftovers(t testing.TB) []string {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), newPrefix+"out-") && e.Name() != ".disks" {
+		if e.Name() != ".disks" {
 			found = append(found, e.Name())
 		}
 	}

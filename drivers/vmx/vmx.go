@@ -114,7 +114,7 @@ func findTools(s settings) (paths vmrun.Options, err error) {
 // openTools makes sure that vmrun answers.
 func (d *driver) openTools(ctx context.Context, paths vmrun.Options) error {
 	d.tool = vmrun.New(vmrun.Options{
-		Vmrun: paths.Vmrun, DiskManager: paths.DiskManager, Product: d.settings.Product, Scratch: d.workspace.path, Prefix: newPrefix,
+		Vmrun: paths.Vmrun, DiskManager: paths.DiskManager, Product: d.settings.Product, Scratch: d.workspace.path, Prefix: d.workspace.begins,
 		Bounds: d.settings.bounds(), Logger: d.log,
 	})
 	d.roster = newRoster(d.tool.List)

@@ -2,6 +2,8 @@ package vmx
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,7 +31,7 @@ const (
 	// newPrefix and gonePrefix start the names of what is not yet, or no longer,
 	// an environment's.
 	newPrefix, gonePrefix = ".new-", ".gone-"
-	// abandoned is when something unfinished belongs to a process that is dead:
+	// abandoned is when something unfinished of a stranger belongs to a process that is dead:
 	// longer than any call of a tool may be by default.
 	abandoned = time.Hour
 )
@@ -63,9 +65,12 @@ type claim struct {
 // is anything of VMware; and it goes when nothing of VMware is left. So
 // whatever exists can be found by its folder.
 type workspace struct {
-	path  string // without links in it, as vmrun shows paths
-	owner owner
-	names *regexp.Regexp
+	path string // without links in it, as vmrun shows paths
+	// begins starts the names of what this owner has not made yet: the next
+	// process of the owner knows that nobody is at it any more.
+	begins string
+	owner  owner
+	names  *regexp.Regexp
 }
 
 // openWorkspace makes the folder, and notices here and not at the first
@@ -79,16 +84,17 @@ func openWorkspace(path string, o owner) (*workspace, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find workspace_path: %w", err)
 	}
-	probe, err := os.MkdirTemp(path, newPrefix)
+	sum := sha256.Sum256([]byte(o.Node.String() + " " + o.Instance))
+	w := &workspace{path: path, begins: newPrefix + hex.EncodeToString(sum[:6]) + "-", owner: o, names: namePattern()}
+	if err := w.sweep(time.Now()); err != nil {
+		return nil, err
+	}
+	probe, err := os.MkdirTemp(path, w.begins)
 	if err != nil {
 		return nil, fmt.Errorf("write to workspace_path %s: %w", hint, err)
 	}
 	if err := os.Remove(probe); err != nil {
 		return nil, fmt.Errorf("write to workspace_path: %w", err)
-	}
-	w := &workspace{path: path, owner: o, names: namePattern()}
-	if err := w.sweep(time.Now()); err != nil {
-		return nil, err
 	}
 	return w, nil
 }
@@ -102,8 +108,9 @@ func (w *workspace) sweep(now time.Time) error {
 	}
 	var errs []error
 	for _, f := range found {
-		remove := strings.HasPrefix(f.Name(), gonePrefix)
-		if info, err := f.Info(); err == nil && strings.HasPrefix(f.Name(), newPrefix) {
+		own := strings.HasPrefix(f.Name(), w.begins)
+		remove := own || strings.HasPrefix(f.Name(), gonePrefix)
+		if info, err := f.Info(); err == nil && !own && strings.HasPrefix(f.Name(), newPrefix) {
 			remove = now.Sub(info.ModTime()) > abandoned
 		}
 		if remove {
@@ -153,7 +160,7 @@ func (w *workspace) place(c claim) (err error) {
 	if err != nil {
 		return err
 	}
-	making, err := os.MkdirTemp(w.path, newPrefix)
+	making, err := os.MkdirTemp(w.path, w.begins)
 	if err != nil {
 		return err
 	}

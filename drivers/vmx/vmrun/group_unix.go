@@ -4,6 +4,7 @@ package vmrun
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -19,4 +20,19 @@ func kill(pid int) error {
 		return err
 	}
 	return nil
+}
+
+// scratch makes a file that has no name, so that none is left when the node is
+// killed.
+func scratch(dir, pattern string) (f *os.File, discard func(), err error) {
+	f, err = os.CreateTemp(dir, pattern)
+	if err != nil {
+		return nil, nil, err
+	}
+	discard = func() { _ = f.Close() } // it was read back
+	if err := os.Remove(f.Name()); err != nil {
+		discard()
+		return nil, nil, err
+	}
+	return f, discard, nil
 }

@@ -4,9 +4,16 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 )
+
+// diesWithUs lets the command, to which ownGroup was applied, be killed when the
+// node is. It may also be when a thread of the node ends: only for calls that
+// change nothing.
+func diesWithUs(cmd *exec.Cmd) { cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL }
 
 // processes are those whose arguments, joined by blanks, match. A process that
 // is over but not waited for has none.

@@ -24,19 +24,20 @@ const (
 // file and not to a pipe: the virtual machine that `start` leaves behind may
 // hold it for ever. On a full disk there are no words, and the tool runs.
 func (t *Tool) run(ctx context.Context, bound time.Duration, what string, argv []string) error {
-	out, err := os.CreateTemp(t.o.Scratch, t.o.Prefix+"out-*")
+	out, discard, err := scratch(t.o.Scratch, t.o.Prefix+"out-*")
 	if err != nil {
 		return t.call(ctx, bound, call{what: what, argv: argv, said: func() string { return "" }})
 	}
-	defer func() { _ = out.Close(); _ = os.Remove(out.Name()) }()
+	defer discard()
 	return t.call(ctx, bound, call{what: what, argv: argv, out: out, said: func() string { return readBack(out) }})
 }
 
 // ask runs a tool that answers and leaves nothing behind that could hold its
-// output.
+// output. It dies with the node where the system can do that: its arguments
+// name no folder by which the next node would find it.
 func (t *Tool) ask(ctx context.Context, bound time.Duration, what string, argv []string) (string, error) {
 	out := &limited{}
-	err := t.call(ctx, bound, call{what: what, argv: argv, out: out, said: out.String})
+	err := t.call(ctx, bound, call{what: what, argv: argv, out: out, said: out.String, dies: true})
 	if err == nil && out.over {
 		err = fmt.Errorf("%s: it said more than %d bytes", what, maxOutput)
 	}
@@ -65,6 +66,7 @@ type call struct {
 	argv []string
 	out  io.Writer     // nil: nowhere
 	said func() string // what it wrote there
+	dies bool          // with the node
 }
 
 // call runs a tool in a process group of its own, which is killed when the
@@ -80,6 +82,9 @@ func (t *Tool) call(ctx context.Context, bound time.Duration, c call) error {
 	cmd.Stdout, cmd.Stderr = c.out, c.out
 	cmd.WaitDelay = reapWait
 	ownGroup(cmd)
+	if c.dies {
+		diesWithUs(cmd)
+	}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
