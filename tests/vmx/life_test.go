@@ -62,17 +62,17 @@ func TestEndsFromOutside(t *testing.T) {
 	option, _ := image(t, s.host)
 	label := s.label("ends", option, "")
 	for _, test := range []struct {
-		name string
-		end  func(vmx string)
+		name, said string
+		end        func(vmx string)
 	}{
-		{"killed", s.host.Kill},
-		{"shut down by its guest", s.host.PowerOffFromInside},
-		{"killed while the node is down", func(vmx string) {
+		{"killed", "killed or crashed", s.host.Kill},
+		{"shut down by its guest", "the guest shut itself down", s.host.PowerOffFromInside},
+		{"killed while the node is down", "", func(vmx string) {
 			s.Node.Kill()
 			s.host.Kill(vmx)
 			s.Start()
 		}},
-		{"folder removed", func(vmx string) {
+		{"folder removed", "", func(vmx string) {
 			if err := os.RemoveAll(filepath.Dir(vmx)); err != nil {
 				t.Error(err)
 			}
@@ -82,6 +82,12 @@ func TestEndsFromOutside(t *testing.T) {
 		e := s.allocate(s.CreateApplication(label, `{}`))
 		test.end(e.Identifier)
 		s.WaitStatus(e.app, "DEALLOCATED")
+		if test.said != "" {
+			line := s.WaitLine("environment released component=lifecycle application_uid=" + e.app)
+			if !strings.Contains(line, "Environment ended by itself: ") || !strings.Contains(line, test.said) {
+				t.Errorf("it ended with %q, want %q", line, test.said)
+			}
+		}
 		s.wantNothing()
 		if t.Failed() {
 			t.Fatal("after one that was", test.name)

@@ -71,6 +71,9 @@ func TestStandsStill(t *testing.T) {
 	if again := s.allocate(e.app); again.IPAddr != e.IPAddr || again.HWAddr != e.HWAddr {
 		t.Errorf("it was %+v, and is %+v", e.Resource, again.Resource)
 	}
+	if got := s.task(e.app, "snapshot"); !strings.HasPrefix(got, `{"snapshots":["fish-`) || !strings.HasSuffix(got, `"],"when":"ALLOCATED"}`) {
+		t.Errorf("snapshot: %s", got)
+	}
 	s.task(e.app, "suspend")
 	s.release(e.app)
 }
