@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	defaultRounds, longRounds = 10, 100
+	defaultRounds, longRounds = 6, 100
 	// live is how many applications a campaign keeps at most.
 	live = 4
 	// seen is how long a kill waits for the call that it is meant for: the
@@ -59,6 +59,7 @@ type campaign struct {
 // and at any time else. After each start what lives is known again, what is
 // given up goes, and nothing is left.
 func TestKillCampaign(t *testing.T) {
+	t.Parallel()
 	seed, rounds := settings(t)
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	s := start(t)
