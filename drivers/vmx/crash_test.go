@@ -151,6 +151,7 @@ func everyMoment(t *testing.T, prepare func(*testing.T, site, order), do string,
 		prepare(t, s, o)
 		s.slow()
 		killed := s.node(t, o)
+		s.host.Order() // what was begun goes on slowly, the rest need not
 		after(t, s, o)
 		if left := s.leftovers(t); len(left) > 0 {
 			t.Fatalf("killed at record %d of %s: left behind: %v", at, do, left)
