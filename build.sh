@@ -102,8 +102,8 @@ test_all() {
 	export CGO_ENABLED=1
 	# On one processor: timers of a synctest bubble that fire on two at once crash the race detector (golang/go#78156).
 	# What it finds follows from the order of events, not from what really ran at the same time.
-	run_group pure -race -cpu 1 -timeout 10m
-	run_group linked -race -cpu 1 -timeout 20m
+	run_group pure -race -short -cpu 1 -timeout 10m
+	run_group linked -race -short -cpu 1 -timeout 20m
 }
 
 cross() {

@@ -60,3 +60,13 @@ func Machine(t testing.TB, why string) {
 	All(t, "changes this machine "+why)
 	Root(t, why)
 }
+
+// Unhurried ends the test in a short run (`go test -short`), as that with the
+// race detector is. why is what makes it slow there without a race that the
+// others would miss, such as "starts an engine of its own".
+func Unhurried(t testing.TB, why string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip(why, "(left out of short runs)")
+	}
+}
