@@ -72,8 +72,7 @@ func (g *gauge[T]) read() (T, error) {
 func (g *gauge[T]) launch(now time.Time) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	due := g.at.IsZero() || now.Sub(g.at) >= max(fresh, costFactor*g.took)
-	if g.closed || g.flight != nil || !due {
+	if g.closed || g.flight != nil || !g.at.IsZero() && now.Sub(g.at) < g.lasts() {
 		return nil
 	}
 	flight := make(chan struct{})
@@ -86,6 +85,16 @@ func (g *gauge[T]) launch(now time.Time) <-chan struct{} {
 		close(flight)
 	})
 	return flight
+}
+
+// lasts is how long the last look counts. What it took beyond the time for
+// counting was a hang, and says nothing of the next one's cost; an error costs
+// more than to look again. mu is held.
+func (g *gauge[T]) lasts() time.Duration {
+	if g.err != nil {
+		return fresh
+	}
+	return max(fresh, costFactor*min(g.took, counting))
 }
 
 func (g *gauge[T]) landed(found T, err error, began time.Time) {

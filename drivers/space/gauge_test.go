@@ -110,3 +110,34 @@ func TestGaugeOfWhatHangs(t *testing.T) {
 		time.Sleep(time.Hour) // the look ends, or the bubble would tell
 	})
 }
+
+// TestGaugeAfterAHang: a file system that hung for long is not left alone for
+// longer still.
+func TestGaugeAfterAHang(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		err   error
+		after time.Duration
+	}{
+		{"it answered at last", nil, costFactor * counting},
+		{"it failed at last", errors.New("broken"), fresh},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fileSystem{takes: time.Hour, err: tt.err}
+				g := newGauge("/disk", f.look)
+				defer g.close()
+				if _, err := g.read(); err == nil {
+					t.Error("read() of what hangs = nil")
+				}
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				f.become(0, nil)
+				time.Sleep(tt.after)
+				if n, err := g.read(); err != nil || n != 2 {
+					t.Errorf("read() %v after the hang = %d, %v, want a second look", tt.after, n, err)
+				}
+			})
+		})
+	}
+}
