@@ -147,6 +147,14 @@ func TestUsed(t *testing.T) {
 	if n := Used(t.Context(), dir, 1<<40); n < 16*mb || n > 17*mb {
 		t.Errorf("Used() = %d, want two times 8 MB and some folders", n)
 	}
+	for _, name := range []string{"c", "d", "e"} { // what is written once may not count more often as written
+		if err := os.Link(filepath.Join(dir, "b"), filepath.Join(dir, "a", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := Used(t.Context(), dir, 1<<40); n < 16*mb || n > 17*mb {
+		t.Errorf("Used() = %d with a file of four names, want it counted once", n)
+	}
 	if n := Used(t.Context(), dir, 3*mb); n != 3*mb {
 		t.Errorf("Used() = %d, want what was promised", n)
 	}

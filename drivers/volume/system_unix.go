@@ -10,10 +10,16 @@ import (
 	"syscall"
 )
 
-// usage is which file system a file is on, and what it takes of it in bytes.
+// usage is which file system a file is on, and what it takes of it in bytes. A
+// file with several names takes its part by each of them, so that all together
+// make one: builds have millions of such files, too many to remember.
 func usage(info fs.FileInfo) (device uint64, bytes int64) {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(s.Dev), int64(s.Blocks) * 512 //nolint:unconvert,gosec // other systems count in other types
+		bytes = int64(s.Blocks) * 512 //nolint:unconvert // other systems count in other types
+		if !info.IsDir() {
+			bytes /= max(1, int64(s.Nlink)) //nolint:gosec // few
+		}
+		return uint64(s.Dev), bytes //nolint:unconvert,gosec // types differ between systems
 	}
 	return 0, 0
 }

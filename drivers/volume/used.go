@@ -9,7 +9,8 @@ import (
 // Used is what the files below a folder take of its file system, in bytes, at
 // most most: what was promised. What is mounted below it is not looked into,
 // as its files take room elsewhere, or in an image that is counted. What can
-// not be read, is not there, or not yet found when ctx ends, is not counted.
+// not be read, is not there, or not yet found when ctx ends, is not counted,
+// nor the part of a file that its names elsewhere have.
 func Used(ctx context.Context, folder string, most int64) (bytes int64) {
 	var device uint64
 	_ = filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
