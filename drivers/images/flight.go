@@ -179,7 +179,9 @@ func (c *Cache) place(ctx context.Context, tmp string, p parsed) (*lock, error) 
 		if err != nil {
 			return nil, err
 		}
-		_ = os.Remove(to) // an empty folder holds nothing and may go
+		if info, err := os.Lstat(to); err == nil && info.IsDir() {
+			_ = os.Remove(to) // an empty folder holds nothing and may go; a link is an admin's, wherever it leads
+		}
 		if err = os.Rename(tmp, to); err == nil {
 			return held, syncPath(filepath.Dir(to))
 		}

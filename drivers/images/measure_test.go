@@ -85,3 +85,22 @@ func TestMovedImageIsKept(t *testing.T) {
 		t.Errorf("it is listed as %+v", s)
 	}
 }
+
+// TestLinkIsNotReplaced: a link that leads nowhere is that of a disk that is not
+// mounted yet, and one to another image is as much an admin's.
+func TestLinkIsNotReplaced(t *testing.T) {
+	_, image := shelf(t)
+	c := newCache(t, Options{})
+	mustGet(t, c, image("a"))
+	links := map[string]string{"b": filepath.Join(t.TempDir(), "nowhere"), "c": filepath.Join(c.opts.Path, "a-1")}
+	for name, to := range links {
+		link := filepath.Join(c.opts.Path, name+"-1")
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+		mustGet(t, c, image(name))
+		if got, err := os.Readlink(link); got != to || err != nil {
+			t.Errorf("the link to %s became %q, %v", to, got, err)
+		}
+	}
+}
