@@ -125,11 +125,17 @@ func (d *driver) inspect(ctx context.Context, id string) (container.InspectRespo
 	return answer.Container, nil
 }
 
-// List implements drivers.Driver.
+// List implements drivers.Driver. It is asked now and then, and so also removes
+// the networks that nobody uses and that no Deallocate could remove: those that
+// the engine made for a process that was killed, and those of an Allocate that was
+// given up.
 func (d *driver) List(ctx context.Context) ([]drivers.Ref, error) {
 	list, err := d.list(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if err := d.networks.prune(ctx); err != nil {
+		d.log.Warn("networks that nobody uses can not be removed", "error", err)
 	}
 	slices.SortStableFunc(list, func(a, b found) int { return rank(a.state) - rank(b.state) })
 	seen := make(map[string]bool, len(list))

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/tests/dockerd"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
@@ -219,7 +220,8 @@ func (s site) nothingLeft() {
 			s.t.Logf("left: %q", left)
 		}
 	}()
-	fish.Eventually(s.t, "nothing is left", func() bool {
+	// What the engine made for a node that was killed is looked for once a minute.
+	fish.EventuallyWithin(s.t, 2*time.Minute, "nothing is left", func() bool {
 		left = s.left()
 		return len(left) == 0
 	})
