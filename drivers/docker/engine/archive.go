@@ -130,16 +130,14 @@ func (s *saved) each(visit func(h *tar.Header, body io.Reader) error) error {
 		return err
 	}
 	r := tar.NewReader(s.file)
-	for n := 0; ; n++ {
+	seen := members{room: s.size()}
+	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
-		}
-		if n >= maxMembers {
-			return fmt.Errorf("it has more than %d files", maxMembers)
 		}
 		clean, err := cleanHeader(h)
 		if err != nil {
@@ -148,10 +146,44 @@ func (s *saved) each(visit func(h *tar.Header, body io.Reader) error) error {
 		if clean == nil {
 			continue
 		}
+		if err := seen.add(clean); err != nil {
+			return err
+		}
 		if err := visit(clean, r); err != nil {
 			return err
 		}
 	}
+}
+
+// members is what was seen of an archive so far.
+type members struct {
+	n     int
+	room  int64 // bytes that more members can have
+	links map[string]bool
+}
+
+// add refuses what no single header shows. Holes are written out on their way
+// to the engine: a few bytes could state terabytes of them. And a file behind
+// a link would be unpacked over another, such as our manifest.json.
+func (m *members) add(h *tar.Header) error {
+	if m.n++; m.n > maxMembers {
+		return fmt.Errorf("it has more than %d files", maxMembers)
+	}
+	if m.room -= h.Size; m.room < 0 {
+		return errors.New("its files are larger than itself: save it without holes")
+	}
+	for dir := path.Dir(h.Name); dir != "."; dir = path.Dir(dir) {
+		if m.links[dir] {
+			return fmt.Errorf("its member %q is behind its link %q", h.Name, dir)
+		}
+	}
+	if h.Typeflag == tar.TypeSymlink {
+		if m.links == nil {
+			m.links = map[string]bool{}
+		}
+		m.links[h.Name] = true
+	}
+	return nil
 }
 
 // cleanHeader refuses members that lead out of the folder into which an engine

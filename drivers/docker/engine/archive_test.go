@@ -69,6 +69,7 @@ func TestSavedArchives(t *testing.T) {
 		{"an absolute member", with(member{name: "/etc/cron.d/x", body: "x"}), "leads out"},
 		{"a link leads out", with(member{name: "l/x", link: "../../x", kind: tar.TypeSymlink}), "leads out"},
 		{"an absolute link", with(member{name: "l/x", link: "/etc", kind: tar.TypeSymlink}), "leads out"},
+		{"a member behind a link", with(member{name: "x", link: ".", kind: tar.TypeSymlink}, member{name: "x/y/" + manifestFile, body: oneImage}), "behind its link"},
 		{"a device", with(member{name: "l/x", kind: tar.TypeBlock}), "no file, folder or link"},
 		{"a hard link", with(member{name: "l/x", link: "c.json", kind: tar.TypeLink}), "no file, folder or link"},
 		{"too many", append(many, good...), "more than"},
@@ -83,6 +84,39 @@ func TestSavedArchives(t *testing.T) {
 				t.Errorf("openSaved = %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// A hole takes no room in an archive, and all it states in the engine.
+func TestSavedArchiveWithHoles(t *testing.T) {
+	const size = 1 << 40
+	records := ""
+	for _, r := range []string{"GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=l/layer.tar", fmt.Sprintf("GNU.sparse.realsize=%d", size)} {
+		records += fmt.Sprintf("%d %s\n", len(r)+4, r) // two digits, a space and the line's end
+	}
+	file := writeTar(t, member{name: manifestFile, body: oneImage}, member{name: "c.json", body: "{}"},
+		member{name: "pax", body: records}, member{name: "l/layer.tar", body: "0\n" + strings.Repeat("\x00", 510)})
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(raw, []byte("pax\x00"))
+	raw[at+156] = tar.TypeXHeader // which the writer makes for itself only
+	sum := 0
+	copy(raw[at+148:], "        ")
+	for _, c := range raw[at : at+512] {
+		sum += int(c)
+	}
+	copy(raw[at+148:], fmt.Sprintf("%06o\x00 ", sum))
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openSaved(file, "a", "1")
+	if err == nil {
+		s.file.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "without holes") {
+		t.Errorf("openSaved = %v", err)
 	}
 }
 

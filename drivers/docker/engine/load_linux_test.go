@@ -81,6 +81,22 @@ func TestLoadTakesNobodysName(t *testing.T) {
 	}
 }
 
+// A link to the archive's own top would lead a second table over ours.
+func TestLoadTakesNobodysNameThroughALink(t *testing.T) {
+	b := newBench(t, nil)
+	guest, i := b.idOf("guest:1"), image("agent", "1", "evil")
+	table := `[{"Config":"c.json","RepoTags":["guest:1"],"Layers":["l.tar"]}]`
+	saved, err := os.ReadFile(writeTar(t, member{name: manifestFile, body: table}, member{name: "c.json", body: string(i.Config(t))},
+		member{name: "l.tar", body: string(i.Layer(t))}, member{name: "a", link: ".", kind: tar.TypeSymlink}, member{name: "a/" + manifestFile, body: table}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.fails("behind its link", b.archive("agent-1.tar", i, saved))
+	if now := b.idOf("guest:1"); now != guest {
+		t.Errorf("guest:1 is %s now, was %s", now, guest)
+	}
+}
+
 func TestSameNameAndAnotherSumIsAnotherImage(t *testing.T) {
 	b := newBench(t, nil)
 	one, two := image("agent", "1", "one"), image("agent", "1", "two")
