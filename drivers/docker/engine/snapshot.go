@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"archive/tar"
 	"bufio"
 	"context"
 	"errors"
@@ -86,24 +87,24 @@ func (i *Images) keepDisk(ctx context.Context, t task, disk string) error {
 // copyTar copies a tar and fails if it has no end: that is how an engine says
 // that it could not read on.
 func copyTar(w io.Writer, r io.Reader) error {
-	const block = 512
-	tail := &lastBytes{}
-	if _, err := io.Copy(io.MultiWriter(w, tail), r); err != nil {
-		return err
+	const end = 2 * 512 // of zeros, like files may hold too: so all is read
+	from := &counted{Reader: io.TeeReader(r, w), note: func(int64) {}}
+	for t := tar.NewReader(from); ; {
+		before := from.n
+		_, err := t.Next()
+		switch {
+		case errors.Is(err, io.EOF) && from.n-before < end:
+			return io.ErrUnexpectedEOF
+		case errors.Is(err, io.EOF):
+			_, err := io.Copy(io.Discard, from)
+			return err
+		case err != nil:
+			return err
+		}
+		if _, err := io.Copy(io.Discard, t); err != nil {
+			return err
+		}
 	}
-	if len(tail.b) < 2*block || strings.Trim(string(tail.b), "\x00") != "" {
-		return io.ErrUnexpectedEOF
-	}
-	return nil
-}
-
-// lastBytes keeps the last two blocks of what is written to it.
-type lastBytes struct{ b []byte }
-
-func (l *lastBytes) Write(p []byte) (int, error) {
-	l.b = append(l.b, p[max(0, len(p)-1024):]...)
-	l.b = l.b[max(0, len(l.b)-1024):]
-	return len(p), nil
 }
 
 // CheckClone says whether a disk's clone is written as the task `snapshot`

@@ -17,6 +17,10 @@ func TestTasksNoticeHalfAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	zeros, err := os.ReadFile(writeTar(t, member{name: "disk.img", body: strings.Repeat("\x00", 100<<10)}))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name string
 		fail func(w http.ResponseWriter, q *http.Request)
@@ -27,6 +31,8 @@ func TestTasksNoticeHalfAnswers(t *testing.T) {
 		{name: "half", fail: answer(whole[:len(whole)/2])},
 		{name: "nothing", fail: answer(nil)},
 		{name: "without its end", fail: answer(whole[:len(whole)-1024])},
+		{name: "cut off in a file of zeros", fail: answer(zeros[:len(zeros)/2])},
+		{name: "cut off after a file of zeros", fail: answer(zeros[:len(zeros)-1024])},
 		{name: "silent", fail: hang, want: "said nothing for"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
