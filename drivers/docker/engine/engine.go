@@ -103,13 +103,14 @@ type Images struct {
 	known    map[string]known // by key: what was seen in the engine
 	held     map[string]int   // by image ID: who is about to use it
 	removing map[string]chan struct{}
-	asked    time.Time       // when the engine was last asked what it has, for Cached
-	names    map[string]bool // what it had then
+	asked    time.Time         // when the engine was last asked what it has, for Cached
+	names    map[string]string // what it had then: names and the IDs they are of
 }
 
 // known is an image that is in the engine, as far as this process has seen.
 type known struct {
 	id      string
+	name    string // what the label calls it in the engine; empty for one of an archive
 	claim   string // our name of it; empty for one that others brought
 	touched time.Time
 }

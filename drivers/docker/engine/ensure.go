@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -37,15 +38,8 @@ func (i *Images) Cached(list []images.Image) bool {
 	if _, ok := i.known[last.key]; ok {
 		return true
 	}
-	return slices.ContainsFunc(last.names(), func(name string) bool { return i.names[name] })
-}
-
-// names are what the engine calls the image, in the form of its lists.
-func (w wanted) names() []string {
-	if w.ref == nil {
-		return []string{w.claim}
-	}
-	return []string{reference.FamiliarString(w.ref)}
+	_, ok := i.names[last.id()] // in the form of the engine's lists
+	return ok
 }
 
 // lookSoon has the engine asked what it holds, unless it was just now.
@@ -61,13 +55,11 @@ func (i *Images) lookSoon() {
 	}
 }
 
-// look learns what the engine holds, and forgets what it holds no more.
+// look learns what the engine holds, and forgets what it holds no more, or by
+// the label's name no more: somebody gave that to another image.
 func (i *Images) look(ctx context.Context) {
 	i.mu.Lock()
-	before := make(map[string]string, len(i.known))
-	for key, k := range i.known {
-		before[key] = k.id
-	}
+	before := maps.Clone(i.known)
 	i.mu.Unlock()
 	ctx, cancel := i.call(ctx)
 	defer cancel()
@@ -76,18 +68,19 @@ func (i *Images) look(ctx context.Context) {
 		i.log.Debug("engine does not say which images it has", "error", err)
 		return
 	}
-	names, ids := map[string]bool{}, map[string]bool{}
+	names, ids := map[string]string{}, map[string]bool{}
 	for _, image := range list.Items {
 		ids[image.ID] = true
 		for _, name := range slices.Concat(image.RepoTags, image.RepoDigests) {
-			names[name] = true
+			names[name] = image.ID
 		}
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.names = names
-	for key, id := range before {
-		if k, ok := i.known[key]; ok && k.id == id && !ids[id] {
+	for key, k := range before {
+		moved := k.name != "" && names[k.name] != k.id
+		if now, ok := i.known[key]; ok && now.id == k.id && (moved || !ids[k.id]) {
 			delete(i.known, key)
 		}
 	}
@@ -249,6 +242,9 @@ func (i *Images) bring(ctx context.Context, f *flight, w wanted) (k known, err e
 	}
 	if err != nil {
 		return known{}, err
+	}
+	if w.ref != nil {
+		k.name = w.id()
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
