@@ -21,7 +21,12 @@ func newAge(created, now time.Time, boot time.Duration) age {
 
 // at returns the age.
 func (a age) at(now time.Time, boot time.Duration) time.Duration {
-	return a.before + max(now.Sub(a.seen), boot-a.boot)
+	return a.before + a.here(now, boot)
+}
+
+// here returns how much of the age this process has seen.
+func (a age) here(now time.Time, boot time.Duration) time.Duration {
+	return max(now.Sub(a.seen), boot-a.boot)
 }
 
 // stepThreshold is the smallest step of the wall clock that is logged: less is

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -267,6 +268,42 @@ func TestDownloadIsNoHangingDriver(t *testing.T) {
 	}
 }
 
+// TestRestartBeforeTheDriverIsThere: in the middle of a download that took longer
+// than allocate_timeout already. A driver that does not come is still noticed.
+func TestRestartBeforeTheDriverIsThere(t *testing.T) {
+	for _, comes := range []bool{true, false} {
+		t.Run(fmt.Sprint("it comes: ", comes), func(t *testing.T) {
+			downloading(t, time.Hour, func(f *farm, _ *imageServer, driver *imaged, open func()) { // allocate_timeout is 10m
+				app := f.apply(f.label())
+				time.Sleep(30 * time.Minute)
+				f.want(app, model.StatusElected)
+				f.stop()
+				_ = driver.cache.Close()
+				open()
+				f.script(func() { f.absent = "has no engine" })
+				f.start()
+				time.Sleep(9 * time.Minute)
+				f.want(app, model.StatusElected)
+				if comes {
+					f.script(func() { f.absent = "" })
+					f.manager.DriversChanged()
+					time.Sleep(31 * time.Minute)
+					f.want(app, model.StatusAllocated)
+					return
+				}
+				time.Sleep(3 * time.Minute)
+				if got := f.entry(app).OpenAllocations()[0].Failure; !strings.Contains(got, "allocate_timeout") {
+					f.t.Errorf("the driver has been away for 12 minutes, and the failure is %q", got)
+				}
+				f.script(func() { f.absent = "" })
+				f.manager.DriversChanged()
+				time.Sleep(2 * time.Minute)
+				f.want(app, model.StatusError)
+			})
+		})
+	}
+}
+
 // TestAllocateTimeoutCountsFromTheImages: a driver that hangs is noticed within
 // it, however long the download was.
 func TestAllocateTimeoutCountsFromTheImages(t *testing.T) {
@@ -284,6 +321,13 @@ func TestAllocateTimeoutCountsFromTheImages(t *testing.T) {
 // TestEnvironmentIsThereAndItsImageIsNot: an earlier process made it and was
 // killed before it could say so; the image has been removed everywhere since.
 func TestEnvironmentIsThereAndItsImageIsNot(t *testing.T) {
+	for _, tt := range []error{errors.New("404 Not Found"), errNoAnswer} {
+		t.Run(tt.Error(), func(t *testing.T) { environmentWithoutImage(t, tt) })
+	}
+}
+
+func environmentWithoutImage(t *testing.T, tt error) {
+	t.Helper()
 	inBubble(t, func(_ *testing.T, f *farm) {
 		driver := &failing{scripted: f.driver}
 		f.options = func(mo *lifecycle.Options, eo *election.Options) {
@@ -296,7 +340,7 @@ func TestEnvironmentIsThereAndItsImageIsNot(t *testing.T) {
 		f.want(app, model.StatusElected)
 		f.stop()
 		f.script(func() { f.driver.after = nil })
-		driver.err = errors.New("404 Not Found")
+		driver.err = tt
 		f.start()
 		f.want(app, model.StatusAllocated)
 		if f.world.most != 1 {
@@ -305,36 +349,50 @@ func TestEnvironmentIsThereAndItsImageIsNot(t *testing.T) {
 	})
 }
 
-// failing is a driver whose images never come.
+// errNoAnswer is what a connection to a server says that does not answer.
+var errNoAnswer = fmt.Errorf("dial tcp: i/o timeout: %w", context.DeadlineExceeded)
+
+// failing is a driver whose images never come, and that takes its time to say so.
 type failing struct {
 	*scripted
-	err error
+	err   error
+	takes time.Duration
 }
 
 func (failing) Cached(model.LabelDefinition) bool                         { return false }
 func (failing) ListImages(context.Context) ([]drivers.ImageStatus, error) { return nil, nil }
-func (d failing) PullImages(context.Context, model.LabelDefinition) error { return d.err }
-func (failing) RemoveImage(context.Context, string) error                 { return nil }
+func (d failing) PullImages(context.Context, model.LabelDefinition) error {
+	time.Sleep(d.takes)
+	return d.err
+}
+func (failing) RemoveImage(context.Context, string) error { return nil }
 
 // TestImagesThatCanNotBeHad: the application ends with the reason. A driver that
 // says that all is there, and then that it is not, is not asked for ever.
 func TestImagesThatCanNotBeHad(t *testing.T) {
 	for _, tt := range []struct {
-		name string
-		err  error
-		want model.Status
-	}{{"fails", errors.New("404 Not Found"), model.StatusError}, {"never cached", nil, model.StatusAllocated}} {
+		name  string
+		err   error
+		takes time.Duration
+		want  model.Status
+	}{
+		{"fails", errors.New("404 Not Found"), 0, model.StatusError},
+		{"no answer", errNoAnswer, time.Minute, model.StatusError},
+		{"no answer, said after allocate_timeout", errNoAnswer, 11 * time.Minute, model.StatusError},
+		{"never cached", nil, 0, model.StatusAllocated},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, func(_ *testing.T, f *farm) {
 				f.options = func(mo *lifecycle.Options, eo *election.Options) {
-					of := func(string) (drivers.Driver, string) { return failing{f.driver, tt.err}, "" }
+					of := func(string) (drivers.Driver, string) { return failing{f.driver, tt.err, tt.takes}, "" }
 					mo.Driver, eo.Driver = of, of
 				}
 				f.start()
 				app := f.apply(f.label())
+				time.Sleep(tt.takes)
 				f.want(app, tt.want)
 				if tt.err != nil {
-					f.wantDescription(app, tt.want, "Driver allocate resource error:404 Not Found")
+					f.wantDescription(app, tt.want, "Driver allocate resource error:"+tt.err.Error())
 					f.wantNothingLeft()
 				}
 			})

@@ -252,11 +252,11 @@ func (r *runner) facts(e *model.Entry) Facts {
 		f.Lapsed, f.Promised = true, lapsedPromise(f, lapse)
 	}
 	f.Unsearched = r.unsearched(e)
-	if f.Doubt == store.Doubtful || !f.Settled || f.Lapsed && f.Intended == 0 || r.fetching(e) {
-		r.intent = newAge(now, now, boot) // what an operator, or others, have to decide, or a download brings, is not late
+	if f.Doubt == store.Doubtful || !f.Settled || f.Lapsed && f.Intended == 0 {
+		r.intent = newAge(now, now, boot) // what an operator, or others, have to decide is not late
 	}
 	r.measure(e, now, boot)
-	f.Allocating, f.Releasing = r.intent.at(now, boot), r.request.at(now, boot)
+	f.Allocating, f.Releasing = r.allocating(e, now, boot), r.request.at(now, boot)
 	f.Age, f.Lifetime = r.lifetime.at(now, boot), r.lifetimeOf(e)
 	f.Resting, f.Rest = r.restingTasks(now)
 	return f

@@ -130,10 +130,10 @@ func (r *runner) allocate(ctx context.Context, step Step) error {
 	}
 	r.untouched = 0
 	if err := r.fetch(ctx, driver, a); err != nil {
-		if ctx.Err() != nil {
+		if errors.Is(err, errUnwanted) {
 			return ctx.Err()
 		}
-		return r.allocateFailed(ctx, step, err)
+		return r.giveUp(ctx, step, err)
 	}
 	var env drivers.Environment
 	limit := r.m.opts.AllocateTimeout - r.intent.at(time.Now(), r.m.opts.Boot())
@@ -191,6 +191,11 @@ func (r *runner) allocateFailed(ctx context.Context, step Step, err error) error
 			return nil
 		}
 	}
+	return r.giveUp(ctx, step, err)
+}
+
+// giveUp stores why the environment can not be made.
+func (r *runner) giveUp(ctx context.Context, step Step, err error) error {
 	r.log.Warn("driver could not allocate", "instance", step.Allocation.Definition.Driver, "error", err)
 	return r.update(ctx, func(e *model.Entry) model.Change {
 		return fail(e, step.Epoch, "Driver allocate resource error:"+err.Error())
