@@ -97,6 +97,8 @@ type Lifecycle interface {
 	Trouble(app model.UID) (lifecycle.Trouble, bool)
 	// Fetching reports whether an application waits for its images.
 	Fetching(app model.UID) bool
+	// FetchedAt is when they were there; zero: not yet, or it needs none.
+	FetchedAt(app model.UID) time.Time
 }
 
 // Ledger knows what the driver instances have given out.

@@ -110,7 +110,7 @@ func (h *handlers) explainLife(e *model.Entry, x *apiv1.ApplicationExplanation) 
 	}
 	doubtful := h.Store.Doubt(e.Application) == store.Doubtful
 	if e.Fold.Status() == model.StatusElected && !doubtful {
-		until := allocateUntil(e, h.AllocateTimeout)
+		until := h.allocateUntil(e)
 		x.Until = &until
 	}
 	x.Text = lifeText(e, h.AllocateTimeout)
@@ -126,14 +126,17 @@ func (h *handlers) explainLife(e *model.Entry, x *apiv1.ApplicationExplanation) 
 	}
 }
 
-// allocateUntil is when an allocation has to be there: it counts from the
-// stored intent, which follows the grant at once.
-func allocateUntil(e *model.Entry, timeout time.Duration) time.Time {
+// allocateUntil is when an allocation has to be there: it counts from when its
+// images were, or from the stored intent, which follows the grant at once.
+func (h *handlers) allocateUntil(e *model.Entry) time.Time {
 	began := e.Fold.Current.CreatedAt
 	if a, ok := e.Allocation(e.Fold.Current.Epoch); ok {
 		began = a.CreatedAt
 	}
-	return began.Add(timeout).UTC()
+	if at := h.Lifecycle.FetchedAt(e.Application.UID); at.After(began) {
+		began = at
+	}
+	return began.Add(h.AllocateTimeout).UTC()
 }
 
 func lifeText(e *model.Entry, timeout time.Duration) string {

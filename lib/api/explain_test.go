@@ -108,7 +108,10 @@ func TestExplainLife(t *testing.T) {
 	if x := n.explain(t, "alice", app); x.Until != nil || !strings.Contains(x.Text, "images are being fetched") {
 		t.Errorf("ELECTED without its images is told %+v", x)
 	}
-	n.fetching = false
+	n.fetching, n.fetchedAt = false, until.Add(12*time.Minute)
+	if x, want := n.explain(t, "alice", app), n.fetchedAt.Add(time.Hour); x.Until == nil || !x.Until.Equal(want) {
+		t.Errorf("ELECTED with its images is told %+v, want until %v", x, want)
+	}
 	n.update(t, e, model.Change{States: []model.ApplicationState{{Status: model.StatusRecalled}}})
 	n.trouble = &lifecycle.Trouble{What: "environment not released", Err: errors.New("volume is busy"), At: until, Again: until.Add(time.Minute)}
 	x = n.explain(t, "alice", app)

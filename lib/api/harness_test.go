@@ -67,6 +67,7 @@ type node struct {
 	accepting   atomic.Int64       // applications
 	trouble     *lifecycle.Trouble // of whatever does not wait
 	fetching    bool               // of whatever does not wait
+	fetchedAt   time.Time
 	uid         model.UID
 	api         *API
 	cluster     Cluster                  // nil: alone
@@ -203,6 +204,9 @@ func (n *node) Trouble(model.UID) (lifecycle.Trouble, bool) {
 
 // Fetching makes the node its own Lifecycle.
 func (n *node) Fetching(model.UID) bool { return n.fetching }
+
+// FetchedAt makes the node its own Lifecycle.
+func (n *node) FetchedAt(model.UID) time.Time { return n.fetchedAt }
 
 // InUse makes the node its own Ledger.
 func (n *node) InUse(instance string) capacity.Usage {

@@ -248,7 +248,7 @@ func TestDownloadIsNoHangingDriver(t *testing.T) {
 					open()
 					f.start()
 				}
-				if f.want(app, model.StatusElected); !f.manager.Fetching(app) {
+				if f.want(app, model.StatusElected); !f.manager.Fetching(app) || !f.manager.FetchedAt(app).IsZero() {
 					f.t.Error("nobody is told that its images are fetched")
 				}
 				if !f.waitFor(app, model.StatusAllocated, time.Hour+2*time.Minute) {
@@ -259,6 +259,9 @@ func TestDownloadIsNoHangingDriver(t *testing.T) {
 				}
 				if n := s.ranges.Load(); n != int32(restarts) { //nolint:gosec // small
 					f.t.Errorf("%d downloads were resumed, want one after each restart", n)
+				}
+				if at := f.manager.FetchedAt(app); time.Since(at) > time.Minute {
+					f.t.Errorf("it was allocated just now, and its images were there at %v", at)
 				}
 				if f.manager.Fetching(app) {
 					f.t.Error("its images are still fetched although it is allocated")

@@ -56,6 +56,7 @@ func (r *runner) fetch(ctx context.Context, driver drivers.Driver, a model.Alloc
 	default: // an earlier process may have made the environment, which needs no image any more: its driver knows
 	}
 	r.fetched, r.intent = a.Epoch, newAge(now, now, r.m.opts.Boot())
+	r.fetchedAt.Store(&now)
 	if pulled && err == nil {
 		r.log.Info("images are there", "instance", a.Definition.Driver, "took", now.Sub(began).Round(time.Millisecond))
 	}
@@ -69,6 +70,22 @@ func (m *Manager) Fetching(app model.UID) bool {
 	defer m.mu.Unlock()
 	r := m.runners[app]
 	return r != nil && r.downloads.Load()
+}
+
+// FetchedAt is when the images were at hand that the application's environment
+// is made from, from which allocate_timeout counts; zero: not yet, or its driver
+// manages none.
+func (m *Manager) FetchedAt(app model.UID) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.runners[app]
+	if r == nil {
+		return time.Time{}
+	}
+	if at := r.fetchedAt.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 // allocating is how long the driver has had to make the environment: not while

@@ -31,12 +31,13 @@ type runner struct {
 	intent    age  // of the open Allocation
 	request   age  // of the release request
 	measuring model.UID
-	untouched uint32      // epoch of an intent that this process stored and asked no driver for
-	searched  bool        // drivers said what they have of the application
-	unsaid    bool        // they were asked, and did not say, or not in time
-	intended  uint32      // epoch of the last intent that this process stored
-	fetched   uint32      // epoch whose images this process has had at hand
-	downloads atomic.Bool // it waits for images now; read by Manager.Fetching
+	untouched uint32                    // epoch of an intent that this process stored and asked no driver for
+	searched  bool                      // drivers said what they have of the application
+	unsaid    bool                      // they were asked, and did not say, or not in time
+	intended  uint32                    // epoch of the last intent that this process stored
+	fetched   uint32                    // epoch whose images this process has had at hand
+	downloads atomic.Bool               // it waits for images now; read by Manager.Fetching
+	fetchedAt atomic.Pointer[time.Time] // when that was; read by Manager.FetchedAt
 
 	resting map[model.UID]rest
 	retry   loop.Backoff
