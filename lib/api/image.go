@@ -114,6 +114,8 @@ func (h *handlers) NodeThisImageRemove(
 			"try again when nothing does any more", id)
 	case errors.Is(err, pull.ErrGoesOn), errors.Is(err, pull.ErrStopping):
 		return nil, &failure{status: http.StatusServiceUnavailable, message: "Unable to tell whether the image is removed: " + err.Error()}
+	case errors.Is(err, pull.ErrBusy):
+		return nil, &failure{status: http.StatusServiceUnavailable, message: "Unable to remove the image: " + err.Error(), retryAfter: busyRetry}
 	case ctx.Err() != nil:
 		return nil, err
 	}

@@ -134,6 +134,8 @@ func TestImagesThatAreRefused(t *testing.T) {
 		{"DELETE", drivers.ErrImageUnknown, 404, `Unable to find the image: driver native has none with the ID \"100%\"`},
 		{"DELETE", drivers.ErrImageInUse, 400, `Unable to remove the image \"100%\": an environment needs it`},
 		{"DELETE", pull.ErrGoesOn, 503, "it takes long and goes on"},
+		{"DELETE", pull.ErrStopping, 503, "the node is stopping"},
+		{"DELETE", pull.ErrBusy, 503, "Unable to remove the image: the driver instance has not answered 8 questions yet"},
 		{"DELETE", errors.New("file system is read-only"), 400, `Unable to remove the image \"100%\": file system is read-only`},
 	} {
 		n.images.err = tt.err

@@ -82,14 +82,20 @@ const removeLimit = 10 * time.Minute
 var ErrGoesOn = errors.New("it takes long and goes on: the list shows whether the image is still there")
 
 // Remove removes an image of an instance. Its error is an InstanceError,
-// drivers.ErrImageUnknown, drivers.ErrImageInUse, ErrGoesOn, or another.
+// drivers.ErrImageUnknown, drivers.ErrImageInUse, ErrGoesOn, ErrBusy, ErrStopping,
+// or another. Why one failed that nobody waited for any more is logged.
 func (k *Keeper) Remove(ctx context.Context, instance, id string) error {
 	manager, err := k.manager(instance)
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	_, err = call(ctx, k, instance, bound{k.opts.RemoveTimeout, removeLimit}, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, manager.RemoveImage(ctx, id)
+		err := manager.RemoveImage(ctx, id)
+		if err != nil && time.Since(began) >= k.opts.RemoveTimeout {
+			k.log.Warn("image was not removed", "instance", instance, "image", id, "error", err)
+		}
+		return struct{}{}, err
 	})
 	if errors.Is(err, errLate) {
 		return ErrGoesOn
@@ -105,6 +111,9 @@ type bound struct{ wait, limit time.Duration }
 const maxCalls = 8
 
 var errLate = errors.New("it did not answer in time")
+
+// ErrBusy says that an instance is asked nothing more for now.
+var ErrBusy = fmt.Errorf("the driver instance has not answered %d questions yet", maxCalls)
 
 // call does f, a call of an instance, and waits for it no longer than the bound
 // says. What does not return then has the keeper for its owner.
@@ -127,15 +136,19 @@ func call[T any](ctx context.Context, k *Keeper, instance string, b bound, f fun
 			a.value, err = f(limited)
 			return err
 		})
+		switch {
+		case a.err == nil:
+		case k.ctx.Err() != nil:
+			a.err = ErrStopping
+		case limited.Err() != nil: // and not what the driver itself gave up waiting for
+			a.err = errLate
+		}
 		done <- a
 	}()
 	late := time.NewTimer(b.wait)
 	defer late.Stop()
 	select {
 	case a := <-done:
-		if errors.Is(a.err, context.DeadlineExceeded) {
-			a.err = errLate
-		}
 		return a.value, a.err
 	case <-late.C:
 		return none, errLate
@@ -152,7 +165,7 @@ func (k *Keeper) enter(instance string) error {
 	case k.closed:
 		return ErrStopping
 	case k.calls[instance] >= maxCalls:
-		return fmt.Errorf("it has not answered %d questions yet", maxCalls)
+		return ErrBusy
 	}
 	k.calls[instance]++
 	k.work.Add(1)

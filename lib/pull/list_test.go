@@ -3,6 +3,8 @@ package pull_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -69,6 +71,9 @@ func TestHangingInstanceCollectsNoRequests(t *testing.T) {
 		if n := calls.Load(); n != 8 {
 			t.Errorf("an instance that hangs was called %d times", n)
 		}
+		if err := s.Remove(t.Context(), "vm", "x"); !errors.Is(err, pull.ErrBusy) {
+			t.Errorf("Remove() = %v, want %v", err, pull.ErrBusy)
+		}
 		began := time.Now()
 		if s.List(t.Context()); time.Since(began) != 0 {
 			t.Errorf("one list more took %v", time.Since(began))
@@ -87,6 +92,7 @@ func TestRemove(t *testing.T) {
 			}
 		}
 	}
+	noAnswer := fmt.Errorf("dial: %w", context.DeadlineExceeded) // the driver's own: nothing goes on
 	refuse := func(err error) func(context.Context, string) error {
 		return func(context.Context, string) error { return err }
 	}
@@ -98,6 +104,7 @@ func TestRemove(t *testing.T) {
 		{"done", "vm", nil, nil},
 		{"slow", "vm", slow(7 * time.Second), nil},
 		{"slower", "vm", slow(time.Minute), pull.ErrGoesOn},
+		{"engine does not answer", "vm", refuse(noAnswer), noAnswer},
 		{"in use", "vm", refuse(drivers.ErrImageInUse), drivers.ErrImageInUse},
 		{"unknown", "vm", refuse(drivers.ErrImageUnknown), drivers.ErrImageUnknown},
 		{"no images", "plain", nil, &pull.InstanceError{Instance: "plain", Reason: "keeps no images"}},
@@ -113,12 +120,43 @@ func TestRemove(t *testing.T) {
 					if diff := cmp.Diff(tt.want, error(instance)); diff != "" {
 						t.Errorf("(-want +got):\n%s", diff)
 					}
-				} else if !errors.Is(err, tt.want) {
+				} else if !errors.Is(err, tt.want) || errors.Is(err, pull.ErrGoesOn) != errors.Is(tt.want, pull.ErrGoesOn) {
 					t.Errorf("Remove() = %v, want %v", err, tt.want)
 				}
 			})
 		})
 	}
+}
+
+// TestRemovalThatFailsLate: who asked was told to look at the list, and the log
+// says why it is still there.
+func TestRemovalThatFailsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.vm.remove = func(context.Context, string) error { time.Sleep(time.Minute); return errors.New("read-only") }
+		if err := s.Remove(t.Context(), "vm", "a/b:1"); !errors.Is(err, pull.ErrGoesOn) {
+			t.Errorf("Remove() = %v", err)
+		}
+		s.stop() // waits for it
+		if !strings.Contains(s.log.String(), "image was not removed") || !strings.Contains(s.log.String(), "read-only") {
+			t.Errorf("the log tells nothing:\n%s", &s.log)
+		}
+	})
+}
+
+// TestStopCutsCallsShort: and says so, in place of what the driver made of it.
+func TestStopCutsCallsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.vm.remove = func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }
+		time.AfterFunc(time.Second, s.stop)
+		if err := s.Remove(t.Context(), "vm", "x"); !errors.Is(err, pull.ErrStopping) {
+			t.Errorf("Remove() = %v, want %v", err, pull.ErrStopping)
+		}
+		if err := s.Remove(t.Context(), "vm", "x"); !errors.Is(err, pull.ErrStopping) {
+			t.Errorf("Remove() after the stop = %v, want %v", err, pull.ErrStopping)
+		}
+	})
 }
 
 // TestRemovalGoesOnWithoutWhoAsked: a browser that is closed leaves no half of
