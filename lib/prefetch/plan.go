@@ -76,16 +76,24 @@ func Newest(labels []model.Label) []model.Label {
 	return list
 }
 
-// Settle is the past of the wishes: what is wished no more is forgotten, and
-// what is here is done.
-func Settle(wishes []Wish, past map[Key]Past) map[Key]Past {
-	settled := make(map[Key]Past, len(wishes))
-	for _, w := range wishes {
-		p := past[w.Key()]
-		if w.Cached {
-			p = Past{Done: true}
+// Settle is the past of what may be wished: what is here is done, and what is of
+// none of the labels is forgotten. What is no wish now may be one again, as when
+// its driver did not know its room for a while.
+func Settle(wishes []Wish, past map[Key]Past, labels []model.Label) map[Key]Past {
+	lives := make(map[model.UID]bool, len(labels))
+	for _, l := range labels {
+		lives[l.UID] = true
+	}
+	settled := make(map[Key]Past, len(past))
+	for key, p := range past {
+		if lives[key.Label] {
+			settled[key] = p
 		}
-		settled[w.Key()] = p
+	}
+	for _, w := range wishes {
+		if w.Cached {
+			settled[w.Key()] = Past{Done: true}
+		}
 	}
 	return settled
 }

@@ -71,14 +71,16 @@ func TestNewest(t *testing.T) {
 func TestSettle(t *testing.T) {
 	a, b, c := wish("a", 1, "vm", 1), wish("b", 1, "vm", 2), wish("c", 1, "vm", 3)
 	a.Cached = true
-	gone := wish("d", 1, "vm", 4)
-	got := Settle([]Wish{a, b, c}, map[Key]Past{a.Key(): {Failed: 3}, b.Key(): {Failed: 2, Reason: "x"}, gone.Key(): {Done: true}})
-	want := map[Key]Past{a.Key(): {Done: true}, b.Key(): {Failed: 2, Reason: "x"}, c.Key(): {}}
+	gone, away := wish("d", 1, "vm", 4), wish("e", 1, "vm", 5)
+	labels := []model.Label{a.Label, b.Label, c.Label, away.Label}
+	past := map[Key]Past{a.Key(): {Failed: 3}, b.Key(): {Failed: 2, Reason: "x"}, gone.Key(): {Done: true}, away.Key(): {Done: true}}
+	got := Settle([]Wish{a, b, c}, past, labels)
+	want := map[Key]Past{a.Key(): {Done: true}, b.Key(): {Failed: 2, Reason: "x"}, away.Key(): {Done: true}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	b.Cached = false
-	if got := Settle([]Wish{b}, map[Key]Past{b.Key(): {Done: true}}); !got[b.Key()].Done {
+	if got := Settle([]Wish{b}, map[Key]Past{b.Key(): {Done: true}}, labels); !got[b.Key()].Done {
 		t.Error("what was here and was evicted is wished again")
 	}
 }

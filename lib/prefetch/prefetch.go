@@ -24,6 +24,9 @@ const (
 	lookPause = time.Second
 	// heldLook is how often it is looked whether the node may fetch again.
 	heldLook = 10 * time.Second
+	// idleLook is how often it is looked although nothing happened: nobody tells
+	// that a driver knows its room again.
+	idleLook = 5 * time.Minute
 )
 
 // Store tells of labels.
@@ -97,20 +100,16 @@ func (l *Loop) Run(ctx context.Context) error {
 	return nil
 }
 
-// wait returns at an event, or at the given time if that is not zero.
+// wait returns at an event, or at the given time.
 func (l *Loop) wait(ctx context.Context, labels *store.Subscription, until time.Time) {
-	var due <-chan time.Time
-	if !until.IsZero() {
-		timer := time.NewTimer(time.Until(until))
-		defer timer.Stop()
-		due = timer.C
-	}
+	due := time.NewTimer(time.Until(until))
+	defer due.Stop()
 	select {
 	case <-ctx.Done():
 	case <-labels.C():
 		labels.Take()
 	case <-l.wake:
-	case <-due:
+	case <-due.C:
 	case e := <-l.ended:
 		l.note(e)
 	}
@@ -123,19 +122,23 @@ func (l *Loop) look(ctx context.Context) (again time.Time) {
 	if l.opts.Held() {
 		return now.Add(heldLook)
 	}
-	wishes := l.wishes()
-	l.past = Settle(wishes, l.past)
+	labels := l.opts.Store.Labels()
+	wishes := l.wishes(labels)
+	l.past = Settle(wishes, l.past, labels)
 	begin, again := Plan(wishes, l.past, l.busy, now)
 	for _, w := range begin {
 		l.busy[w.Instance] = true
 		l.pulls.Go(func() { l.pull(ctx, w) })
 	}
+	if idle := now.Add(idleLook); again.IsZero() || idle.Before(again) {
+		return idle
+	}
 	return again
 }
 
-func (l *Loop) wishes() []Wish {
+func (l *Loop) wishes(labels []model.Label) []Wish {
 	var list []Wish
-	for _, label := range Newest(l.opts.Store.Labels()) {
+	for _, label := range Newest(labels) {
 		for _, c := range l.opts.Candidates(label) {
 			list = append(list, Wish{Label: label, Definition: c.Definition, Instance: c.Instance, Cached: c.Cached})
 		}

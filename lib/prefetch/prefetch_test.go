@@ -166,9 +166,24 @@ func TestDriverBecomesReady(t *testing.T) {
 		s.label("mac", 1)
 		s.want(time.Hour)
 		s.set(func() { s.ready = true })
-		s.want(time.Hour) // nobody said so
 		s.Wake()
 		s.want(2*time.Second, "mac:1")
+	})
+}
+
+// TestOptionsThatComeAndGo: a node that does not know its free disk for a while
+// could run nothing. Nobody tells when it does again; what was here is not
+// fetched once more.
+func TestOptionsThatComeAndGo(t *testing.T) {
+	inBubble(t, func(s *site) {
+		s.label("mac", 1)
+		s.want(10*time.Second, "mac:1")
+		s.set(func() { s.ready = false })
+		s.label("ios", 1)
+		s.want(time.Hour)
+		s.set(func() { s.ready = true })
+		s.want(6*time.Minute, "ios:1")
+		s.want(24 * time.Hour)
 	})
 }
 
