@@ -88,8 +88,12 @@ func (s *shell) finishPulls(ctx context.Context, begun []memberPulls, f *pullFla
 		bounded, cancel := withTimeout(ctx, f.timeout)
 		defer cancel()
 		for i := range begun { // one after the other: they go on meanwhile
-			if err := s.waitPulls(bounded, &begun[i]); err != nil {
-				waited = unfinished(ctx, err, "images are still pulled", "it goes on: 'aquarium-fish image list' shows it")
+			err := s.waitPulls(bounded, &begun[i])
+			if err == nil {
+				continue
+			}
+			waited = errors.Join(waited, begun[i].named(unfinished(ctx, err, "images are still pulled", "it goes on: 'aquarium-fish image list' shows it")))
+			if bounded.Err() != nil {
 				break
 			}
 		}
@@ -113,6 +117,14 @@ func (s *shell) finishPulls(ctx context.Context, begun []memberPulls, f *pullFla
 // place is where a pull goes to, for a message.
 func (b memberPulls) place(p apiv1.ImagePull) string {
 	return strings.TrimSpace(printable(b.ref) + " " + printable(p.Instance))
+}
+
+// named says which node an error is of, where it was named.
+func (b memberPulls) named(err error) error {
+	if b.ref == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", printable(b.ref), err)
 }
 
 var errPullForgotten = errors.New("the node does not know of the pull any more, it may have restarted; " +

@@ -136,6 +136,22 @@ func TestImagePullToAllMembers(t *testing.T) {
 	}
 }
 
+// TestImagePullGoesOnWithTheOthers: where one member has restarted, the others
+// are waited for all the same.
+func TestImagePullGoesOnWithTheOthers(t *testing.T) {
+	f := newFarm(t).withLabel()
+	f.on("GET /cluster/", `{"members":[{"name":"a","state":"active"},{"name":"b","state":"active"}],"links":[]}`)
+	for _, name := range []string{"a", "b"} {
+		f.on("POST /node/"+name+"/image/", "["+pullJSON(pullRuns, "")+"]")
+	}
+	f.on("GET /node/a/image/", imagesJSON("", "", ""))
+	f.on("GET /node/b/image/", imagesJSON("", pullJSON("done", ""), ""))
+	code, stdout, stderr := f.run("image", "pull", "it's", "--all")
+	if code != CodeEnded || !strings.Contains(stdout, "done") || !strings.Contains(stderr, "a: the node does not know of the pull any more") {
+		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
+	}
+}
+
 func TestImageRemove(t *testing.T) {
 	f := newFarm(t)
 	f.on("DELETE "+imagesRoute, `{"message":"Image removed"}`)
