@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 // storeMode lets an environment's user pass to its disk and nothing else.
@@ -65,7 +67,26 @@ func (t *Tools) MakeImage(ctx context.Context, k Disk) error {
 	if err := t.fill(ctx, making); err != nil {
 		return errors.Join(err, os.RemoveAll(making.Store))
 	}
-	return errors.Join(os.Rename(t.Image(making), t.Image(k)), os.Remove(making.Store))
+	if err := settle(t.Image(making), t.Image(k), k.Reuse); err != nil {
+		return err
+	}
+	return os.Remove(making.Store)
+}
+
+// settle gives a whole image its name. One that lives on has to be whole after
+// a power loss too: nobody would make it again.
+func settle(from, to string, livesOn bool) error {
+	if !livesOn {
+		return os.Rename(from, to)
+	}
+	f, err := os.OpenFile(from, os.O_RDWR, 0) // Windows wants to write what it syncs
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("make %s durable: %w", from, err)
+	}
+	return durable.Rename(from, to)
 }
 
 // fill makes the image of a disk in a folder that is empty.
