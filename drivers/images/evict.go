@@ -84,7 +84,7 @@ func (c *Cache) forget(id string) bool {
 }
 
 func (c *Cache) lookFor(id string) (kept, error) {
-	all, err := c.scan()
+	all, err := c.scan(false)
 	if err != nil {
 		return kept{}, err
 	}
@@ -202,7 +202,7 @@ func (c *Cache) sweepUnused() {
 }
 
 func (c *Cache) there(id string) bool {
-	_, public := os.Stat(filepath.Join(c.opts.Path, id))
+	_, public := os.Lstat(filepath.Join(c.opts.Path, id)) // not where a link leads, which may not answer
 	_, second := os.Stat(filepath.Join(c.opts.Path, hidden, "images", id))
 	return public == nil || second == nil
 }
@@ -237,7 +237,7 @@ func (c *Cache) evict(ctx context.Context, need func(sum int64) int64, whole boo
 // evictable are the things that may go, and sum is what these and those that
 // may not take together. The turn is held.
 func (c *Cache) evictable() (all []kept, sum int64, err error) {
-	images, err := c.scan()
+	images, err := c.scan(false)
 	if err != nil {
 		return nil, 0, err
 	}

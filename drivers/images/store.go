@@ -69,8 +69,10 @@ func (c *Cache) comingID(p parsed) string {
 	return p.key()
 }
 
-// scan finds what is laid out. What disappears meanwhile is left out.
-func (c *Cache) scan() ([]kept, error) {
+// scan finds what is laid out. What disappears meanwhile is left out. Only with
+// inside are links followed that an admin put there: they may lead to a disk
+// that does not answer, which must hold up nobody who has the turn.
+func (c *Cache) scan(inside bool) ([]kept, error) {
 	public, err := os.ReadDir(c.opts.Path)
 	if err != nil {
 		return nil, fmt.Errorf("list images: %w", err)
@@ -86,7 +88,11 @@ func (c *Cache) scan() ([]kept, error) {
 		if dash <= 0 || dash == len(e.Name())-1 || e.Name()[0] == '.' {
 			continue // no name of an image
 		}
-		if k, ok := c.examine(filepath.Join(c.opts.Path, e.Name())); ok {
+		k, ok := kept{id: e.Name(), place: filepath.Join(c.opts.Path, e.Name()), foreign: true}, true
+		if inside || e.Type()&fs.ModeSymlink == 0 {
+			k, ok = c.examine(k.place)
+		}
+		if ok {
 			if k.name == "" {
 				k.name, k.version = k.id[:dash], k.id[dash+1:]
 			}
@@ -188,17 +194,20 @@ func (c *Cache) listLaid(ctx context.Context) ([]drivers.ImageStatus, map[string
 	for _, s := range c.coming() {
 		own[s.key] = true
 	}
+	all, err := c.scan(true)
+	if err != nil {
+		return nil, nil, err
+	}
 	turn, err := c.turn(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer turn.release()
-	all, err := c.scan()
-	if err != nil {
-		return nil, nil, err
-	}
 	list := make([]drivers.ImageStatus, 0, len(all))
 	for _, k := range all {
+		if _, err := os.Lstat(k.place); err != nil {
+			continue // removed meanwhile
+		}
 		s := k.status()
 		if s.InUse, err = c.inUse(k.id); err != nil {
 			return nil, nil, fmt.Errorf("look who uses image %s: %w", k.id, err)
