@@ -60,11 +60,7 @@ func (d *driver) waitAddress(ctx context.Context, c claim) (string, error) {
 		if err := d.workspace.stands(c); err != nil {
 			return "", err
 		}
-		running, err := d.runs(ctx, d.workspace.vmx(c.Name), rosterAge)
-		if err != nil {
-			return "", err
-		}
-		if w.facts, err = d.look(c, running); err != nil {
+		if w.facts, err = d.inspect(ctx, c, rosterAge); err != nil {
 			return "", err
 		}
 		w.ip = d.address(ctx, c)

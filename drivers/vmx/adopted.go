@@ -43,16 +43,18 @@ func (d *driver) inspectAdopted(ctx context.Context, ref drivers.Ref) (drivers.R
 		return drivers.Report{Presence: drivers.Absent}, err
 	}
 	vmx := filepath.Join(folder, filepath.Base(ref.Identifier))
-	running, err := d.runs(ctx, vmx, 0)
-	if err != nil {
-		return drivers.Report{}, err
-	}
-	still, err := suspended(vmx)
-	if err != nil {
-		return drivers.Report{}, err
-	}
-	if running || still {
-		return drivers.Report{Presence: drivers.Running, Environment: drivers.Environment{Identifier: ref.Identifier}}, nil
+	for range 2 { // it may be resumed in between, as for inspect
+		running, err := d.runs(ctx, vmx, 0)
+		if err != nil {
+			return drivers.Report{}, err
+		}
+		still, err := suspended(vmx)
+		if err != nil {
+			return drivers.Report{}, err
+		}
+		if running || still {
+			return drivers.Report{Presence: drivers.Running, Environment: drivers.Environment{Identifier: ref.Identifier}}, nil
+		}
 	}
 	log, err := readLog(folder)
 	return drivers.Report{Presence: drivers.Ended, Ending: log.ending()}, err

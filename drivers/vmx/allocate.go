@@ -108,7 +108,7 @@ func (d *driver) complete(ctx context.Context, b build) error {
 	if err := d.tool.EndOrphans(ctx, b.folder()); err != nil {
 		return err
 	}
-	f, err := d.inspect(ctx, b.claim)
+	f, err := d.inspect(ctx, b.claim, 0)
 	if err != nil || f.started {
 		return err // another call was quicker
 	}

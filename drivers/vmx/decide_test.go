@@ -265,3 +265,39 @@ func TestRoster(t *testing.T) {
 		time.Sleep(time.Minute)
 	})
 }
+
+// TestRosterHangs: a vmrun that hangs is waited for by all at once, and not by
+// one after the other; who gave up is no reason for others to.
+func TestRosterHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("it was killed")
+		var asked atomic.Int64
+		r := newRoster(func(ctx context.Context) ([]string, error) {
+			asked.Add(1)
+			if err := pause(ctx, listTimeout); err != nil {
+				return nil, err
+			}
+			return nil, broken
+		})
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		go func() { _, _ = r.get(impatient, 0) }()
+		synctest.Wait()
+		start := time.Now()
+		answers := make(chan error)
+		for range 20 {
+			go func() { _, err := r.get(t.Context(), time.Minute); answers <- err }()
+		}
+		for range 20 {
+			if err := <-answers; !errors.Is(err, broken) {
+				t.Errorf("get() = %v, want why vmrun did not answer", err)
+			}
+		}
+		if took := time.Since(start); took > 2*listTimeout || asked.Load() != 2 {
+			t.Errorf("20 callers took %v and %d questions, want one after that of who gave up", took, asked.Load())
+		}
+		if _, err := r.get(t.Context(), time.Minute); !errors.Is(err, broken) || asked.Load() != 3 {
+			t.Errorf("get() later = %v after %d questions, want a new one", err, asked.Load())
+		}
+	})
+}

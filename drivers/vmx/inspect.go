@@ -27,7 +27,7 @@ func (d *driver) Inspect(ctx context.Context, ref drivers.Ref) (drivers.Report, 
 	if !ok {
 		return d.inspectAdopted(ctx, ref)
 	}
-	f, err := d.inspect(ctx, c)
+	f, err := d.inspect(ctx, c, 0)
 	if err != nil {
 		return drivers.Report{}, err
 	}
@@ -58,11 +58,7 @@ func (d *driver) Watch(ctx context.Context, ref drivers.Ref) (ending string, err
 		return "", errNotRunning
 	}
 	for {
-		running, err := d.runs(ctx, d.workspace.vmx(c.Name), watchEvery)
-		if err != nil {
-			return "", err
-		}
-		f, err := d.look(c, running)
+		f, err := d.inspect(ctx, c, watchEvery)
 		if err != nil {
 			return "", err
 		}

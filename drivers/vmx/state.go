@@ -59,13 +59,22 @@ func (d *driver) look(c claim, running bool) (facts, error) {
 	return f, errors.Join(err1, err2, err3, err4)
 }
 
-// inspect asks vmrun, and finds the facts out.
-func (d *driver) inspect(ctx context.Context, c claim) (facts, error) {
-	running, err := d.runs(ctx, d.workspace.vmx(c.Name), 0)
-	if err != nil {
-		return facts{}, err
+// inspect asks vmrun, or takes an answer of at most age ago, and finds the
+// facts out. A machine that somebody resumes after the answer, and before its
+// .vmx is read, is neither listed nor stands still: so none has ended before
+// that was found twice, and the second time with an answer of now.
+func (d *driver) inspect(ctx context.Context, c claim, age time.Duration) (f facts, err error) {
+	for _, age := range []time.Duration{age, 0} {
+		running, err := d.runs(ctx, d.workspace.vmx(c.Name), age)
+		if err != nil {
+			return facts{}, err
+		}
+		f, err = d.look(c, running)
+		if p, _ := f.presence(); err != nil || running || p != drivers.Ended {
+			return f, err
+		}
 	}
-	return d.look(c, running)
+	return f, nil
 }
 
 // suspended reports whether a machine that does not run stands still in a file:
@@ -95,6 +104,7 @@ type roster struct {
 
 	mu    sync.Mutex // guards what is below; never held while asking
 	paths map[string]bool
+	err   error         // instead of paths
 	at    time.Time     // when the question was asked
 	turn  chan struct{} // holds one value while nobody asks
 }
@@ -105,27 +115,29 @@ func newRoster(ask func(context.Context) ([]string, error)) *roster {
 	return r
 }
 
-// get returns what runs, as of at most age before the call.
+// hangs is how long a list takes that others need not try in their turn.
+const hangs = time.Second
+
+// get returns what runs, as of at most age before the call. That vmrun did not
+// answer for long is told to all who waited for that answer: one that hangs
+// would else be waited for by one after the other.
 func (r *roster) get(ctx context.Context, age time.Duration) (map[string]bool, error) {
-	since := time.Now().Add(-age)
+	called := time.Now()
 	select {
 	case <-r.turn:
 		defer func() { r.turn <- struct{}{} }()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for vmrun list: %w", ctx.Err())
 	}
-	r.mu.Lock()
-	paths, at := r.paths, r.at
-	r.mu.Unlock()
-	if paths != nil && !at.Before(since) { // also that of another who waited as long
-		return paths, nil
+	if paths, ok, err := r.kept(called, age); ok || err != nil {
+		return paths, err
 	}
-	at = time.Now()
+	at := time.Now()
 	found, err := r.ask(ctx)
-	if err != nil {
-		return nil, err
+	if err != nil && (ctx.Err() != nil || time.Since(at) < hangs) {
+		return nil, err // that who asked gave up says nothing about vmrun, and what failed at once may go well at once
 	}
-	paths = make(map[string]bool, 2*len(found))
+	paths := make(map[string]bool, 2*len(found))
 	for _, p := range found {
 		paths[p] = true
 		if resolved, err := filepath.EvalSymlinks(p); err == nil {
@@ -134,8 +146,22 @@ func (r *roster) get(ctx context.Context, age time.Duration) (map[string]bool, e
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.paths, r.at = paths, at
-	return paths, nil
+	r.paths, r.err, r.at = paths, err, at
+	return paths, err
+}
+
+// kept is the last answer, if it is one for a call of then; also that of
+// another who waited as long.
+func (r *roster) kept(called time.Time, age time.Duration) (paths map[string]bool, ok bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		age = 0
+	}
+	if r.at.IsZero() || r.at.Before(called.Add(-age)) {
+		return nil, false, nil
+	}
+	return r.paths, r.err == nil, r.err
 }
 
 // runs reports whether vmrun lists a machine, as of at most age ago.

@@ -74,7 +74,7 @@ func (d *driver) withLive(ctx context.Context, ref drivers.Ref, do func(claim, f
 	if err := d.tool.EndOrphans(ctx, d.workspace.folder(c.Name)); err != nil {
 		return err
 	}
-	f, err := d.inspect(ctx, c)
+	f, err := d.inspect(ctx, c, 0)
 	if err != nil {
 		return err
 	}

@@ -263,6 +263,38 @@ func TestSuspendedByOthers(t *testing.T) {
 	s.wantNothing(t)
 }
 
+// TestResumedByOthers: watchers share a list that may be from before it, when
+// the .vmx does not say any more that the machine stands still.
+func TestResumedByOthers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	d := s.start(t)
+	req := request()
+	env, err := d.Allocate(within(t, time.Minute), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.tool.Suspend(within(t, time.Minute), env.Identifier); err != nil {
+		t.Fatal(err)
+	}
+	if paths, err := d.roster.get(t.Context(), 0); err != nil || paths[env.Identifier] {
+		t.Fatalf("the list has %v, %v", paths, err)
+	}
+	if err := d.tool.Start(within(t, time.Minute), env.Identifier); err != nil {
+		t.Fatal(err)
+	}
+	d.roster.at = time.Now() // however slow this machine is
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if ending, err := d.Watch(ctx, reference(req)); err == nil {
+		t.Errorf("Watch() = %q, nil, want that it goes on", ending)
+	}
+	if err := d.Deallocate(within(t, time.Minute), reference(req)); err != nil {
+		t.Error(err)
+	}
+	s.wantNothing(t)
+}
+
 // TestWhatIsMade looks at what VMware was told.
 func TestWhatIsMade(t *testing.T) {
 	t.Parallel()
