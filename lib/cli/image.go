@@ -199,7 +199,7 @@ func (s *shell) tellImages(prefix string, list apiv1.NodeImages) error {
 		if p.By != "" {
 			by = " for " + printable(p.By)
 		}
-		what := fmt.Sprintf("%spull of %s to %s%s", prefix, printable(pullLabel(p)), p.Instance, by)
+		what := fmt.Sprintf("%spull of %s to %s%s", prefix, printable(pullLabel(p)), printable(p.Instance), by)
 		switch p.State {
 		case pullRuns:
 			s.note("%s: since %s", what, age(s.Now(), p.StartedAt))

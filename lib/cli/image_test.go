@@ -41,6 +41,11 @@ func TestImageList(t *testing.T) {
 	if want := "pull of it's:3 to native for admin: since 60s\npull of it's:3 to native for admin: failed: disk is full\n"; stderr != want {
 		t.Errorf("told %q, want %q", stderr, want)
 	}
+	f.on("GET "+imagesRoute, imagesJSON("", strings.ReplaceAll(pullJSON(pullFailed, "x"), "native", `\u001b[2Jvm`), ""))
+	if _, _, stderr := f.run("image", "list"); strings.Contains(stderr, "\x1b") {
+		t.Errorf("a name drives the terminal: %q", stderr)
+	}
+	f.on("GET "+imagesRoute, imagesJSON(downloading("downloading", "900000"), pullJSON(pullRuns, ""), ""))
 	if got := f.ok("image", "list", "-o", "name"); got != "docker host:5000/ci@sha256:0f\nnative mac-3\n" {
 		t.Errorf("names = %q", got)
 	}

@@ -290,7 +290,11 @@ func TestRestartBeforeTheDriverIsThere(t *testing.T) {
 				if comes {
 					f.script(func() { f.absent = "" })
 					f.manager.DriversChanged()
-					time.Sleep(31 * time.Minute)
+					time.Sleep(time.Minute)
+					if trouble, ok := f.manager.Trouble(app); ok || !f.manager.Fetching(app) {
+						f.t.Errorf("while its images are fetched the trouble is still %v", trouble)
+					}
+					time.Sleep(30 * time.Minute)
 					f.want(app, model.StatusAllocated)
 					return
 				}

@@ -29,6 +29,7 @@ func (r *runner) fetch(ctx context.Context, driver drivers.Driver, a model.Alloc
 	if !ok || r.fetched == a.Epoch {
 		return nil
 	}
+	r.trouble.Store(nil) // what failed before it is over, and this may take long
 	began := time.Now()
 	pulled, unwanted := false, false
 	stop := func(e *model.Entry) bool {
