@@ -121,6 +121,16 @@ func (c *Cache) Close() error {
 	return nil
 }
 
+// spawn does something beside that Close waits for, unless the cache is closed.
+func (c *Cache) spawn(do func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.wg.Go(do)
+	}
+	return !c.closed
+}
+
 // Check says whether this cache may get the image: that it is valid, its sum
 // is as strong as required and a file lies below an allowed root. It touches
 // nothing outside the process.

@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -14,24 +15,31 @@ import (
 // it by hand, or another node on this machine get it.
 const lookEvery = 30 * time.Second
 
+// patience is how long a vote waits for a look, which takes microseconds where
+// the disk is well.
+const patience = 100 * time.Millisecond
+
 // mostLooked bounds the answers that are remembered.
 const mostLooked = 1000
 
 // Manager is what a driver's images are to the node: embedded in a driver it
 // implements drivers.ImageManager. It remembers which images are there, so that
-// a vote costs no look at the disk.
+// a vote costs no look at the disk, and looks beside, so that a disk which
+// hangs holds up no vote.
 type Manager struct {
 	cache *Cache
 	read  func(model.LabelDefinition) ([]Image, error)
 	have  func(Image) bool
+	spawn func(func()) bool
 
 	mu     sync.Mutex
-	looked map[Image]look // guarded by mu
+	looked map[Image]*look // guarded by mu, with what it leads to
 }
 
+// look is what is known of an image.
 type look struct {
 	there bool
-	at    time.Time
+	at    time.Time // of the look's end; zero: it is under way
 }
 
 var _ drivers.ImageManager = (*Manager)(nil)
@@ -39,7 +47,7 @@ var _ drivers.ImageManager = (*Manager)(nil)
 // NewManager returns a manager of the images in the cache. read finds those of
 // a definition, or says what is wrong with its options.
 func NewManager(cache *Cache, read func(model.LabelDefinition) ([]Image, error)) *Manager {
-	return &Manager{cache: cache, read: read, have: cache.Have, looked: map[Image]look{}}
+	return &Manager{cache: cache, read: read, have: cache.Have, spawn: cache.spawn, looked: map[Image]*look{}}
 }
 
 // Cached implements drivers.ImageHolder. What needs no image lacks none.
@@ -56,26 +64,69 @@ func (m *Manager) Cached(def model.LabelDefinition) bool {
 	return true
 }
 
+// one says whether the image is there. Where that can not be found out in time
+// it is not: whoever needs it then asks the cache.
 func (m *Manager) one(image Image, now time.Time) bool {
-	m.mu.Lock()
-	known, ok := m.looked[image]
-	m.mu.Unlock()
-	if ok && now.Sub(known.at) < lookEvery {
-		return known.there
+	if ended := m.launch(image, now); ended != nil {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		select {
+		case <-ended:
+		case <-timer.C:
+		}
 	}
-	there := m.have(image)
-	m.learn(image, there, now)
-	return there
-}
-
-// learn notes what is known of an image now.
-func (m *Manager) learn(image Image, there bool, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.looked) >= mostLooked {
-		clear(m.looked)
+	known := m.looked[image]
+	return known != nil && known.there
+}
+
+// launch starts a look if one is due and none is under way, and returns what is
+// closed at its end.
+func (m *Manager) launch(image Image, now time.Time) <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.looked[image]
+	if known != nil && (known.at.IsZero() || now.Sub(known.at) < lookEvery) {
+		return nil
 	}
-	m.looked[image] = look{there: there, at: now}
+	if !m.fits() {
+		return nil
+	}
+	known, ended := &look{}, make(chan struct{})
+	m.looked[image] = known
+	if !m.spawn(func() { m.land(image, known); close(ended) }) {
+		return nil
+	}
+	return ended
+}
+
+// land looks, and notes what was found unless more is known by now.
+func (m *Manager) land(image Image, known *look) {
+	there := m.have(image)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.looked[image] == known {
+		known.there, known.at = there, time.Now()
+	}
+}
+
+// fits reports whether one more answer may be remembered: where all that could
+// be forgotten is under way, the disk hangs. mu is held.
+func (m *Manager) fits() bool {
+	if len(m.looked) >= mostLooked {
+		maps.DeleteFunc(m.looked, func(_ Image, l *look) bool { return !l.at.IsZero() })
+	}
+	return len(m.looked) < mostLooked
+}
+
+// learn notes that an image is there.
+func (m *Manager) learn(image Image) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fits() {
+		m.looked[image] = &look{there: true, at: time.Now()}
+	}
 }
 
 // ListImages implements drivers.ImageManager.
@@ -135,7 +186,7 @@ func (m *Manager) each(list []Image, do func(i int) error) error {
 	for i := range list {
 		wait.Go(func() {
 			if errs[i] = do(i); errs[i] == nil {
-				m.learn(list[i], true, time.Now())
+				m.learn(list[i])
 			}
 		})
 	}

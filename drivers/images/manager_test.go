@@ -2,7 +2,9 @@ package images
 
 import (
 	"errors"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +21,8 @@ func TestCachedAnswersFromMemory(t *testing.T) {
 		m := &Manager{
 			have:   func(i Image) bool { looks++; return there[i.URL] },
 			read:   func(model.LabelDefinition) ([]Image, error) { return list, nil },
-			looked: map[Image]look{},
+			spawn:  func(do func()) bool { go do(); return true },
+			looked: map[Image]*look{},
 		}
 		want := func(when string, cached bool, looked int) {
 			t.Helper()
@@ -33,7 +36,7 @@ func TestCachedAnswersFromMemory(t *testing.T) {
 		want("got by somebody else", false, 1)
 		time.Sleep(lookEvery)
 		want("a while later", false, 3) // the first is there, the second is not
-		m.learn(list[1], true, time.Now())
+		m.learn(list[1])
 		want("an allocation got the second", true, 3)
 		list = nil
 		want("what needs no image", true, 3)
@@ -79,4 +82,43 @@ func TestManagerOfSeveral(t *testing.T) {
 	if err := m.RemoveImage(deadline(t), "a-1"); err != nil || m.Cached(model.LabelDefinition{}) {
 		t.Errorf("RemoveImage = %v, or it is still thought to be there", err)
 	}
+}
+
+// TestCachedOfWhatHangs: a vote waits a moment for a disk that does not answer,
+// once, and what is learnt meanwhile is not forgotten for the late answer.
+func TestCachedOfWhatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var looks atomic.Int64
+		image := Image{URL: "https://x/a-1.tar.xz"}
+		m := &Manager{
+			have:   func(Image) bool { looks.Add(1); time.Sleep(time.Hour); return false },
+			read:   func(model.LabelDefinition) ([]Image, error) { return []Image{image}, nil },
+			spawn:  func(do func()) bool { go do(); return true },
+			looked: map[Image]*look{},
+		}
+		began := time.Now()
+		for range 100 {
+			if m.Cached(model.LabelDefinition{}) {
+				t.Fatal("Cached() = true of what nobody knows")
+			}
+		}
+		if took := time.Since(began); took != patience || looks.Load() != 1 {
+			t.Errorf("100 votes took %v and %d looks, want %v and 1", took, looks.Load(), patience)
+		}
+		time.Sleep(time.Hour - patience - lookEvery/2)
+		m.learn(image)
+		time.Sleep(lookEvery / 2)
+		synctest.Wait() // the look ended
+		time.Sleep(time.Second)
+		if !m.Cached(model.LabelDefinition{}) || looks.Load() != 1 {
+			t.Errorf("Cached() = false, %d looks, of what an allocation got", looks.Load())
+		}
+		for i := range mostLooked + 10 {
+			m.one(Image{URL: strconv.Itoa(i)}, time.Now())
+		}
+		if looks.Load() > mostLooked+1 {
+			t.Errorf("%d looks hang, want %d at most", looks.Load(), mostLooked)
+		}
+		time.Sleep(time.Hour) // all end, or the bubble would tell
+	})
 }
