@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -130,9 +131,12 @@ func (t *Tool) EndOrphans(ctx context.Context, folder string) error {
 	return killAll(ctx, "calls of a node that was killed", func(argv string) bool { return t.orphan(argv, folder) })
 }
 
-// orphan recognizes a call about a folder by its arguments.
+// orphan recognizes a call about a folder by its arguments. Of the tools' paths
+// only the last part counts: they may be wrappers of others, and the node may
+// have been told of others since.
 func (t *Tool) orphan(argv, folder string) bool {
-	call := strings.Contains(argv, t.o.Vmrun+" -T ") || t.o.DiskManager != "" && strings.Contains(argv, t.o.DiskManager+" -")
+	call := strings.Contains(argv, filepath.Base(t.o.Vmrun)+" -T ") ||
+		t.o.DiskManager != "" && strings.Contains(argv, filepath.Base(t.o.DiskManager)+" -")
 	return call && strings.Contains(argv, strings.TrimSuffix(folder, "/")+"/")
 }
 

@@ -182,3 +182,26 @@ func TestEndOrphans(t *testing.T) {
 }
 
 func inGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+
+// TestOrphan: whose calls are killed, by their arguments.
+func TestOrphan(t *testing.T) {
+	t.Parallel()
+	tool := New(Options{Vmrun: "/usr/bin/vmrun", DiskManager: "/usr/bin/vmware-vdiskmanager"})
+	for _, tt := range []struct {
+		argv string
+		want bool
+	}{
+		{"/usr/bin/vmrun -T ws start /w/005056000001/005056000001.vmx nogui", true},
+		{"/bin/sh /usr/bin/vmrun -T ws start /w/005056000001/005056000001.vmx nogui", true},
+		{"/usr/lib/vmware/bin/vmrun -T ws clone /w/005056000001/image/a/a.vmx /w/005056000001/005056000001.vmx linked", true},
+		{"/opt/vmware/vmware-vdiskmanager -c -s 1GB /w/005056000001/making-disk/a.vmdk", true},
+		{"/usr/bin/vmrun -T ws start /w/005056000002/005056000002.vmx nogui", false},
+		{"/usr/bin/vmrun -T ws list", false},
+		{"/usr/lib/vmware/bin/vmware-vmx /w/005056000001/005056000001.vmx", false},
+		{"less /w/005056000001/vmware.log", false},
+	} {
+		if got := tool.orphan(tt.argv, "/w/005056000001"); got != tt.want {
+			t.Errorf("orphan(%q) = %v, want %v", tt.argv, got, tt.want)
+		}
+	}
+}
