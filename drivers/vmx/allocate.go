@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -194,6 +195,7 @@ func (b build) setUp(context.Context) error {
 		return err
 	}
 	b.setCard(f)
+	closePorts(f)
 	cpu := strconv.FormatUint(uint64(b.req.Definition.Resources.CPU), 10)
 	for _, line := range [][2]string{
 		{"numvcpus", cpu}, {"cpuid.corespersocket", cpu},
@@ -216,7 +218,8 @@ func (b build) setUp(context.Context) error {
 // them, in the image, would lead out of the network that it names.
 func (b build) setCard(f *vmxfile.File) {
 	f.Remove(func(key string) bool {
-		return strings.HasPrefix(key, "ethernet0.generated") || key == "ethernet0.vnet" || key == "ethernet0.checkmacaddress"
+		return strings.HasPrefix(key, "ethernet0.generated") || key == "ethernet0.vnet" || key == "ethernet0.checkmacaddress" ||
+			key == "ethernet0.startconnected"
 	})
 	for _, key := range f.Keys() {
 		if card, ok := strings.CutSuffix(key, ".present"); ok && strings.HasPrefix(card, "ethernet") && card != "ethernet0" {
@@ -229,6 +232,20 @@ func (b build) setCard(f *vmxfile.File) {
 	f.Set("ethernet0.connectiontype", b.options.network.kind)
 	if b.options.network.vnet != "" {
 		f.Set("ethernet0.vnet", b.options.network.vnet)
+	}
+}
+
+// closePorts switches the serial and parallel ports off that lead to a file, a
+// pipe or a port of the host: an image could write there as the node may.
+func closePorts(f *vmxfile.File) {
+	for _, key := range f.Keys() {
+		port, is := strings.CutSuffix(key, ".filetype")
+		if !is || !strings.HasPrefix(port, "serial") && !strings.HasPrefix(port, "parallel") {
+			continue
+		}
+		if to, _ := f.Get(key); slices.Contains([]string{"file", "pipe", "network"}, strings.ToLower(to)) {
+			f.Set(port+".present", "FALSE")
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ package vmx
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,7 +17,6 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmrunfake"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmxfile"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
-	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
 
 // short are bounds that a test can wait for.
@@ -306,6 +304,12 @@ func TestWhatIsMade(t *testing.T) {
 	}
 	f.Set("ethernet1.present", "TRUE")
 	f.Set("RemoteDisplay.vnc.enabled", "TRUE")
+	f.Set("ethernet0.startConnected", "FALSE")
+	f.Set("serial0.present", "TRUE")
+	f.Set("serial0.fileType", "File")
+	f.Set("serial0.fileName", "/etc/profile")
+	f.Set("serial1.present", "TRUE")
+	f.Set("serial1.fileType", "thinprint")
 	if err := f.Write(extra); err != nil {
 		t.Fatal(err)
 	}
@@ -333,6 +337,7 @@ func TestWhatIsMade(t *testing.T) {
 		"ethernet0.present": "TRUE", "ethernet0.addressType": "static", "ethernet0.address": env.HWAddr, "ethernet0.connectiontype": "custom",
 		"ethernet0.vnet": "vmnet5", "ethernet1.present": "FALSE", "numvcpus": "2", "cpuid.corespersocket": "2", "memsize": "3072",
 		"RemoteDisplay.vnc.enabled": "FALSE", "displayName": name, "msg.autoAnswer": "TRUE",
+		"ethernet0.startConnected": "", "serial0.present": "FALSE", "serial1.present": "TRUE",
 	} {
 		if got, _ := made.Get(key); got != want {
 			t.Errorf("%s = %q, want %q", key, got, want)
@@ -451,30 +456,5 @@ func TestAdopted(t *testing.T) {
 	s.wantNothing(t)
 	if _, err := os.Stat(filepath.Join(s.image("base"), "base.vmx")); err != nil {
 		t.Error(err)
-	}
-}
-
-// TestExampleLabel is one that this driver takes.
-func TestExampleLabel(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile("../../examples/vmx/label.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := yamlconf.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	asJSON, err := doc.JSON()
-	var label struct{ Definitions []model.LabelDefinition }
-	if err = errors.Join(err, json.Unmarshal(asJSON, &label)); err != nil || len(label.Definitions) != 1 {
-		t.Fatalf("the example has %d definitions, %v", len(label.Definitions), err)
-	}
-	d := newSite(t, "").start(t)
-	if err := d.Validate(label.Definitions[0]); err != nil {
-		t.Error(err)
-	}
-	if got := d.Exclusive(label.Definitions[0]); len(got) != 1 {
-		t.Errorf("Exclusive() = %v, want its reused disk", got)
 	}
 }
