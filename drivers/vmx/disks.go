@@ -178,7 +178,10 @@ func (d *driver) detachKept(vmx string) error {
 	for _, key := range f.Keys() {
 		slot, is := strings.CutSuffix(key, ".filename")
 		file, _ := f.Get(key)
-		if is && strings.HasPrefix(file, d.shelf.Path()+string(filepath.Separator)) {
+		if !filepath.IsAbs(file) { // VMware may write it so
+			file = filepath.Join(filepath.Dir(vmx), file)
+		}
+		if is && strings.HasPrefix(filepath.Clean(file), d.shelf.Path()+string(filepath.Separator)) {
 			slots = append(slots, slot+".")
 		}
 	}

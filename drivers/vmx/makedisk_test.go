@@ -127,7 +127,7 @@ func TestChainOfImages(t *testing.T) {
 	hint := "# Disk DescriptorFile\nversion=1\nparentCID=1\nparentFileNameHint=\"/build/machine/base_abc/base.vmdk\"\n# Extent description\n"
 	write(t, filepath.Join(s.image("app"), "app-delta.vmdk"), hint)
 	laid := []images.Laid{{Folder: s.image("base"), Name: "base", Version: "1"}, {Folder: s.image("app"), Name: "app", Version: "1"}}
-	into := t.TempDir()
+	into := filepath.Join(t.TempDir(), `with\backslash`) // as every path of Windows
 	for _, l := range laid {
 		if err := copyImage(t.Context(), l, into); err != nil {
 			t.Fatal(err)
@@ -137,7 +137,7 @@ func TestChainOfImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(into, "app_abc", "app-delta.vmdk"))
-	if want := fmt.Sprintf("parentFileNameHint=%q\n# Extent", filepath.Join(into, "base_abc", "base.vmdk")); err != nil || !strings.Contains(string(text), want) {
+	if want := `parentFileNameHint="` + filepath.Join(into, "base_abc", "base.vmdk") + "\"\n# Extent"; err != nil || !strings.Contains(string(text), want) {
 		t.Errorf("the disk says %q, %v, want %q", text, err, want)
 	}
 	if vmx, err := sourceVMX(into, laid); err != nil || vmx != filepath.Join(into, "app_abc", "app.vmx") {
@@ -169,5 +169,28 @@ func TestImagesThatAreNone(t *testing.T) {
 	}
 	if _, err := sourceVMX(into, laid); err == nil || !strings.Contains(err.Error(), "holds no base.vmx") {
 		t.Errorf("sourceVMX() without a machine = %v", err)
+	}
+}
+
+// TestDetachKept: however VMware wrote where a reused disk is, the machine's
+// removal is not told of it.
+func TestDetachKept(t *testing.T) {
+	t.Parallel()
+	workspace := t.TempDir()
+	d := &driver{shelf: volume.ShelfIn(workspace)}
+	kept := filepath.Join(d.shelf.Path(), "cache", diskFolder, "kept-cache.vmdk")
+	vmx := filepath.Join(workspace, "005056000001", "005056000001.vmx")
+	if err := os.Mkdir(filepath.Dir(vmx), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const own = "scsi0:0.present = \"TRUE\"\nscsi0:0.fileName = \"own.vmdk\"\n"
+	for _, path := range []string{kept, "../" + filepath.Base(d.shelf.Path()) + "/cache/disk/kept-cache.vmdk", workspace + "/005056000001/../" + filepath.Base(d.shelf.Path()) + "/cache/disk/kept-cache.vmdk"} {
+		write(t, vmx, own+"scsi0:1.present = \"TRUE\"\nscsi0:1.fileName = \""+path+"\"\nscsi0:1.mode = \"independent-persistent\"\n")
+		if err := d.detachKept(vmx); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := os.ReadFile(vmx); err != nil || string(text) != own {
+			t.Errorf("with %s the machine is left with %s, %v", path, text, err)
+		}
 	}
 }

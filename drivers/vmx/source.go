@@ -141,7 +141,7 @@ func joinChain(path string, disks map[string]string) error {
 	lines := strings.Split(string(text), "\n")
 	for i, line := range lines {
 		if strings.HasPrefix(strings.TrimSpace(line), parentHint) {
-			lines[i] = fmt.Sprintf("%s=%q", parentHint, found)
+			lines[i] = parentHint + `="` + found + `"` // a path as it is: VMware undoes nothing
 		}
 	}
 	return os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600)
