@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -71,6 +73,33 @@ func TestTakeAtOnce(t *testing.T) {
 	if got != 1 {
 		t.Errorf("%d took it, want one: %v", got, errors.Join(errs...))
 	}
+}
+
+// TestShelfOfAStoppedProcess: its lock is not waited for for ever.
+func TestShelfOfAStoppedProcess(t *testing.T) {
+	s := ShelfIn(t.TempDir())
+	take := func() error { return s.Take("x", Holder{"e", "t"}, func(Holder) bool { return true }) }
+	if err := take(); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		err := s.locked(func() error {
+			began := time.Now()
+			err1, err2 := take(), s.Release("t")
+			if took := time.Since(began); took != 2*lockLimit {
+				t.Errorf("they waited %v, want %v each", took, lockLimit)
+			}
+			for _, err := range []error{err1, err2} {
+				if err == nil || !strings.Contains(err.Error(), "another process holds it") {
+					t.Errorf("error = %v, want who is to be looked for", err)
+				}
+			}
+			return nil
+		})
+		if err := errors.Join(err, take(), s.Release("t")); err != nil {
+			t.Errorf("once it goes on: %v", err)
+		}
+	})
 }
 
 // TestFolder: no two labels the same, none out of the shelf, and plain ones as

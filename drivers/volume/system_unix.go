@@ -4,7 +4,6 @@ package volume
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
@@ -24,23 +23,16 @@ func usage(info fs.FileInfo) (device uint64, bytes int64) {
 	return 0, 0
 }
 
-// locked does something that no two processes may do at once. What it does
-// takes no more than a few file operations.
-func locked(path string, do func() error) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
+// tryLock locks an open file, unless another process has it locked.
+func tryLock(f *os.File) (taken bool, err error) {
 	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EINTR) {
 			break
 		}
 	}
-	if err != nil {
-		err = fmt.Errorf("lock %s: %w", path, err)
-	} else {
-		err = do()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return false, nil
 	}
-	return errors.Join(err, f.Close())
+	return err == nil, err
 }

@@ -12,16 +12,12 @@ import (
 // of a file for what it takes.
 func usage(info fs.FileInfo) (device uint64, bytes int64) { return 0, info.Size() }
 
-// locked does something that no two processes may do at once. What it does
-// takes no more than a few file operations.
-func locked(path string, do func() error) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
+// tryLock locks an open file, unless another process has it locked.
+func tryLock(f *os.File) (taken bool, err error) {
+	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+	err = windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &windows.Overlapped{})
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+		return false, nil
 	}
-	err = windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK, 0, 1, 0, &windows.Overlapped{})
-	if err == nil {
-		err = do()
-	}
-	return errors.Join(err, f.Close())
+	return err == nil, err
 }
