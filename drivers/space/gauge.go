@@ -26,7 +26,11 @@ const (
 	closing = time.Second
 )
 
-var errHangs = errors.New("the file system does not answer; look whether it hangs or is unmounted")
+var (
+	errHangs = errors.New("the file system does not answer; look whether it hangs or is unmounted")
+	// errLooking: many files take their time, and that is nobody's trouble yet.
+	errLooking = errors.New("it is not counted yet what is written there")
+)
 
 // gauge keeps what the last look at a file system found. Make it with newGauge.
 type gauge[T any] struct {
@@ -39,6 +43,7 @@ type gauge[T any] struct {
 	at      time.Time // of the last look's end; zero before the first
 	took    time.Duration
 	flight  chan struct{} // of the look under way: closed at its end
+	began   time.Time     // of the last look
 	closed  bool
 	flights sync.WaitGroup
 }
@@ -58,7 +63,10 @@ func (g *gauge[T]) read() (T, error) {
 	defer g.mu.Unlock()
 	err := g.err
 	if g.at.IsZero() || g.flight != nil && time.Since(g.at) > stale {
-		err = errHangs
+		err = errLooking
+		if time.Since(g.began) > counting+fresh {
+			err = errHangs
+		}
 	}
 	if err != nil {
 		var none T
@@ -76,12 +84,12 @@ func (g *gauge[T]) launch(now time.Time) <-chan struct{} {
 		return nil
 	}
 	flight := make(chan struct{})
-	g.flight = flight
+	g.flight, g.began = flight, now
 	g.flights.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), counting)
 		defer cancel()
 		found, err := g.look(ctx)
-		g.landed(found, err, now)
+		g.landed(found, err)
 		close(flight)
 	})
 	return flight
@@ -97,11 +105,11 @@ func (g *gauge[T]) lasts() time.Duration {
 	return max(fresh, costFactor*min(g.took, counting))
 }
 
-func (g *gauge[T]) landed(found T, err error, began time.Time) {
+func (g *gauge[T]) landed(found T, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.at = time.Now()
-	g.took, g.flight, g.err = g.at.Sub(began), nil, err
+	g.took, g.flight, g.err = g.at.Sub(g.began), nil, err
 	if err == nil {
 		g.last = found
 	}

@@ -86,12 +86,16 @@ func TestGaugeOfWhatHangs(t *testing.T) {
 		g := newGauge("/disk", f.look)
 		began := time.Now()
 		for range 100 {
-			if _, err := g.read(); !errors.Is(err, errHangs) {
-				t.Fatalf("read() before the first answer = %v, want %v", err, errHangs)
+			if _, err := g.read(); !errors.Is(err, errLooking) {
+				t.Fatalf("read() before the first answer = %v, want %v", err, errLooking)
 			}
 		}
 		if took := time.Since(began); took != patience || f.looked() != 1 {
 			t.Errorf("100 reads took %v and %d looks, want %v and 1", took, f.looked(), patience)
+		}
+		time.Sleep(time.Minute)
+		if _, err := g.read(); !errors.Is(err, errHangs) {
+			t.Errorf("read() when counting would be over = %v, want %v", err, errHangs)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -99,8 +103,8 @@ func TestGaugeOfWhatHangs(t *testing.T) {
 			t.Errorf("read() after it answered = %v", err)
 		}
 		time.Sleep(costFactor * time.Hour)
-		if _, err := g.read(); !errors.Is(err, errHangs) {
-			t.Errorf("read() of what is 20 hours old = %v, want %v", err, errHangs)
+		if _, err := g.read(); !errors.Is(err, errLooking) {
+			t.Errorf("read() of what is 20 hours old = %v, want %v", err, errLooking)
 		}
 		began = time.Now()
 		g.close()

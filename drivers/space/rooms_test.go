@@ -135,8 +135,8 @@ func TestCountingIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Leave()
-		if _, err := m.Read(); !errors.Is(err, errHangs) {
-			t.Errorf("Read() before the first look ended = %v, want %v", err, errHangs)
+		if _, err := m.Read(); !errors.Is(err, errLooking) {
+			t.Errorf("Read() before the first look ended = %v, want %v", err, errLooking)
 		}
 		time.Sleep(counting)
 		synctest.Wait()
