@@ -301,18 +301,3 @@ func TestRosterHangs(t *testing.T) {
 		}
 	})
 }
-
-// TestBrokenClaim: it hides nothing from who looks, and says what to do.
-func TestBrokenClaim(t *testing.T) {
-	w, err := openWorkspace(t.TempDir(), owner{Instance: "vmx"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	broken := w.folder("005056000001")
-	if err := errors.Join(os.Mkdir(broken, 0o700), os.WriteFile(filepath.Join(broken, specFile), []byte("{"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.list(t.Context()); err == nil || !strings.Contains(err.Error(), broken) || !strings.Contains(err.Error(), "remove the folder") {
-		t.Errorf("list() = %v, want which folder to remove", err)
-	}
-}

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"runtime"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
@@ -86,6 +87,9 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	}
 	if d.workspace, err = openWorkspace(s.WorkspacePath, owner{cfg.NodeUID, cfg.Instance}); err != nil {
 		return nil, err
+	}
+	if err := d.workspace.sweep(time.Now()); err != nil {
+		d.log.Warn("not all that a killed node left could be removed; the next start tries again", "error", err)
 	}
 	if err := d.openTools(ctx, paths); err != nil {
 		return nil, err

@@ -86,9 +86,6 @@ func openWorkspace(path string, o owner) (*workspace, error) {
 	}
 	sum := sha256.Sum256([]byte(o.Node.String() + " " + o.Instance))
 	w := &workspace{path: path, begins: newPrefix + hex.EncodeToString(sum[:6]) + "-", owner: o, names: namePattern()}
-	if err := w.sweep(time.Now()); err != nil {
-		return nil, err
-	}
 	probe, err := os.MkdirTemp(path, w.begins)
 	if err != nil {
 		return nil, fmt.Errorf("write to workspace_path %s: %w", hint, err)
@@ -100,7 +97,8 @@ func openWorkspace(path string, o owner) (*workspace, error) {
 }
 
 // sweep removes what killed processes left of claims and of folders whose
-// environments are gone.
+// environments are gone. What can not be removed, such as what a virtual machine
+// holds open on Windows, keeps nobody from the rest.
 func (w *workspace) sweep(now time.Time) error {
 	found, err := os.ReadDir(w.path)
 	if err != nil {

@@ -1,0 +1,66 @@
+//go:build unix
+
+package vmx
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// TestBrokenClaim: it hides nothing from who looks, and says what to do.
+func TestBrokenClaim(t *testing.T) {
+	w, err := openWorkspace(t.TempDir(), owner{Instance: "vmx"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := w.folder("005056000001")
+	if err := errors.Join(os.Mkdir(broken, 0o700), os.WriteFile(filepath.Join(broken, specFile), []byte("{"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.list(t.Context()); err == nil || !strings.Contains(err.Error(), broken) || !strings.Contains(err.Error(), "remove the folder") {
+		t.Errorf("list() = %v, want which folder to remove", err)
+	}
+}
+
+// TestUnsweepable: what can not be removed at the start keeps nobody from work.
+func TestUnsweepable(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	held := filepath.Join(s.workspace(), gonePrefix+"005056000001", "held")
+	if err := os.MkdirAll(held, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	release := hold(t, held)
+	s.start(t)
+	if left := s.leftovers(t); len(left) != 1 {
+		t.Errorf("there are %v, want what is held: nothing was tested", left)
+	}
+	release()
+	s.start(t)
+	s.wantNothing(t)
+}
+
+// hold keeps a folder from being removed.
+func hold(t *testing.T, folder string) (release func()) {
+	t.Helper()
+	hold, let := func() error { return os.Chmod(filepath.Dir(folder), 0o500) }, func() error { return os.Chmod(filepath.Dir(folder), 0o700) }
+	if os.Geteuid() == 0 { // whom no mode stops
+		hold, let = func() error { return exec.Command("mount", "-t", "tmpfs", "none", folder).Run() },
+			func() error { return exec.Command("umount", folder).Run() }
+	}
+	if err := hold(); err != nil {
+		t.Skipf("can not hold a folder here: %v", err)
+	}
+	release = sync.OnceFunc(func() {
+		if err := let(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(release)
+	return release
+}
