@@ -196,6 +196,7 @@ func (b build) setUp(context.Context) error {
 	}
 	b.setCard(f)
 	closePorts(f)
+	keepIn(f)
 	cpu := strconv.FormatUint(uint64(b.req.Definition.Resources.CPU), 10)
 	for _, line := range [][2]string{
 		{"numvcpus", cpu}, {"cpuid.corespersocket", cpu},
@@ -247,6 +248,13 @@ func closePorts(f *vmxfile.File) {
 			f.Set(port+".present", "FALSE")
 		}
 	}
+}
+
+// keepIn lets all that the machine writes be in its folder, with which it goes,
+// and its log where it is looked for.
+func keepIn(f *vmxfile.File) {
+	elsewhere := []string{"workingdir", "log.filename", "vmx.log.filename", "logging"}
+	f.Remove(func(key string) bool { return slices.Contains(elsewhere, key) })
 }
 
 // start starts the machine, and notes that it ran as soon as it is seen to run.

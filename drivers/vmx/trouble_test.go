@@ -310,6 +310,9 @@ func TestWhatIsMade(t *testing.T) {
 	f.Set("serial0.fileName", "/etc/profile")
 	f.Set("serial1.present", "TRUE")
 	f.Set("serial1.fileType", "thinprint")
+	f.Set("workingDir", s.dir)
+	f.Set("vmx.log.filename", filepath.Join(s.dir, "log"))
+	f.Set("logging", "FALSE")
 	if err := f.Write(extra); err != nil {
 		t.Fatal(err)
 	}
@@ -338,6 +341,7 @@ func TestWhatIsMade(t *testing.T) {
 		"ethernet0.vnet": "vmnet5", "ethernet1.present": "FALSE", "numvcpus": "2", "cpuid.corespersocket": "2", "memsize": "3072",
 		"RemoteDisplay.vnc.enabled": "FALSE", "displayName": name, "msg.autoAnswer": "TRUE",
 		"ethernet0.startConnected": "", "serial0.present": "FALSE", "serial1.present": "TRUE",
+		"workingDir": "", "vmx.log.filename": "", "logging": "",
 	} {
 		if got, _ := made.Get(key); got != want {
 			t.Errorf("%s = %q, want %q", key, got, want)
