@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,10 +75,21 @@ func (f Finder) Find(ctx context.Context, hw string, now time.Time) (netip.Addr,
 		return ip, errors.Join(errs...)
 	}
 	text, err := f.Neighbors(ctx)
-	if ip := parseNeighbors(text)[hw]; ip.IsValid() {
+	if ip := parseNeighbors(text)[hw]; ip.IsValid() && !given(all, ip, now) {
 		return ip, nil
 	}
 	return netip.Addr{}, errors.Join(append(errs, err)...)
+}
+
+// given reports whether an address is leased, as of now. One that the neighbour
+// table still has with a former owner of it is not that one's any more.
+func given(all []Lease, ip netip.Addr, now time.Time) bool {
+	for _, l := range slices.Backward(all) {
+		if l.IP == ip {
+			return !l.over(now)
+		}
+	}
+	return false
 }
 
 // tail reads a file, or its end.

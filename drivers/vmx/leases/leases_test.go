@@ -52,6 +52,8 @@ func TestFind(t *testing.T) {
 	now := time.Date(2026, 3, 17, 20, 30, 0, 0, time.UTC)
 	arp := "IP address       HW type     Flags       HW address            Mask     Device\n" +
 		"192.168.10.140   0x1         0x2         00:50:56:00:00:40     *        vmnet1\n" +
+		"192.168.10.132   0x1         0x2         00:50:56:00:00:10     *        vmnet1\n" +
+		"192.168.10.128   0x1         0x2         00:50:56:00:00:28     *        vmnet1\n" +
 		"192.168.10.141   0x1         0x0         00:00:00:00:00:00     *        vmnet1\n" +
 		"? (192.168.10.142) at 0:50:56:0:0:42 on vmnet1 ifscope [ethernet]\n" +
 		"? (192.168.10.143) at (incomplete) on vmnet1 [ethernet]\n"
@@ -76,6 +78,7 @@ func TestFind(t *testing.T) {
 		{"an address that moved on", "00:50:56:00:00:10", now, ""},
 		{"an address that came from another", "00:50:56:00:00:11", now, "192.168.10.132"},
 		{"a neighbour of Linux", "00:50:56:00:00:40", now, "192.168.10.140"},
+		{"a neighbour with an address of which another's lease is over", "00:50:56:00:00:28", now.Add(time.Hour), "192.168.10.128"},
 		{"a neighbour of macOS", "00:50:56:00:00:42", now, "192.168.10.142"},
 		{"nobody", "00:50:56:00:00:77", now, ""},
 		{"zeros", "00:00:00:00:00:00", now, ""},
