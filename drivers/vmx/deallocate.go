@@ -51,7 +51,7 @@ func (d *driver) turnOf(ctx context.Context, ref drivers.Ref) (done func(), err 
 func (d *driver) removal(c claim) []step {
 	vmx := d.workspace.vmx(c.Name)
 	return []step{
-		{"forbid starts", func(context.Context) error { return d.workspace.mark(c, stopFile) }},
+		{"forbid starts", func(context.Context) error { d.forbidStarts(c); return nil }},
 		{"end calls", func(ctx context.Context) error { return d.tool.EndOrphans(ctx, d.workspace.folder(c.Name)) }},
 		{"stop virtual machine", func(ctx context.Context) error { return d.stop(ctx, vmx) }},
 		{"release disks", func(context.Context) error { return d.releaseDisks(c) }},
@@ -61,6 +61,14 @@ func (d *driver) removal(c claim) []step {
 		{"remove folder", func(context.Context) error { return d.workspace.discard(c) }},
 		// An allocation may have got an image meanwhile; from here on it sees that there is no environment.
 		{"release images again", func(context.Context) error { return d.releaseImages(c) }},
+	}
+}
+
+// forbidStarts notes that the environment is being removed. Where that can not
+// be written it is removed all the same: it may be what fills the disk.
+func (d *driver) forbidStarts(c claim) {
+	if err := d.workspace.mark(c, stopFile); err != nil {
+		d.log.Warn("could not note that an environment is being removed; it is removed all the same", "identifier", d.workspace.vmx(c.Name), "error", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // TestBrokenClaim: it hides nothing from who looks, and says what to do.
@@ -63,4 +64,44 @@ func hold(t *testing.T, folder string) (release func()) {
 	})
 	t.Cleanup(release)
 	return release
+}
+
+// TestFullDisk: what fills a disk can be removed though nothing can be written
+// there any more.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	if err := os.Mkdir(s.workspace(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.Command("mount", "-t", "tmpfs", "-o", "nr_inodes=200", "none", s.workspace()).Run(); err != nil {
+		t.Skipf("can not mount a small file system here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := exec.Command("umount", "-l", s.workspace()).Run(); err != nil {
+			t.Error(err)
+		}
+	})
+	d := s.start(t)
+	req := request()
+	if _, err := d.Allocate(within(t, time.Minute), req); err != nil {
+		t.Fatal(err)
+	}
+	full := filepath.Join(s.workspace(), "full")
+	if err := os.Mkdir(full, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for err := error(nil); err == nil; {
+		var f *os.File
+		if f, err = os.CreateTemp(full, ""); err == nil {
+			err = f.Close()
+		}
+	}
+	if err := d.Deallocate(within(t, time.Minute), reference(req)); err != nil {
+		t.Errorf("Deallocate() = %v", err)
+	}
+	if err := os.RemoveAll(full); err != nil {
+		t.Error(err)
+	}
+	s.wantNothing(t)
 }
