@@ -4,18 +4,27 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
+
+// taskLabel is on what tasks commit: the task's UID. Images that are built on
+// one inherit it, so it only tells together with commentOf.
+const taskLabel = "aquarium.fish.task"
+
+func commentOf(uid string) string { return "task " + uid }
 
 // committed is the configuration of an image made from the container: that of
 // the image the container was made from. The engine adds what the container
 // has besides, environment and labels: metadata that may be secret, and labels
 // by which the driver would take for its own whatever runs of the image. The
 // engine can not be told to leave them out, only that they are empty.
-func (i *Images) committed(ctx context.Context, id string) (*container.Config, error) {
+func (i *Images) committed(ctx context.Context, id string, task model.UID) (*container.Config, error) {
 	ctx, cancel := i.call(ctx)
 	defer cancel()
 	c, err := i.cli.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
@@ -37,6 +46,7 @@ func (i *Images) committed(ctx context.Context, id string) (*container.Config, e
 			config.Labels[key] = value
 		}
 	}
+	config.Labels[taskLabel] = task.String()
 	if c.Container.Config == nil {
 		return config, nil
 	}
@@ -63,4 +73,27 @@ func emptied(base, all []string) (empty []string) {
 		}
 	}
 	return empty
+}
+
+// dropUnnamed removes what tasks committed and lost the name of: an engine
+// commits on when who asked for it was killed, and the name goes to the last. Of
+// the given task, which is done, all go; of others those that nobody comes back to.
+func (i *Images) dropUnnamed(ctx context.Context, uid model.UID) {
+	call, cancel := i.call(ctx)
+	defer cancel()
+	list, err := i.cli.ImageList(call, client.ImageListOptions{Filters: make(client.Filters).Add("dangling", "true").Add("label", taskLabel)})
+	if err != nil {
+		return // the next task looks again
+	}
+	for _, s := range list.Items {
+		of := s.Labels[taskLabel]
+		if of != uid.String() && time.Since(time.Unix(s.Created, 0)) < abandoned {
+			continue
+		}
+		got, err := i.cli.ImageInspect(call, s.ID)
+		if err != nil || got.Comment != commentOf(of) || len(got.RepoTags)+len(got.RepoDigests) != 0 {
+			continue
+		}
+		i.dropTaskImage(ctx, s.ID)
+	}
 }

@@ -130,6 +130,7 @@ func (i *Images) runIn(ctx context.Context, t task, run func(context.Context, ta
 	if t.Task == "image" { // the archive is what was asked for
 		i.dropTaskImage(ctx, taskImage(t.UID))
 	}
+	i.dropUnnamed(ctx, t.UID)
 	return result, nil
 }
 
@@ -270,14 +271,14 @@ func (i *Images) commit(ctx context.Context, t task, name string) (id string, er
 	if got, found, err := i.inspectImage(ctx, name); found || err != nil {
 		return got.ID, err
 	}
-	config, err := i.committed(ctx, t.Container)
+	config, err := i.committed(ctx, t.Container, t.UID)
 	if err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, i.opts.Limits.Task, fmt.Errorf("the engine did not commit within %v", i.opts.Limits.Task))
 	defer cancel()
 	got, err := i.cli.ContainerCommit(ctx, t.Container, client.ContainerCommitOptions{
-		Reference: name, Comment: "task " + t.UID.String(), Author: i.opts.Node + " " + i.opts.Instance, Config: config,
+		Reference: name, Comment: commentOf(t.UID.String()), Author: i.opts.Node + " " + i.opts.Instance, Config: config,
 	})
 	switch {
 	case errdefs.IsNotFound(err):
