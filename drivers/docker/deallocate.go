@@ -35,8 +35,6 @@ func (d *driver) Deallocate(ctx context.Context, ref drivers.Ref) error {
 	if err := d.disks.remove(ctx, ref.Token); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, makeTimeout)
-	defer cancel()
 	return d.networks.prune(ctx)
 }
 

@@ -123,6 +123,24 @@ func TestDisks(t *testing.T) {
 	}
 }
 
+// TestDiskInPlaceOfTmp: a disk at a folder that a read-only environment has in
+// memory takes its place; of two there the engine makes none.
+func TestDiskInPlaceOfTmp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	needs.Root(t, "to make disks")
+	d := s.start(t)
+	req := request(withDisks(guest("write /tmp/f text ; write /run/f text ; write /x text ; print done ; wait", `"read_only":true`), `{"scratch":{"type":"dir","label":"/tmp/"}}`))
+	text := s.says(t, d.allocate(t, req), "done")
+	if failed(text, "write /tmp") || failed(text, "write /run") || !failed(text, "write /x") {
+		t.Errorf("want a read-only root, with /tmp and /run that can be written:\n%s", text)
+	}
+	written := filepath.Join(volume.DisksOf(d.disks.workspace.folder(req.Token)), "scratch", "data", "f")
+	if _, err := os.Stat(written); err != nil {
+		t.Errorf("what is written to /tmp is not on the disk: %v", err)
+	}
+}
+
 // TestReusedDisk: it lives longer than its environment, and is one's at a time.
 func TestReusedDisk(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -27,6 +28,9 @@ const (
 	nat           = "nat"      // the world outside as well
 )
 
+// bridgeDriver is the engine's name of the kind of network that is made here.
+const bridgeDriver = "bridge"
+
 // networks are the bridges of environments. They are shared by all nodes and
 // instances of an engine, made when they are needed and removed by who leaves
 // them last.
@@ -34,6 +38,7 @@ type networks struct {
 	engine   *client.Client
 	engineID string
 	owner    owner
+	log      *slog.Logger
 	turns    *turns.Turns // of names: who makes or removes one
 
 	mu    sync.Mutex
@@ -50,8 +55,8 @@ type bridge struct {
 	users    int  // allocations on their way to a container that runs
 }
 
-func newNetworks(engine *client.Client, engineID string, o owner) *networks {
-	return &networks{engine: engine, engineID: engineID, owner: o, turns: turns.New(), known: map[string]*bridge{}}
+func newNetworks(engine *client.Client, engineID string, o owner, log *slog.Logger) *networks {
+	return &networks{engine: engine, engineID: engineID, owner: o, log: log, turns: turns.New(), known: map[string]*bridge{}}
 }
 
 // load learns what others and earlier processes made.
@@ -70,8 +75,14 @@ func (n *networks) load(ctx context.Context) error {
 	return nil
 }
 
+// bridgeOf reads a network of the engine. Only the addresses of a bridge are of
+// this machine alone: the gateway of another kind, such as macvlan, is a
+// stranger's, and so may be who calls from its subnet.
 func bridgeOf(item network.Network) *bridge {
 	b := &bridge{id: item.ID, internal: item.Internal, ours: item.Labels[labelScheme] != ""}
+	if item.Driver != bridgeDriver {
+		return b
+	}
 	for _, c := range item.IPAM.Config {
 		if c.Subnet.IsValid() {
 			b.subnets = append(b.subnets, c.Subnet)
@@ -106,10 +117,13 @@ func (n *networks) use(ctx context.Context, name string) (b bridge, release func
 	}
 	defer done()
 	known := n.get(name)
-	if known == nil {
+	if known == nil || checkPromise(name, known) != nil { // which an admin may have mended
 		if known, err = n.ensure(ctx, name); err != nil {
 			return bridge{}, nil, err
 		}
+	}
+	if err := checkPromise(name, known); err != nil {
+		return bridge{}, nil, err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -130,6 +144,8 @@ func (n *networks) get(name string) *bridge {
 
 // gone reports whether a network is there no more, and forgets it then.
 func (n *networks) gone(ctx context.Context, name, id string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	_, err := n.engine.NetworkInspect(ctx, id, client.NetworkInspectOptions{})
 	if err == nil || !cerrdefs.IsNotFound(err) {
 		return false, err
@@ -182,19 +198,19 @@ func (n *networks) look(ctx context.Context, name string) (*bridge, error) {
 	found, err := n.engine.NetworkInspect(ctx, name, client.NetworkInspectOptions{})
 	switch {
 	case err == nil && found.Network.Name == name:
-		return checked(name, bridgeOf(found.Network.Network))
+		return bridgeOf(found.Network.Network), nil
 	case err == nil, cerrdefs.IsNotFound(err): // an ID may begin like a name
 		return nil, nil //nolint:nilnil // that is the answer
 	}
 	return nil, fmt.Errorf("look for network %s: %w", name, err)
 }
 
-// checked refuses a network of somebody else's that breaks what its name promises.
-func checked(name string, b *bridge) (*bridge, error) {
+// checkPromise refuses a network of somebody else's that breaks what its name promises.
+func checkPromise(name string, b *bridge) error {
 	if name == networkPrefix+hostOnly && !b.internal {
-		return nil, fmt.Errorf("network %s is there and leads outside: make it anew with --internal, or remove it", name)
+		return fmt.Errorf("network %s is there and leads outside: make it anew with --internal, or remove it", name)
 	}
-	return b, nil
+	return nil
 }
 
 // noPoolLeft tells the one failure that only an admin can mend. Engines give it
@@ -213,7 +229,7 @@ func (n *networks) recipe(name string) client.NetworkCreateOptions {
 		options["com.docker.network.bridge.enable_icc"] = "false"
 	}
 	return client.NetworkCreateOptions{
-		Driver: "bridge", Internal: name != networkPrefix+nat, Options: options, Labels: n.owner.labels(),
+		Driver: bridgeDriver, Internal: name != networkPrefix+nat, Options: options, Labels: n.owner.labels(),
 	}
 }
 
@@ -226,8 +242,11 @@ func (n *networks) bridgeName(name string) string {
 }
 
 // prune removes the networks that were made by drivers like this one and that no
-// container uses. Which one uses it, the engine knows.
+// container uses. Which one uses it, the engine knows. One that it can not remove
+// is left to the next prune: nobody's environment may hang on another's network.
 func (n *networks) prune(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, makeTimeout)
+	defer cancel()
 	if err := n.load(ctx); err != nil {
 		return err
 	}
@@ -258,8 +277,11 @@ func (n *networks) pruneOne(ctx context.Context, name string) error {
 		return nil
 	case cerrdefs.IsPermissionDenied(err), cerrdefs.IsConflict(err): // somebody uses it
 		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("remove network %s: %w", name, err)
 	}
-	return fmt.Errorf("remove network %s: %w", name, err)
+	n.log.Warn("network that nobody uses can not be removed, it is tried again", "network", name, "error", err)
+	return nil
 }
 
 // unused is a network of ours that nobody of this process needs.

@@ -3,17 +3,23 @@
 package docker
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/moby/moby/api/types/network"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/tests/dockerd"
@@ -181,13 +187,105 @@ func TestNetworkReplaced(t *testing.T) {
 	}
 }
 
+// TestHostOnlyOfSomebodyElseMustBeInternal: also where it was there before the
+// instance, and when it was seen meanwhile.
 func TestHostOnlyOfSomebodyElseMustBeInternal(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
 	d := s.start(t)
 	dockerd.Must[any](s.Engine, "POST", "/networks/create", []byte(`{"Name":"aquarium-hostonly"}`))
-	if _, err := d.Allocate(t.Context(), request(guest("wait"))); err == nil || !strings.Contains(err.Error(), "leads outside") {
-		t.Errorf("Allocate() = %v, want a refusal of a network that leads outside", err)
+	refuses := func(when string, d *driver) {
+		t.Helper()
+		req := request(guest("wait"))
+		if _, err := d.Allocate(t.Context(), req); err == nil || !strings.Contains(err.Error(), "leads outside") {
+			t.Errorf("%s: Allocate() = %v, want a refusal of a network that leads outside", when, err)
+		}
+		if err := d.Deallocate(t.Context(), drivers.Ref{Token: req.Token}); err != nil {
+			t.Errorf("%s: Deallocate() = %v", when, err)
+		}
+	}
+	refuses("made after the start", d)
+	refuses("seen by a Deallocate", d)
+	refuses("made before the start", s.start(t))
+	dockerd.Must[any](s.Engine, "DELETE", "/networks/aquarium-hostonly", nil)
+	d.run(t, "wait") // an admin has mended it
+}
+
+// TestNetworkThatStays: one that the engine fails to remove holds up neither the
+// release of an environment nor the start of an instance, and goes later.
+func TestNetworkThatStays(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	var broken atomic.Bool
+	socket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", s.Socket())
+	}}
+	t.Cleanup(socket.CloseIdleConnections)
+	proxy := &httputil.ReverseProxy{Transport: socket, Rewrite: func(r *httputil.ProxyRequest) {
+		r.Out.URL.Scheme, r.Out.URL.Host = "http", "engine"
+	}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if broken.Load() && r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/networks/") {
+			http.Error(w, `{"message":"no such device"}`, http.StatusInternalServerError)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	open := func() drivers.Driver {
+		cfg := s.config("docker", node)
+		cfg.Cfg = bytes.Replace(cfg.Cfg, []byte(s.Host()), []byte("tcp://"+server.Listener.Addr().String()), 1)
+		d, err := New(t.Context(), cfg)
+		if err != nil {
+			t.Fatalf("New() = %v", err)
+		}
+		t.Cleanup(func() {
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return d
+	}
+	d := open()
+	req := request(guest("wait"))
+	if _, err := d.Allocate(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	broken.Store(true)
+	if err := d.Deallocate(t.Context(), drivers.Ref{Token: req.Token}); err != nil {
+		t.Errorf("Deallocate() = %v, want nil: nothing of the environment is there", err)
+	}
+	d = open()
+	if diff := cmp.Diff([]string{"aquarium-hostonly"}, s.Networks()); diff != "" {
+		t.Fatalf("networks (-want +got):\n%s", diff)
+	}
+	broken.Store(false)
+	if err := d.Deallocate(t.Context(), drivers.Ref{Token: req.Token}); err != nil || len(s.leftovers()) > 0 {
+		t.Errorf("Deallocate() = %v, left: %v", err, s.leftovers())
+	}
+}
+
+// TestAddressesOfNetworks: an environment finds this machine at a bridge alone.
+func TestAddressesOfNetworks(t *testing.T) {
+	t.Parallel()
+	subnet := netip.MustParsePrefix("192.0.2.0/24")
+	for _, tt := range []struct {
+		driver, gateway, want string
+	}{
+		{"bridge", "192.0.2.9", "192.0.2.9"}, {"bridge", "", "192.0.2.1"}, {"macvlan", "192.0.2.9", ""}, {"overlay", "", ""},
+	} {
+		config := network.IPAMConfig{Subnet: subnet}
+		if tt.gateway != "" {
+			config.Gateway = netip.MustParseAddr(tt.gateway)
+		}
+		b := bridgeOf(network.Network{Driver: tt.driver, IPAM: network.IPAM{Config: []network.IPAMConfig{config}}})
+		got := ""
+		if b.gateway.IsValid() {
+			got = b.gateway.String()
+		}
+		if got != tt.want || (len(b.subnets) > 0) != (tt.want != "") {
+			t.Errorf("bridgeOf(%s with gateway %q) = gateway %q, subnets %v, want %q", tt.driver, tt.gateway, got, b.subnets, tt.want)
+		}
 	}
 }
 

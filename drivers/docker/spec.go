@@ -75,6 +75,9 @@ func (d *driver) hostConfig(p plan) *container.HostConfig {
 	}
 	if p.options.readOnly {
 		h.Tmpfs = map[string]string{"/tmp": "rw,nosuid,nodev,mode=1777", "/run": "rw,nosuid,nodev,mode=755"}
+		for _, disk := range p.mounts {
+			delete(h.Tmpfs, disk.Target) // the engine refuses two at one place
+		}
 	}
 	return h
 }
