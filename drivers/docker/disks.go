@@ -117,10 +117,15 @@ func checkLabel(k model.Disk) error {
 	switch {
 	case len(clean) > 200 || strings.ContainsFunc(clean, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return fmt.Errorf("label %.64q: want a path of at most 200 printable characters", k.Label)
-	case clean == "/" || slices.Contains([]string{"proc", "sys", "dev"}, top):
+	case clean == "/" || slices.Contains([]string{"proc", "sys", "dev"}, top) || slices.Contains(engineFiles(), clean):
 		return fmt.Errorf("label %q: nothing can be mounted there; want a folder of its own, such as /mnt/data", k.Label)
 	}
 	return nil
+}
+
+// engineFiles are where the engine mounts files of its own into a container.
+func engineFiles() []string {
+	return []string{"/sbin", "/sbin/docker-init", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"}
 }
 
 // target is where a disk is in the container.

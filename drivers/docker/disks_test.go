@@ -217,6 +217,8 @@ func TestDisksThatCanNotBe(t *testing.T) {
 		`{"a":{"type":"zfs","size":1}}`:                                                             "is not known",
 		`{"a":{"type":"dir","label":"/"}}`:                                                          "nothing can be mounted there",
 		`{"a":{"type":"dir","label":"/proc/../sys/x"}}`:                                             "nothing can be mounted there",
+		`{"a":{"type":"dir","label":"/sbin/"}}`:                                                     "nothing can be mounted there",
+		`{"a":{"type":"dir","label":"/etc/hosts"}}`:                                                 "nothing can be mounted there",
 		`{"a":{"type":"dir","label":"a/b"}}`:                                                        "want a name",
 		`{"a":{"type":"dir","label":"/mnt/b"},"b":{"type":"dir"}}`:                                  "would both be mounted at /mnt/b",
 		`{"a":{"type":"dir","clone":"other"}}`:                                                      "want one of the `snapshots`",

@@ -10,6 +10,7 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
@@ -99,15 +100,10 @@ func ending(s *container.State) string {
 // environment is what the node shows of a container.
 func environment(c container.InspectResponse, def model.LabelDefinition) drivers.Environment {
 	env := drivers.Environment{Identifier: strings.TrimPrefix(c.Name, "/")}
-	if c.NetworkSettings != nil {
-		for _, endpoint := range c.NetworkSettings.Networks { // exactly one
-			if endpoint == nil {
-				continue
-			}
-			env.HWAddr = endpoint.MacAddress.String()
-			if endpoint.IPAddress.IsValid() {
-				env.IPAddr = endpoint.IPAddress.String()
-			}
+	if endpoint := endpointOf(c); endpoint != nil {
+		env.HWAddr = endpoint.MacAddress.String()
+		if endpoint.IPAddress.IsValid() {
+			env.IPAddr = endpoint.IPAddress.String()
 		}
 	}
 	if env.HWAddr = cmp.Or(env.HWAddr, hwOf(env.Identifier)); def.Authentication != nil {
@@ -115,6 +111,15 @@ func environment(c container.InspectResponse, def model.LabelDefinition) drivers
 		env.Authentication = &copied
 	}
 	return env
+}
+
+// endpointOf is a container's place in the network that it was made for. By hand
+// it may have been brought into others as well, which are not the node's.
+func endpointOf(c container.InspectResponse) *network.EndpointSettings {
+	if c.NetworkSettings == nil || c.HostConfig == nil {
+		return nil
+	}
+	return c.NetworkSettings.Networks[string(c.HostConfig.NetworkMode)]
 }
 
 // hwOf is the hardware address that a name tells; empty for other names.

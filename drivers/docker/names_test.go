@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -68,6 +69,23 @@ func TestPresence(t *testing.T) {
 		r := report(container.InspectResponse{State: &tt.state}, model.LabelDefinition{})
 		if r.Presence != tt.want || r.Ending != tt.ends {
 			t.Errorf("report(%+v) = %+v, want %d %q", tt.state, r, tt.want, tt.ends)
+		}
+	}
+}
+
+// TestOneOfTwoNetworks: who was brought into a second network by hand is still
+// known by his address in the first.
+func TestOneOfTwoNetworks(t *testing.T) {
+	t.Parallel()
+	ours := &network.EndpointSettings{IPAddress: netip.MustParseAddr("192.0.2.2"), MacAddress: network.HardwareAddr(hwAddress("token", 0))}
+	theirs := &network.EndpointSettings{IPAddress: netip.MustParseAddr("198.51.100.2"), MacAddress: network.HardwareAddr(hwAddress("other", 0))}
+	c := container.InspectResponse{
+		Name: "/fish-1", HostConfig: &container.HostConfig{NetworkMode: "aquarium-nat"},
+		NetworkSettings: &container.NetworkSettings{Networks: map[string]*network.EndpointSettings{"aquarium-nat": ours, "a": theirs, "z": theirs}},
+	}
+	for range 20 { // maps have no order
+		if env := environment(c, model.LabelDefinition{}); env.IPAddr != "192.0.2.2" || env.HWAddr != ours.MacAddress.String() {
+			t.Fatalf("environment() = %+v, want the address in aquarium-nat", env)
 		}
 	}
 }
