@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,8 @@ func (i *Images) load(ctx context.Context, f *flight, w wanted) (known, error) {
 	// Where the engine names images by their configuration it may have it already.
 	if got, found, err := i.inspectImage(ctx, archive.config); err != nil {
 		return known{}, err
+	} else if found && slices.ContainsFunc(got.RepoTags, func(tag string) bool { return strings.HasPrefix(tag, loadedRepo+":") }) {
+		return i.claimed(ctx, got.ID, w) // another label brought it: the use of each counts
 	} else if found {
 		return known{id: got.ID}, nil
 	}

@@ -114,6 +114,20 @@ func TestSameNameAndAnotherSumIsAnotherImage(t *testing.T) {
 	}
 }
 
+// Two archives of one image: each label finds it without its archive.
+func TestOneImageOfTwoArchives(t *testing.T) {
+	b := newBench(t, nil)
+	i := image("agent", "1", "one")
+	b.ensure(b.archive("a.tar", i, i.Archive(t)))
+	label := b.archive("b.tar", i, append(i.Archive(t), make([]byte, 1024)...))
+	if id := b.ensure(label); id != i.ID(t) {
+		t.Errorf("ID = %s, want %s", id, i.ID(t))
+	}
+	if b.idOf(b.listID(label)) != i.ID(t) {
+		t.Error("the second label has no claim on it")
+	}
+}
+
 func TestWhatAnAdminLoadedIsNotLoadedAgain(t *testing.T) {
 	b := newBench(t, nil)
 	i, other := image("agent", "1", "one"), image("agent", "1", "two")
