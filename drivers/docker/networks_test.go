@@ -294,6 +294,10 @@ func TestNoAddressesLeft(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "", "--default-address-pool=base=10.214.0.0/24,size=24")
 	d := s.start(t)
+	for bits := 17; bits <= 24; bits++ { // nearly all of the pool, in a few networks
+		body := fmt.Appendf(nil, `{"Name":"wide-%d","Internal":true,"IPAM":{"Config":[{"Subnet":"10.213.%d.0/%d"}]}}`, bits, 1<<(24-bits), bits)
+		dockerd.Must[any](s.Engine, "POST", "/networks/create", body)
+	}
 	for n := range 300 {
 		body := fmt.Appendf(nil, `{"Name":"other-%d","Internal":true}`, n)
 		if status, _, err := s.Call("POST", "/networks/create", body); err != nil || status/100 != 2 {
