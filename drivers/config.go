@@ -57,6 +57,10 @@ type Config struct {
 	// Rooms counts the room of file systems for all instances of the node: one
 	// with disks on this machine joins it in New, and leaves it in Close.
 	Rooms *space.Rooms
+	// HasRoom is called by an instance when its Capacity may answer with more
+	// than it did, or without an error again: what waits is looked at again at
+	// once. It may be nil, and never waits.
+	HasRoom func()
 }
 
 // Entry is one entry of the config key `drivers` (contract 2).

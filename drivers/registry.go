@@ -130,7 +130,7 @@ func (r *Registry) add(e Entry, f Factory) {
 		factory: f,
 		log:     log,
 		config: Config{Instance: e.Name, Cfg: e.Cfg, Line: e.Line, Directory: r.opts.Directory,
-			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, Rooms: &r.rooms, Logger: log},
+			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, Rooms: &r.rooms, HasRoom: r.hasRoom, Logger: log},
 		reason: "is not started yet",
 		since:  time.Now(),
 	}

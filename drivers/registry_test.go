@@ -134,7 +134,13 @@ func TestInstancesAreMadeFromTheirEntries(t *testing.T) {
 			if cfg.Rooms != &r.rooms {
 				t.Errorf("%s counts room for itself, want one count for all", cfg.Instance)
 			}
-			cfg.Logger, cfg.Owner, cfg.Rooms = nil, nil, nil
+			changed, stop := r.Subscribe()
+			cfg.HasRoom()
+			if len(changed) != 1 {
+				t.Errorf("%s has room, and nobody is told", cfg.Instance)
+			}
+			stop()
+			cfg.Logger, cfg.Owner, cfg.Rooms, cfg.HasRoom = nil, nil, nil, nil
 			made[cfg.Instance] = cfg
 		}
 		want := map[string]Config{

@@ -102,7 +102,8 @@ func (r *Registry) Configured(name string) bool {
 	return ok && inst.factory.Absent == ""
 }
 
-// Subscribe returns a channel that receives after instances became ready; what
+// Subscribe returns a channel that receives after instances became ready, or
+// have room again after they had none; what
 // happens while nobody reads it is one event. stop ends the subscription.
 func (r *Registry) Subscribe() (changed <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
@@ -114,6 +115,13 @@ func (r *Registry) Subscribe() (changed <-chan struct{}, stop func()) {
 		defer r.mu.Unlock()
 		delete(r.subscribers, c)
 	}
+}
+
+// hasRoom is Config.HasRoom of all instances.
+func (r *Registry) hasRoom() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notify()
 }
 
 // notify wakes the subscribers and never waits for them. mu is held.

@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 )
 
 // cutPatience is how long a cancelled Allocate waits for a call that can not be
@@ -23,6 +24,12 @@ const cutPatience = 3 * time.Second
 const (
 	attempts   = 9
 	firstPause = 20 * time.Millisecond
+	// mostDoublings bounds the pause before an engine is asked again that answers
+	// and still was not there for a call.
+	mostDoublings = 6
+	// mostFailed bounds how often something is tried again that failed within the
+	// engine: what is left of one that ends fails in many ways, for 2 s or less.
+	mostFailed = 3
 )
 
 // Allocate implements drivers.Driver: image, disks, network, container, start.
@@ -36,7 +43,7 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 	}
 	// No turn is held meanwhile: a download takes its time, and Deallocate must
 	// not wait for it.
-	image, release, err := d.images.Ensure(ctx, o.images)
+	image, release, err := d.ensure(ctx, o.images)
 	if err != nil {
 		return drivers.Environment{}, err
 	}
@@ -54,6 +61,39 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 		result <- made{env, err}
 	})
 	return await(ctx, result)
+}
+
+// ensure returns the image that runs. Where the engine is not there for it, it is
+// waited for: what was downloaded stays.
+func (d *driver) ensure(ctx context.Context, list []images.Image) (id string, release func(), err error) {
+	for n := 0; ; n++ {
+		id, release, err = d.images.Ensure(ctx, list)
+		if err == nil || ctx.Err() != nil || !unreachable(err) && d.health.err() == nil {
+			return id, release, err
+		}
+		if err := d.back(ctx, n); err != nil {
+			return "", nil, err
+		}
+	}
+}
+
+// back waits until the engine answers again, and a little longer each time that
+// it did not help.
+func (d *driver) back(ctx context.Context, times int) error {
+	if err := pause(ctx, firstPause<<min(times, mostDoublings)); err != nil {
+		return err
+	}
+	return d.health.await(ctx)
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
 
 // made is how a making ended.
@@ -85,23 +125,32 @@ type making struct {
 // run makes the environment. It ends at the first step after ctx ended; a step
 // that was begun is seen to its end.
 func (m *making) run(ctx context.Context) (drivers.Environment, error) {
-	var last error
-	for n := range attempts {
+	for again, silent, failed := 0, 0, 0; ; {
 		c, err := m.try(ctx)
-		if err == nil {
+		switch {
+		case err == nil:
 			return environment(c, m.plan.req.Definition), nil
+		case ctx.Err() != nil:
+			return drivers.Environment{}, err
+		case unreachable(err):
+			m.log.Info("engine was not there for a call, it is waited for", "application_uid", m.plan.req.ApplicationUID, "error", err)
+			err = m.back(ctx, silent)
+			silent++
+		case cerrdefs.IsInternal(err) && failed < mostFailed: // as one that is just ending answers
+			err = pause(ctx, firstPause<<(4+failed))
+			failed++
+		case !errors.Is(err, errAgain):
+			return drivers.Environment{}, err
+		case again == attempts-1:
+			return drivers.Environment{}, fmt.Errorf("make container: given up after %d times: %w", attempts, err)
+		default:
+			err = pause(ctx, firstPause<<again)
+			again++
 		}
-		if !errors.Is(err, errAgain) {
+		if err != nil {
 			return drivers.Environment{}, err
 		}
-		last = err
-		select {
-		case <-ctx.Done():
-			return drivers.Environment{}, ctx.Err()
-		case <-time.After(firstPause << n):
-		}
 	}
-	return drivers.Environment{}, fmt.Errorf("make container: given up after %d times: %w", attempts, last)
 }
 
 // try finds the container, or makes it.
@@ -111,18 +160,28 @@ func (m *making) try(ctx context.Context) (container.InspectResponse, error) {
 		return container.InspectResponse{}, err
 	}
 	if id != "" {
-		return m.inspect(ctx, id)
+		return m.look(ctx, id)
 	}
 	if id, err = m.fresh(ctx); err != nil {
 		return container.InspectResponse{}, err
 	}
-	c, err := m.inspect(ctx, id)
+	c, err := m.look(ctx, id)
 	if err != nil || m.onBridge(c) {
 		return c, err
 	}
 	// Its variables tell the way to the metadata by a network that was there before.
 	m.networks.forget(m.plan.network, m.plan.bridge.id)
 	return c, errors.Join(m.remove(ctx, found{id: id, state: container.StateRunning}), errAgain)
+}
+
+// look inspects what was there a moment ago. A process that has not ended yet, or
+// an engine that came back, may have removed it since.
+func (m *making) look(ctx context.Context, id string) (container.InspectResponse, error) {
+	c, err := m.inspect(ctx, id)
+	if cerrdefs.IsNotFound(err) {
+		return c, errAgain
+	}
+	return c, err
 }
 
 // onBridge reports whether the container is on the network that it was made for,
@@ -149,10 +208,7 @@ func (m *making) existing(ctx context.Context) (id string, err error) {
 	if rank(list[0].state) == 0 {
 		return list[0].id, nil
 	}
-	c, err := m.inspect(ctx, list[0].id)
-	if cerrdefs.IsNotFound(err) {
-		return "", errAgain
-	}
+	c, err := m.look(ctx, list[0].id)
 	if err != nil {
 		return "", err
 	}
@@ -248,7 +304,7 @@ func (m *making) missing(ctx context.Context, cause error) error {
 		return errors.Join(err, errAgain)
 	}
 	m.images.Forget(m.plan.image)
-	image, release, err := m.images.Ensure(ctx, m.plan.options.images)
+	image, release, err := m.images.Ensure(ctx, m.plan.options.images) // not waited for with the turn held
 	if err != nil {
 		return err
 	}
@@ -275,5 +331,13 @@ func (m *making) start(ctx context.Context, id string) error {
 	if gone, lookErr := m.networks.gone(call, m.plan.network, m.plan.bridge.id); lookErr == nil && gone {
 		return errors.Join(m.remove(call, found{id: id, state: container.StateCreated}), errAgain)
 	}
+	if c, lookErr := m.inspect(call, id); cerrdefs.IsNotFound(lookErr) || lookErr == nil && leaving(c.State.Status) {
+		return errAgain
+	}
 	return fmt.Errorf("start container: %w", err)
+}
+
+// leaving reports whether a container is being removed, or was half.
+func leaving(s container.ContainerState) bool {
+	return s == container.StateRemoving || s == container.StateDead
 }

@@ -22,6 +22,7 @@ import (
 // facts are what an engine says of itself and its machine.
 type facts struct {
 	id        string // of the engine
+	host      string // where it is
 	version   string
 	cores     uint
 	ram       uint64 // bytes
@@ -54,14 +55,14 @@ func addresses(s settings) []address {
 }
 
 // connect finds an engine that answers.
-func connect(ctx context.Context, s settings, log *slog.Logger) (*client.Client, facts, error) {
+func connect(ctx context.Context, s settings, d doubts, log *slog.Logger) (*client.Client, facts, error) {
 	list := addresses(s)
 	if len(list) == 0 {
 		return nil, facts{}, errors.New("no engine: there is no socket at the usual places; start Docker, or set docker_host")
 	}
 	var errs []error
 	for _, a := range list {
-		engine, f, err := connectTo(ctx, a, s)
+		engine, f, err := connectTo(ctx, a, s, d)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("engine at %s: %w", a.url, err))
 			continue
@@ -81,17 +82,18 @@ func connect(ctx context.Context, s settings, log *slog.Logger) (*client.Client,
 // pingTimeout bounds the look for one engine among several.
 const pingTimeout = 4 * time.Second
 
-func connectTo(ctx context.Context, a address, s settings) (*client.Client, facts, error) {
+func connectTo(ctx context.Context, a address, s settings, d doubts) (*client.Client, facts, error) {
 	if err := checkAddress(a.url); err != nil {
 		return nil, facts{}, err
 	}
-	engine, err := newClient(a, s)
+	engine, err := newClient(a, s, d)
 	if err != nil {
 		return nil, facts{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	f, err := ask(ctx, engine)
+	f.host = a.url
 	if err != nil {
 		_ = engine.Close() // it holds idle connections only
 		return nil, facts{}, err
@@ -129,7 +131,7 @@ func secured(a address, s settings) bool { return s.withTLS() || a.certs != "" }
 // newClient makes a client with a transport of our own: it adds what engines
 // before API 1.44 want in another place, and keeps as many connections as
 // environments are made at once.
-func newClient(a address, s settings) (*client.Client, error) {
+func newClient(a address, s settings, d doubts) (*client.Client, error) {
 	u, err := url.Parse(a.url)
 	if err != nil {
 		return nil, err
@@ -150,7 +152,7 @@ func newClient(a address, s settings) (*client.Client, error) {
 		return nil, err
 	}
 	return client.New(client.WithHost(a.url), client.WithScheme(scheme), client.WithHTTPClient(&http.Client{
-		Transport: oldEngines{base}, CheckRedirect: client.CheckRedirect,
+		Transport: doubting{oldEngines{base}, d}, CheckRedirect: client.CheckRedirect,
 	}))
 }
 

@@ -92,7 +92,7 @@ func TestBrokenSocket(t *testing.T) {
 	if _, err := os.Stat("/var/run/docker.sock"); err == nil {
 		t.Skip("this machine has an engine of its own, which comes first")
 	}
-	engine, facts, err := connect(t.Context(), settings{}, discard())
+	engine, facts, err := connect(t.Context(), settings{}, make(doubts, 1), discard())
 	if err != nil || facts.cores == 0 {
 		t.Fatalf("connect() = %+v, %v, want the second socket's engine", facts, err)
 	}

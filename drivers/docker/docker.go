@@ -55,6 +55,7 @@ type driver struct {
 	limits   drivers.Limits
 	engine   *client.Client
 	facts    facts
+	health   *health
 	owner    owner
 	images   *engine.Images
 	disks    *disks
@@ -66,6 +67,7 @@ type driver struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	asking sync.WaitGroup // health's owner, which ends with ctx
 }
 
 // New makes an instance, or says why it can not serve here: first of all
@@ -81,7 +83,8 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if s.DockerPath != "" {
 		cfg.Logger.Info("docker_path has no effect: the driver speaks to the engine itself", "docker_path", s.DockerPath)
 	}
-	cli, facts, err := connect(ctx, s, cfg.Logger)
+	unsure := make(doubts, 1)
+	cli, facts, err := connect(ctx, s, unsure, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +98,11 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 		return nil, err
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	d.health = newHealth(facts.host, func(ctx context.Context) error {
+		_, err := cli.Ping(ctx, client.PingOptions{})
+		return err
+	}, unsure, cfg.HasRoom, cfg.Logger)
+	d.asking.Go(func() { d.health.run(d.ctx) })
 	return d, nil
 }
 
@@ -138,9 +146,13 @@ func (d *driver) options(def model.LabelDefinition) (options, error) {
 }
 
 // Capacity implements drivers.Driver: cpu, memory and disk, which the node
-// counts, are all that it is short of.
+// counts, are all that it is short of. An engine that does not answer has no
+// known room, so that other nodes take what it would only keep waiting.
 func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 	if _, err := d.options(def); err != nil {
+		return 0, err
+	}
+	if err := d.health.err(); err != nil {
 		return 0, err
 	}
 	return drivers.Unlimited, nil
@@ -162,6 +174,7 @@ func (d *driver) Close() error {
 	defer cut.Stop()
 	d.wg.Wait()
 	d.cancel()
+	d.asking.Wait()
 	d.disks.close()
 	return errors.Join(d.images.Close(), d.engine.Close())
 }

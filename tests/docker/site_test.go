@@ -216,8 +216,13 @@ func (s site) nothingLeft() {
 	s.t.Helper()
 	var left []string
 	defer func() {
-		if s.t.Failed() {
-			s.t.Logf("left: %q", left)
+		if !s.t.Failed() {
+			return
+		}
+		s.t.Logf("left: %q", left)
+		for _, name := range s.engine.Networks() {
+			_, text, err := s.engine.Call("GET", "/networks/"+name, nil)
+			s.t.Logf("network %s: %s %v", name, text, err)
 		}
 	}()
 	// What the engine made for a node that was killed is looked for once a minute.

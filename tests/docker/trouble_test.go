@@ -60,8 +60,16 @@ func TestEngineDies(t *testing.T) {
 	if got := s.State(lost.app); got.Status != "ALLOCATED" {
 		t.Errorf("while the engine is dead the application is %+v, want ALLOCATED", got)
 	}
+	early := s.CreateApplication(label, `{}`) // perhaps before the node knows
+	s.WaitLine("engine does not answer")
+	late := s.CreateApplication(label, `{}`)
 	s.engine.Start() // which ends the containers that it finds
 	lost.gone()
+	for _, app := range []string{early, late} {
+		s.WaitStatus(app, "ALLOCATED")
+		s.Deallocate(app)
+		s.WaitStatus(app, "DEALLOCATED")
+	}
 	stopped := s.run(label, `{}`)
 	s.engine.Restart() // which stops it
 	stopped.gone()

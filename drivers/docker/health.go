@@ -1,0 +1,198 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+)
+
+const (
+	// askEvery is how often an engine that answers is asked whether it does: as
+	// long a request may be won for an engine that is dead.
+	askEvery = 5 * time.Second
+	// slowCall is how long a call may be without an answer before the engine is
+	// asked for one that takes it no time.
+	slowCall = 3 * time.Second
+	// The pause between the looks at an engine that does not answer doubles from
+	// the first of these to the second.
+	firstAsk = 100 * time.Millisecond
+	lastAsk  = 2 * time.Second
+)
+
+// health knows from memory whether the engine answers. Its owner is the
+// goroutine of run; who calls the engine raises its doubts.
+type health struct {
+	host    string
+	ask     func(ctx context.Context) error
+	doubts  doubts
+	changed func() // called when the engine answers again
+	log     *slog.Logger
+	ended   chan struct{} // closed when nobody asks any more
+
+	mu       sync.Mutex
+	since    time.Time     // from which on it does not answer; zero: it does
+	cause    error         // why not
+	answered chan struct{} // closed by the next answer
+}
+
+func newHealth(host string, ask func(ctx context.Context) error, d doubts, changed func(), log *slog.Logger) *health {
+	if changed == nil {
+		changed = func() {}
+	}
+	return &health{host: host, ask: ask, doubts: d, changed: changed, log: log, ended: make(chan struct{}), answered: make(chan struct{})}
+}
+
+// run asks until ctx ends. It is called once.
+func (h *health) run(ctx context.Context) {
+	defer close(h.ended)
+	for pause, doubts := askEvery, h.doubts; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-doubts:
+		case <-time.After(pause):
+		}
+		err := h.once(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		switch h.note(err, time.Now()); {
+		case err == nil:
+			pause, doubts = askEvery, h.doubts
+		case doubts != nil:
+			pause, doubts = firstAsk, nil // it is asked as fast as is good anyway
+		default:
+			pause = min(2*pause, lastAsk)
+		}
+	}
+}
+
+func (h *health) once(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, pingTimeout, fmt.Errorf("no answer within %v", pingTimeout))
+	defer cancel()
+	err := h.ask(ctx)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// note takes the outcome of a look.
+func (h *health) note(err error, now time.Time) {
+	h.mu.Lock()
+	silent := h.since
+	switch {
+	case err != nil && silent.IsZero():
+		h.since, h.cause = now, err
+	case err != nil:
+		h.cause = err
+	default:
+		h.since, h.cause = time.Time{}, nil
+		close(h.answered)
+		h.answered = make(chan struct{})
+	}
+	h.mu.Unlock()
+	switch {
+	case err != nil && silent.IsZero():
+		h.log.Warn("engine does not answer: nothing new is taken on until it does", "docker_host", h.host, "error", err)
+	case err == nil && !silent.IsZero():
+		h.log.Info("engine answers again", "docker_host", h.host, "silent", now.Sub(silent).Round(time.Millisecond))
+		h.changed()
+	}
+}
+
+// err says why nothing can be asked of the engine now; nil if it answers.
+func (h *health) err() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.since.IsZero() {
+		return nil
+	}
+	return fmt.Errorf("the engine at %s does not answer since %s: %w", h.host, h.since.UTC().Format(time.RFC3339), h.cause)
+}
+
+// await returns when the engine has answered after now.
+func (h *health) await(ctx context.Context) error {
+	h.mu.Lock()
+	answered := h.answered
+	h.mu.Unlock()
+	h.doubts.raise()
+	select {
+	case <-answered:
+		return nil
+	case <-h.ended:
+		return errors.Join(errors.New("the instance was closed"), h.err())
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), h.err())
+	}
+}
+
+// unreachable reports whether an error, of a call whose caller's context has not
+// ended, says that the engine was not there for it. What the engine itself
+// refuses is no such error.
+func unreachable(err error) bool {
+	if client.IsErrConnectionFailed(err) || errors.As(err, new(silence)) || errors.Is(err, io.ErrUnexpectedEOF) || cerrdefs.IsUnavailable(err) {
+		return true
+	}
+	if !cerrdefs.IsInternal(err) {
+		return false
+	}
+	// An engine that is just ending answers like this, without a code of its own.
+	for _, words := range []string{"shutting down", "containerd.sock", "transport is closing", "client connection is closing", "context canceled"} {
+		if strings.Contains(err.Error(), words) {
+			return true
+		}
+	}
+	return false
+}
+
+// doubts are those of a call about the engine that it was for.
+type doubts chan struct{}
+
+func (d doubts) raise() {
+	select {
+	case d <- struct{}{}:
+	default: // they are known
+	}
+}
+
+// doubting is a transport that raises doubts where a call has no answer.
+type doubting struct {
+	base interface {
+		http.RoundTripper
+		CloseIdleConnections()
+	}
+	doubts doubts
+}
+
+// RoundTrip implements http.RoundTripper.
+func (d doubting) RoundTrip(req *http.Request) (*http.Response, error) {
+	slow := time.AfterFunc(slowCall, d.doubts.raise)
+	defer slow.Stop()
+	resp, err := d.base.RoundTrip(req)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		d.doubts.raise()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = silence{err}
+	}
+	return resp, err
+}
+
+// silence is a call that had no answer in its time.
+type silence struct{ error }
+
+// Unwrap is for errors.Is.
+func (s silence) Unwrap() error { return s.error }
+
+// CloseIdleConnections is what a client calls that is closed.
+func (d doubting) CloseIdleConnections() { d.base.CloseIdleConnections() }
