@@ -94,7 +94,7 @@ test_some() {
 # test_all lets tests use root and a container engine, and looks for data races.
 test_all() {
 	export AQUARIUM_TEST_ALL=1
-	run_group pure -timeout 5m
+	run_group pure -timeout 10m
 	run_group linked -timeout 15m
 	echo "-- lib/store with its crash points"
 	run_tests -tags crashpoints -timeout 5m ./lib/store

@@ -17,6 +17,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/tests/dockerd"
@@ -31,8 +32,15 @@ type site struct {
 	dir, cfg string
 }
 
-// newSite starts an engine.
+// newSite starts an engine, not in short runs.
 func newSite(t testing.TB, cfg string, flags ...string) site {
+	t.Helper()
+	needs.Unhurried(t, "starts an engine of its own")
+	return anySite(t, cfg, flags...)
+}
+
+// anySite starts an engine.
+func anySite(t testing.TB, cfg string, flags ...string) site {
 	t.Helper()
 	return site{dockerd.Start(t, dockerd.Options{Flags: flags}), t.TempDir(), cfg}
 }
@@ -82,7 +90,7 @@ func definition(options string) model.LabelDefinition {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "stop_grace: 3s\n")
+	s := anySite(t, "stop_grace: 3s\n")
 	drivertest.Run(t, s.harness())
 }
 

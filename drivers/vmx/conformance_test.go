@@ -19,7 +19,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "")
+	s := anySite(t, "")
 	drivertest.Run(t, s.harness())
 }
 

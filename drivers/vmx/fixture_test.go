@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmrunfake/fakehost"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -30,7 +31,14 @@ type site struct {
 	cfg  string // more of it
 }
 
+// newSite is a new machine, not in short runs.
 func newSite(t testing.TB, cfg string) site {
+	t.Helper()
+	needs.Unhurried(t, "starts machines by programs")
+	return anySite(t, cfg)
+}
+
+func anySite(t testing.TB, cfg string) site {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/tests/dockerd"
 )
@@ -33,7 +34,14 @@ type bench struct {
 	options  Options
 }
 
+// newBench is an engine of its own and its images, not in short runs.
 func newBench(t *testing.T, change func(*Options)) *bench {
+	t.Helper()
+	needs.Unhurried(t, "starts an engine of its own")
+	return anyBench(t, change)
+}
+
+func anyBench(t *testing.T, change func(*Options)) *bench {
 	t.Helper()
 	b := &bench{t: t, engine: dockerd.Start(t, dockerd.Options{}), archives: t.TempDir(), log: &logged{}}
 	b.options = Options{

@@ -229,7 +229,7 @@ func TestBadArchives(t *testing.T) {
 
 // Nodes at one engine know of each other only what is in the engine.
 func TestTwoNodesAtOneEngine(t *testing.T) {
-	b := newBench(t, nil)
+	b := anyBench(t, nil)
 	options := b.options
 	options.Client, options.Cache.Path = newClient(t, b.engine.Host()), t.TempDir()
 	other, err := New(options)
