@@ -114,11 +114,12 @@ func TestMetadataURL(t *testing.T) {
 // TestOldEngines: what an engine gets by each API, and that nothing else is touched.
 func TestOldEngines(t *testing.T) {
 	t.Parallel()
-	var got map[string]any
+	bodies := make(chan map[string]any, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		got = nil
+		var got map[string]any
 		body, _ := io.ReadAll(r.Body)
 		_ = json.Unmarshal(body, &got)
+		bodies <- got
 	}))
 	t.Cleanup(server.Close)
 	c := &http.Client{Transport: oldEngines{&http.Transport{}}}
@@ -133,7 +134,7 @@ func TestOldEngines(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		if got["MacAddress"] != want || got["Image"] != "a" {
+		if got := <-bodies; got["MacAddress"] != want || got["Image"] != "a" {
 			t.Errorf("%s: the engine got %v, want the address %v", path, got, want)
 		}
 	}
