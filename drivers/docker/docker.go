@@ -67,7 +67,7 @@ type driver struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	asking sync.WaitGroup // health's owner, which ends with ctx
+	asking sync.WaitGroup // what the instance does by itself, which ends with ctx
 }
 
 // New makes an instance, or says why it can not serve here: first of all
@@ -103,6 +103,7 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 		return err
 	}, unsure, cfg.HasRoom, cfg.Logger)
 	d.asking.Go(func() { d.health.run(d.ctx) })
+	d.asking.Go(func() { d.networks.sweep(d.ctx) })
 	return d, nil
 }
 

@@ -260,6 +260,20 @@ func (n *networks) prune(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// sweep prunes again and again in the time after a start: what the engine had
+// begun for a process that was killed comes to its end only then, and an
+// environment may not come and go for hours.
+func (n *networks) sweep(ctx context.Context) {
+	for after := time.Second; after < makeTimeout; after *= 2 {
+		if pause(ctx, after) != nil {
+			return
+		}
+		if err := n.prune(ctx); err != nil && ctx.Err() == nil {
+			n.log.Warn("networks that nobody uses can not be removed yet", "error", err)
+		}
+	}
+}
+
 func (n *networks) pruneOne(ctx context.Context, name string) error {
 	done, err := n.turns.Take(ctx, name)
 	if err != nil {

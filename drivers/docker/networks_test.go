@@ -152,7 +152,6 @@ func TestNetworkReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release()
 	for name, remake := range map[string]func(){
 		"removed": func() {},
 		"made anew": func() {
@@ -161,6 +160,7 @@ func TestNetworkReplaced(t *testing.T) {
 		},
 	} {
 		dockerd.Must[any](s.Engine, "DELETE", "/networks/aquarium-hostonly", nil)
+		release() // until now, so that no prune removes it
 		remake()
 		req := request(guest("env ; print done ; wait"))
 		env := d.allocate(t, req)
@@ -183,8 +183,8 @@ func TestNetworkReplaced(t *testing.T) {
 		if _, release, err = d.networks.use(t.Context(), "aquarium-hostonly"); err != nil {
 			t.Fatal(err)
 		}
-		release()
 	}
+	release()
 }
 
 // TestHostOnlyOfSomebodyElseMustBeInternal: also where it was there before the
@@ -308,4 +308,16 @@ func TestNoAddressesLeft(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "default-address-pools") {
 		t.Errorf("Allocate() = %v, want what to do", err)
 	}
+}
+
+// TestLateNetwork: one that the engine finishes for a killed node when its
+// successor has looked already goes by itself, soon.
+func TestLateNetwork(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	d := s.start(t)
+	if _, err := d.engine.NetworkCreate(t.Context(), "aquarium-late", d.networks.recipe("aquarium-late")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the network is gone", func() bool { return len(s.Networks()) == 0 })
 }
