@@ -81,6 +81,8 @@ func TestEngineRestartsUnderAllocates(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "", "--live-restore")
 	d := s.start(t)
+	holds := request(guest("wait")) // the network: see the known limits for one that is just being made
+	d.allocate(t, holds)
 	for n, again := range []func(){func() { s.Kill(); s.Start() }, func() { s.Restart() }, func() { s.Kill(); s.Start() }, func() { s.Restart() }} {
 		errs := make(chan error, 4)
 		reqs := make([]drivers.Request, cap(errs))
@@ -104,6 +106,9 @@ func TestEngineRestartsUnderAllocates(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+	if err := d.Deallocate(t.Context(), drivers.Ref{Token: holds.Token}); err != nil {
+		t.Error(err)
 	}
 	eventually(t, "nothing is left", func() bool { return len(s.leftovers()) == 0 })
 }
