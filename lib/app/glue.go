@@ -112,6 +112,7 @@ func forwardEvents(
 			life.DriversChanged()
 			wake()
 		case <-k.Changed():
+			life.LookAgain()
 			wake()
 			m.Touch()
 		case <-life.Idle():

@@ -146,19 +146,21 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	// What the node has promised, restored before anything new is promised.
 	ledger := capacity.NewLedger()
 	promises := election.NewPromises(lifecycle.BootClock)
+	var keeper *maintenance.Keeper // counts what runs
 	life := lifecycle.New(lifecycle.Options{
 		Node: node.UID, Store: db, Ledger: ledger,
 		Driver: driverOf(registry), Instances: instances(registry),
 		MetadataURL:     metadataURL(metaServer.listener.Addr(), cfg.NodeAddress, identity.Answers, log),
 		DefaultLifetime: cfg.DefaultResourceLifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
 		Promised: promises.Age, Voter: member.votes.Boot(), StartBy: startBy, Settled: member.settled(), Lapsed: db.Lapsed,
-		Heir: func(node model.UID) model.UID { return model.Heir(node, db.Retirements()) },
-		Boot: lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
+		Draining: func() bool { return keeper.On() },
+		Heir:     func(node model.UID) model.UID { return model.Heir(node, db.Retirements()) },
+		Boot:     lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
 	})
 	life.Restore()
 	a.addPart("lifecycle", life.Run)
 	var elect *election.Election
-	keeper, err := maintenance.New(maintenance.Options{
+	keeper, err = maintenance.New(maintenance.Options{
 		Running: life.Running, Stop: a.RequestStop, HandOver: func(ctx context.Context) { member.handOver(ctx, elect) },
 		File: filepath.Join(folder, drainFile), Logger: log.With("component", "maintenance"),
 	})

@@ -18,10 +18,14 @@ const fetchTimeout = 24 * time.Hour
 // answers.
 var errUnwanted = errors.New("the environment is not wanted any more")
 
+// errDrained says that images are missing on a node that drains.
+var errDrained = errors.New("the node takes nothing new, and images are missing")
+
 // fetch returns when everything that the environment is made from is at hand,
 // as far as its driver manages images. allocate_timeout begins to count then:
 // a driver that hangs is to be noticed within it, and a download that goes on
-// does not hang. A recall ends the wait; the download is the driver's. What an
+// does not hang. A recall ends the wait, and so does a drain, as nothing has
+// begun that it would have to wait for; the download is the driver's. What an
 // error is like says nothing of who ended the wait: a server that does not
 // answer looks as a deadline of the node does.
 func (r *runner) fetch(ctx context.Context, driver drivers.Driver, a model.Allocation) error {
@@ -31,24 +35,16 @@ func (r *runner) fetch(ctx context.Context, driver drivers.Driver, a model.Alloc
 	}
 	r.trouble.Store(nil) // what failed before it is over, and this may take long
 	began := time.Now()
-	pulled, unwanted := false, false
-	stop := func(e *model.Entry) bool {
-		unwanted = unwanted || r.unwanted(a.Epoch)(e)
-		return unwanted
-	}
-	err := r.await(ctx, fetchTimeout, stop, func(ctx context.Context) error {
-		if manager.Cached(a.Definition) {
-			return nil
-		}
-		pulled = true
-		r.downloads.Store(true)
-		defer r.downloads.Store(false)
-		return manager.PullImages(ctx, a.Definition)
-	})
+	r.imageless = 0
+	p := pull{r: r, manager: manager, of: a, made: r.known && r.presence == drivers.Running}
+	err := r.await(ctx, fetchTimeout, p.stop, p.run)
 	now := time.Now()
 	switch late := now.Sub(began) >= fetchTimeout; {
 	case err == nil:
-	case ctx.Err() != nil, unwanted:
+	case ctx.Err() != nil, p.unwanted:
+		return errUnwanted
+	case p.drained, errors.Is(err, errDrained):
+		r.imageless = a.Epoch
 		return errUnwanted
 	case late:
 		return fmt.Errorf("its images were not there within %v", fetchTimeout)
@@ -58,10 +54,46 @@ func (r *runner) fetch(ctx context.Context, driver drivers.Driver, a model.Alloc
 	}
 	r.fetched, r.intent = a.Epoch, newAge(now, now, r.m.opts.Boot())
 	r.fetchedAt.Store(&now)
-	if pulled && err == nil {
+	if p.pulled && err == nil {
 		r.log.Info("images are there", "instance", a.Definition.Driver, "took", now.Sub(began).Round(time.Millisecond))
 	}
 	return nil
+}
+
+// pull is one wait for images.
+type pull struct {
+	r       *runner
+	manager drivers.ImageManager
+	of      model.Allocation
+	made    bool // an earlier process made the environment
+
+	pulled            bool // images were missing
+	unwanted, drained bool // why it was stopped
+}
+
+// stop says at an event whether it ends early.
+func (p *pull) stop(e *model.Entry) bool {
+	p.unwanted = p.unwanted || p.r.unwanted(p.of.Epoch)(e)
+	p.drained = p.drained || p.r.downloads.Load() && p.r.m.draining()
+	return p.unwanted || p.drained
+}
+
+// run asks the driver for what is missing. It looks for a drain once downloads
+// is set, so that stop meets one that comes later.
+func (p *pull) run(ctx context.Context) error {
+	if p.manager.Cached(p.of.Definition) {
+		return nil
+	}
+	p.pulled = true
+	p.r.downloads.Store(true)
+	defer p.r.downloads.Store(false)
+	switch {
+	case !p.r.m.draining():
+		return p.manager.PullImages(ctx, p.of.Definition)
+	case p.made:
+		return nil // its driver gives it without an image
+	}
+	return errDrained
 }
 
 // Fetching reports whether the application waits for its images, which says how

@@ -61,6 +61,8 @@ type Options struct {
 	// Lapsed reports whether this node may have forgotten what it began and ended,
 	// and since when this process knows. Nil: it never forgets.
 	Lapsed func() (since time.Time, lapsed bool)
+	// Draining reports whether the node takes nothing new. Nil: it always does.
+	Draining func() bool
 	// Heir is who ends what a node leaves undone that was retired; others are
 	// their own heirs. Nil: nobody was.
 	Heir func(node model.UID) model.UID
@@ -185,12 +187,21 @@ func (m *Manager) DriversChanged() {
 			m.opts.Ledger.Reclaim(a.ApplicationUID, a.Epoch, m.claimOf(a))
 		}
 	}
+	m.LookAgain()
+}
+
+// LookAgain makes every runner look again because what they asked about changed,
+// like Options.Draining.
+func (m *Manager) LookAgain() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.runners {
 		r.poke()
 	}
 }
+
+// draining is Options.Draining.
+func (m *Manager) draining() bool { return m.opts.Draining != nil && m.opts.Draining() }
 
 // attend wakes the application's runner, or starts one if it concerns this
 // node.

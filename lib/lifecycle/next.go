@@ -22,7 +22,8 @@ const (
 	Decline
 	// Finish a grant that was recalled before its intent was stored.
 	Finish
-	// Withdraw closes an allocation that nothing was made for, and declines.
+	// Withdraw closes an allocation that nothing was made for, and declines. What
+	// an earlier process may have made of it is removed first.
 	Withdraw
 	// TakeBack stores an allocation anew that an older database does not know.
 	TakeBack
@@ -73,6 +74,14 @@ type Facts struct {
 	Untouched uint32
 	// Intended is the epoch whose intent this process stored; 0 for none.
 	Intended uint32
+	// Unmade is the epoch whose intent this process stored and for which it has
+	// asked no driver to make anything, though perhaps for images; 0 for none.
+	Unmade uint32
+	// Imageless is the epoch whose images were found missing while the node
+	// drains; 0 for none.
+	Imageless uint32
+	// Draining says that the node takes nothing new.
+	Draining bool
 	// Settled says that no other node can have been granted it meanwhile.
 	Settled bool
 	// Lapsed says that this node may have forgotten what it began and ended
@@ -281,7 +290,13 @@ func nextOfAllocation(f Facts, step Step) Step {
 	if doubted, ok := nextInDoubt(f, step); ok {
 		return doubted
 	}
+	drained := f.Draining && f.Imageless == step.Epoch && step.Allocation.Identifier == ""
+	unmade := f.Unmade == step.Epoch
 	switch {
+	case drained && !unmade && !f.Known:
+		step.Action = Inspect
+	case drained && (unmade || f.Presence != drivers.Running):
+		step.Action, step.Reason = Withdraw, "Node is in maintenance, and the images were not there yet"
 	case f.Allocating >= f.AllocateTimeout:
 		step.Action = Fail
 		step.Reason = fmt.Sprintf("Driver allocate resource error:not done within allocate_timeout %v", f.AllocateTimeout)

@@ -32,6 +32,8 @@ type runner struct {
 	request   age  // of the release request
 	measuring model.UID
 	untouched uint32                    // epoch of an intent that this process stored and asked no driver for
+	unmade    uint32                    // the same, of one that it may have asked for images, and for nothing else
+	imageless uint32                    // epoch whose images were missing when it was to be allocated on a draining node
 	searched  bool                      // drivers said what they have of the application
 	unsaid    bool                      // they were asked, and did not say, or not in time
 	intended  uint32                    // epoch of the last intent that this process stored
@@ -242,6 +244,7 @@ func (r *runner) facts(e *model.Entry) Facts {
 		Node:    r.m.opts.Node,
 		Heir:    r.m.opts.Heir,
 		StartBy: r.m.opts.StartBy, Untouched: r.untouched, Intended: r.intended,
+		Unmade: r.unmade, Imageless: r.imageless, Draining: r.m.draining(),
 		Settled:  r.m.opts.Settled == nil || r.m.opts.Settled(),
 		Writable: r.m.opts.Store.Writable() == nil,
 		Doubt:    r.m.opts.Store.Doubt(e.Application),

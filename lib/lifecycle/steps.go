@@ -76,7 +76,7 @@ func (r *runner) intend(ctx context.Context, e *model.Entry, step Step) error {
 		ledger.Return(r.uid, step.Epoch)
 		return nil
 	}
-	r.untouched, r.intended = step.Epoch, step.Epoch
+	r.untouched, r.unmade, r.intended = step.Epoch, step.Epoch, step.Epoch
 	return nil
 }
 
@@ -105,15 +105,21 @@ func (r *runner) reserve(a model.Allocation) error {
 	return nil
 }
 
-// withdraw gives up an intent of this process for which nothing was made.
+// withdraw gives up an intent for which nothing was made. Of one of an earlier
+// process only the driver can confirm that.
 func (r *runner) withdraw(ctx context.Context, step Step) error {
+	if step.Epoch != r.unmade {
+		if err := r.deallocate(ctx, step.Allocation); err != nil {
+			return err
+		}
+	}
 	r.log.Info("grant declined", "epoch", step.Epoch, "reason", step.Reason)
 	err := r.update(ctx, func(e *model.Entry) model.Change { return withdrawn(e, step.Epoch, time.Now(), step.Reason) })
 	if err != nil {
 		return err
 	}
 	r.m.opts.Ledger.Return(r.uid, step.Epoch)
-	r.untouched, r.intent = 0, age{}
+	r.untouched, r.unmade, r.imageless, r.intent = 0, 0, 0, age{}
 	return nil
 }
 
@@ -135,6 +141,7 @@ func (r *runner) allocate(ctx context.Context, step Step) error {
 		}
 		return r.giveUp(ctx, step, err)
 	}
+	r.unmade = 0
 	var env drivers.Environment
 	limit := r.m.opts.AllocateTimeout - r.intent.at(time.Now(), r.m.opts.Boot())
 	err = r.await(ctx, limit, r.unwanted(a.Epoch), func(ctx context.Context) error {
@@ -254,20 +261,10 @@ func (r *runner) tellRelease(ctx context.Context, epoch uint32) {
 // release removes the environment until the driver confirms that nothing of
 // it is left, writes the end and only then gives the room back.
 func (r *runner) release(ctx context.Context, step Step) error {
-	driver, err := r.driver(step.Allocation)
-	if err != nil {
+	if err := r.deallocate(ctx, step.Allocation); err != nil {
 		return err
 	}
-	r.tellRelease(ctx, step.Epoch)
-	r.stopWatch(ctx)
-	r.known = false // from here on it may be gone, or half of it
-	err = r.await(ctx, releaseTimeout, never, func(ctx context.Context) error {
-		return driver.Deallocate(ctx, refOf(step.Allocation))
-	})
-	if err != nil {
-		return err
-	}
-	err = r.update(ctx, func(e *model.Entry) model.Change { return released(e, step.Epoch, time.Now()) })
+	err := r.update(ctx, func(e *model.Entry) model.Change { return released(e, step.Epoch, time.Now()) })
 	if err != nil {
 		return err
 	}
@@ -276,4 +273,18 @@ func (r *runner) release(ctx context.Context, step Step) error {
 		"reason", step.Reason)
 	r.intent = age{}
 	return nil
+}
+
+// deallocate returns when the driver confirmed that nothing is left.
+func (r *runner) deallocate(ctx context.Context, a model.Allocation) error {
+	driver, err := r.driver(a)
+	if err != nil {
+		return err
+	}
+	r.tellRelease(ctx, a.Epoch)
+	r.stopWatch(ctx)
+	r.known = false // from here on it may be gone, or half of it
+	return r.await(ctx, releaseTimeout, never, func(ctx context.Context) error {
+		return driver.Deallocate(ctx, refOf(a))
+	})
 }
