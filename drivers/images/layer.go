@@ -59,7 +59,7 @@ func (l *layer) run(ctx context.Context, into string, source func() error) error
 		return fmt.Errorf("open folder: %w", err)
 	}
 	defer root.Close()
-	l.ctx, l.root, l.buffer = ctx, root, make([]byte, 256<<10)
+	l.ctx, l.root, l.buffer = ctx, root, make([]byte, 4*holeBlock)
 	l.folders, l.links = map[string]entry{}, map[string]bool{}
 	l.out = guard{
 		ctx: ctx, max: l.opts.MaxBytes, minFree: l.opts.MinFree, free: l.free,
@@ -226,8 +226,12 @@ func (l *layer) regular(name string, e entry) error {
 	if err != nil {
 		return err
 	}
-	l.out.w = f
-	_, err = io.CopyBuffer(&l.out, e.body, l.buffer)
+	sparse := &holes{f: f}
+	l.out.w = sparse
+	err = copyBlocks(&l.out, e.body, l.buffer)
+	if err == nil {
+		err = sparse.finish()
+	}
 	if err == nil && l.owned() {
 		err = f.Chown(l.opts.UID, l.opts.GID)
 	}
