@@ -57,7 +57,7 @@ func (d *driver) removal(c claim) []step {
 		return func(ctx context.Context) error { return d.hands.remove(ctx, path) }
 	}
 	return []step{
-		{"forbid starts", func(context.Context) error { return d.workspace.stop(c) }},
+		{"forbid starts", func(context.Context) error { return d.forbidStarts(c) }},
 		{"stop environment", func(ctx context.Context) error {
 			return keeper.Stop(ctx, folder, c.Token, keeper.DefaultStopGrace)
 		}},
@@ -71,6 +71,18 @@ func (d *driver) removal(c claim) []step {
 		{"remove limits", func(ctx context.Context) error { return d.limiter.Remove(ctx, c.groupName()) }},
 		{"remove folder", func(context.Context) error { return d.workspace.discard(c) }},
 	}
+}
+
+// forbidStarts marks the environment as one that is being removed. Where a full
+// disk prevents even that, it is removed all the same: it may be what fills the
+// disk. What has a keeper is marked by the keeper's Stop then.
+func (d *driver) forbidStarts(c claim) error {
+	err := d.workspace.stop(c)
+	if !volume.Full(err) {
+		return err
+	}
+	d.log.Warn("full disk: could not note that an environment is being removed; it is removed all the same", "identifier", c.Identifier, "error", err)
+	return nil
 }
 
 // kill kills what the keeper did not: it may have been killed itself.

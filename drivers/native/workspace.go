@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -26,6 +27,8 @@ const (
 	specFile   = "spec.json"
 	// stopFile in a folder says that its environment is being removed.
 	stopFile = "stop"
+	// stopReserve becomes stopFile: a full disk has no room for a file more.
+	stopReserve = stopFile + ".reserve"
 	// newPrefix and gonePrefix start the names of folders that are not yet, or
 	// no longer, those of an environment.
 	newPrefix, gonePrefix = ".new-", ".gone-"
@@ -81,17 +84,29 @@ func openWorkspace(path string, o owner) (*workspace, error) {
 	if err := makeFolder(path); err != nil {
 		return nil, fmt.Errorf("make workspace_path (allow it to the node's user or set another): %w", err)
 	}
-	probe, err := os.MkdirTemp(path, newPrefix)
-	if err != nil {
-		return nil, fmt.Errorf("write to workspace_path (allow it to the node's user or set another): %w", err)
-	}
-	if err := os.Remove(probe); err != nil {
-		return nil, fmt.Errorf("write to workspace_path: %w", err)
+	if err := probe(path); err != nil {
+		return nil, err
 	}
 	if err := w.sweep(); err != nil {
 		return nil, err
 	}
 	return w, nil
+}
+
+// probe writes to the folder. A full disk is no reason not to begin: who else
+// would remove what fills it.
+func probe(path string) error {
+	made, err := os.MkdirTemp(path, newPrefix)
+	if volume.Full(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("write to workspace_path (allow it to the node's user or set another): %w", err)
+	}
+	if err := os.Remove(made); err != nil {
+		return fmt.Errorf("write to workspace_path: %w", err)
+	}
+	return nil
 }
 
 // sweep removes what killed processes left of claims and of folders whose
@@ -188,6 +203,9 @@ func (w *workspace) place(c claim) (err error) {
 	if err := writeDurably(filepath.Join(making, specFile), text, 0o600); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(making, stopReserve), nil, 0o600); err != nil {
+		return err
+	}
 	if err := os.Chmod(making, folderMode); err != nil {
 		return err
 	}
@@ -257,9 +275,23 @@ func (w *workspace) stands(c claim) error {
 	return nil
 }
 
-// stop marks the environment as one in which nothing may start any more.
+// stop marks the environment as one in which nothing may start any more. It
+// needs no room on the disk, which the environment may have filled.
 func (w *workspace) stop(c claim) error {
-	return writeDurably(filepath.Join(w.folder(c.Identifier), stopFile), nil, 0o600)
+	folder := w.folder(c.Identifier)
+	err := durable.Rename(filepath.Join(folder, stopReserve), filepath.Join(folder, stopFile))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// Stopped before, or claimed by a version that reserved nothing.
+	stopping, err := w.stopping(c)
+	switch {
+	case err != nil:
+		return err
+	case !stopping:
+		return writeDurably(filepath.Join(folder, stopFile), nil, 0o600)
+	}
+	return durable.SyncFolder(folder) // who stopped it may have been killed before
 }
 
 func (w *workspace) stopping(c claim) (bool, error) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -87,6 +88,9 @@ func openWorkspace(path string, o owner) (*workspace, error) {
 	sum := sha256.Sum256([]byte(o.Node.String() + " " + o.Instance))
 	w := &workspace{path: path, begins: newPrefix + hex.EncodeToString(sum[:6]) + "-", owner: o, names: namePattern()}
 	probe, err := os.MkdirTemp(path, w.begins)
+	if volume.Full(err) {
+		return w, nil // who else would remove what fills it
+	}
 	if err != nil {
 		return nil, fmt.Errorf("write to workspace_path %s: %w", hint, err)
 	}

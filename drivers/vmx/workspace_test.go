@@ -97,6 +97,7 @@ func TestFullDisk(t *testing.T) {
 			err = f.Close()
 		}
 	}
+	d = s.start(t) // the node can be restarted as well
 	if err := d.Deallocate(within(t, time.Minute), reference(req)); err != nil {
 		t.Errorf("Deallocate() = %v", err)
 	}

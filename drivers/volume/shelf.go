@@ -132,7 +132,11 @@ func (s Shelf) Take(label string, h Holder, lives func(Holder) bool) error {
 
 // Release lets the next environment have the disks of this one. All are looked
 // through, because the definition may be forgotten. The disks must be unmounted.
+// Nothing is written, so that an environment that filled its disk can go.
 func (s Shelf) Release(token string) error {
+	if there, err := exists(s.lockFile()); err != nil || !there {
+		return err // nothing was ever taken
+	}
 	found, err := os.ReadDir(s.path)
 	if err != nil {
 		return ignoreMissing(err)
@@ -154,7 +158,9 @@ func (s Shelf) Release(token string) error {
 	})
 }
 
-func (s Shelf) locked(do func() error) error { return locked(filepath.Join(s.path, ".lock"), do) }
+func (s Shelf) lockFile() string { return filepath.Join(s.path, ".lock") }
+
+func (s Shelf) locked(do func() error) error { return locked(s.lockFile(), do) }
 
 func readHolder(store string) (h Holder, err error) {
 	file := filepath.Join(store, takenFile)

@@ -36,3 +36,9 @@ func tryLock(f *os.File) (taken bool, err error) {
 	}
 	return err == nil, err
 }
+
+// Full reports whether an error is about room on the disk. What removes must get
+// by where nothing can be written: it may be what fills the disk.
+func Full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}

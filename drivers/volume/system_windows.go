@@ -21,3 +21,9 @@ func tryLock(f *os.File) (taken bool, err error) {
 	}
 	return err == nil, err
 }
+
+// Full reports whether an error is about room on the disk. What removes must get
+// by where nothing can be written: it may be what fills the disk.
+func Full(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
+}

@@ -12,6 +12,10 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
 
 const (
@@ -79,7 +83,11 @@ func Stop(ctx context.Context, folder, token string, grace time.Duration) error 
 // forbid writes the marker that no keeper passes any more. The keeper reads
 // the grace from it.
 func forbid(folder string, grace time.Duration) error {
-	file, err := os.OpenFile(filepath.Join(folder, StopFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	path := filepath.Join(folder, StopFile)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return forbidFull(folder, path)
+	}
 	if err != nil {
 		return err
 	}
@@ -88,6 +96,17 @@ func forbid(folder string, grace time.Duration) error {
 	}
 	_ = file.Sync() // the next call writes it again
 	return file.Close()
+}
+
+// forbidFull is forbid where the disk has no room for a file more: the trace
+// becomes the marker, and the spec's grace holds. Each keeper is started with a
+// trace, so where there is none there is nothing to stop.
+func forbidFull(folder, path string) error {
+	err := durable.Rename(filepath.Join(folder, traceFile), path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // stopKeeper asks the living keeper to end and waits for it; one that does not

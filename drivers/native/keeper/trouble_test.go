@@ -250,6 +250,40 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestStopOnAFullDisk: what filled it can be stopped, and nothing starts after.
+func TestStopOnAFullDisk(t *testing.T) {
+	needs.Root(t, "to mount a small disk")
+	for name, argv := range map[string][]string{"running": {"/bin/sleep", "1000"}, "never begun": {"/no/such"}} {
+		t.Run(name, func(t *testing.T) {
+			spec := specOf(t, "")
+			spec.Argv = argv
+			if err := unix.Mount("tmpfs", spec.Folder, "tmpfs", 0, "nr_inodes=50"); err != nil {
+				needs.Lacking(t, "needs to mount a small disk:", err)
+			}
+			t.Cleanup(func() { _ = unix.Unmount(spec.Folder, unix.MNT_DETACH) })
+			if err := Start(patient(t), spec); (err == nil) != (name == "running") {
+				t.Fatalf("Start: %v", err)
+			}
+			err := error(nil)
+			for i := 0; err == nil; i++ {
+				err = os.WriteFile(filepath.Join(spec.Folder, fmt.Sprintf("full-%d", i)), nil, 0o600)
+			}
+			if err := Stop(patient(t), spec.Folder, spec.Token, time.Second); err != nil {
+				t.Errorf("Stop: %v", err)
+			}
+			full, _ := filepath.Glob(filepath.Join(spec.Folder, "full-*"))
+			for _, file := range full {
+				_ = os.Remove(file)
+			}
+			_ = os.Remove(filepath.Join(spec.Folder, recordFile)) // the marker alone forbids
+			_ = os.Remove(filepath.Join(spec.Folder, exitFile))
+			if err := Start(patient(t), spec); !errors.Is(err, ErrStopped) {
+				t.Errorf("Start after Stop = %v, want ErrStopped", err)
+			}
+		})
+	}
+}
+
 func TestStartOnce(t *testing.T) {
 	spec := specOf(t, "")
 	spec.Argv[2] = fmt.Sprintf("echo x >>%s/started; exec tail -f /dev/null", spec.Folder)
