@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 func TestEndings(t *testing.T) {
@@ -320,5 +321,37 @@ func TestTwentyAtOnce(t *testing.T) {
 	wg.Wait()
 	if n := len(s.Containers()); n != 20 {
 		t.Errorf("%d containers, want 20", n)
+	}
+}
+
+// TestSuspendInACommit: an environment that is suspended while a task has it
+// stand still stays so when the task is over.
+func TestSuspendInACommit(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	d := s.start(t)
+	req := request(guest("fill /big 128 ; print filled ; wait"))
+	env := d.allocate(t, req)
+	s.says(t, env, "filled")
+	ref := drivers.Ref{Token: req.Token, Identifier: env.Identifier, Definition: req.Definition}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := d.RunTask(t.Context(), drivers.TaskRequest{
+			UID: req.ApplicationUID, Task: "snapshot", When: model.StatusAllocated, Options: []byte(`{"full":true}`), Ref: ref,
+		})
+		ended <- err
+	}()
+	eventually(t, "the commit begins", func() bool { return d.raw(t, env).State.Paused })
+	if err := d.Suspend(t.Context(), ref); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if got := d.raw(t, env).State.Status; got != "paused" {
+		t.Errorf("after the task the container is %s, want paused", got)
+	}
+	if err := d.Deallocate(t.Context(), ref); err != nil {
+		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
@@ -30,11 +31,6 @@ func (d *driver) Resume(ctx context.Context, ref drivers.Ref) error {
 func (d *driver) toggle(
 	ctx context.Context, ref drivers.Ref, want container.ContainerState, change func(context.Context, string) error,
 ) error {
-	done, err := d.turnOf(ctx, &ref)
-	if err != nil {
-		return err
-	}
-	defer done()
 	list, err := d.find(ctx, ref)
 	if err != nil {
 		return err
@@ -42,14 +38,30 @@ func (d *driver) toggle(
 	if len(list) == 0 || rank(list[0].state) != 0 {
 		return errNotRunning
 	}
+	// A commit lets the container stand still too, and go on at its end. It is
+	// waited for without the turn: Deallocate must not wait for it.
+	begin, err := d.images.Still(ctx, list[0].id)
+	if err != nil {
+		return err
+	}
+	defer begin()
+	done, err := d.turnOf(ctx, &ref)
+	if err != nil {
+		return err
+	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, makeTimeout)
 	defer cancel()
 	err = change(ctx, list[0].id)
 	if err == nil {
 		return nil
 	}
-	if c, lookErr := d.inspect(ctx, list[0].id); lookErr == nil && c.State.Status == want {
+	c, lookErr := d.inspect(ctx, list[0].id)
+	switch {
+	case lookErr == nil && c.State.Status == want:
 		return nil
+	case cerrdefs.IsNotFound(lookErr): // it was removed while its turn was waited for
+		return errNotRunning
 	}
 	return fmt.Errorf("bring container into state %s: %w", want, err)
 }

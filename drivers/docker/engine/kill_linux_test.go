@@ -24,6 +24,7 @@ const asChild = "AQUARIUM_FISH_ENGINE_TEST_CHILD"
 type childWork struct {
 	Host, Work, Cache, Root string
 	Ensure                  []images.Image
+	Task                    *TaskRequest // instead
 }
 
 func TestMain(m *testing.M) {
@@ -51,6 +52,10 @@ func child(work string) error {
 		Cache: images.Options{Path: w.Cache, FileRoots: []string{w.Root}},
 	})
 	if err != nil {
+		return err
+	}
+	if w.Task != nil {
+		_, err := i.RunTask(context.Background(), *w.Task)
 		return err
 	}
 	return i.Pull(context.Background(), w.Ensure)

@@ -196,6 +196,25 @@ func TestPullOfWhatIsThereClaimsNothing(t *testing.T) {
 	}
 }
 
+// What an archive brought is ours: pulled later, the pull's name goes with it.
+func TestPullOfWhatAnArchiveBroughtIsClaimed(t *testing.T) {
+	b := newBench(t, nil)
+	r := newRegistry(t, b.engine)
+	i := image("agent", "1", "one")
+	b.ensure(b.archive("agent-1.tar", i, i.Archive(t)))
+	r.add(t, "agent", "1", i)
+	id := b.ensure(images.Image{Name: r.host + "/agent", Version: "1"})
+	if list := b.list(); len(list) != 1 || list[r.host+"/agent:1"].State != drivers.ImageReady {
+		t.Errorf("list = %v", list)
+	}
+	if err := b.Remove(b.ctx(), r.host+"/agent:1"); err != nil {
+		t.Error(err)
+	}
+	if b.idOf(id) != "" {
+		t.Errorf("it is still there: %v", b.engine.Images())
+	}
+}
+
 func TestEvictionTakesTheLongestUnused(t *testing.T) {
 	b := newBench(t, nil)
 	base := b.list()

@@ -90,7 +90,7 @@ func (i *Images) pull(ctx context.Context, f *flight, w wanted) (known, error) {
 	return i.claimed(ctx, got.ID, w)
 }
 
-// ids are the images that the engine has, but those pulled for labels.
+// ids are the images that the engine has, but those brought for labels.
 func (i *Images) ids(ctx context.Context) (map[string]bool, error) {
 	ctx, cancel := i.call(ctx)
 	defer cancel()
@@ -100,11 +100,16 @@ func (i *Images) ids(ctx context.Context) (map[string]bool, error) {
 	}
 	ids := map[string]bool{}
 	for _, s := range list.Items {
-		if !slices.ContainsFunc(s.RepoTags, func(tag string) bool { return strings.HasPrefix(tag, pulledRepo+":") }) {
-			ids[s.ID] = true // what was pulled for another label is no one else's
+		if !slices.ContainsFunc(s.RepoTags, brings) {
+			ids[s.ID] = true // what was brought for another label is no one else's
 		}
 	}
 	return ids, nil
+}
+
+// brings reports whether a name is one of those by which what we brought is ours.
+func brings(tag string) bool {
+	return strings.HasPrefix(tag, pulledRepo+":") || strings.HasPrefix(tag, loadedRepo+":")
 }
 
 // encode makes the header that carries a login; empty without one.

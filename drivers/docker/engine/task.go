@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	"github.com/moby/moby/client"
 
@@ -159,6 +158,7 @@ func (i *Images) sweepTasks(ctx context.Context) {
 			i.log.Warn("folder of a task can not be removed", "error", err)
 		}
 	}
+	i.sweepMarks()
 	call, cancel := i.call(ctx)
 	defer cancel()
 	list, err := i.cli.ImageList(call, client.ImageListOptions{})
@@ -263,30 +263,4 @@ func (t task) nameVersion() (name, version string, err error) {
 		return "", "", final("options name and version: %v", err)
 	}
 	return name, version, nil
-}
-
-// commit keeps the container's file system as an image of the engine under the
-// name, unless it did before. The engine lets the container stand still for it.
-func (i *Images) commit(ctx context.Context, t task, name string) (id string, err error) {
-	if got, found, err := i.inspectImage(ctx, name); found || err != nil {
-		return got.ID, err
-	}
-	config, err := i.committed(ctx, t.Container, t.UID)
-	if err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, i.opts.Limits.Task, fmt.Errorf("the engine did not commit within %v", i.opts.Limits.Task))
-	defer cancel()
-	got, err := i.cli.ContainerCommit(ctx, t.Container, client.ContainerCommitOptions{
-		Reference: name, Comment: commentOf(t.UID.String()), Author: i.opts.Node + " " + i.opts.Instance, Config: config,
-	})
-	switch {
-	case errdefs.IsNotFound(err):
-		return "", final("the container is gone")
-	case err != nil && ctx.Err() != nil:
-		return "", fmt.Errorf("commit container: %w", context.Cause(ctx))
-	case err != nil:
-		return "", fmt.Errorf("commit container: %w", explainEngine(err))
-	}
-	return got.ID, nil
 }
