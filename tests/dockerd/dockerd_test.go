@@ -104,7 +104,10 @@ func TestContainersReachTheTest(t *testing.T) {
 func TestKilledTest(t *testing.T) {
 	if os.Getenv("DOCKERD_LEAVE") != "" {
 		e := Start(t, Options{})
-		run(t, e, "guest-a", "stubborn", "")
+		id := run(t, e, "guest-a", "stubborn", "")
+		if status, answer, err := e.Call(http.MethodPost, "/containers/"+id+"/pause", nil); err != nil || status >= 300 {
+			t.Fatalf("pause: %d %s %v", status, answer, err) // what is frozen does not end when it is killed
+		}
 		fmt.Printf("folder=%s\n", e.Dir())
 		select {}
 	}

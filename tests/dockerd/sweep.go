@@ -97,6 +97,7 @@ func sweepAbandoned(base string) error {
 func sweep(dir string) error {
 	sockets := shimSockets(dir)
 	for deadline := time.Now().Add(stopTimeout); ; time.Sleep(20 * time.Millisecond) {
+		thaw(filepath.Base(dir))
 		err := end(func() []int { return engineProcesses(dir) })
 		if err == nil {
 			err = errors.Join(unmountBelow(dir), removeGroups(filepath.Base(dir)))
@@ -206,6 +207,29 @@ func unmountBelow(dir string) error {
 		}
 	}
 	return err
+}
+
+// thaw lets the processes of paused containers run: what is frozen does not
+// even end when it is killed.
+func thaw(name string) {
+	for _, root := range []string{"/sys/fs/cgroup/freezer/" + name, "/sys/fs/cgroup/" + name} {
+		_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.IsDir() { // each version has one of these; what ended just now needs none
+				_ = writeExisting(filepath.Join(path, "freezer.state"), "THAWED")
+				_ = writeExisting(filepath.Join(path, "cgroup.freeze"), "0")
+			}
+			return nil //nolint:nilerr // containers end meanwhile
+		})
+	}
+}
+
+func writeExisting(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // removeGroups removes the engine's cgroups, of both versions. All that ran in
