@@ -13,7 +13,7 @@ func (d *driver) openImages() (err error) {
 	s := d.settings
 	d.images, err = engine.New(engine.Options{
 		Client: d.engine, Logger: d.log, Node: d.owner.Node, Instance: d.owner.Instance,
-		Registries: s.Registries, WorkPath: s.WorkspacePath, TasksPath: s.TasksPath,
+		Registries: s.Registries, WorkPath: s.WorkspacePath, TasksPath: s.TasksPath, Remote: s.IsRemote,
 		MaxSize: int64(s.ImagesMaxSize), //nolint:gosec // checked to be at most 2^50
 		Cache: images.Options{
 			Path: s.ImagesPath, User: s.DownloadUser, Password: string(s.DownloadPassword), FileRoots: s.ImagesFileRoots,

@@ -51,7 +51,9 @@ type Options struct {
 	// MaxSize is how many bytes of images that were brought here are kept when
 	// nothing uses them, in the engine and, apart, in the cache; 0 keeps all.
 	MaxSize int64
-	Limits  Limits
+	// Remote says that the engine's disk is not this machine's, however it is reached.
+	Remote bool
+	Limits Limits
 }
 
 // Limits bound what an engine or a registry may keep waiting. Zero fields take

@@ -44,6 +44,10 @@ func (i *Images) load(ctx context.Context, f *flight, w wanted) (known, error) {
 	} else if found {
 		return known{id: got.ID}, nil
 	}
+	// The engine may have some of its layers: it is refused too soon rather than too late.
+	if err := i.roomFor(ctx, archive.size()); err != nil {
+		return known{}, fmt.Errorf("load image %s into the engine: %w", w.source(), err)
+	}
 	i.log.Info("image is loaded into the engine", "image", w.source(), "bytes", archive.size())
 	if err := i.send(ctx, f, archive, w.claim); err != nil {
 		return known{}, fmt.Errorf("load image %s into the engine: %w", w.source(), explainEngine(err))

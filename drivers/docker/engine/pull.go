@@ -72,6 +72,10 @@ func (i *Images) pull(ctx context.Context, f *flight, w wanted) (known, error) {
 	if err != nil {
 		return known{}, err
 	}
+	// How large it is the engine says when it has begun.
+	if err := i.roomFor(ctx, 0); err != nil {
+		return known{}, fmt.Errorf("pull %s: %w", w.source(), err)
+	}
 	i.log.Info("image is pulled", "image", w.source(), "login", ok)
 	if err := i.receive(ctx, f, w, auth); err != nil {
 		return known{}, explainPull(w.ref, login, err)

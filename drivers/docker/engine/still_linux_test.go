@@ -47,7 +47,7 @@ func (b *bench) commits(from time.Time) (n int) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return strings.Count(string(out), "container commit")
+	return strings.Count(out, "container commit")
 }
 
 func TestKilledInACommit(t *testing.T) {
