@@ -218,7 +218,7 @@ func thaw(name string) {
 				_ = writeExisting(filepath.Join(path, "freezer.state"), "THAWED")
 				_ = writeExisting(filepath.Join(path, "cgroup.freeze"), "0")
 			}
-			return nil //nolint:nilerr // containers end meanwhile
+			return nil // containers end meanwhile
 		})
 	}
 }
