@@ -30,7 +30,14 @@ const (
 	// mostFailed bounds how often something is tried again that failed within the
 	// engine: what is left of one that ends fails in many ways, for 2 s or less.
 	mostFailed = 3
+	// mostImages bounds how often an image is got that somebody removes before
+	// there is a container of it.
+	mostImages = 3
 )
+
+// errNoImage says that the engine has the image no more that a container is to
+// be made from.
+var errNoImage = errors.New("the engine has the image no more")
 
 // Allocate implements drivers.Driver: image, disks, network, container, start.
 func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Environment, error) {
@@ -41,6 +48,16 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 	if !validToken(req.Token) {
 		return drivers.Environment{}, fmt.Errorf("allocate: token %q is not 32 hex digits", req.Token)
 	}
+	for tries := 1; ; tries++ {
+		env, err := d.make(ctx, req, o)
+		if !errors.Is(err, errNoImage) || tries == mostImages {
+			return env, err
+		}
+	}
+}
+
+// make gets the image, and makes the environment from it.
+func (d *driver) make(ctx context.Context, req drivers.Request, o options) (drivers.Environment, error) {
 	// No turn is held meanwhile: a download takes its time, and Deallocate must
 	// not wait for it.
 	image, release, err := d.ensure(ctx, o.images)
@@ -304,16 +321,7 @@ func (m *making) missing(ctx context.Context, cause error) error {
 		return errors.Join(err, errAgain)
 	}
 	m.images.Forget(m.plan.image)
-	image, release, err := m.images.Ensure(ctx, m.plan.options.images) // not waited for with the turn held
-	if err != nil {
-		return err
-	}
-	release() // the turn that is held is enough for the moment until the next try
-	if image == m.plan.image {
-		return fmt.Errorf("make container: %w", cause)
-	}
-	m.plan.image = image
-	return errAgain
+	return fmt.Errorf("make container: %w: %w", errNoImage, cause)
 }
 
 // start lets the container run. Where it can not because its network was

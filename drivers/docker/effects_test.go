@@ -5,6 +5,7 @@ package docker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -295,17 +296,52 @@ func TestImageRemovedMeanwhile(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
 	d := s.start(t)
-	m := d.making(t, request(guest("wait")))
+	first := d.run(t, "wait")
+	image := d.raw(t, first).Image
+	if err := d.Deallocate(t.Context(), drivers.Ref{Identifier: first.Identifier}); err != nil {
+		t.Fatal(err)
+	}
 	s.Load(dockerd.Image{Name: "guest", Version: "1", Env: []string{"OTHER=1"}})
-	dockerd.Must[any](s.Engine, "DELETE", "/images/"+m.plan.image, nil)
-	env, err := m.run(t.Context())
+	dockerd.Must[any](s.Engine, "DELETE", "/images/"+image, nil)
+	if got := d.raw(t, d.run(t, "wait")).Image; got == image {
+		t.Errorf("the container's image is %s, which was removed, want the new one", got)
+	}
+}
+
+// TestReleaseDoesNotWaitForAPull: an image that somebody removed is pulled again
+// while nobody else has to wait for the environment.
+func TestReleaseDoesNotWaitForAPull(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	d := s.start(t)
+	r := s.Registry("", "")
+	r.Push(s.Engine, dockerd.Image{Name: "agent", Version: "1"})
+	def := guest("wait")
+	def.Options = json.RawMessage(`{"images":[{"name":"` + r.Host + `/agent","version":"1"}],"command":["wait"]}`)
+	first, err := d.Allocate(t.Context(), request(def))
 	if err != nil {
-		t.Fatalf("a container of an image that was replaced: %v", err)
+		t.Fatal(err)
 	}
-	if got := d.raw(t, env).Image; got == m.plan.req.Token || got != m.plan.image {
-		t.Errorf("the container's image is %s, want the new one", got)
+	image := d.raw(t, first).Image
+	if err := d.Deallocate(t.Context(), drivers.Ref{Identifier: first.Identifier}); err != nil {
+		t.Fatal(err)
 	}
-	if err := d.Deallocate(t.Context(), drivers.Ref{Token: m.plan.req.Token}); err != nil {
-		t.Error(err)
+	dockerd.Must[any](s.Engine, "DELETE", "/images/"+image+"?force=true", nil)
+	r.Hold()
+	ctx, recall := context.WithCancel(t.Context())
+	req, ended := request(def), make(chan error, 1)
+	go func() {
+		_, err := d.Allocate(ctx, req)
+		ended <- err
+	}()
+	<-r.Stuck()
+	release, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := d.Deallocate(release, drivers.Ref{Token: req.Token}); err != nil {
+		t.Errorf("Deallocate() while the image is pulled: %v", err)
+	}
+	recall()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Allocate() that was cancelled = %v", err)
 	}
 }
