@@ -138,9 +138,9 @@ func (h *health) await(ctx context.Context) error {
 
 // unreachable reports whether an error, of a call whose caller's context has not
 // ended, says that the engine was not there for it. What the engine itself
-// refuses is no such error.
+// refuses is no such error, and no more an archive that ends too soon.
 func unreachable(err error) bool {
-	if client.IsErrConnectionFailed(err) || errors.As(err, new(silence)) || errors.Is(err, io.ErrUnexpectedEOF) || cerrdefs.IsUnavailable(err) {
+	if client.IsErrConnectionFailed(err) || errors.As(err, new(silence)) || cerrdefs.IsUnavailable(err) {
 		return true
 	}
 	if !cerrdefs.IsInternal(err) {
@@ -185,10 +185,25 @@ func (d doubting) RoundTrip(req *http.Request) (*http.Response, error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = silence{err}
 	}
+	if err == nil && resp.StatusCode != http.StatusSwitchingProtocols { // which makes the body a connection
+		resp.Body = reply{resp.Body}
+	}
 	return resp, err
 }
 
-// silence is a call that had no answer in its time.
+// reply is a body that tells one which breaks off from any other file that does.
+type reply struct{ io.ReadCloser }
+
+// Read implements io.Reader.
+func (r reply) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = silence{err}
+	}
+	return n, err
+}
+
+// silence is a call that had no answer in its time, or half of one.
 type silence struct{ error }
 
 // Unwrap is for errors.Is.

@@ -1,13 +1,26 @@
 package docker
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/docker/engine"
+	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 )
 
 // TestHealth: what is asked how often, and what is known of it meanwhile.
@@ -64,4 +77,63 @@ func TestHealth(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+// TestArchiveThatBreaksOff is told: the engine is there, and waiting mends nothing.
+func TestArchiveThatBreaksOff(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }))
+	t.Cleanup(server.Close)
+	unsure := make(doubts, 1)
+	cli, err := newClient(address{url: "tcp://" + server.Listener.Addr().String()}, settings{}, unsure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	kept, err := engine.New(engine.Options{
+		Client: cli, Logger: discard(), WorkPath: t.TempDir(), Cache: images.Options{Path: t.TempDir(), FileRoots: []string{dir}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = errors.Join(kept.Close(), cli.Close()) })
+	file := filepath.Join(dir, "a-1.tar")
+	var whole bytes.Buffer
+	w := tar.NewWriter(&whole)
+	_ = w.WriteHeader(&tar.Header{Name: "a/a.tar", Typeflag: tar.TypeReg, Mode: 0o644, Size: 1 << 20})
+	_, _ = w.Write(make([]byte, 1<<20))
+	if err := os.WriteFile(file, whole.Bytes()[:1<<19], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	health := newHealth("", func(context.Context) error { return nil }, unsure, nil, discard())
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	go health.run(ctx)
+	d := &driver{images: kept, health: health}
+	if _, _, err := d.ensure(ctx, []images.Image{{URL: "file://" + file}}); err == nil || ctx.Err() != nil {
+		t.Errorf("ensure() of half an archive = %v, want why, at once", err)
+	}
+}
+
+// TestReplyThatBreaksOff is of an engine that ends.
+func TestReplyThatBreaksOff(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		_, _ = io.WriteString(w, `{"Id":"x`)
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(server.Close)
+	cli, err := newClient(address{url: "tcp://" + server.Listener.Addr().String()}, settings{}, make(doubts, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cli.Close() })
+	if _, err := cli.ContainerInspect(t.Context(), "x", client.ContainerInspectOptions{}); !unreachable(err) {
+		t.Errorf("unreachable(%v) = false, want true", err)
+	}
+	if unreachable(fmt.Errorf("read archive: %w", io.ErrUnexpectedEOF)) {
+		t.Error("unreachable() of a file that ends too soon = true, want false")
+	}
 }

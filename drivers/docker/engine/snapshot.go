@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/containerd/errdefs"
 	"github.com/google/uuid"
@@ -150,11 +151,30 @@ func (i *Images) FillDisk(ctx context.Context, clone, containerID, mountPath str
 	defer z.Close()
 	ctx, alive, stop := i.watched(ctx)
 	defer stop()
+	content := &source{Reader: z}
 	_, err = i.cli.CopyToContainer(ctx, containerID, client.CopyToContainerOptions{
-		DestinationPath: mountPath, Content: &counted{Reader: z, note: func(int64) { alive() }},
+		DestinationPath: mountPath, Content: &counted{Reader: content, note: func(int64) { alive() }},
 	})
 	if err != nil {
+		if broken := content.broken.Load(); broken != nil { // the client takes it for a connection that failed
+			return fmt.Errorf("clone %s: read the snapshot, which is damaged: %w", clone, *broken)
+		}
 		return fmt.Errorf("clone %s: %w", clone, causeOf(ctx, err))
 	}
 	return nil
+}
+
+// source remembers why it could not be read further. A call may still read it
+// when it has returned.
+type source struct {
+	io.Reader
+	broken atomic.Pointer[error]
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.broken.CompareAndSwap(nil, &err)
+	}
+	return n, err
 }

@@ -4,10 +4,14 @@ import (
 	"encoding/base64"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/klauspost/compress/zstd"
+	"github.com/moby/moby/client"
 )
 
 // An engine that fails while it answers just ends, also with a good length.
@@ -60,5 +64,28 @@ func answer(body []byte) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Docker-Container-Path-Stat", base64.StdEncoding.EncodeToString([]byte(`{"name":"d"}`)))
 		w.Write(body)
+	}
+}
+
+// TestDamagedSnapshot is no engine that is away: nobody waits for it to come back.
+func TestDamagedSnapshot(t *testing.T) {
+	i := broken(t, time.Minute, say(""))
+	whole, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot := whole.EncodeAll([]byte(strings.Repeat("some text and more ", 100_000)), nil)
+	for name, content := range map[string][]byte{"cut off": snapshot[:len(snapshot)/2], "other": []byte(strings.Repeat("x", 1000))} {
+		uid := uuid.NewString()
+		if err := os.MkdirAll(filepath.Join(i.opts.TasksPath, uid), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(i.opts.TasksPath, uid, diskFile("d")), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := i.FillDisk(t.Context(), uid+"/d", "c", "/mnt/d")
+		if err == nil || client.IsErrConnectionFailed(err) || !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("%s: FillDisk() = %v, want that the snapshot is damaged and not that the engine is away", name, err)
+		}
 	}
 }
