@@ -33,6 +33,10 @@ const (
 	// mostImages bounds how often an image is got that somebody removes before
 	// there is a container of it.
 	mostImages = 3
+	// mostPulls bounds how often a pull waits for an engine, and pullPatience for how
+	// long: nothing else ends it. A restart of the engine takes a minute at most.
+	mostPulls    = 5
+	pullPatience = 2 * time.Minute
 )
 
 // errNoImage says that the engine has the image no more that a container is to
@@ -60,7 +64,7 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 func (d *driver) make(ctx context.Context, req drivers.Request, o options) (drivers.Environment, error) {
 	// No turn is held meanwhile: a download takes its time, and Deallocate must
 	// not wait for it.
-	image, release, err := d.ensure(ctx, o.images)
+	image, release, err := d.ensure(ctx, o.images, false)
 	if err != nil {
 		return drivers.Environment{}, err
 	}
@@ -81,15 +85,22 @@ func (d *driver) make(ctx context.Context, req drivers.Request, o options) (driv
 }
 
 // ensure returns the image that runs. Where the engine is not there for it, it is
-// waited for: what was downloaded stays.
-func (d *driver) ensure(ctx context.Context, list []images.Image) (id string, release func(), err error) {
+// waited for, in bounds where the caller has none: what was downloaded stays.
+func (d *driver) ensure(ctx context.Context, list []images.Image, bounded bool) (id string, release func(), err error) {
 	for n := 0; ; n++ {
 		id, release, err = d.images.Ensure(ctx, list)
-		if err == nil || ctx.Err() != nil || !unreachable(err) && d.health.err() == nil {
+		if err == nil || bounded && n == mostPulls || ctx.Err() != nil || !unreachable(err) && d.health.err() == nil {
 			return id, release, err
 		}
-		if err := d.back(ctx, n); err != nil {
-			return "", nil, err
+		d.log.Info("engine was not there for an image, it is waited for", "error", err)
+		wait, cancel := ctx, context.CancelFunc(func() {})
+		if bounded {
+			wait, cancel = context.WithTimeout(ctx, pullPatience)
+		}
+		away := d.back(wait, n)
+		cancel()
+		if away != nil {
+			return "", nil, errors.Join(err, away)
 		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/docker/engine"
 )
 
 const (
@@ -140,7 +142,7 @@ func (h *health) await(ctx context.Context) error {
 // ended, says that the engine was not there for it. What the engine itself
 // refuses is no such error, and no more an archive that ends too soon.
 func unreachable(err error) bool {
-	if client.IsErrConnectionFailed(err) || errors.As(err, new(silence)) || cerrdefs.IsUnavailable(err) {
+	if client.IsErrConnectionFailed(err) || errors.As(err, new(engine.Away)) || cerrdefs.IsUnavailable(err) {
 		return true
 	}
 	if !cerrdefs.IsInternal(err) {
@@ -183,31 +185,29 @@ func (d doubting) RoundTrip(req *http.Request) (*http.Response, error) {
 		d.doubts.raise()
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = silence{err}
+		err = engine.Away{Err: err}
 	}
 	if err == nil && resp.StatusCode != http.StatusSwitchingProtocols { // which makes the body a connection
-		resp.Body = reply{resp.Body}
+		resp.Body = reply{resp.Body, d.doubts}
 	}
 	return resp, err
 }
 
 // reply is a body that tells one which breaks off from any other file that does.
-type reply struct{ io.ReadCloser }
+type reply struct {
+	io.ReadCloser
+	doubts doubts
+}
 
 // Read implements io.Reader.
 func (r reply) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = silence{err}
+	if err == nil || err == io.EOF || errors.Is(err, context.Canceled) {
+		return n, err
 	}
-	return n, err
+	r.doubts.raise()
+	return n, engine.Away{Err: err}
 }
-
-// silence is a call that had no answer in its time, or half of one.
-type silence struct{ error }
-
-// Unwrap is for errors.Is.
-func (s silence) Unwrap() error { return s.error }
 
 // CloseIdleConnections is what a client calls that is closed.
 func (d doubting) CloseIdleConnections() { d.base.CloseIdleConnections() }

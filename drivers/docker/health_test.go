@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -84,19 +85,8 @@ func TestArchiveThatBreaksOff(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }))
 	t.Cleanup(server.Close)
-	unsure := make(doubts, 1)
-	cli, err := newClient(address{url: "tcp://" + server.Listener.Addr().String()}, settings{}, unsure)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	kept, err := engine.New(engine.Options{
-		Client: cli, Logger: discard(), WorkPath: t.TempDir(), Cache: images.Options{Path: t.TempDir(), FileRoots: []string{dir}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = errors.Join(kept.Close(), cli.Close()) })
+	d := pulling(t, server, dir)
 	file := filepath.Join(dir, "a-1.tar")
 	var whole bytes.Buffer
 	w := tar.NewWriter(&whole)
@@ -105,12 +95,9 @@ func TestArchiveThatBreaksOff(t *testing.T) {
 	if err := os.WriteFile(file, whole.Bytes()[:1<<19], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	health := newHealth("", func(context.Context) error { return nil }, unsure, nil, discard())
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	go health.run(ctx)
-	d := &driver{images: kept, health: health}
-	if _, _, err := d.ensure(ctx, []images.Image{{URL: "file://" + file}}); err == nil || ctx.Err() != nil {
+	if _, _, err := d.ensure(ctx, []images.Image{{URL: "file://" + file}}, true); err == nil || ctx.Err() != nil {
 		t.Errorf("ensure() of half an archive = %v, want why, at once", err)
 	}
 }
@@ -136,4 +123,66 @@ func TestReplyThatBreaksOff(t *testing.T) {
 	if unreachable(fmt.Errorf("read archive: %w", io.ErrUnexpectedEOF)) {
 		t.Error("unreachable() of a file that ends too soon = true, want false")
 	}
+}
+
+// TestPullThatBreaksOff: an engine that restarts in a pull fails nobody's
+// application.
+func TestPullThatBreaksOff(t *testing.T) {
+	t.Parallel()
+	var pulls atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		switch {
+		case strings.HasSuffix(q.URL.Path, "/images/json"):
+			_, _ = io.WriteString(w, "[]")
+		case strings.HasSuffix(q.URL.Path, "/images/create") && pulls.Add(1) == 1:
+			_, _ = io.WriteString(w, `{"status":"Downloading"`)
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		case strings.HasSuffix(q.URL.Path, "/images/create"):
+			_, _ = io.WriteString(w, `{"status":"done"}`)
+		case strings.HasSuffix(q.URL.Path, "/tag"):
+			w.WriteHeader(http.StatusCreated)
+		case pulls.Load() > 1:
+			_, _ = io.WriteString(w, `{"Id":"sha256:1"}`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(server.Close)
+	d := pulling(t, server, t.TempDir())
+	def := guest("wait")
+	def.Options = json.RawMessage(`{"images":[{"name":"reg.example.com/a","version":"1"}]}`)
+	if err := d.PullImages(t.Context(), def); err != nil || pulls.Load() != 2 {
+		t.Errorf("PullImages() = %v after %d pulls, want nil after 2", err, pulls.Load())
+	}
+}
+
+// pulling is an instance that can do no more than get images from an engine, and
+// from the files in dir.
+func pulling(t *testing.T, server *httptest.Server, dir string) *driver {
+	t.Helper()
+	unsure := make(doubts, 1)
+	cli, err := newClient(address{url: "tcp://" + server.Listener.Addr().String()}, settings{}, unsure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := engine.New(engine.Options{
+		Client: cli, Logger: discard(), WorkPath: t.TempDir(), Cache: images.Options{Path: t.TempDir(), FileRoots: []string{dir}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	health := newHealth("", func(context.Context) error { return nil }, unsure, nil, discard())
+	ctx, cancel := context.WithCancel(t.Context())
+	go health.run(ctx)
+	t.Cleanup(func() {
+		cancel()
+		<-health.ended
+		_ = errors.Join(kept.Close(), cli.Close())
+	})
+	none, err := openDisks(settings{IsRemote: true}, owner{}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &driver{log: discard(), images: kept, health: health, disks: none}
 }

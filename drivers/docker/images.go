@@ -34,13 +34,18 @@ func (d *driver) ListImages(ctx context.Context) ([]drivers.ImageStatus, error) 
 	return d.images.List(ctx)
 }
 
-// PullImages implements drivers.ImageManager.
+// PullImages implements drivers.ImageManager. An engine that restarts meanwhile is
+// waited for, as Allocate does.
 func (d *driver) PullImages(ctx context.Context, def model.LabelDefinition) error {
 	o, err := d.options(def)
 	if err != nil {
 		return err
 	}
-	return d.images.Pull(ctx, o.images)
+	_, release, err := d.ensure(ctx, o.images, true)
+	if err == nil {
+		release()
+	}
+	return err
 }
 
 // RemoveImage implements drivers.ImageManager.

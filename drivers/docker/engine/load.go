@@ -141,7 +141,26 @@ func explainEngine(err error) error {
 	case strings.Contains(err.Error(), "no space left on device"):
 		return errors.New("the engine's disk is full: remove images there, or set images_max_size (" + bounded(err.Error()) + ")")
 	}
-	return errors.New(bounded(err.Error()))
+	return instead(err, errors.New(bounded(err.Error())))
+}
+
+// Away is an error of a call that the engine was not there for: it broke off, or
+// had no answer in its time.
+type Away struct{ Err error }
+
+// Error implements error.
+func (a Away) Error() string { return a.Err.Error() }
+
+// Unwrap is for errors.Is.
+func (a Away) Unwrap() error { return a.Err }
+
+// instead returns what to show in place of err, which keeps of it only whether
+// the engine was there.
+func instead(err, shown error) error {
+	if client.IsErrConnectionFailed(err) || errors.As(err, new(Away)) {
+		return Away{shown}
+	}
+	return shown
 }
 
 // maxReason bounds what an engine or a registry may say in an error of ours.

@@ -78,7 +78,7 @@ func (i *Images) pull(ctx context.Context, f *flight, w wanted) (known, error) {
 	}
 	i.log.Info("image is pulled", "image", w.source(), "login", ok)
 	if err := i.receive(ctx, f, w, auth); err != nil {
-		return known{}, explainPull(w.ref, login, err)
+		return known{}, instead(err, explainPull(w.ref, login, err))
 	}
 	got, found, err := i.inspectImage(ctx, w.ref.String())
 	switch {
