@@ -22,6 +22,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/docker/engine"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // TestHealth: what is asked how often, and what is known of it meanwhile.
@@ -150,8 +151,7 @@ func TestPullThatBreaksOff(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	d := pulling(t, server, t.TempDir())
-	def := guest("wait")
-	def.Options = json.RawMessage(`{"images":[{"name":"reg.example.com/a","version":"1"}]}`)
+	def := model.LabelDefinition{Options: json.RawMessage(`{"images":[{"name":"reg.example.com/a","version":"1"}]}`)}
 	if err := d.PullImages(t.Context(), def); err != nil || pulls.Load() != 2 {
 		t.Errorf("PullImages() = %v after %d pulls, want nil after 2", err, pulls.Load())
 	}
