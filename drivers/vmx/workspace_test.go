@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // TestBrokenClaim: it hides nothing from who looks, and says what to do.
@@ -55,7 +57,7 @@ func hold(t *testing.T, folder string) (release func()) {
 			func() error { return exec.Command("umount", folder).Run() }
 	}
 	if err := hold(); err != nil {
-		t.Skipf("can not hold a folder here: %v", err)
+		needs.Lacking(t, "can not hold a folder here:", err)
 	}
 	release = sync.OnceFunc(func() {
 		if err := let(); err != nil {
@@ -75,7 +77,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := exec.Command("mount", "-t", "tmpfs", "-o", "nr_inodes=200", "none", s.workspace()).Run(); err != nil {
-		t.Skipf("can not mount a small file system here: %v", err)
+		needs.Lacking(t, "can not mount a small file system here:", err)
 	}
 	t.Cleanup(func() {
 		if err := exec.Command("umount", "-l", s.workspace()).Run(); err != nil {
