@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/containerd/errdefs"
 	"github.com/google/uuid"
@@ -149,32 +148,34 @@ func (i *Images) FillDisk(ctx context.Context, clone, containerID, mountPath str
 		return fmt.Errorf("clone %s: %w", clone, err)
 	}
 	defer z.Close()
-	ctx, alive, stop := i.watched(ctx)
-	defer stop()
-	content := &source{Reader: z}
-	_, err = i.cli.CopyToContainer(ctx, containerID, client.CopyToContainerOptions{
-		DestinationPath: mountPath, Content: &counted{Reader: content, note: func(int64) { alive() }},
-	})
-	if err != nil {
-		if broken := content.broken.Load(); broken != nil { // the client takes it for a connection that failed
-			return fmt.Errorf("clone %s: read the snapshot, which is damaged: %w", clone, *broken)
-		}
-		return fmt.Errorf("clone %s: %w", clone, causeOf(ctx, err))
+	if err := i.fill(ctx, z, containerID, mountPath); err != nil {
+		return fmt.Errorf("clone %s: %w", clone, err)
 	}
 	return nil
 }
 
-// source remembers why it could not be read further. A call may still read it
-// when it has returned.
-type source struct {
-	io.Reader
-	broken atomic.Pointer[error]
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	if err != nil && err != io.EOF {
-		s.broken.CompareAndSwap(nil, &err)
+// fill streams a snapshot to the engine. It goes through a pipe as the client may
+// still read its source when the call has returned, and this one ends with it.
+func (i *Images) fill(ctx context.Context, z *zstd.Decoder, containerID, mountPath string) error {
+	ctx, alive, stop := i.watched(ctx)
+	defer stop()
+	read, write := io.Pipe()
+	unpacked := make(chan error, 1)
+	go func() {
+		_, err := z.WriteTo(write)
+		_ = write.CloseWithError(err)
+		unpacked <- err
+	}()
+	_, err := i.cli.CopyToContainer(ctx, containerID, client.CopyToContainerOptions{
+		DestinationPath: mountPath, Content: &counted{Reader: read, note: func(int64) { alive() }},
+	})
+	_ = read.CloseWithError(errUnread)
+	broken := <-unpacked
+	switch {
+	case err == nil:
+		return nil
+	case broken != nil && !errors.Is(broken, errUnread): // the client takes it for a connection that failed
+		return fmt.Errorf("read the snapshot, which is damaged: %w", broken)
 	}
-	return n, err
+	return causeOf(ctx, err)
 }

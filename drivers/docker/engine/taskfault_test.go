@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/base64"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -86,6 +87,35 @@ func TestDamagedSnapshot(t *testing.T) {
 		err := i.FillDisk(t.Context(), uid+"/d", "c", "/mnt/d")
 		if err == nil || client.IsErrConnectionFailed(err) || !strings.Contains(err.Error(), "damaged") {
 			t.Errorf("%s: FillDisk() = %v, want that the snapshot is damaged and not that the engine is away", name, err)
+		}
+	}
+}
+
+// TestFillIsOverWhenItReturns: an engine that refuses while it is still sent to
+// leaves nobody who reads the snapshot (the race detector tells).
+func TestFillIsOverWhenItReturns(t *testing.T) {
+	i := broken(t, time.Minute, func(w http.ResponseWriter, q *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(http.StatusInternalServerError)
+		_ = http.NewResponseController(w).Flush()
+		io.Copy(io.Discard, q.Body)
+	})
+	packer, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := uuid.NewString()
+	if err := os.MkdirAll(filepath.Join(i.opts.TasksPath, uid), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	snapshot := packer.EncodeAll(make([]byte, 16<<20), nil)
+	if err := os.WriteFile(filepath.Join(i.opts.TasksPath, uid, diskFile("d")), snapshot, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if err := i.FillDisk(t.Context(), uid+"/d", "c", "/mnt/d"); err == nil || strings.Contains(err.Error(), "damaged") {
+			t.Fatalf("FillDisk() = %v, want what the engine says", err)
 		}
 	}
 }
