@@ -98,10 +98,8 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 		return nil, err
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	d.health = newHealth(facts.host, func(ctx context.Context) error {
-		_, err := cli.Ping(ctx, client.PingOptions{})
-		return err
-	}, unsure, cfg.HasRoom, cfg.Logger)
+	d.health = newHealth(facts.host, func(ctx context.Context) error { return alive(ctx, cli) }, unsure, cfg.HasRoom, cfg.Logger)
+	unsure.raise() // half of what is needed has answered
 	d.asking.Go(func() { d.health.run(d.ctx) })
 	d.asking.Go(func() { d.networks.sweep(d.ctx) })
 	return d, nil

@@ -7,11 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/docker/engine"
@@ -82,10 +84,35 @@ func (h *health) once(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, pingTimeout, fmt.Errorf("no answer within %v", pingTimeout))
 	defer cancel()
 	err := h.ask(ctx)
-	if err != nil && ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, errContainerd) {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// errContainerd says that half of an engine is away: dockerd makes containers
+// without its containerd, but starts none.
+var errContainerd = errors.New("it is there, but its containerd does not answer: look after that, or restart both")
+
+// alive asks for what an engine answers by itself, and then for what it has to
+// ask its containerd for: Docker's own names it among its parts, unless it is
+// away. There is no cheaper call that shows it.
+func alive(ctx context.Context, engine *client.Client) error {
+	if _, err := engine.Ping(ctx, client.PingOptions{}); err != nil {
+		return err
+	}
+	answer, err := engine.ServerVersion(ctx, client.ServerVersionOptions{})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("%w (%w)", errContainerd, context.Cause(ctx))
+	case err == nil && names(answer, "Engine") && !names(answer, "containerd"): // others, such as Podman, have none
+		return errContainerd
+	}
+	return err
+}
+
+func names(answer client.ServerVersionResult, part string) bool {
+	return slices.ContainsFunc(answer.Components, func(c system.ComponentVersion) bool { return c.Name == part })
 }
 
 // note takes the outcome of a look.
@@ -148,8 +175,9 @@ func unreachable(err error) bool {
 	if !cerrdefs.IsInternal(err) {
 		return false
 	}
-	// An engine that is just ending answers like this, without a code of its own.
-	for _, words := range []string{"shutting down", "containerd.sock", "transport is closing", "client connection is closing", "context canceled"} {
+	// An engine that is just ending, or whose containerd is away, answers like
+	// this, without a code of its own.
+	for _, words := range []string{"shutting down", "containerd.sock", "transport is closing", "client connection is closing", "context canceled", "connection error: desc"} {
 		if strings.Contains(err.Error(), words) {
 			return true
 		}

@@ -9,13 +9,51 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
+	"github.com/aquarium-fish/aquarium-fish/tests/dockerd"
 )
 
-// TestEngineAway: an instance whose engine is dead or hangs has no room, what is
-// being made waits for the engine, and who waits for room is told when it is back.
+// TestEngineAway: an instance whose engine is dead or hangs, or only its
+// containerd, has no room, what is being made waits for the engine, and who waits
+// for room is told when it is back.
 func TestEngineAway(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
+	s.away(t, []trouble{
+		{"killed", s.Kill, s.Start, "does not answer since"},
+		{"stopped", s.Stop, s.Start, "does not answer since"},
+		{"hangs", s.Freeze, s.Thaw, "no answer within"},
+	})
+}
+
+// TestContainerdAway: dockerd answers, and can start nothing.
+func TestContainerdAway(t *testing.T) {
+	t.Parallel()
+	needs.Unhurried(t, "starts an engine of its own")
+	s := site{dockerd.Start(t, dockerd.Options{Containerd: true}), t.TempDir(), ""}
+	s.away(t, []trouble{
+		{"killed", s.KillContainerd, s.StartContainerd, "its containerd does not answer"},
+		{"hangs", s.FreezeContainerd, s.ThawContainerd, "its containerd does not answer"},
+	})
+	s.KillContainerd()
+	d := s.start(t)
+	eventually(t, "an instance that starts knows it at once", func() bool {
+		_, err := d.Capacity(guest("wait"))
+		return err != nil
+	})
+	s.StartContainerd()
+	d.run(t, "wait")
+}
+
+// trouble is a way of an engine to be away, and what is told of it.
+type trouble struct {
+	name       string
+	gone, back func()
+	says       string
+}
+
+func (s site) away(t *testing.T, troubles []trouble) {
+	t.Helper()
 	room := make(chan struct{}, 10)
 	cfg := s.config("docker", node)
 	cfg.HasRoom = func() { room <- struct{}{} }
@@ -29,14 +67,7 @@ func TestEngineAway(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, tt := range []struct {
-		name       string
-		gone, back func()
-	}{
-		{"killed", s.Kill, s.Start},
-		{"stopped", s.Stop, s.Start},
-		{"hangs", s.Freeze, s.Thaw},
-	} {
+	for _, tt := range troubles {
 		tt.gone()
 		type answer struct {
 			env drivers.Environment
@@ -49,8 +80,8 @@ func TestEngineAway(t *testing.T) {
 			answers <- answer{env, err}
 		}()
 		eventually(t, "it is known that the engine is away", func() bool { return d.health.err() != nil })
-		if n, err := d.Capacity(req.Definition); err == nil || !strings.Contains(err.Error(), "does not answer since") {
-			t.Errorf("%s: Capacity() = %d, %v, want that the engine does not answer", tt.name, n, err)
+		if n, err := d.Capacity(req.Definition); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: Capacity() = %d, %v, want %q", tt.name, n, err, tt.says)
 		}
 		short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		if _, err := d.Allocate(short, request(guest("wait"))); err == nil || short.Err() == nil {

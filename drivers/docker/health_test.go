@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/docker/engine"
@@ -185,4 +186,48 @@ func pulling(t *testing.T, server *httptest.Server, dir string) *driver {
 		t.Fatal(err)
 	}
 	return &driver{log: discard(), images: kept, health: health, disks: none}
+}
+
+// TestHalfAnEngine: dockerd's answers tell that its containerd is away; engines
+// of another kind never had one.
+func TestHalfAnEngine(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, version, want string
+	}{
+		{"docker", `{"Components":[{"Name":"Engine"},{"Name":"containerd"},{"Name":"runc"}]}`, ""},
+		{"docker alone", `{"Components":[{"Name":"Engine"},{"Name":"runc"}]}`, "its containerd does not answer"},
+		{"docker and an error", `{"message":`, "EOF"},
+		{"podman", `{"Components":[{"Name":"Podman Engine"},{"Name":"Conmon"}]}`, ""},
+		{"silent about its parts", `{}`, ""},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if strings.HasSuffix(q.URL.Path, "/version") {
+				_, _ = io.WriteString(w, tt.version)
+			}
+		}))
+		t.Cleanup(server.Close)
+		cli, err := newClient(address{url: "tcp://" + server.Listener.Addr().String()}, settings{}, make(doubts, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cli.Close() })
+		err = alive(t.Context(), cli)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: alive() = %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// TestUnreachable: an engine of which half is away is one that is not there.
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		`connection error: desc = "transport: Error while dialing dial unix /srv/c.sock: connect: connection refused": unavailable`: true,
+		`failed to create shim task: OCI runtime create failed: no such file or directory`:                                          false,
+	} {
+		if got := unreachable(fmt.Errorf("start container: %w: %s", cerrdefs.ErrInternal, text)); got != want {
+			t.Errorf("unreachable(%s) = %v, want %v", text, got, want)
+		}
+	}
 }

@@ -79,7 +79,7 @@ func (e *Engine) Restart() {
 // Freeze lets the engine hang: it accepts connections and answers nothing.
 func (e *Engine) Freeze() {
 	e.t.Helper()
-	e.must(e.freeze())
+	e.must(freeze(e.process.Process))
 }
 
 // Thaw ends what Freeze began.

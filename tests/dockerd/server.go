@@ -32,6 +32,9 @@ type Options struct {
 	Flags []string
 	// Bare engines hold no image. Others hold the Guest.
 	Bare bool
+	// Containerd gives the engine one that it does not start itself, and so does
+	// not mend when it is killed or hangs.
+	Containerd bool
 }
 
 // Server is one Docker engine, for a program that is no test; a test has an
@@ -46,6 +49,7 @@ type Server struct {
 	log     *os.File
 	process *exec.Cmd     // nil if it never ran
 	exited  chan struct{} // closed when it has ended
+	own     *exec.Cmd     // containerd, where dockerd does not start it; nil if it does not run
 }
 
 // Run starts an engine and returns when it answers. Close removes it and
@@ -86,6 +90,10 @@ func (s *Server) prepare() (err error) {
 		return fmt.Errorf("make the engine's log: %w", err)
 	}
 	s.http = &http.Client{Timeout: callTimeout, Transport: &http.Transport{DialContext: s.dialEngine}}
+	if s.options.Containerd {
+		s.options.Flags = append(slices.Clone(s.options.Flags), "--containerd="+s.containerdSocket())
+		return s.startContainerd()
+	}
 	return nil
 }
 
@@ -133,7 +141,7 @@ func (s *Server) End(signal syscall.Signal) error {
 	if err := s.process.Process.Signal(signal); err != nil {
 		return fmt.Errorf("send %v to the engine: %w", signal, err)
 	}
-	if err := s.awaitExit(); err != nil || signal != syscall.SIGKILL {
+	if err := s.awaitExit(); err != nil || signal != syscall.SIGKILL || s.options.Containerd {
 		return err
 	}
 	if err := end(s.containerd); err != nil {
@@ -214,14 +222,14 @@ func (s *Server) answers() error {
 	}
 }
 
-// freeze stops every thread of dockerd.
-func (s *Server) freeze() error {
-	if err := s.process.Process.Signal(syscall.SIGSTOP); err != nil {
-		return fmt.Errorf("stop the engine: %w", err)
+// freeze stops every thread of a process.
+func freeze(p *os.Process) error {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("stop process: %w", err)
 	}
-	for deadline := time.Now().Add(stopTimeout); !stopped(s.PID()); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(stopTimeout); !stopped(p.Pid); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("the engine did not stop within %v", stopTimeout)
+			return fmt.Errorf("the process did not stop within %v", stopTimeout)
 		}
 	}
 	return nil
@@ -238,7 +246,7 @@ func (s *Server) Close() error {
 	if s.http != nil {
 		s.http.CloseIdleConnections()
 	}
-	err := sweep(s.dir)
+	err := errors.Join(s.endContainerd(), sweep(s.dir))
 	if s.Running() {
 		err = errors.Join(err, s.awaitExit())
 	}
