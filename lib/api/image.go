@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
@@ -67,7 +68,12 @@ func (h *handlers) NodeThisImagePull(
 	refused, isRefused := errors.AsType[*pull.RefusedError](err)
 	switch {
 	case isRefused:
-		return nil, badRequest("Unable to pull images of label %s to this node: %v", labelName(label.Name, label.Version), refused)
+		status := http.StatusServiceUnavailable
+		if refused.Lasting() {
+			status = http.StatusConflict
+		}
+		return nil, &failure{status: status, message: fmt.Sprintf("Unable to pull images of label %s to this node: %v",
+			labelName(label.Name, label.Version), refused)}
 	case errors.Is(err, pull.ErrCrowded), errors.Is(err, pull.ErrStopping):
 		return nil, &failure{status: http.StatusServiceUnavailable, message: "Unable to pull images: " + err.Error(), retryAfter: busyRetry}
 	case err != nil: // its instance went away between the look and the pull

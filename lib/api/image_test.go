@@ -125,8 +125,10 @@ func TestImagesThatAreRefused(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"POST", &pull.RefusedError{Reasons: []string{"definition 0: driver test keeps no images"}}, 400,
+		{"POST", &pull.RefusedError{Refusals: []pull.Refusal{{Reason: "driver test keeps no images", Lasting: true}}}, 409,
 			"Unable to pull images of label linux:1 to this node: definition 0: driver test keeps no images"},
+		{"POST", &pull.RefusedError{Refusals: []pull.Refusal{{Lasting: true}, {Definition: 1, Reason: "driver docker is not ready: no engine"}}}, 503,
+			"definition 1: driver docker is not ready: no engine"},
 		{"POST", pull.ErrCrowded, 503, "too many pulls are on their way"},
 		{"POST", pull.ErrStopping, 503, "the node is stopping"},
 		{"POST", &pull.InstanceError{Instance: "native", Reason: "was closed"}, 400, "driver native was closed"},

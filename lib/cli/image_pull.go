@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -27,7 +29,8 @@ func imagePull(s *shell) *cobra.Command {
 		Long: `Fetch what the environments of a label are made from, before an application waits for it. Asked twice it is fetched once.
 
 It shows the progress until everything is there. The node does the work: it goes on when the command ends, by --wait=false or
-an interrupt, and 'aquarium-fish image list' shows how far it is. Exit code 4: not in time, and the pull goes on. 5: it failed.`,
+an interrupt, and 'aquarium-fish image list' shows how far it is. With --all, members that can not use the label, such as those
+without its driver, are told of and left out. Exit code 4: not in time, and the pull goes on. 5: it failed.`,
 		Example: "  aquarium-fish image pull ubuntu2004 --all && aquarium-fish app run ubuntu2004",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -65,21 +68,28 @@ type memberPulls struct {
 	pulls []apiv1.ImagePull
 }
 
-// pullEverywhere pulls to every member that can use it, all at the same time.
+// pullEverywhere pulls to every member that can use it, all at the same time. One
+// that is none for the label has not failed: clusters are mixed.
 func (s *shell) pullEverywhere(ctx context.Context, label apiv1.Label, f *pullFlags) error {
 	var begun []memberPulls
 	failed := s.each(ctx, func(m member) error {
 		pulls, err := m.pull(ctx, label.UID)
-		if err == nil {
+		switch {
+		case isStatus(err, http.StatusConflict):
+			s.note("%s is left out, it can not use the label: %v", printable(m.ref), err)
+			return nil
+		case err == nil:
 			begun = append(begun, memberPulls{m, *pulls})
 		}
 		return err
 	})
 	if len(begun) == 0 {
-		return failed
+		return cmp.Or(failed, errNobodysLabel)
 	}
 	return errors.Join(s.finishPulls(ctx, begun, f), failed)
 }
+
+var errNobodysLabel = errors.New("no member can use the label: see above")
 
 // finishPulls waits for the pulls where told to, and shows them.
 func (s *shell) finishPulls(ctx context.Context, begun []memberPulls, f *pullFlags) error {

@@ -19,8 +19,8 @@ import (
 
 // maxRunning bounds the pulls that run: each holds a connection and writes to
 // the disk. maxEnded bounds those that are remembered, for who asks later how
-// they ended.
-const maxRunning, maxEnded = 16, 100
+// they ended: more than one label can have definitions, which is a request's body.
+const maxRunning, maxEnded = 16, 1000
 
 // Options is what a Keeper needs. All are required but ListTimeout and
 // RemoveTimeout.
@@ -51,12 +51,13 @@ type Keeper struct {
 	ctx    context.Context // of the pulls
 	cancel context.CancelFunc
 	work   sync.WaitGroup // pulls, and calls that nobody waits for any more
+	turns  chan struct{}  // holds one for each pull that runs
 
 	mu      sync.Mutex
 	closed  bool
-	running map[key]*flight
-	ended   map[key]Status // the last end of each; never one that runs
-	calls   map[string]int // instance -> calls of it that have not returned
+	running map[key]*flight // also those that wait for their turn
+	ended   map[key]Status  // the last end of each; never one that runs
+	calls   map[string]int  // instance -> calls of it that have not returned
 }
 
 // flight is one pull. status is guarded by the keeper; done is closed at its end.
@@ -99,7 +100,7 @@ func New(o Options) (*Keeper, error) {
 	o.RemoveTimeout = cmp.Or(o.RemoveTimeout, DefaultRemoveTimeout)
 	k := &Keeper{
 		opts: o, log: o.Logger.With("component", "pull"),
-		running: map[key]*flight{}, ended: map[key]Status{}, calls: map[string]int{},
+		turns: make(chan struct{}, maxRunning), running: map[key]*flight{}, ended: map[key]Status{}, calls: map[string]int{},
 	}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	return k, nil
@@ -118,32 +119,57 @@ func (k *Keeper) Run(ctx context.Context) error {
 }
 
 // PullLabel begins to fetch what all definitions of the label need that this
-// node could run, or joins what is on its way. Its error is a RefusedError,
-// ErrCrowded or ErrStopping; with one, nothing was begun that another call would
-// not join.
+// node could run, or joins what is on its way. However many they are, they are
+// begun together or not at all. Its error is a RefusedError, ErrCrowded or
+// ErrStopping. A definition whose driver only lacks something for now is a pull
+// that failed, beside others that are begun.
 func (k *Keeper) PullLabel(label model.Label, by string) ([]Status, error) {
-	found, reasons := Candidates(label, k.opts.Host())
+	found, refused := Candidates(label, k.opts.Host())
 	if len(found) == 0 {
-		return nil, &RefusedError{Reasons: reasons}
+		return nil, &RefusedError{Refusals: refused}
+	}
+	var orders []Order
+	for _, c := range found {
+		orders = append(orders, Order{Instance: c.Instance, Label: label, Definition: c.Definition, By: by})
+	}
+	flights, err := k.begin(orders...)
+	if err != nil {
+		return nil, err
 	}
 	var list []Status
-	for _, c := range found {
-		f, err := k.begin(Order{Instance: c.Instance, Label: label, Definition: c.Definition, By: by})
-		if err != nil {
-			return nil, err
-		}
+	for _, f := range flights {
 		list = append(list, k.statusOf(f))
 	}
+	for _, r := range refused {
+		if r.Away {
+			list = append(list, k.noteAway(Order{Instance: r.Instance, Label: label, Definition: r.Definition, By: by}, r.Reason))
+		}
+	}
 	return list, nil
+}
+
+// noteAway takes a pull down as failed that is not begun, as its driver could
+// not do it now; one that is on its way goes on.
+func (k *Keeper) noteAway(o Order, reason string) Status {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f := k.running[o.key()]; f != nil {
+		return f.status
+	}
+	s := o.status(Failed, time.Now())
+	s.EndedAt, s.Error = s.StartedAt, reason
+	k.remember(o.key(), s)
+	return s
 }
 
 // Pull fetches what the order asks for, or joins who does, and returns when it
 // is there. The end of ctx ends this wait only.
 func (k *Keeper) Pull(ctx context.Context, o Order) error {
-	f, err := k.begin(o)
+	begun, err := k.begin(o)
 	if err != nil {
 		return err
 	}
+	f := begun[0]
 	select {
 	case <-f.done:
 		return f.err
@@ -158,38 +184,47 @@ func (k *Keeper) statusOf(f *flight) Status {
 	return f.status
 }
 
-// begin starts a pull unless one for the same is running.
-func (k *Keeper) begin(o Order) (*flight, error) {
-	manager, err := k.manager(o.Instance)
-	if err != nil {
-		return nil, err
+// begin starts a pull for each order unless one for the same is on its way:
+// all that lack, or after an error none. So one label may bring more than run at
+// once, the rest of which wait for their turn.
+func (k *Keeper) begin(orders ...Order) ([]*flight, error) {
+	managers := make([]drivers.ImageManager, len(orders))
+	for i, o := range orders {
+		var err error
+		if managers[i], err = k.manager(o.Instance); err != nil {
+			return nil, err
+		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if f := k.running[o.key()]; f != nil {
-		return f, nil
-	}
+	lacks := slices.ContainsFunc(orders, func(o Order) bool { return k.running[o.key()] == nil })
 	switch {
-	case k.closed:
+	case lacks && k.closed:
 		return nil, ErrStopping
-	case len(k.running) >= maxRunning:
+	case lacks && len(k.running) >= maxRunning:
 		return nil, ErrCrowded
 	}
-	f := &flight{done: make(chan struct{}), status: Status{
-		Instance: o.Instance, LabelUID: o.Label.UID, LabelName: o.Label.Name, LabelVersion: o.Label.Version,
-		Definition: o.Definition, By: o.By, State: Pulling, StartedAt: time.Now(),
-	}}
-	k.running[o.key()] = f
-	delete(k.ended, o.key())
-	k.work.Go(func() { k.fly(f, o, manager) })
-	return f, nil
+	flights := make([]*flight, len(orders))
+	for i, o := range orders {
+		f := k.running[o.key()]
+		if f == nil {
+			f = &flight{done: make(chan struct{}), status: o.status(Pulling, time.Now())}
+			k.running[o.key()] = f
+			delete(k.ended, o.key())
+			k.work.Go(func() { k.fly(f, o, managers[i]) })
+		}
+		flights[i] = f
+	}
+	return flights, nil
 }
 
 // fly does one pull.
 func (k *Keeper) fly(f *flight, o Order, manager drivers.ImageManager) {
 	log := k.log.With("instance", o.Instance, "label", o.Label.Name, "version", o.Label.Version, "definition", o.Definition)
-	log.Info("images are pulled", "by", o.By)
-	err := guarded(log, func() error { return manager.PullImages(k.ctx, o.Label.Definitions[o.Definition]) })
+	err := k.inTurn(func() error {
+		log.Info("images are pulled", "by", o.By)
+		return guarded(log, func() error { return manager.PullImages(k.ctx, o.Label.Definitions[o.Definition]) })
+	})
 	switch {
 	case err == nil:
 		log.Info("images are there")
@@ -208,6 +243,17 @@ func (k *Keeper) fly(f *flight, o Order, manager drivers.ImageManager) {
 	delete(k.running, o.key())
 	k.remember(o.key(), f.status)
 	close(f.done)
+}
+
+// inTurn does it when fewer than maxRunning others run.
+func (k *Keeper) inTurn(do func() error) error {
+	select {
+	case k.turns <- struct{}{}:
+	case <-k.ctx.Done():
+		return ErrStopping
+	}
+	defer func() { <-k.turns }()
+	return do()
 }
 
 // remember notes how a pull ended, in the place of the oldest one where there

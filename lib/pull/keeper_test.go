@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,16 +25,23 @@ import (
 type holder struct {
 	drivers.Driver
 	refuse error
+	away   func(def model.LabelDefinition) error // why it does not know its room
 	list   func(ctx context.Context) ([]drivers.ImageStatus, error)
 	pull   func(ctx context.Context, def model.LabelDefinition) error
 	remove func(ctx context.Context, id string) error
 	cached atomic.Bool
 }
 
-func (h *holder) Limits() drivers.Limits                      { return drivers.Limits{} }
-func (h *holder) Validate(model.LabelDefinition) error        { return h.refuse }
-func (h *holder) Capacity(model.LabelDefinition) (int, error) { return drivers.Unlimited, nil }
-func (h *holder) Cached(model.LabelDefinition) bool           { return h.cached.Load() }
+func (h *holder) Limits() drivers.Limits               { return drivers.Limits{} }
+func (h *holder) Validate(model.LabelDefinition) error { return h.refuse }
+func (h *holder) Cached(model.LabelDefinition) bool    { return h.cached.Load() }
+
+func (h *holder) Capacity(def model.LabelDefinition) (int, error) {
+	if h.away == nil {
+		return drivers.Unlimited, nil
+	}
+	return drivers.Unlimited, h.away(def)
+}
 
 func (h *holder) ListImages(ctx context.Context) ([]drivers.ImageStatus, error) {
 	if h.list == nil {
@@ -201,20 +209,25 @@ func TestPullIsRefused(t *testing.T) {
 			name   string
 			label  model.Label
 			refuse error
+			away   error
+			last   bool
 			want   string
 		}{
-			{"no definitions", label("x"), nil, "the label has no definitions"},
-			{"no images", label("x", "plain"), nil, "definition 0: driver plain keeps no images"},
-			{"not ready", label("x", "broken"), nil, "definition 0: driver broken is not ready: has no engine"},
-			{"unknown", label("x", "cloud"), nil, "definition 0: driver cloud is not configured on this node"},
-			{"elsewhere", elsewhere, nil, `definition 0: node filter "OS:mac*" matches no identifier of the node`},
-			{"options", label("x", "vm"), errors.New("images: no url"), "definition 0: driver refuses the definition: images: no url"},
-			{"each", label("x", "plain", "broken"), nil, "definition 1: driver broken is not ready: has no engine; definition 0: driver plain keeps no images"},
+			{"no definitions", label("x"), nil, nil, true, "the label has no definitions"},
+			{"no images", label("x", "plain"), nil, nil, true, "definition 0: driver plain keeps no images"},
+			{"not ready", label("x", "broken"), nil, nil, false, "definition 0: driver broken is not ready: has no engine"},
+			{"away", label("x", "vm"), nil, errors.New("the engine does not answer"), false,
+				"definition 0: driver does not know its capacity: the engine does not answer"},
+			{"unknown", label("x", "cloud"), nil, nil, true, "definition 0: driver cloud is not configured on this node"},
+			{"elsewhere", elsewhere, nil, nil, true, `definition 0: node filter "OS:mac*" matches no identifier of the node`},
+			{"options", label("x", "vm"), errors.New("images: no url"), nil, true, "definition 0: driver refuses the definition: images: no url"},
+			{"each", label("x", "plain", "broken"), nil, nil, false,
+				"definition 0: driver plain keeps no images; definition 1: driver broken is not ready: has no engine"},
 		} {
-			s.vm.refuse = tt.refuse
+			s.vm.refuse, s.vm.away = tt.refuse, func(model.LabelDefinition) error { return tt.away }
 			_, err := s.PullLabel(tt.label, "admin")
-			if refused, ok := errors.AsType[*pull.RefusedError](err); !ok || refused.Error() != tt.want {
-				t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
+			if refused, ok := errors.AsType[*pull.RefusedError](err); !ok || refused.Error() != tt.want || refused.Lasting() != tt.last {
+				t.Errorf("%s: %v, want %s, lasting: %v", tt.name, err, tt.want, tt.last)
 			}
 		}
 	})
@@ -241,16 +254,104 @@ func TestPullsAreBounded(t *testing.T) {
 		}
 		close(free)
 		synctest.Wait()
-		for version := range 200 {
+		for version := range 1100 {
 			l := label("mac", "vm")
-			l.UID[5] = byte(version)
+			l.UID[5], l.UID[6] = byte(version), byte(version>>8)
 			if _, err := s.PullLabel(l, "admin"); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
 		}
-		if n := len(s.List(t.Context()).Pulls); n != 100 {
-			t.Errorf("%d pulls are remembered, want the last 100", n)
+		if n := len(s.List(t.Context()).Pulls); n != 1000 {
+			t.Errorf("%d pulls are remembered, want the last 1000", n)
+		}
+	})
+}
+
+// TestLabelOfManyDefinitions: it is pulled whole by one order, few at a time, and
+// another one meanwhile is told to wait before anything of it is begun.
+func TestLabelOfManyDefinitions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		defer s.stop()
+		var run, most atomic.Int32
+		s.vm.pull = func(context.Context, model.LabelDefinition) error {
+			now := run.Add(1)
+			defer run.Add(-1)
+			most.Store(max(most.Load(), now))
+			time.Sleep(time.Minute)
+			return nil
+		}
+		large := label("large", slices.Repeat([]string{"vm"}, 40)...)
+		for range 2 {
+			if got, err := s.PullLabel(large, "admin"); len(got) != 40 || err != nil {
+				t.Fatalf("PullLabel() = %d pulls, %v, want all 40", len(got), err)
+			}
+		}
+		if _, err := s.PullLabel(label("another", "vm", "vm"), "admin"); !errors.Is(err, pull.ErrCrowded) {
+			t.Errorf("another label = %v", err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		pulls := s.List(t.Context()).Pulls
+		done := slices.DeleteFunc(pulls, func(p pull.Status) bool { return p.State != pull.Done || p.LabelName != "large" })
+		if len(done) != 40 || len(pulls) != 40 || most.Load() != 16 {
+			t.Errorf("%d of %d pulls are done, %d ran at once, want 40 and 16", len(done), len(pulls), most.Load())
+		}
+	})
+}
+
+// TestPullsThatWaitEndWithTheNode: also before their turn.
+func TestPullsThatWaitEndWithTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		var begun atomic.Int32
+		s.vm.pull = func(ctx context.Context, _ model.LabelDefinition) error {
+			begun.Add(1)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		if _, err := s.PullLabel(label("large", slices.Repeat([]string{"vm"}, 20)...), "admin"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.stop()
+		for _, p := range s.List(t.Context()).Pulls {
+			if p.State != pull.Failed || p.Error != pull.ErrStopping.Error() {
+				t.Errorf("definition %d: %s %q", p.Definition, p.State, p.Error)
+			}
+		}
+		if n := begun.Load(); n != 16 {
+			t.Errorf("%d were begun", n)
+		}
+	})
+}
+
+// TestPullWhileADriverIsAway: what it could not fetch now is told at once, and is
+// not passed over in silence.
+func TestPullWhileADriverIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		defer s.stop()
+		s.vm.away = func(def model.LabelDefinition) error {
+			if def.Resources.CPU > 1 {
+				return errors.New("the engine does not answer")
+			}
+			return nil
+		}
+		l := label("mac", "vm", "vm", "cloud")
+		l.Definitions[1].Resources.CPU = 2
+		got, err := s.PullLabel(l, "admin")
+		failed := pulling(1)
+		failed.State, failed.Error = pull.Failed, "driver does not know its capacity: the engine does not answer"
+		if diff := cmp.Diff([]pull.Status{pulling(0), failed}, got, ignoreTimes); diff != "" || err != nil {
+			t.Errorf("PullLabel() error %v (-want +got):\n%s", err, diff)
+		}
+		synctest.Wait()
+		done := pulling(0)
+		done.State = pull.Done
+		if diff := cmp.Diff([]pull.Status{done, failed}, s.List(t.Context()).Pulls, ignoreTimes); diff != "" {
+			t.Errorf("list (-want +got):\n%s", diff)
 		}
 	})
 }
