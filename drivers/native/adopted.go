@@ -18,10 +18,10 @@ import (
 // adopted finds the user of such an environment. A reference with a token
 // never names one, nor does a name that has a folder of whomever.
 func (d *driver) adopted(ctx context.Context, ref drivers.Ref) (account.User, bool, error) {
-	if ref.Token != "" || d.accounts == nil || !d.workspace.names.MatchString(ref.Identifier) {
+	if ref.Token != "" || d.accounts == nil || !d.workspace.Named(ref.Identifier) {
 		return account.User{}, false, nil
 	}
-	if there, err := exists(d.workspace.folder(ref.Identifier)); err != nil || there {
+	if there, err := exists(d.workspace.Folder(ref.Identifier)); err != nil || there {
 		return account.User{}, false, err
 	}
 	u, found, err := d.accounts.Lookup(ctx, ref.Identifier)

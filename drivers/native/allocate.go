@@ -8,13 +8,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/keeper"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/limits"
 	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -37,14 +38,11 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 	if err != nil {
 		return drivers.Environment{}, err
 	}
-	if !validToken(req.Token) {
-		return drivers.Environment{}, fmt.Errorf("allocate: token %q is not 32 hex digits", req.Token)
-	}
-	c, err := d.claim(ctx, req)
+	c, err := d.workspace.Claim(ctx, req)
 	if err != nil {
 		return drivers.Environment{}, fmt.Errorf("claim name: %w", err)
 	}
-	state, err := keeper.Look(d.workspace.folder(c.Identifier), c.Token)
+	state, err := keeper.Look(d.workspace.Folder(c.Name), c.Token)
 	if err != nil {
 		return drivers.Environment{}, err
 	}
@@ -60,7 +58,7 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 			return drivers.Environment{}, err
 		}
 	}
-	return environment(c.Identifier, req.Definition), nil
+	return environment(c.Name, req.Definition), nil
 }
 
 func environment(identifier string, def model.LabelDefinition) drivers.Environment {
@@ -72,37 +70,15 @@ func environment(identifier string, def model.LabelDefinition) drivers.Environme
 	return env
 }
 
-func (d *driver) claim(ctx context.Context, req drivers.Request) (claim, error) {
-	done, err := d.turns.Take(ctx, req.Token)
-	if err != nil {
-		return claim{}, err
-	}
-	defer done()
-	return d.workspace.claim(claim{
-		owner: d.workspace.owner, Token: req.Token, Application: req.ApplicationUID,
-		Isolation: d.settings.Isolation, Made: time.Now().UTC(),
-		DiskGB: drivers.SizeOf(volume.Own(req.Definition.Resources.Disks)),
-	}, func(name string) (bool, error) {
-		if d.accounts == nil {
-			return false, ctx.Err()
-		}
-		_, found, err := d.accounts.Lookup(ctx, name)
-		return found, err
-	})
-}
-
 // complete makes what is missing of a claimed environment, up to its keeper.
-func (d *driver) complete(ctx context.Context, c claim, req drivers.Request, o options, laid []images.Laid) error {
-	done, err := d.turns.Take(ctx, c.Token)
+func (d *driver) complete(ctx context.Context, c claims.Claim, req drivers.Request, o options, laid []images.Laid) error {
+	done, err := d.workspace.Turn(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := d.workspace.stands(c); err != nil {
-		return err
-	}
 	b := build{
-		driver: d, claim: c, folder: d.workspace.folder(c.Identifier), req: req, options: o, laid: laid,
+		driver: d, claim: c, folder: d.workspace.Folder(c.Name), req: req, options: o, laid: laid,
 	}
 	b.disks = volume.Plan(req.Definition.Resources.Disks, d.shelf, b.folder)
 	state, err := keeper.Look(b.folder, c.Token)
@@ -113,10 +89,8 @@ func (d *driver) complete(ctx context.Context, c claim, req drivers.Request, o o
 	if state.Presence == keeper.Starting { // by a node that was killed meanwhile: all but the start is done
 		steps = steps[:1]
 	}
-	for _, step := range steps {
-		if err := step.do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", step.name, err)
-		}
+	if err := claims.Do(ctx, d.log, steps); err != nil {
+		return err
 	}
 	return b.start(ctx)
 }
@@ -124,7 +98,7 @@ func (d *driver) complete(ctx context.Context, c claim, req drivers.Request, o o
 // build is one environment in the making.
 type build struct {
 	*driver
-	claim   claim
+	claim   claims.Claim
 	folder  string
 	req     drivers.Request
 	options options
@@ -134,20 +108,13 @@ type build struct {
 	who identity // set by the first step
 }
 
-// step is one thing to make. Each finds and replaces what a killed process
-// left of itself.
-type step struct {
-	name string
-	do   func(context.Context) error
-}
-
-func (b *build) steps() []step {
-	return []step{
-		{"make user", b.makeUser},
-		{"make home", b.makeHome},
-		{"make disks", func(ctx context.Context) error { return b.makeDisks(ctx, b.claim, b.disks, b.who) }},
-		{"lay out images", b.layOutImages},
-		{"hand over files", b.handOver},
+func (b *build) steps() []claims.Step {
+	return []claims.Step{
+		{Name: "make user", Do: b.makeUser},
+		{Name: "make home", Do: b.makeHome},
+		{Name: "make disks", Do: func(ctx context.Context) error { return b.makeDisks(ctx, b.claim, b.disks, b.who) }},
+		{Name: "lay out images", Do: b.layOutImages},
+		{Name: "hand over files", Do: b.handOver},
 	}
 }
 
@@ -159,7 +126,7 @@ func (b *build) makeUser(ctx context.Context) (err error) {
 		b.who, err = b.selfIdentity()
 		return err
 	}
-	u, err := b.accounts.Ensure(ctx, b.claim.Identifier, b.home(), b.options.groups)
+	u, err := b.accounts.Ensure(ctx, b.claim.Name, b.home(), b.options.groups)
 	b.who = identity{uid: u.UID, gid: u.GID, groups: u.Groups}
 	return err
 }
@@ -180,7 +147,7 @@ func (b *build) makeHome(ctx context.Context) error {
 		b.log.Warn("environments get no copy of the CA certificate; set ca_crt_path", "error", err)
 		return nil
 	}
-	return writeDurably(filepath.Join(b.folder, caFile), ca, 0o644)
+	return durable.WriteFile(filepath.Join(b.folder, caFile), ca, 0o644)
 }
 
 func (b *build) layOutImages(ctx context.Context) error {
@@ -219,13 +186,13 @@ func (b *build) diskPaths() map[string]string {
 
 // groupName names the environment's groups of limits. Workspaces of several
 // nodes may share this machine, and identifiers are short: hence the token.
-func (c claim) groupName() string { return c.Identifier + "-" + strings.ToLower(c.Token[:12]) }
+func groupName(c claims.Claim) string { return c.Name + "-" + strings.ToLower(c.Token[:12]) }
 
 // start makes the limits and starts the keeper, after which the environment
 // is the keeper's.
 func (b *build) start(ctx context.Context) error {
 	resources := b.req.Definition.Resources
-	limit, err := b.limiter.Make(b.claim.groupName(), limits.Limits{CPU: resources.CPU, RAM: uint64(resources.RAM) << 30})
+	limit, err := b.limiter.Make(groupName(b.claim), limits.Limits{CPU: resources.CPU, RAM: uint64(resources.RAM) << 30})
 	if err != nil {
 		return fmt.Errorf("limit environment: %w", err)
 	}
@@ -261,7 +228,7 @@ func (b *build) runAs(spec *keeper.Spec) error {
 	if b.who.uid == 0 {
 		return errors.New("environment would run as root: its user has no uid")
 	}
-	if sudo := b.accounts.Sudo(b.claim.Identifier); len(sudo) > 0 {
+	if sudo := b.accounts.Sudo(b.claim.Name); len(sudo) > 0 {
 		spec.Sudo = sudo
 		spec.KillCommand = append(b.accounts.Privileged(), b.hands.kill)
 		return nil
@@ -284,7 +251,7 @@ func (b *build) variables() (vars map[string]string, labelPath string, err error
 	for _, drop := range flat.Dropped {
 		b.log.Warn("metadata left out of the environment", "application", b.req.ApplicationUID, "key", drop.Key, "reason", drop.Reason)
 	}
-	p := person{name: b.claim.Identifier, home: b.home(), temp: b.temp(), shell: b.settings.ShPath, path: systemPath}
+	p := person{name: b.claim.Name, home: b.home(), temp: b.temp(), shell: b.settings.ShPath, path: systemPath}
 	if b.accounts == nil {
 		p.name, p.path = b.self.Username, os.Getenv("PATH")
 	}

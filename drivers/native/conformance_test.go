@@ -210,12 +210,8 @@ func (s site) interrupts() map[string]func(testing.TB, drivers.Request) {
 		"before anything": func(testing.TB, drivers.Request) {},
 		"in the claim": func(t testing.TB, _ drivers.Request) {
 			d := s.start(t)
-			making, err := os.MkdirTemp(d.workspace.path, newPrefix)
+			_, err := os.MkdirTemp(d.workspace.Path(), d.workspace.Prefix())
 			if err != nil {
-				t.Fatal(err)
-			}
-			old := time.Now().Add(-2 * abandoned)
-			if err := os.Chtimes(making, old, old); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -240,7 +236,7 @@ func (s site) interrupts() map[string]func(testing.TB, drivers.Request) {
 func (s site) allocatePart(t testing.TB, req drivers.Request, steps int) {
 	t.Helper()
 	d := s.start(t)
-	c, err := d.claim(context.Background(), req)
+	c, err := d.workspace.Claim(context.Background(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,10 +244,10 @@ func (s site) allocatePart(t testing.TB, req drivers.Request, steps int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := build{driver: d, claim: c, folder: d.workspace.folder(c.Identifier), req: req, options: o}
+	b := build{driver: d, claim: c, folder: d.workspace.Folder(c.Name), req: req, options: o}
 	for _, step := range b.steps()[:steps] {
-		if err := step.do(context.Background()); err != nil {
-			t.Fatalf("%s: %v", step.name, err)
+		if err := step.Do(context.Background()); err != nil {
+			t.Fatalf("%s: %v", step.Name, err)
 		}
 	}
 }
@@ -259,11 +255,11 @@ func (s site) allocatePart(t testing.TB, req drivers.Request, steps int) {
 // end kills the entry of an environment.
 func (s site) end(t testing.TB, env drivers.Environment) {
 	d := s.start(t)
-	c, ok, err := d.workspace.find(drivers.Ref{Identifier: env.Identifier})
+	c, ok, err := d.workspace.Find(drivers.Ref{Identifier: env.Identifier})
 	if err != nil || !ok {
 		t.Fatalf("find %s: %v, %v", env.Identifier, ok, err)
 	}
-	state, err := keeper.Look(d.workspace.folder(c.Identifier), c.Token)
+	state, err := keeper.Look(d.workspace.Folder(c.Name), c.Token)
 	if err != nil || state.Entry == 0 {
 		t.Fatalf("look at %s: %+v, %v", env.Identifier, state, err)
 	}

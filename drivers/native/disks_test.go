@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -44,7 +45,7 @@ func mustAllocate(t *testing.T, d *driver, def model.LabelDefinition) (drivers.R
 func finish(t *testing.T, d *driver, req drivers.Request, identifier string) string {
 	t.Helper()
 	ending, err := d.Watch(t.Context(), drivers.Ref{Token: req.Token})
-	log, _ := os.ReadFile(filepath.Join(d.workspace.folder(identifier), "log"))
+	log, _ := os.ReadFile(filepath.Join(d.workspace.Folder(identifier), "log"))
 	if err != nil || ending != "exit code 0" {
 		t.Fatalf("Watch() = %q, %v, printed %q", ending, err, log)
 	}
@@ -125,7 +126,7 @@ func TestRealFileSystem(t *testing.T) {
 			t.Errorf("the environment sees %q, want %s in it", got, want)
 		}
 	}
-	folder := d.workspace.folder(name)
+	folder := d.workspace.Folder(name)
 	if mounts, err := volume.MountsBelow(folder); err != nil || len(mounts) != 1 {
 		t.Errorf("volume.MountsBelow() = %v, %v, want one", mounts, err)
 	}
@@ -142,11 +143,11 @@ func TestDiskThatCanNotBeMade(t *testing.T) {
 	d := s.start(t)
 	def := withDisks("true", map[string]model.Disk{"work": {Type: "raw", Size: 1}})
 	req := drivers.Request{ApplicationUID: uuid.New(), Token: strings.Repeat("cd", 16), Definition: def}
-	c, err := d.claim(t.Context(), req)
+	c, err := d.workspace.Claim(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocked := filepath.Join(d.workspace.folder(c.Identifier), "disks")
+	blocked := filepath.Join(d.workspace.Folder(c.Name), "disks")
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -164,15 +165,15 @@ func TestDiskThatCanNotBeMade(t *testing.T) {
 func TestStoppingIsFinal(t *testing.T) {
 	d := newSite(t, process).start(t)
 	req := drivers.Request{ApplicationUID: uuid.New(), Token: strings.Repeat("ef", 16), Definition: definition(`{"entry":"sleep 100"}`)}
-	c, err := d.claim(t.Context(), req)
+	c, err := d.workspace.Claim(t.Context(), req)
 	if err == nil {
-		err = d.workspace.stop(c)
+		err = d.workspace.Stop(c)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Allocate(t.Context(), req); !errors.Is(err, errStopping) {
-		t.Errorf("Allocate() of what is being removed = %v, want errStopping", err)
+	if _, err := d.Allocate(t.Context(), req); !errors.Is(err, claims.ErrStopping) {
+		t.Errorf("Allocate() of what is being removed = %v, want ErrStopping", err)
 	}
 	if r, err := d.Inspect(t.Context(), drivers.Ref{Token: req.Token}); err != nil || r.Presence != drivers.Partial {
 		t.Errorf("Inspect() = %+v, %v, want Partial", r, err)

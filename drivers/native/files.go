@@ -6,29 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 )
-
-// writeDurably writes a file whole or not at all: it is there with its text
-// after a power loss, or it is not there.
-func writeDurably(path string, text []byte, mode fs.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreMissing(os.Remove(f.Name())))
-		}
-	}()
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return durable.Rename(f.Name(), path)
-}
 
 func exists(path string) (bool, error) {
 	_, err := os.Lstat(path)
@@ -36,13 +14,6 @@ func exists(path string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // enterable reports an error unless other users may pass through every folder
@@ -61,13 +32,4 @@ func enterable(path string) error {
 			return nil
 		}
 	}
-}
-
-// makeFolder makes a folder with folderMode, whatever the umask says. One that
-// is there already stays as its owner wants it.
-func makeFolder(path string) error {
-	if there, err := exists(path); err != nil || there {
-		return err
-	}
-	return errors.Join(os.MkdirAll(path, folderMode), os.Chmod(path, folderMode))
 }

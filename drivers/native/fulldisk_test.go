@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/keeper"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -78,23 +79,23 @@ func TestStopOnAFullDisk(t *testing.T) {
 	req := drivers.Request{ApplicationUID: uuid.New(), Token: strings.Repeat("7e", 16), Definition: definition(`{"entry":"exec sleep 1000"}`)}
 	s.allocatePart(t, req, 5)
 	t.Cleanup(func() { _ = d.Deallocate(context.Background(), drivers.Ref{Token: req.Token}) }) // where the test failed
-	c, _, err := d.workspace.find(drivers.Ref{Token: req.Token})
+	c, _, err := d.workspace.Find(drivers.Ref{Token: req.Token})
 	if err != nil {
 		t.Fatal(err)
 	}
 	full := fill(t, s.dir)
 	for range 2 { // a release is repeated
-		if err := d.workspace.stop(c); err != nil {
-			t.Fatalf("stop() = %v", err)
+		if err := d.workspace.Stop(c); err != nil {
+			t.Fatalf("Stop() = %v", err)
 		}
 	}
 	if err := os.RemoveAll(full); err != nil { // a start is not kept off by the disk
 		t.Fatal(err)
 	}
-	if _, err := d.Allocate(t.Context(), req); !errors.Is(err, errStopping) {
-		t.Errorf("Allocate() = %v, want %v", err, errStopping)
+	if _, err := d.Allocate(t.Context(), req); !errors.Is(err, claims.ErrStopping) {
+		t.Errorf("Allocate() = %v, want %v", err, claims.ErrStopping)
 	}
-	folder := d.workspace.folder(c.Identifier)
+	folder := d.workspace.Folder(c.Name)
 	err = keeper.Start(t.Context(), keeper.Spec{Folder: folder, Token: req.Token, Argv: []string{"/bin/true"}, Dir: "/", LogMax: 1 << 20})
 	if !errors.Is(err, keeper.ErrStopped) {
 		t.Errorf("keeper.Start() = %v, want %v", err, keeper.ErrStopped)
@@ -117,9 +118,9 @@ func allocated(t *testing.T, d *driver, req drivers.Request) {
 // unreserve makes an environment's folder what an earlier version made.
 func unreserve(t *testing.T, d *driver, req drivers.Request) {
 	t.Helper()
-	c, _, err := d.workspace.find(drivers.Ref{Token: req.Token})
+	c, _, err := d.workspace.Find(drivers.Ref{Token: req.Token})
 	if err == nil {
-		err = os.Remove(filepath.Join(d.workspace.folder(c.Identifier), stopReserve))
+		err = os.Remove(filepath.Join(d.workspace.Folder(c.Name), "stop.reserve"))
 	}
 	if err != nil {
 		t.Fatal(err)

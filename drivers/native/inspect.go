@@ -16,23 +16,23 @@ func (d *driver) Inspect(ctx context.Context, ref drivers.Ref) (drivers.Report, 
 	if err := ctx.Err(); err != nil {
 		return drivers.Report{}, err
 	}
-	c, ok, err := d.workspace.find(ref)
+	c, ok, err := d.workspace.Find(ref)
 	if err != nil {
 		return drivers.Report{}, fmt.Errorf("look for environment: %w", err)
 	}
 	if !ok {
 		return d.inspectAdopted(ctx, ref)
 	}
-	if stopping, err := d.workspace.stopping(c); err != nil || stopping {
+	if stopping, err := d.workspace.Stopping(c); err != nil || stopping {
 		return drivers.Report{Presence: drivers.Partial}, err
 	}
-	state, err := keeper.Look(d.workspace.folder(c.Identifier), c.Token)
+	state, err := keeper.Look(d.workspace.Folder(c.Name), c.Token)
 	if err != nil {
 		return drivers.Report{}, err
 	}
 	switch state.Presence {
 	case keeper.Running:
-		return drivers.Report{Presence: drivers.Running, Environment: environment(c.Identifier, ref.Definition)}, nil
+		return drivers.Report{Presence: drivers.Running, Environment: environment(c.Name, ref.Definition)}, nil
 	case keeper.Ended:
 		return drivers.Report{Presence: drivers.Ended, Ending: state.Ending}, nil
 	}
@@ -41,25 +41,25 @@ func (d *driver) Inspect(ctx context.Context, ref drivers.Ref) (drivers.Report, 
 
 // Watch implements drivers.Watcher.
 func (d *driver) Watch(ctx context.Context, ref drivers.Ref) (ending string, err error) {
-	c, ok, err := d.workspace.find(ref)
+	c, ok, err := d.workspace.Find(ref)
 	if err != nil {
 		return "", fmt.Errorf("look for environment: %w", err)
 	}
 	if !ok {
 		return "", errNotRunning
 	}
-	return keeper.Wait(ctx, d.workspace.folder(c.Identifier), c.Token)
+	return keeper.Wait(ctx, d.workspace.Folder(c.Name), c.Token)
 }
 
 // List implements drivers.Driver.
 func (d *driver) List(ctx context.Context) ([]drivers.Ref, error) {
-	claims, err := d.workspace.list(ctx)
+	all, err := d.workspace.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	refs := make([]drivers.Ref, len(claims))
-	for i, c := range claims {
-		refs[i] = drivers.Ref{Token: c.Token, Identifier: c.Identifier, ApplicationUID: c.Application}
+	refs := make([]drivers.Ref, len(all))
+	for i, c := range all {
+		refs[i] = drivers.Ref{Token: c.Token, Identifier: c.Name, ApplicationUID: c.Application}
 	}
 	orphans, err := d.orphans(ctx)
 	return append(refs, orphans...), err

@@ -19,12 +19,11 @@ import (
 	"strconv"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/drivers/machine"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/account"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/limits"
-	"github.com/aquarium-fish/aquarium-fish/drivers/space"
-	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
@@ -63,11 +62,12 @@ type accounts interface {
 // workspace is the memory.
 type driver struct {
 	*images.Manager // drivers.ImageManager
+	*claims.Room    // drivers.DiskHolder
 
 	log       *slog.Logger
 	settings  settings
 	limits    drivers.Limits
-	workspace *workspace
+	workspace *claims.Workspace
 	images    *images.Cache
 	limiter   *limits.Limiter
 	accounts  accounts // nil with isolation process
@@ -75,9 +75,6 @@ type driver struct {
 	hands     hands
 	tools     *volume.Tools
 	shelf     volume.Shelf
-	turns     *turns.Turns
-	room      *space.Membership // of the workspace
-	imageRoom *space.Membership // and of the images
 }
 
 // New makes an instance, or says why it can not serve here: first of all
@@ -93,7 +90,7 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	for _, w := range warnings {
 		cfg.Logger.Warn("unknown key in the driver's cfg", "key", w.Key, "line", w.Line, "hint", w.Text)
 	}
-	d := &driver{log: cfg.Logger, settings: s, turns: turns.New()}
+	d := &driver{log: cfg.Logger, settings: s}
 	if d.self, err = user.Current(); err != nil {
 		return nil, fmt.Errorf("find out own user: %w", err)
 	}
@@ -107,7 +104,7 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if err := d.openAccounts(ctx, cfg.NodeUID); err != nil {
 		return nil, err
 	}
-	if d.workspace, err = openWorkspace(s.WorkspacePath, owner{cfg.NodeUID, cfg.Instance}); err != nil {
+	if d.workspace, err = openWorkspace(s, claims.Owner{Node: cfg.NodeUID, Instance: cfg.Instance}, d.accounts, d.log); err != nil {
 		return nil, err
 	}
 	d.shelf = volume.ShelfIn(s.WorkspacePath)
@@ -120,7 +117,11 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if err := d.openImages(); err != nil {
 		return nil, err
 	}
-	if err := d.joinRooms(cfg.Rooms); err != nil {
+	d.Room, err = d.workspace.Join(claims.RoomOptions{
+		Rooms: cfg.Rooms, Kept: func(context.Context) (volume.Kept, error) { return d.shelf.Kept() },
+		ImagesPath: s.ImagesPath, Reserved: d.images.Reserved,
+	})
+	if err != nil {
 		return nil, errors.Join(err, d.images.Close())
 	}
 	return d, nil
@@ -209,8 +210,7 @@ func (d *driver) RunTask(context.Context, drivers.TaskRequest) (json.RawMessage,
 
 // Close implements drivers.Driver: it ends downloads, which are resumed.
 func (d *driver) Close() error {
-	d.room.Leave()
-	d.imageRoom.Leave()
+	d.Room.Leave()
 	return d.images.Close()
 }
 

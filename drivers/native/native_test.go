@@ -52,39 +52,11 @@ func TestWorkspaceThatUsersCanNotEnter(t *testing.T) {
 		t.Fatal(err)
 	}
 	workspace := filepath.Join(dir, "w")
-	if err := makeFolder(workspace); err != nil {
+	if err := os.Mkdir(workspace, folderMode); err != nil {
 		t.Fatal(err)
 	}
 	if err := enterable(workspace); err == nil || !strings.Contains(err.Error(), "may not pass "+dir) {
 		t.Errorf("enterable() = %v, want the folder that is closed", err)
-	}
-}
-
-// TestNameThatIsTaken: the token takes the next one.
-func TestNameThatIsTaken(t *testing.T) {
-	w, err := openWorkspace(filepath.Join(t.TempDir(), "w"), owner{node, "native"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	token := strings.Repeat("a1", 16)
-	names := identifiers(token)
-	other := claim{owner: w.owner, Token: strings.Repeat("b2", 16), Identifier: names[0]}
-	if err := w.place(other); err != nil {
-		t.Fatal(err)
-	}
-	mine, err := w.claim(claim{owner: w.owner, Token: token}, func(name string) (bool, error) { return name == names[1], nil })
-	if err != nil || mine.Identifier != names[2] {
-		t.Errorf("claim() = %+v, %v, want the third name %s", mine, err, names[2])
-	}
-	again, err := w.claim(claim{owner: w.owner, Token: token}, func(string) (bool, error) { return true, nil })
-	if err != nil || again.Identifier != names[2] {
-		t.Errorf("a second claim() = %+v, %v, want the same", again, err)
-	}
-	if _, err := w.claim(claim{owner: w.owner, Token: strings.Repeat("c3", 16)}, func(string) (bool, error) { return true, nil }); err == nil {
-		t.Error("claim() with every name taken = nil, want an error")
-	}
-	if c, ok, err := w.find(drivers.Ref{Identifier: "../" + names[2]}); ok || err != nil {
-		t.Errorf("find() of a path = %+v, %v", c, err)
 	}
 }
 
@@ -98,7 +70,7 @@ func TestKilledKeeper(t *testing.T) {
 			s := newSite(t, cfg)
 			d := s.start(t)
 			req, identifier := mustAllocate(t, d, definition(`{"entry":"trap : INT TERM; setsid sh -c 'trap : INT TERM HUP; echo up; while :; do sleep 1; done' & while :; do sleep 1; done"}`))
-			folder := d.workspace.folder(identifier)
+			folder := d.workspace.Folder(identifier)
 			waitFor(t, "the daemon", func() bool { return strings.Contains(read(t, filepath.Join(folder, "log")), "up") })
 			state, err := keeper.Look(folder, req.Token)
 			if err != nil {

@@ -26,14 +26,14 @@ func (d *driver) orphans(ctx context.Context) ([]drivers.Ref, error) {
 	}
 	var refs []drivers.Ref
 	for _, name := range names {
-		if !d.workspace.names.MatchString(name) {
+		if !d.workspace.Named(name) {
 			continue
 		}
 		u, found, err := d.accounts.Lookup(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		folder := d.workspace.folder(name)
+		folder := d.workspace.Folder(name)
 		if !found || u.Home != filepath.Join(folder, homeFolder) {
 			continue
 		}

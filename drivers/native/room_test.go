@@ -3,13 +3,10 @@ package native
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
-	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
-	"github.com/google/uuid"
 )
 
 func disked(disks map[string]model.Disk) model.LabelDefinition {
@@ -50,52 +47,12 @@ func TestDiskNeed(t *testing.T) {
 	}
 }
 
-// TestWrittenIsNotTakenTwice: what an environment writes to its disks is part
-// of what it was promised, and no more of it than that.
-func TestWrittenIsNotTakenTwice(t *testing.T) {
-	d := newSite(t, process).start(t)
-	place := func(o owner, token string, gb uint, bytes int) {
-		c, err := d.workspace.claim(claim{owner: o, Token: token, DiskGB: gb}, func(string) (bool, error) { return false, nil })
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(volume.DisksOf(d.workspace.folder(c.Identifier)), "d", "data", "f"), string(make([]byte, bytes)), 0o600)
-	}
-	token := func(last string) string { return strings.Repeat("ab", 15) + "c" + last }
-	const mb = 1 << 20
-	written := func() int64 {
-		t.Helper()
-		n, err := d.workspace.written(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	if n := written(); n != 0 {
-		t.Errorf("written() of the empty workspace = %d", n)
-	}
-	place(d.workspace.owner, token("0"), 1, 8*mb)
-	place(owner{d.workspace.owner.Node, "native/other"}, token("1"), 1, 8*mb) // counted by that one
-	place(owner{uuid.New(), "native"}, token("2"), 1, 8*mb)                   // another node's promises are not ours
-	place(d.workspace.owner, token("3"), 0, 8*mb)                             // promised nothing
-	if n := written(); n < 8*mb || n > 9*mb {
-		t.Errorf("written() = %d, want 8 MB and some folders", n)
-	}
-	if err := os.RemoveAll(d.workspace.path); err != nil { // somebody cleans up
-		t.Fatal(err)
-	}
-	room, err := d.DiskRoom()
-	if err != nil || room.Total == 0 || room.Free > room.Total {
-		t.Errorf("DiskRoom() = %+v, %v", room, err)
-	}
-}
-
 // TestClaimKeepsTheSize: what counts as written is bounded by it, also for the
 // next process.
 func TestClaimKeepsTheSize(t *testing.T) {
 	d := newSite(t, process).start(t)
 	req, name := mustAllocate(t, d, disked(map[string]model.Disk{"a": {Type: "raw", Size: 3}, "b": {Type: "dir", Size: 2, Reuse: true}}))
-	c, ok, err := d.workspace.read(name)
+	c, ok, err := d.workspace.Read(name)
 	if err != nil || !ok || c.DiskGB != 3 {
 		t.Errorf("claim is %+v, %v, %v, want 3 GB", c, ok, err)
 	}

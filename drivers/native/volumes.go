@@ -2,23 +2,19 @@ package native
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // makeDisks makes what is missing of the disks, and mounts them.
-func (d *driver) makeDisks(ctx context.Context, c claim, disks []volume.Disk, p identity) error {
+func (d *driver) makeDisks(ctx context.Context, c claims.Claim, disks []volume.Disk, p identity) error {
 	for _, k := range disks {
 		if k.Reuse {
-			if err := d.shelf.Take(k.Label, volume.Holder{Identifier: c.Identifier, Token: c.Token}, d.lives); err != nil {
+			if err := d.shelf.Take(k.Label, volume.Holder{Identifier: c.Name, Token: c.Token}, d.workspace.Lives); err != nil {
 				return fmt.Errorf("disk %q: %w", k.Name, err)
 			}
 		}
@@ -44,16 +40,6 @@ func (d *driver) giveDisks(ctx context.Context, disks []volume.Disk, p identity)
 		}
 	}
 	return nil
-}
-
-// lives reports whether the folder of an environment, of whomever, is there.
-func (d *driver) lives(h volume.Holder) bool {
-	text, err := os.ReadFile(filepath.Join(d.workspace.folder(h.Identifier), specFile))
-	if err != nil {
-		return !errors.Is(err, fs.ErrNotExist)
-	}
-	var c claim
-	return json.Unmarshal(text, &c) != nil || c.Token == h.Token
 }
 
 // Exclusive implements drivers.Excluder: the reused disks.

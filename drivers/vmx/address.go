@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 )
 
 const (
@@ -32,7 +34,7 @@ var errNoGuest = errors.New("the guest was gone before it had an address")
 func (w waiting) decide(now time.Time) (done bool, err error) {
 	switch {
 	case w.facts.stopping:
-		return true, errStopping
+		return true, claims.ErrStopping
 	case w.facts.running && w.facts.log.gone != "" && w.facts.monitor:
 		return true, fmt.Errorf("%w: %s", errNoGuest, w.facts.log.gone)
 	case w.facts.suspended:
@@ -47,17 +49,17 @@ func (w waiting) decide(now time.Time) (done bool, err error) {
 
 // waitAddress waits for the address of a started machine. No turn is held:
 // Deallocate ends the wait.
-func (d *driver) waitAddress(ctx context.Context, c claim) (string, error) {
+func (d *driver) waitAddress(ctx context.Context, c claims.Claim) (string, error) {
 	at, err := d.startedAt(c)
 	if err != nil {
-		return "", errors.Join(errVanished, err)
+		return "", errors.Join(claims.ErrVanished, err)
 	}
 	w := waiting{deadline: at.Add(d.settings.AddressWait)}
-	if log, err := readLog(d.workspace.folder(c.Name)); err == nil {
+	if log, err := readLog(d.workspace.Folder(c.Name)); err == nil {
 		w.resets = log.resets
 	}
 	for {
-		if err := d.workspace.stands(c); err != nil {
+		if err := d.workspace.Stands(c); err != nil {
 			return "", err
 		}
 		if w.facts, err = d.inspect(ctx, c, rosterAge); err != nil {
@@ -78,7 +80,7 @@ func (d *driver) waitAddress(ctx context.Context, c claim) (string, error) {
 }
 
 // address is the one that the environment has now; empty if nobody knows it.
-func (d *driver) address(ctx context.Context, c claim) string {
+func (d *driver) address(ctx context.Context, c claims.Claim) string {
 	ip, err := d.finder.Find(ctx, hwAddr(c.Name), time.Now())
 	if err != nil {
 		d.log.Debug("could not look for an address everywhere", "hw_addr", hwAddr(c.Name), "error", err)

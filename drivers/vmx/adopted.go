@@ -21,7 +21,7 @@ import (
 func (d *driver) adopted(ref drivers.Ref) (folder string, ok bool, err error) {
 	folder = filepath.Dir(ref.Identifier)
 	parent, err := filepath.EvalSymlinks(filepath.Dir(folder))
-	if ref.Token != "" || !filepath.IsAbs(ref.Identifier) || filepath.Ext(ref.Identifier) != ".vmx" || err != nil || parent != d.workspace.path ||
+	if ref.Token != "" || !filepath.IsAbs(ref.Identifier) || filepath.Ext(ref.Identifier) != ".vmx" || err != nil || parent != d.workspace.Path() ||
 		!regexp.MustCompile(`^[0-9a-f]{12}$`).MatchString(filepath.Base(folder)) {
 		return "", false, nil //nolint:nilerr // a workspace that is not there is not this one
 	}

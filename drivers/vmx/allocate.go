@@ -9,12 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmxfile"
-	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -30,14 +29,11 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 	if err != nil {
 		return drivers.Environment{}, err
 	}
-	if !validToken(req.Token) {
-		return drivers.Environment{}, fmt.Errorf("allocate: token %q is not 32 hex digits", req.Token)
-	}
-	c, err := d.claim(ctx, req)
+	c, err := d.workspace.Claim(ctx, req)
 	if err != nil {
 		return drivers.Environment{}, fmt.Errorf("claim hardware address: %w", err)
 	}
-	made, err := d.workspace.marked(c, startedFile)
+	made, err := d.workspace.Marked(c, startedFile)
 	if err != nil {
 		return drivers.Environment{}, err
 	}
@@ -55,25 +51,13 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 	return d.environment(c, ip, req.Definition), nil
 }
 
-func (d *driver) environment(c claim, ip string, def model.LabelDefinition) drivers.Environment {
+func (d *driver) environment(c claims.Claim, ip string, def model.LabelDefinition) drivers.Environment {
 	env := drivers.Environment{Identifier: d.workspace.vmx(c.Name), IPAddr: ip, HWAddr: hwAddr(c.Name)}
 	if def.Authentication != nil {
 		copied := *def.Authentication
 		env.Authentication = &copied
 	}
 	return env
-}
-
-func (d *driver) claim(ctx context.Context, req drivers.Request) (claim, error) {
-	done, err := d.turns.Take(ctx, req.Token)
-	if err != nil {
-		return claim{}, err
-	}
-	defer done()
-	return d.workspace.claim(claim{
-		owner: d.workspace.owner, Token: req.Token, Application: req.ApplicationUID, Made: time.Now().UTC(),
-		DiskGB: drivers.SizeOf(volume.Own(req.Definition.Resources.Disks)),
-	})
 }
 
 // make gets the images, which stay until the environment is gone as it is
@@ -89,8 +73,8 @@ func (d *driver) make(ctx context.Context, b build) error {
 	if err == nil {
 		return nil
 	}
-	if there, lookErr := d.there(b.claim); lookErr == nil && !there {
-		err = errors.Join(errVanished, err, d.releaseImages(b.claim))
+	if there, lookErr := d.workspace.There(b.claim); lookErr == nil && !there {
+		err = errors.Join(claims.ErrVanished, err, d.releaseImages(b.claim))
 	}
 	return err
 }
@@ -98,14 +82,11 @@ func (d *driver) make(ctx context.Context, b build) error {
 // complete makes a claimed environment, up to its start. What a killed process
 // left of it is made afresh: half a clone is worse than none.
 func (d *driver) complete(ctx context.Context, b build) error {
-	done, err := d.turns.Take(ctx, b.claim.Token)
+	done, err := d.workspace.Turn(ctx, b.claim)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := d.workspace.stands(b.claim); err != nil {
-		return err
-	}
 	if err := d.tool.EndOrphans(ctx, b.folder()); err != nil {
 		return err
 	}
@@ -114,47 +95,35 @@ func (d *driver) complete(ctx context.Context, b build) error {
 		return err // another call was quicker
 	}
 	if f.running { // started by a node that was killed before it could note it
-		return d.workspace.mark(b.claim, startedFile)
+		return d.workspace.Mark(b.claim, startedFile)
 	}
-	for _, step := range b.steps() {
-		if err := step.do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", step.name, err)
-		}
-		d.log.Debug("step of an allocation done", "step", step.name)
-	}
-	return nil
+	return claims.Do(ctx, d.log, b.steps())
 }
 
 // build is one environment in the making.
 type build struct {
 	*driver
-	claim   claim
+	claim   claims.Claim
 	req     drivers.Request
 	options options
 	laid    []images.Laid
 }
 
-// step is one thing to do.
-type step struct {
-	name string
-	do   func(context.Context) error
-}
-
-func (b build) steps() []step {
-	return []step{
-		{"clear folder", b.clear},
-		{"lay out image", b.layOut},
-		{"clone image", b.clone},
-		{"make disks", b.makeDisks},
-		{"set up virtual machine", b.setUp},
-		{"start virtual machine", b.start},
+func (b build) steps() []claims.Step {
+	return []claims.Step{
+		{Name: "clear folder", Do: b.clear},
+		{Name: "lay out image", Do: b.layOut},
+		{Name: "clone image", Do: b.clone},
+		{Name: "make disks", Do: b.makeDisks},
+		{Name: "set up virtual machine", Do: b.setUp},
+		{Name: "start virtual machine", Do: b.start},
 	}
 }
 
-func (b build) folder() string { return b.workspace.folder(b.claim.Name) }
+func (b build) folder() string { return b.workspace.Folder(b.claim.Name) }
 func (b build) vmx() string    { return b.workspace.vmx(b.claim.Name) }
 
-// clear removes everything but the claim, and a process that is about to
+// clear removes everything but the claim and what goes with it, and a process that is about to
 // become a virtual machine there, and is not listed yet.
 func (b build) clear(ctx context.Context) error {
 	if err := b.tool.EndMachine(ctx, b.vmx()); err != nil {
@@ -166,7 +135,7 @@ func (b build) clear(ctx context.Context) error {
 	}
 	var errs []error
 	for _, f := range found {
-		if f.Name() != specFile {
+		if !b.workspace.Keeps(f.Name()) {
 			errs = append(errs, os.RemoveAll(filepath.Join(b.folder(), f.Name())))
 		}
 	}
@@ -281,5 +250,5 @@ func (b build) start(ctx context.Context) error {
 	if !up {
 		return failed
 	}
-	return b.workspace.mark(b.claim, startedFile)
+	return b.workspace.Mark(b.claim, startedFile)
 }

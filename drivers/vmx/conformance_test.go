@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -62,12 +63,7 @@ func (s site) interrupts() map[string]func(testing.TB, drivers.Request) {
 	moments := map[string]func(testing.TB, drivers.Request){
 		"before anything": func(testing.TB, drivers.Request) {},
 		"in the claim": func(t testing.TB, _ drivers.Request) {
-			making, err := os.MkdirTemp(s.workspace(), newPrefix)
-			if err != nil {
-				t.Fatal(err)
-			}
-			old := time.Now().Add(-2 * abandoned)
-			if err := os.Chtimes(making, old, old); err != nil {
+			if _, err := os.MkdirTemp(s.workspace(), s.start(t).workspace.Prefix()); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -80,7 +76,7 @@ func (s site) interrupts() map[string]func(testing.TB, drivers.Request) {
 		},
 	}
 	for _, step := range (build{}).steps() {
-		moments["after "+step.name] = func(t testing.TB, req drivers.Request) { s.allocatePart(t, req, step.name) }
+		moments["after "+step.Name] = func(t testing.TB, req drivers.Request) { s.allocatePart(t, req, step.Name) }
 	}
 	return moments
 }
@@ -90,7 +86,7 @@ func (s site) allocatePart(t testing.TB, req drivers.Request, last string) (fold
 	t.Helper()
 	d := s.start(t)
 	ctx := within(t, time.Minute)
-	c, err := d.claim(ctx, req)
+	c, err := d.workspace.Claim(ctx, req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,10 +100,10 @@ func (s site) allocatePart(t testing.TB, req drivers.Request, last string) (fold
 	}
 	b := build{driver: d, claim: c, req: req, options: o, laid: laid}
 	steps := b.steps()
-	until := slices.IndexFunc(steps, func(s step) bool { return s.name == last })
+	until := slices.IndexFunc(steps, func(s claims.Step) bool { return s.Name == last })
 	for _, step := range steps[:until+1] {
-		if err := step.do(ctx); err != nil {
-			t.Fatalf("%s: %v", step.name, err)
+		if err := step.Do(ctx); err != nil {
+			t.Fatalf("%s: %v", step.Name, err)
 		}
 	}
 	return b.folder()

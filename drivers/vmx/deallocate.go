@@ -1,74 +1,39 @@
 package vmx
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 )
 
 // Deallocate implements drivers.Driver: it stops the machine, makes sure that
 // it does not run, and removes what it had. Each step may be repeated; the
 // folder goes last, so that what a killed process left undone is found again.
 func (d *driver) Deallocate(ctx context.Context, ref drivers.Ref) error {
-	done, err := d.turnOf(ctx, ref)
-	if err != nil {
-		return err
-	}
-	defer done()
-	c, ok, err := d.workspace.find(ref)
-	if err != nil {
-		return fmt.Errorf("look for environment: %w", err)
-	}
-	if !ok {
-		return d.removeAdopted(ctx, ref)
-	}
-	for _, step := range d.removal(c) {
-		if err := step.do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", step.name, err)
+	return d.workspace.Hold(ctx, ref, func(c claims.Claim, found bool) error {
+		if !found {
+			return d.removeAdopted(ctx, ref)
 		}
-		d.log.Debug("step of a release done", "step", step.name)
-	}
-	return nil
-}
-
-// turnOf waits until nobody else works on the environment.
-func (d *driver) turnOf(ctx context.Context, ref drivers.Ref) (done func(), err error) {
-	key := ref.Token
-	if key == "" {
-		c, _, err := d.workspace.find(ref)
-		if err != nil {
-			return nil, fmt.Errorf("look for environment: %w", err)
-		}
-		key = cmp.Or(c.Token, ref.Identifier)
-	}
-	return d.turns.Take(ctx, key)
+		return claims.Do(ctx, d.log, d.removal(c))
+	})
 }
 
 // removal is what to do, in order.
-func (d *driver) removal(c claim) []step {
+func (d *driver) removal(c claims.Claim) []claims.Step {
 	vmx := d.workspace.vmx(c.Name)
-	return []step{
-		{"forbid starts", func(context.Context) error { d.forbidStarts(c); return nil }},
-		{"end calls", func(ctx context.Context) error { return d.tool.EndOrphans(ctx, d.workspace.folder(c.Name)) }},
-		{"stop virtual machine", func(ctx context.Context) error { return d.stop(ctx, vmx) }},
-		{"release disks", func(context.Context) error { return d.releaseDisks(c) }},
-		{"release images", func(context.Context) error { return d.releaseImages(c) }},
-		{"delete virtual machine", func(ctx context.Context) error { return d.deleteMachine(ctx, vmx) }},
-		{"make sure that it is off", func(ctx context.Context) error { return d.wantOff(ctx, vmx) }},
-		{"remove folder", func(context.Context) error { return d.workspace.discard(c) }},
+	return []claims.Step{
+		{Name: "forbid starts", Do: func(context.Context) error { return d.workspace.Stop(c) }},
+		{Name: "end calls", Do: func(ctx context.Context) error { return d.tool.EndOrphans(ctx, d.workspace.Folder(c.Name)) }},
+		{Name: "stop virtual machine", Do: func(ctx context.Context) error { return d.stop(ctx, vmx) }},
+		{Name: "release disks", Do: func(context.Context) error { return d.releaseDisks(c) }},
+		{Name: "release images", Do: func(context.Context) error { return d.releaseImages(c) }},
+		{Name: "delete virtual machine", Do: func(ctx context.Context) error { return d.deleteMachine(ctx, vmx) }},
+		{Name: "make sure that it is off", Do: func(ctx context.Context) error { return d.wantOff(ctx, vmx) }},
+		{Name: "remove folder", Do: func(context.Context) error { return d.workspace.Discard(c) }},
 		// An allocation may have got an image meanwhile; from here on it sees that there is no environment.
-		{"release images again", func(context.Context) error { return d.releaseImages(c) }},
-	}
-}
-
-// forbidStarts notes that the environment is being removed. Where that can not
-// be written it is removed all the same: it may be what fills the disk.
-func (d *driver) forbidStarts(c claim) {
-	if err := d.workspace.mark(c, stopFile); err != nil {
-		d.log.Warn("could not note that an environment is being removed; it is removed all the same", "identifier", d.workspace.vmx(c.Name), "error", err)
+		{Name: "release images again", Do: func(context.Context) error { return d.releaseImages(c) }},
 	}
 }
 
@@ -131,4 +96,4 @@ func (d *driver) deleteMachine(ctx context.Context, vmx string) error {
 }
 
 // releaseImages lets the images go that the environment was made from.
-func (d *driver) releaseImages(c claim) error { return d.images.Unuse(c.Token) }
+func (d *driver) releaseImages(c claims.Claim) error { return d.images.Unuse(c.Token) }

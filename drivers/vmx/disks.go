@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmxfile"
 	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -85,7 +86,7 @@ func (b build) makeDisks(ctx context.Context) error {
 	for _, k := range b.plan(b.req.Definition.Resources.Disks, b.folder()) {
 		if k.Reuse {
 			holder := volume.Holder{Identifier: b.claim.Name, Token: b.claim.Token}
-			if err := b.shelf.Take(k.Label, holder, b.lives); err != nil {
+			if err := b.shelf.Take(k.Label, holder, b.workspace.Lives); err != nil {
 				return fmt.Errorf("disk %q: %w", k.Name, err)
 			}
 		}
@@ -96,18 +97,8 @@ func (b build) makeDisks(ctx context.Context) error {
 	return nil
 }
 
-// lives reports whether the environment that holds a reused disk is there,
-// whosever it is.
-func (d *driver) lives(h volume.Holder) bool {
-	if !d.workspace.names.MatchString(h.Identifier) {
-		return false
-	}
-	c, there, err := readClaim(filepath.Join(d.workspace.folder(h.Identifier), specFile))
-	return err != nil || there && c.Token == h.Token
-}
-
 // releaseDisks lets the next environment have the reused disks.
-func (d *driver) releaseDisks(c claim) error { return d.shelf.Release(c.Token) }
+func (d *driver) releaseDisks(c claims.Claim) error { return d.shelf.Release(c.Token) }
 
 // attachDisks puts the disks in free places of the machine. A reused one takes
 // no part in snapshots: what is written to it stays.

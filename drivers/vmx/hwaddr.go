@@ -15,8 +15,8 @@ const candidates = 8
 // names are the hardware addresses that a token may take, in order, as the 12
 // hex digits that name its environment. VMware wants those that it did not
 // choose itself to be in 00:50:56:00:00:00 to 00:50:56:3F:FF:FF.
-func names(token string) [candidates]string {
-	var list [candidates]string
+func names(token string) []string {
+	list := make([]string, candidates)
 	for i := range list {
 		sum := sha256.Sum256(append([]byte("vmx:"+strings.ToLower(token)), byte(i)))
 		list[i] = fmt.Sprintf("005056%06x", binary.BigEndian.Uint32(sum[:])&0x3fffff)
@@ -34,9 +34,4 @@ func hwAddr(name string) string {
 		octets = append(octets, name[i:i+2])
 	}
 	return strings.Join(octets, ":")
-}
-
-// validToken reports whether it is 32 hex digits.
-func validToken(token string) bool {
-	return len(token) == 32 && strings.Trim(token, "0123456789abcdefABCDEF") == ""
 }

@@ -20,7 +20,7 @@ func (d *driver) Inspect(ctx context.Context, ref drivers.Ref) (drivers.Report, 
 	if err := ctx.Err(); err != nil {
 		return drivers.Report{}, err
 	}
-	c, ok, err := d.workspace.find(ref)
+	c, ok, err := d.workspace.Find(ref)
 	if err != nil {
 		return drivers.Report{}, fmt.Errorf("look for environment: %w", err)
 	}
@@ -31,7 +31,7 @@ func (d *driver) Inspect(ctx context.Context, ref drivers.Ref) (drivers.Report, 
 	if err != nil {
 		return drivers.Report{}, err
 	}
-	if stands, err := d.there(c); err != nil || !stands {
+	if stands, err := d.workspace.There(c); err != nil || !stands {
 		return drivers.Report{}, err // removed meanwhile
 	}
 	report := drivers.Report{}
@@ -42,15 +42,9 @@ func (d *driver) Inspect(ctx context.Context, ref drivers.Ref) (drivers.Report, 
 	return report, nil
 }
 
-// there reports whether the environment's folder is still its own.
-func (d *driver) there(c claim) (bool, error) {
-	now, ok, err := d.workspace.read(c.Name)
-	return ok && now.Token == c.Token, err
-}
-
 // Watch implements drivers.Watcher.
 func (d *driver) Watch(ctx context.Context, ref drivers.Ref) (ending string, err error) {
-	c, ok, err := d.workspace.find(ref)
+	c, ok, err := d.workspace.Find(ref)
 	if err != nil {
 		return "", fmt.Errorf("look for environment: %w", err)
 	}
@@ -62,7 +56,7 @@ func (d *driver) Watch(ctx context.Context, ref drivers.Ref) (ending string, err
 		if err != nil {
 			return "", err
 		}
-		if there, err := d.there(c); err != nil || !there {
+		if there, err := d.workspace.There(c); err != nil || !there {
 			return "", errors.Join(err, errNotRunning)
 		}
 		switch presence, how := f.presence(); presence {
@@ -80,12 +74,12 @@ func (d *driver) Watch(ctx context.Context, ref drivers.Ref) (ending string, err
 
 // List implements drivers.Driver.
 func (d *driver) List(ctx context.Context) ([]drivers.Ref, error) {
-	claims, err := d.workspace.list(ctx)
+	all, err := d.workspace.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	refs := make([]drivers.Ref, len(claims))
-	for i, c := range claims {
+	refs := make([]drivers.Ref, len(all))
+	for i, c := range all {
 		refs[i] = drivers.Ref{Token: c.Token, Identifier: d.workspace.vmx(c.Name), ApplicationUID: c.Application}
 	}
 	return refs, nil

@@ -23,7 +23,7 @@ func makeOne(t *testing.T, s site, k model.Disk) (folder string, err error) {
 	d := s.start(t)
 	req := request()
 	req.Definition.Resources.Disks = map[string]model.Disk{"d": k}
-	c, err := d.claim(t.Context(), req)
+	c, err := d.workspace.Claim(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmxfile"
 )
 
@@ -46,12 +47,12 @@ func (f facts) presence() (p drivers.Presence, ending string) {
 }
 
 // look finds the facts out; vmrun was asked before.
-func (d *driver) look(c claim, running bool) (facts, error) {
-	folder := d.workspace.folder(c.Name)
+func (d *driver) look(c claims.Claim, running bool) (facts, error) {
+	folder := d.workspace.Folder(c.Name)
 	f := facts{running: running, monitor: d.settings.LogMonitor}
 	var err1, err2, err3, err4 error
-	f.stopping, err1 = d.workspace.marked(c, stopFile)
-	f.started, err2 = d.workspace.marked(c, startedFile)
+	f.stopping, err1 = d.workspace.Stopping(c)
+	f.started, err2 = d.workspace.Marked(c, startedFile)
 	if !running {
 		f.suspended, err3 = suspended(d.workspace.vmx(c.Name))
 	}
@@ -63,7 +64,7 @@ func (d *driver) look(c claim, running bool) (facts, error) {
 // facts out. A machine that somebody resumes after the answer, and before its
 // .vmx is read, is neither listed nor stands still: so none has ended before
 // that was found twice, and the second time with an answer of now.
-func (d *driver) inspect(ctx context.Context, c claim, age time.Duration) (f facts, err error) {
+func (d *driver) inspect(ctx context.Context, c claims.Claim, age time.Duration) (f facts, err error) {
 	for _, age := range []time.Duration{age, 0} {
 		running, err := d.runs(ctx, d.workspace.vmx(c.Name), age)
 		if err != nil {
@@ -199,8 +200,8 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // startedAt is when an environment's machine had been started.
-func (d *driver) startedAt(c claim) (time.Time, error) {
-	info, err := os.Stat(filepath.Join(d.workspace.folder(c.Name), startedFile))
+func (d *driver) startedAt(c claims.Claim) (time.Time, error) {
+	info, err := os.Stat(filepath.Join(d.workspace.Folder(c.Name), startedFile))
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -3,16 +3,16 @@ package vmx
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 )
 
 // Suspend implements drivers.Suspender. That a machine stands still VMware
 // itself notes, in its .vmx: so nothing of ours has to be written before, and a
 // kill in between leaves one that runs or one that stands still.
 func (d *driver) Suspend(ctx context.Context, ref drivers.Ref) error {
-	return d.withLive(ctx, ref, func(c claim, f facts) error {
+	return d.withLive(ctx, ref, func(c claims.Claim, f facts) error {
 		if !f.running {
 			return nil // it stands still already
 		}
@@ -34,7 +34,7 @@ func (d *driver) Suspend(ctx context.Context, ref drivers.Ref) error {
 
 // Resume implements drivers.Suspender.
 func (d *driver) Resume(ctx context.Context, ref drivers.Ref) error {
-	return d.withLive(ctx, ref, func(c claim, f facts) error {
+	return d.withLive(ctx, ref, func(c claims.Claim, f facts) error {
 		if f.running {
 			return nil
 		}
@@ -58,30 +58,23 @@ func (d *driver) Resume(ctx context.Context, ref drivers.Ref) error {
 
 // withLive does something with an environment that runs or stands still, while
 // nobody else works on it.
-func (d *driver) withLive(ctx context.Context, ref drivers.Ref, do func(claim, facts) error) error {
-	done, err := d.turnOf(ctx, ref)
-	if err != nil {
-		return err
-	}
-	defer done()
-	c, ok, err := d.workspace.find(ref)
-	if err != nil {
-		return fmt.Errorf("look for environment: %w", err)
-	}
-	if !ok {
-		return errNotRunning
-	}
-	if err := d.tool.EndOrphans(ctx, d.workspace.folder(c.Name)); err != nil {
-		return err
-	}
-	f, err := d.inspect(ctx, c, 0)
-	if err != nil {
-		return err
-	}
-	if p, _ := f.presence(); p != drivers.Running {
-		return errNotRunning
-	}
-	return do(c, f)
+func (d *driver) withLive(ctx context.Context, ref drivers.Ref, do func(claims.Claim, facts) error) error {
+	return d.workspace.Hold(ctx, ref, func(c claims.Claim, found bool) error {
+		if !found {
+			return errNotRunning
+		}
+		if err := d.tool.EndOrphans(ctx, d.workspace.Folder(c.Name)); err != nil {
+			return err
+		}
+		f, err := d.inspect(ctx, c, 0)
+		if err != nil {
+			return err
+		}
+		if p, _ := f.presence(); p != drivers.Running {
+			return errNotRunning
+		}
+		return do(c, f)
+	})
 }
 
 var _ drivers.Suspender = (*driver)(nil)

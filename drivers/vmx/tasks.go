@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmxfile"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -33,7 +34,7 @@ func (d *driver) RunTask(ctx context.Context, task drivers.TaskRequest) (json.Ra
 		return nil, drivers.ErrTaskUnknown
 	}
 	name := "fish-" + task.UID.String()
-	err := d.withLive(ctx, task.Ref, func(c claim, f facts) error {
+	err := d.withLive(ctx, task.Ref, func(c claims.Claim, f facts) error {
 		there, err := hasSnapshot(d.workspace.vmx(c.Name), name)
 		if err != nil || there {
 			return err

@@ -348,7 +348,7 @@ func TestWhatIsMade(t *testing.T) {
 			t.Errorf("%s = %q, want %q", key, got, want)
 		}
 	}
-	if text := string(made.Bytes()); !strings.Contains(text, kept) || !strings.Contains(text, filepath.Join(d.workspace.folder(name), "disks", "own", "disk", "disk-own.vmdk")) {
+	if text := string(made.Bytes()); !strings.Contains(text, kept) || !strings.Contains(text, filepath.Join(d.workspace.Folder(name), "disks", "own", "disk", "disk-own.vmdk")) {
 		t.Errorf("the disks are not attached in\n%s", text)
 	}
 	if err := d.Deallocate(within(t, time.Minute), reference(req)); err != nil {

@@ -14,13 +14,11 @@ import (
 	"log/slog"
 	"os/exec"
 	"runtime"
-	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/drivers/machine"
-	"github.com/aquarium-fish/aquarium-fish/drivers/space"
-	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/leases"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmrun"
 	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
@@ -44,11 +42,12 @@ func check(cfg drivers.Config) ([]yamlconf.Problem, error) {
 // workspace and VMware are the memory.
 type driver struct {
 	*images.Manager // drivers.ImageManager
+	*claims.Room    // drivers.DiskHolder
 
 	log       *slog.Logger
 	settings  settings
 	limits    drivers.Limits
-	workspace *workspace
+	workspace workspace
 	images    *images.Cache
 	tool      *vmrun.Tool
 	roster    *roster
@@ -56,9 +55,6 @@ type driver struct {
 	volumes   *volume.Tools
 	rules     volume.Rules
 	shelf     volume.Shelf
-	turns     *turns.Turns
-	room      *space.Membership // of the workspace
-	imageRoom *space.Membership // and of the images
 }
 
 // New makes an instance, or says why it can not serve here: first of all where
@@ -71,7 +67,7 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	for _, w := range warnings {
 		cfg.Logger.Warn("unknown key in the driver's cfg", "key", w.Key, "line", w.Line, "hint", w.Text)
 	}
-	d := &driver{log: cfg.Logger, settings: s, turns: turns.New()}
+	d := &driver{log: cfg.Logger, settings: s}
 	host, err := machine.Here(ctx)
 	if err != nil {
 		return nil, err
@@ -85,11 +81,8 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.workspace, err = openWorkspace(s.WorkspacePath, owner{cfg.NodeUID, cfg.Instance}); err != nil {
+	if d.workspace, err = openWorkspace(s.WorkspacePath, claims.Owner{Node: cfg.NodeUID, Instance: cfg.Instance}, d.log); err != nil {
 		return nil, err
-	}
-	if err := d.workspace.sweep(time.Now()); err != nil {
-		d.log.Warn("not all that a killed node left could be removed; the next start tries again", "error", err)
 	}
 	if err := d.openTools(ctx, paths); err != nil {
 		return nil, err
@@ -98,7 +91,11 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if err := d.openImages(ctx); err != nil {
 		return nil, err
 	}
-	if err := d.joinRooms(cfg.Rooms); err != nil {
+	d.Room, err = d.workspace.Join(claims.RoomOptions{
+		Rooms: cfg.Rooms, Kept: func(ctx context.Context) (volume.Kept, error) { return keptDisks(ctx, d.shelf) },
+		ImagesPath: s.ImagesPath, Reserved: d.images.Reserved,
+	})
+	if err != nil {
 		return nil, errors.Join(err, d.images.Close())
 	}
 	return d, nil
@@ -118,7 +115,7 @@ func findTools(s settings) (paths vmrun.Options, err error) {
 // openTools makes sure that vmrun answers.
 func (d *driver) openTools(ctx context.Context, paths vmrun.Options) error {
 	d.tool = vmrun.New(vmrun.Options{
-		Vmrun: paths.Vmrun, DiskManager: paths.DiskManager, Product: d.settings.Product, Scratch: d.workspace.path, Prefix: d.workspace.begins,
+		Vmrun: paths.Vmrun, DiskManager: paths.DiskManager, Product: d.settings.Product, Scratch: d.workspace.Path(), Prefix: d.workspace.Prefix(),
 		Bounds: d.settings.bounds(), Logger: d.log,
 	})
 	d.roster = newRoster(d.tool.List)
@@ -127,7 +124,7 @@ func (d *driver) openTools(ctx context.Context, paths vmrun.Options) error {
 	}
 	d.volumes = volume.Find(volume.Options{Hdiutil: d.settings.HdiutilPath})
 	d.rules = rules(d.volumes.MissingImages(), paths.DiskManager != "")
-	d.shelf = volume.ShelfIn(d.workspace.path)
+	d.shelf = volume.ShelfIn(d.workspace.Path())
 	return nil
 }
 
@@ -139,7 +136,7 @@ func (d *driver) openImages(ctx context.Context) (err error) {
 		Path: s.ImagesPath, User: s.DownloadUser, Password: string(s.DownloadPassword), FileRoots: s.ImagesFileRoots,
 		Mirrors: s.ImagesMirrors, RequireSum: s.ImagesRequireSum, Logger: d.log,
 		MaxSize: int64(s.ImagesMaxSize), //nolint:gosec // checked to be less than 2^62
-		Owner:   d.workspace.owner.Node.String() + " " + d.workspace.owner.Instance,
+		Owner:   d.workspace.Owner().String(),
 	})
 	if err != nil {
 		return err
@@ -156,9 +153,9 @@ func (d *driver) openImages(ctx context.Context) (err error) {
 
 // tokens are those of all environments.
 func (d *driver) tokens(ctx context.Context) ([]string, error) {
-	claims, err := d.workspace.list(ctx)
-	tokens := make([]string, len(claims))
-	for i, c := range claims {
+	all, err := d.workspace.List(ctx)
+	tokens := make([]string, len(all))
+	for i, c := range all {
 		tokens[i] = c.Token
 	}
 	return tokens, err
@@ -198,7 +195,6 @@ func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 
 // Close implements drivers.Driver: it ends downloads, which are resumed.
 func (d *driver) Close() error {
-	d.room.Leave()
-	d.imageRoom.Leave()
+	d.Room.Leave()
 	return d.images.Close()
 }

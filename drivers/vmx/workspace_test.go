@@ -7,34 +7,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
-
-// TestBrokenClaim: it hides nothing from who looks, and says what to do.
-func TestBrokenClaim(t *testing.T) {
-	w, err := openWorkspace(t.TempDir(), owner{Instance: "vmx"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	broken := w.folder("005056000001")
-	if err := errors.Join(os.Mkdir(broken, 0o700), os.WriteFile(filepath.Join(broken, specFile), []byte("{"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.list(t.Context()); err == nil || !strings.Contains(err.Error(), broken) || !strings.Contains(err.Error(), "remove the folder") {
-		t.Errorf("list() = %v, want which folder to remove", err)
-	}
-}
 
 // TestUnsweepable: what can not be removed at the start keeps nobody from work.
 func TestUnsweepable(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
-	held := filepath.Join(s.workspace(), gonePrefix+"005056000001", "held")
+	held := filepath.Join(s.workspace(), ".gone-005056000001", "held")
 	if err := os.MkdirAll(held, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +86,19 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	d = s.start(t) // the node can be restarted as well
+	c, _, err := d.workspace.Find(reference(req))
+	if err == nil {
+		err = d.workspace.Stop(c)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report, err := d.Inspect(within(t, time.Minute), reference(req)); err != nil || report.Presence != drivers.Partial {
+		t.Errorf("Inspect() of what is being removed = %+v, %v, want Partial", report, err)
+	}
+	if _, err := d.Allocate(within(t, time.Minute), req); !errors.Is(err, claims.ErrStopping) {
+		t.Errorf("Allocate() of what is being removed = %v, want %v", err, claims.ErrStopping)
+	}
 	if err := d.Deallocate(within(t, time.Minute), reference(req)); err != nil {
 		t.Errorf("Deallocate() = %v", err)
 	}
