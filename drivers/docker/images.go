@@ -5,20 +5,16 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/docker/engine"
-	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 func (d *driver) openImages() (err error) {
 	s := d.settings
+	cache := s.ImageOptions(d.log)
 	d.images, err = engine.New(engine.Options{
 		Client: d.engine, Logger: d.log, Node: d.owner.Node, Instance: d.owner.Instance,
 		Registries: s.Registries, WorkPath: s.WorkspacePath, TasksPath: s.TasksPath, Remote: s.IsRemote,
-		MaxSize: int64(s.ImagesMaxSize), //nolint:gosec // checked to be at most 2^50
-		Cache: images.Options{
-			Path: s.ImagesPath, User: s.DownloadUser, Password: string(s.DownloadPassword), FileRoots: s.ImagesFileRoots,
-			Mirrors: s.ImagesMirrors, RequireSum: s.ImagesRequireSum, MaxSize: int64(s.ImagesMaxSize), Logger: d.log, //nolint:gosec // as above
-		},
+		MaxSize: cache.MaxSize, Cache: cache,
 	})
 	return err
 }

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"errors"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,23 +16,10 @@ type settings struct {
 	// DockerPath is known to configs of the original: it ran the docker command.
 	DockerPath string `yaml:"docker_path"`
 
-	IsRemote      bool   `yaml:"is_remote"`
-	ImagesPath    string `yaml:"images_path"`
-	WorkspacePath string `yaml:"workspace_path"`
-
-	CPUAlter    int  `yaml:"cpu_alter"`
-	RAMAlter    int  `yaml:"ram_alter"`
-	CPUOverbook uint `yaml:"cpu_overbook"`
-	RAMOverbook uint `yaml:"ram_overbook"`
-
-	DownloadUser     string            `yaml:"download_user"`
-	DownloadPassword yamlconf.Secret   `yaml:"download_password"`
-	ImagesFileRoots  []string          `yaml:"images_file_roots"`
-	ImagesMirrors    []images.Mirror   `yaml:"images_mirrors"`
-	ImagesRequireSum string            `yaml:"images_require_sum"`
-	Registries       []engine.Registry `yaml:"registries"`
-	// ImagesMaxSize bounds what is kept of images that nothing uses; 0: all.
-	ImagesMaxSize yamlconf.Size `yaml:"images_max_size"`
+	IsRemote bool `yaml:"is_remote"`
+	machine.Share
+	images.Settings
+	Registries []engine.Registry `yaml:"registries"`
 	// TasksPath is where tasks put what they make. Default: tasks in the workspace.
 	TasksPath string `yaml:"tasks_path"`
 
@@ -59,7 +45,7 @@ type settings struct {
 // defaults are big enough for a build, and small against the machine.
 func defaults() settings {
 	return settings{
-		ImagesPath: "fish_docker_images", WorkspacePath: "fish_docker_workspace",
+		Settings:  images.Settings{ImagesPath: "fish_docker_images", WorkspacePath: "fish_docker_workspace"},
 		StopGrace: 10 * time.Second, PidsLimit: 4096, OOMScoreAdj: 500, LogSize: 10 << 20,
 	}
 }
@@ -74,13 +60,8 @@ func readSettings(cfg []byte) (settings, []yamlconf.Problem, error) {
 	if err := doc.Decode(&s); err != nil {
 		return settings{}, nil, err
 	}
-	if err := errors.Join(s.checkLimits(doc), s.checkHost(doc), s.checkImages(doc)); err != nil {
+	if err := errors.Join(s.Complete(doc), s.checkLimits(doc), s.checkHost(doc), s.checkRegistries(doc)); err != nil {
 		return settings{}, nil, err
-	}
-	for _, path := range []*string{&s.WorkspacePath, &s.ImagesPath} {
-		if *path, err = filepath.Abs(*path); err != nil {
-			return settings{}, nil, err
-		}
 	}
 	return s, doc.Warnings(), nil
 }
@@ -124,26 +105,8 @@ func (s *settings) checkHost(doc *yamlconf.Document) error {
 	return errors.Join(errs...)
 }
 
-func (s *settings) checkImages(doc *yamlconf.Document) error {
+func (s *settings) checkRegistries(doc *yamlconf.Document) error {
 	var errs []error
-	for _, p := range []struct{ key, value string }{
-		{"workspace_path", s.WorkspacePath}, {"images_path", s.ImagesPath},
-	} {
-		if p.value == "" {
-			errs = append(errs, doc.Problem(p.key, "got nothing, want a folder"))
-		}
-	}
-	if sum := strings.ToLower(s.ImagesRequireSum); sum != "" && sum != "sha256" {
-		errs = append(errs, doc.Problem("images_require_sum", "got %q, want sha256 or nothing", s.ImagesRequireSum))
-	}
-	if s.ImagesMaxSize > 1<<50 {
-		errs = append(errs, doc.Problem("images_max_size", "got %d bytes, want 0 (no limit) to 1PB", s.ImagesMaxSize))
-	}
-	for i, m := range s.ImagesMirrors {
-		if m.From == "" || len(m.To) == 0 {
-			errs = append(errs, doc.Problem("images_mirrors", "entry %d: want `from`, a URL prefix, and `to`, a list of them", i))
-		}
-	}
 	for i, r := range s.Registries {
 		if r.Host == "" || strings.ContainsAny(r.Host, "/ ") {
 			errs = append(errs, doc.Problem("registries", "entry %d: host %q: want the name of a registry, such as registry.example.org:5000", i, r.Host))
@@ -158,7 +121,7 @@ func (s *settings) graceSeconds() int { return int((s.StopGrace + time.Second - 
 func (s *settings) withTLS() bool { return s.TLSCACrt != "" || s.TLSCrt != "" || s.TLSKey != "" }
 
 func (s *settings) share() machine.Share {
-	return machine.Share{
-		CPUAlter: s.CPUAlter, RAMAlter: s.RAMAlter, CPUOverbook: s.CPUOverbook, RAMOverbook: s.RAMOverbook, Remote: s.IsRemote,
-	}
+	share := s.Share
+	share.Remote = s.IsRemote
+	return share
 }

@@ -54,6 +54,7 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		"log_size: 1":                                              "line 1: log_size",
 		"images_path: \"\"":                                        "line 1: images_path: got nothing",
 		"workspace_path: \"\"":                                     "line 1: workspace_path: got nothing",
+		"images_path: fish_docker_workspace":                       "line 1: images_path: ",
 		"images_require_sum: md5":                                  "line 1: images_require_sum",
 		"images_mirrors: [{from: \"\"}]":                           "line 1: images_mirrors: entry 0",
 		"registries: [{host: \"https://registry.example.org\"}]":   "line 1: registries: entry 0",

@@ -42,15 +42,15 @@ func Here(ctx context.Context) (Host, error) {
 }
 
 // Share is the part of an instance's cfg that says what of a machine it may
-// give out: the keys cpu_alter, ram_alter, cpu_overbook, ram_overbook and
-// is_remote (contract 29).
+// give out (contract 29). A driver's settings embed it.
 type Share struct {
-	CPUAlter    int // cores that are added to those of the machine, or taken away
-	RAMAlter    int // the same in GB
-	CPUOverbook uint
-	RAMOverbook uint
+	CPUAlter    int  `yaml:"cpu_alter"` // cores that are added to those of the machine, or taken away
+	RAMAlter    int  `yaml:"ram_alter"` // the same in GB
+	CPUOverbook uint `yaml:"cpu_overbook"`
+	RAMOverbook uint `yaml:"ram_overbook"`
 	// Remote says that the machine is not this one, so that its use does not
-	// count as the node's: the limits are the instance's alone.
+	// count as the node's: the limits are the instance's alone. It is the key
+	// is_remote of drivers that have it.
 	Remote bool
 }
 

@@ -98,7 +98,7 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.limits, err = here.Limits(s.share()); err != nil {
+	if d.limits, err = here.Limits(s.Share); err != nil {
 		return nil, err
 	}
 	if err := d.openAccounts(ctx, cfg.NodeUID); err != nil {
@@ -152,13 +152,7 @@ func (d *driver) openAccounts(ctx context.Context, node model.UID) error {
 }
 
 func (d *driver) openImages() (err error) {
-	s := d.settings
-	d.images, err = images.New(images.Options{
-		Path: s.ImagesPath, User: s.DownloadUser, Password: string(s.DownloadPassword), FileRoots: s.ImagesFileRoots,
-		Mirrors: s.ImagesMirrors, RequireSum: s.ImagesRequireSum, Logger: d.log,
-		MaxSize: int64(s.ImagesMaxSize), //nolint:gosec // checked to be less than 2^62
-	})
-	if err != nil {
+	if d.images, err = images.New(d.settings.ImageOptions(d.log)); err != nil {
 		return err
 	}
 	d.Manager = images.NewManager(d.images, func(def model.LabelDefinition) ([]images.Image, error) {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/drivers/machine"
@@ -51,21 +50,8 @@ type settings struct {
 	MdutilPath        string `yaml:"mdutil_path"`
 	CreatehomedirPath string `yaml:"createhomedir_path"`
 
-	ImagesPath    string `yaml:"images_path"`
-	WorkspacePath string `yaml:"workspace_path"`
-
-	CPUAlter    int  `yaml:"cpu_alter"` // cores added to those of the host, or taken away
-	RAMAlter    int  `yaml:"ram_alter"` // GB
-	CPUOverbook uint `yaml:"cpu_overbook"`
-	RAMOverbook uint `yaml:"ram_overbook"`
-
-	DownloadUser     string          `yaml:"download_user"`
-	DownloadPassword yamlconf.Secret `yaml:"download_password"`
-	ImagesFileRoots  []string        `yaml:"images_file_roots"`
-	ImagesMirrors    []images.Mirror `yaml:"images_mirrors"`
-	ImagesRequireSum string          `yaml:"images_require_sum"`
-	// ImagesMaxSize is what the cache keeps of images that nobody uses; 0 is all.
-	ImagesMaxSize yamlconf.Size `yaml:"images_max_size"`
+	machine.Share
+	images.Settings
 
 	// Isolation is "user" unless the config says otherwise in so many words.
 	Isolation string `yaml:"isolation"`
@@ -79,7 +65,7 @@ type settings struct {
 // readSettings reads an instance's cfg. Warnings are about unknown keys.
 func readSettings(cfg []byte, directory string) (settings, []yamlconf.Problem, error) {
 	s := settings{
-		ImagesPath: "fish_native_images", WorkspacePath: "fish_native_workspace",
+		Settings:  images.Settings{ImagesPath: "fish_native_images", WorkspacePath: "fish_native_workspace"},
 		Isolation: isolationUser, LogSize: defaultLogSize,
 	}
 	doc, err := yamlconf.Parse(cfg)
@@ -89,15 +75,13 @@ func readSettings(cfg []byte, directory string) (settings, []yamlconf.Problem, e
 	if err := doc.Decode(&s); err != nil {
 		return settings{}, nil, err
 	}
-	if err := s.check(doc); err != nil {
+	if err := errors.Join(s.Complete(doc), s.check(doc)); err != nil {
 		return settings{}, nil, err
 	}
 	s.CACrtPath = cmp.Or(s.CACrtPath, filepath.Join(directory, "ca.crt"))
 	s.ShPath = cmp.Or(s.ShPath, "/bin/sh")
-	for _, path := range []*string{&s.WorkspacePath, &s.ImagesPath, &s.CACrtPath} {
-		if *path, err = filepath.Abs(*path); err != nil {
-			return settings{}, nil, err
-		}
+	if s.CACrtPath, err = filepath.Abs(s.CACrtPath); err != nil {
+		return settings{}, nil, err
 	}
 	if s.Isolation == isolationUser && closed(directory, s.WorkspacePath) {
 		return settings{}, nil, doc.Problem("workspace_path", "%s is inside of the node's directory %s, which the node keeps closed to other users, "+
@@ -125,38 +109,13 @@ func closed(directory, path string) bool {
 // check is about what types can not say.
 func (s *settings) check(doc *yamlconf.Document) error {
 	var errs []error
-	for _, p := range []struct{ key, value string }{
-		{"workspace_path", s.WorkspacePath}, {"images_path", s.ImagesPath},
-	} {
-		if p.value == "" {
-			errs = append(errs, doc.Problem(p.key, "got nothing, want a folder"))
-		}
-	}
 	if s.Isolation != isolationUser && s.Isolation != isolationProcess {
 		errs = append(errs, doc.Problem("isolation", "got %q, want %s or %s", s.Isolation, isolationUser, isolationProcess))
 	}
 	if s.LogSize < 4096 || s.LogSize > 1<<40 {
 		errs = append(errs, doc.Problem("log_size", "got %d bytes, want 4KB to 1TB", s.LogSize))
 	}
-	if s.ImagesMaxSize > 1<<62 {
-		errs = append(errs, doc.Problem("images_max_size", "got %d bytes, want at most 4EB, or 0 for no limit", s.ImagesMaxSize))
-	}
-	if sum := strings.ToLower(s.ImagesRequireSum); sum != "" && sum != "sha256" {
-		errs = append(errs, doc.Problem("images_require_sum", "got %q, want sha256 or nothing", s.ImagesRequireSum))
-	}
-	for i, m := range s.ImagesMirrors {
-		if m.From == "" || len(m.To) == 0 {
-			errs = append(errs, doc.Problem("images_mirrors", "entry %d: want `from`, a URL prefix, and `to`, a list of them", i))
-		}
-	}
 	return errors.Join(errs...)
-}
-
-// share is what the instance may give out of this machine.
-func (s *settings) share() machine.Share {
-	return machine.Share{
-		CPUAlter: s.CPUAlter, RAMAlter: s.RAMAlter, CPUOverbook: s.CPUOverbook, RAMOverbook: s.RAMOverbook,
-	}
 }
 
 // accountTools are the tools for users whose places the config names.

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 )
 
 func TestSettings(t *testing.T) {
@@ -19,7 +21,8 @@ func TestSettings(t *testing.T) {
 		t.Fatal(err, warnings)
 	}
 	want := settings{
-		ShPath: "/bin/sh", ImagesPath: filepath.Join(wd, "fish_native_images"), WorkspacePath: filepath.Join(wd, "fish_native_workspace"),
+		ShPath:    "/bin/sh",
+		Settings:  images.Settings{ImagesPath: filepath.Join(wd, "fish_native_images"), WorkspacePath: filepath.Join(wd, "fish_native_workspace")},
 		Isolation: "user", LogSize: 10 << 20, CACrtPath: filepath.Join(wd, "data", "ca.crt"),
 	}
 	if diff := cmp.Diff(want, s); diff != "" {
@@ -49,6 +52,7 @@ func TestWrongSettings(t *testing.T) {
 		"images_max_size: 10 apples":             "want a size",
 		"images_max_size: 8EB":                   "images_max_size: got",
 		"images_file_roots: /srv":                "want a list",
+		"images_path: fish_native_workspace/i":   "inside of workspace_path",
 	} {
 		if _, _, err := readSettings([]byte(cfg), ""); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("readSettings(%q) = %v, want %q", cfg, err, want)

@@ -6,10 +6,10 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
+	"github.com/aquarium-fish/aquarium-fish/drivers/machine"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmrun"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
@@ -20,21 +20,8 @@ type settings struct {
 	VdiskmanagerPath string `yaml:"vdiskmanager_path"`
 	HdiutilPath      string `yaml:"hdiutil_path"` // on macOS, for formatted disks
 
-	ImagesPath    string `yaml:"images_path"`
-	WorkspacePath string `yaml:"workspace_path"`
-
-	CPUAlter    int  `yaml:"cpu_alter"` // cores added to those of the host, or taken away
-	RAMAlter    int  `yaml:"ram_alter"` // GB
-	CPUOverbook uint `yaml:"cpu_overbook"`
-	RAMOverbook uint `yaml:"ram_overbook"`
-
-	DownloadUser     string          `yaml:"download_user"`
-	DownloadPassword yamlconf.Secret `yaml:"download_password"`
-	ImagesFileRoots  []string        `yaml:"images_file_roots"`
-	ImagesMirrors    []images.Mirror `yaml:"images_mirrors"`
-	ImagesRequireSum string          `yaml:"images_require_sum"`
-	// ImagesMaxSize is what the cache keeps of images that nobody uses; 0 is all.
-	ImagesMaxSize yamlconf.Size `yaml:"images_max_size"`
+	machine.Share
+	images.Settings
 
 	// LogMonitor: vmware.log is read for guests that are gone though their
 	// virtual machine is still there.
@@ -70,8 +57,8 @@ const (
 // readSettings reads an instance's cfg. Warnings are about unknown keys.
 func readSettings(cfg []byte) (settings, []yamlconf.Problem, error) {
 	s := settings{
-		ImagesPath: "fish_vmx_images", WorkspacePath: "fish_vmx_workspace", LogMonitor: true,
-		Product: product(runtime.GOOS), LeaseFiles: leaseFiles(runtime.GOOS),
+		Settings:   images.Settings{ImagesPath: "fish_vmx_images", WorkspacePath: "fish_vmx_workspace"},
+		LogMonitor: true, Product: product(runtime.GOOS), LeaseFiles: leaseFiles(runtime.GOOS),
 		AddressWait: time.Minute, StopTimeout: 10 * time.Second, StartTimeout: 2 * time.Minute,
 		CloneTimeout: 10 * time.Minute, SuspendTimeout: 5 * time.Minute,
 	}
@@ -82,13 +69,8 @@ func readSettings(cfg []byte) (settings, []yamlconf.Problem, error) {
 	if err := doc.Decode(&s); err != nil {
 		return settings{}, nil, err
 	}
-	if err := errors.Join(s.check(doc), s.checkTimes(doc), s.readNetworks(doc)); err != nil {
+	if err := errors.Join(s.Complete(doc), s.check(doc), s.checkTimes(doc), s.readNetworks(doc)); err != nil {
 		return settings{}, nil, err
-	}
-	for _, path := range []*string{&s.WorkspacePath, &s.ImagesPath} {
-		if *path, err = filepath.Abs(*path); err != nil {
-			return settings{}, nil, err
-		}
 	}
 	return s, doc.Warnings(), nil
 }
@@ -96,26 +78,8 @@ func readSettings(cfg []byte) (settings, []yamlconf.Problem, error) {
 // check is about what types can not say.
 func (s *settings) check(doc *yamlconf.Document) error {
 	var errs []error
-	for _, p := range []struct{ key, value string }{
-		{"workspace_path", s.WorkspacePath}, {"images_path", s.ImagesPath},
-	} {
-		if p.value == "" {
-			errs = append(errs, doc.Problem(p.key, "got nothing, want a folder"))
-		}
-	}
 	if s.Product != vmrun.Fusion && s.Product != vmrun.Workstation {
 		errs = append(errs, doc.Problem("product", "got %q, want %s or %s", s.Product, vmrun.Fusion, vmrun.Workstation))
-	}
-	if sum := strings.ToLower(s.ImagesRequireSum); sum != "" && sum != "sha256" {
-		errs = append(errs, doc.Problem("images_require_sum", "got %q, want sha256 or nothing", s.ImagesRequireSum))
-	}
-	if s.ImagesMaxSize > 1<<62 {
-		errs = append(errs, doc.Problem("images_max_size", "got %d bytes, want at most 4EB, or 0 for no limit", s.ImagesMaxSize))
-	}
-	for i, m := range s.ImagesMirrors {
-		if m.From == "" || len(m.To) == 0 {
-			errs = append(errs, doc.Problem("images_mirrors", "entry %d: want `from`, a URL prefix, and `to`, a list of them", i))
-		}
 	}
 	for i, path := range s.LeaseFiles {
 		if !filepath.IsAbs(path) {

@@ -25,6 +25,7 @@ func TestReadSettings(t *testing.T) {
 		{"too much time", "address_wait: 1000h", "address_wait: got"},
 		{"a weak sum", "images_require_sum: md5", "images_require_sum"},
 		{"too many images", "images_max_size: 8EB", "images_max_size: got"},
+		{"images around environments", "images_path: a\nworkspace_path: a/w", "line 1: images_path: "},
 		{"half a mirror", "images_mirrors: [{from: \"https://a\"}]", "images_mirrors: entry 0"},
 		{"a list", "- a", "got a list"},
 	} {

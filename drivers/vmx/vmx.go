@@ -72,9 +72,7 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.limits, err = host.Limits(machine.Share{
-		CPUAlter: s.CPUAlter, RAMAlter: s.RAMAlter, CPUOverbook: s.CPUOverbook, RAMOverbook: s.RAMOverbook,
-	}); err != nil {
+	if d.limits, err = host.Limits(s.Share); err != nil {
 		return nil, err
 	}
 	paths, err := findTools(s) // before anything is made on a machine that has no VMware
@@ -131,14 +129,9 @@ func (d *driver) openTools(ctx context.Context, paths vmrun.Options) error {
 // openImages opens the cache, and lets the images go of environments that went
 // with a node that was killed.
 func (d *driver) openImages(ctx context.Context) (err error) {
-	s := d.settings
-	d.images, err = images.New(images.Options{
-		Path: s.ImagesPath, User: s.DownloadUser, Password: string(s.DownloadPassword), FileRoots: s.ImagesFileRoots,
-		Mirrors: s.ImagesMirrors, RequireSum: s.ImagesRequireSum, Logger: d.log,
-		MaxSize: int64(s.ImagesMaxSize), //nolint:gosec // checked to be less than 2^62
-		Owner:   d.workspace.Owner().String(),
-	})
-	if err != nil {
+	opts := d.settings.ImageOptions(d.log)
+	opts.Owner = d.workspace.Owner().String()
+	if d.images, err = images.New(opts); err != nil {
 		return err
 	}
 	d.Manager = images.NewManager(d.images, func(def model.LabelDefinition) ([]images.Image, error) {

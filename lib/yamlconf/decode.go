@@ -17,7 +17,8 @@ import (
 // Keys keep their order and numbers their text. It is nil where the key was not given.
 type Raw json.RawMessage
 
-// Decode fills the struct that into points to. Fields are named by their `yaml` tag; fields without one are left alone.
+// Decode fills the struct that into points to. Fields are named by their `yaml` tag; fields without one are left alone, and
+// those of an embedded struct are as the struct's own.
 // What the document does not mention keeps its value, so defaults are set beforehand. Supported are structs, pointers,
 // slices, maps with string keys, strings, booleans, integers, floats, [time.Duration] (see [ParseDuration]), [Raw] and
 // every type with an UnmarshalText method. A null is no value, nor is an empty string for a duration or a [Size]. All errors are returned joined, each a [Problem].
@@ -151,25 +152,24 @@ func (d *decoder) structure(n *yaml.Node, path string, v reflect.Value, depth in
 	}
 	names, fields := fieldsOf(v.Type())
 	for _, p := range list {
-		i, known := fields[strings.ToLower(p.name)]
+		field, known := fields[strings.ToLower(p.name)]
 		if !known {
 			d.doc.warnings = append(d.doc.warnings, Problem{Line: p.key.Line, Key: join(path, p.name),
 				Text: "unknown key, ignored; known here: " + strings.Join(names, ", ")})
 			continue
 		}
-		name := v.Type().Field(i).Tag.Get("yaml")
-		d.value(p.value, join(path, name), v.Field(i), depth+1)
+		d.value(p.value, join(path, field.Tag.Get("yaml")), v.FieldByIndex(field.Index), depth+1)
 	}
 }
 
-// fieldsOf lists the tagged fields of a struct: their names in order, and lower-case name to index.
-func fieldsOf(t reflect.Type) ([]string, map[string]int) {
+// fieldsOf lists the tagged fields of a struct, with those of embedded ones: their names in order, and by lower-case name.
+func fieldsOf(t reflect.Type) ([]string, map[string]reflect.StructField) {
 	var names []string
-	fields := map[string]int{}
-	for i := range t.NumField() {
-		if tag := t.Field(i).Tag.Get("yaml"); tag != "" && tag != "-" {
+	fields := map[string]reflect.StructField{}
+	for _, f := range reflect.VisibleFields(t) {
+		if tag := f.Tag.Get("yaml"); tag != "" && tag != "-" {
 			names = append(names, tag)
-			fields[strings.ToLower(tag)] = i
+			fields[strings.ToLower(tag)] = f
 		}
 	}
 	return names, fields

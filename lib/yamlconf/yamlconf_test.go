@@ -103,6 +103,39 @@ func TestDecodeKeepsDefaults(t *testing.T) {
 	}
 }
 
+// TestEmbeddedStructs: their keys are as the struct's own, and so are they in warnings and errors.
+func TestEmbeddedStructs(t *testing.T) {
+	type Folders struct {
+		Images string `yaml:"images_path"`
+		Size   uint8  `yaml:"size"`
+	}
+	type settings struct {
+		First string `yaml:"first"`
+		Folders
+	}
+	doc, err := yamlconf.Parse([]byte("IMAGES_PATH: /i\nother: 1\nsize: 3\n"))
+	s := settings{First: "default"}
+	if err == nil {
+		err = doc.Decode(&s)
+	}
+	if diff := cmp.Diff(settings{"default", Folders{"/i", 3}}, s); err != nil || diff != "" {
+		t.Errorf("Decode = %v (-want +got):\n%s", err, diff)
+	}
+	if w := doc.Warnings(); len(w) != 1 || !strings.Contains(w[0].Text, "first, images_path, size") {
+		t.Errorf("warnings = %v, want the other key, and all that are known", w)
+	}
+	if doc.Line("images_path") != 1 {
+		t.Errorf("Line(images_path) = %d, want 1", doc.Line("images_path"))
+	}
+	doc, err = yamlconf.Parse([]byte("\nsize: many\n"))
+	if err == nil {
+		err = doc.Decode(&s)
+	}
+	if err == nil || !strings.HasPrefix(err.Error(), "line 2: size: ") {
+		t.Errorf("Decode of a word = %v, want its line and key", err)
+	}
+}
+
 func TestErrorsNameLineKeyAndWhatIsAllowed(t *testing.T) {
 	raw, merged := "items:\n- cfg: &m0 [a]\n", "deep:\n  k0: &m0 {text: a}\n"
 	for i := 1; i < 12; i++ {
