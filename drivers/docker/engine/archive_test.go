@@ -35,8 +35,13 @@ func writeTar(t testing.TB, members ...member) string {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return writeFile(t, b.Bytes())
+}
+
+func writeFile(t testing.TB, content []byte) string {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "a.tar")
-	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(file, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return file

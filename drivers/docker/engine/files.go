@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -80,12 +81,12 @@ func freeBytes(dir string) (int64, error) {
 }
 
 // save has the engine write an image, as `docker save` does.
-func (i *Images) save(ctx context.Context, id, name, file string) error {
+func (i *Images) save(ctx context.Context, name, file string) (*saved, error) {
 	ctx, alive, stop := i.watched(ctx)
 	defer stop()
 	w, err := i.create(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	body, err := i.cli.ImageSave(ctx, []string{name})
 	if err == nil {
@@ -93,38 +94,35 @@ func (i *Images) save(ctx context.Context, id, name, file string) error {
 		_ = body.Close()
 	}
 	if _, err := w.done(causeOf(ctx, err)); err != nil {
-		return fmt.Errorf("save image %s: %w", id, err)
+		return nil, fmt.Errorf("save image %s: %w", name, err)
 	}
 	// An engine that fails in the middle says so nowhere: the answer just ends.
 	s, err := openSaved(file, "", "")
 	if err != nil {
-		return fmt.Errorf("save image %s: %w", id, err)
+		return nil, fmt.Errorf("save image %s: %w", name, err)
 	}
-	return s.file.Close()
+	return s, nil
 }
 
-// pack writes one file as the only one of a compressed archive.
-func (i *Images) pack(ctx context.Context, from, to, name string) (written, error) {
-	in, err := os.Open(from)
+// pack writes an image as the only file of a compressed archive.
+func (i *Images) pack(ctx context.Context, image *clean, tag, to, name string) (written, error) {
+	size, err := image.length(tag)
 	if err != nil {
 		return written{}, err
 	}
-	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return written{}, err
-	}
+	now := time.Now()
 	return i.compress(to, func(w io.Writer) error {
 		t := tar.NewWriter(w)
 		for _, h := range []*tar.Header{
-			{Name: path.Dir(name) + "/", Typeflag: tar.TypeDir, Mode: 0o755, ModTime: info.ModTime()},
-			{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: info.Size(), ModTime: info.ModTime()},
+			{Name: path.Dir(name) + "/", Typeflag: tar.TypeDir, Mode: 0o755, ModTime: now},
+			{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: size, ModTime: now},
 		} {
 			if err := t.WriteHeader(h); err != nil {
 				return err
 			}
 		}
-		if _, err := io.Copy(t, &bound{ctx, in}); err != nil {
+		err := image.write(t, tag, func(_ *tar.Header, body io.Reader) io.Reader { return &bound{ctx, body} })
+		if err != nil {
 			return err
 		}
 		return t.Close()

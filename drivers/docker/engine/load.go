@@ -49,7 +49,7 @@ func (i *Images) load(ctx context.Context, f *flight, w wanted) (known, error) {
 		return known{}, fmt.Errorf("load image %s into the engine: %w", w.source(), err)
 	}
 	i.log.Info("image is loaded into the engine", "image", w.source(), "bytes", archive.size())
-	if err := i.send(ctx, f, archive, w.claim); err != nil {
+	if err := i.send(ctx, f, archive.size(), func(to io.Writer) error { return archive.writeAs(to, w.claim) }); err != nil {
 		return known{}, fmt.Errorf("load image %s into the engine: %w", w.source(), explainEngine(err))
 	}
 	got, found, err := i.inspectImage(ctx, w.claim)
@@ -72,15 +72,14 @@ func (i *Images) claimed(ctx context.Context, id string, w wanted) (known, error
 	return known{id: id, claim: w.claim, touched: time.Now()}, nil
 }
 
-// send streams the archive to the engine and waits for its last word.
-func (i *Images) send(ctx context.Context, f *flight, archive *saved, name string) error {
+// send streams an archive to the engine and waits for its last word.
+func (i *Images) send(ctx context.Context, f *flight, total int64, archive func(io.Writer) error) error {
 	ctx, alive, stop := i.watched(ctx)
 	defer stop()
-	total := archive.size()
 	read, write := io.Pipe()
 	written := make(chan error, 1)
 	go func() {
-		err := archive.writeAs(write, name)
+		err := archive(write)
 		_ = write.CloseWithError(err)
 		written <- err
 	}()

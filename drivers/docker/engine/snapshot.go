@@ -14,12 +14,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/google/uuid"
 	"github.com/klauspost/compress/zstd"
 	"github.com/moby/moby/client"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -49,12 +51,41 @@ func (i *Images) snapshot(ctx context.Context, t task) (any, error) {
 	}
 	if t.opts.Full {
 		name := snapshotsRepo + ":" + t.UID.String()
-		if _, err := i.commit(ctx, t, name); err != nil {
+		if err := i.keepFileSystem(ctx, t, name); err != nil {
 			return nil, err
 		}
 		result.Snapshots = append(result.Snapshots, name)
 	}
 	return result, nil
+}
+
+// keepFileSystem makes an image of the engine out of the container's file system,
+// unless a process did that was killed then. It is loaded from what the commit is
+// as an archive, because an engine keeps in a commit the container's own variables.
+func (i *Images) keepFileSystem(ctx context.Context, t task, name string) (err error) {
+	if _, found, err := i.inspectImage(ctx, name); found || err != nil {
+		return err
+	}
+	image, err := i.export(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, image.discard()) }()
+	size, err := image.length(name)
+	if err != nil {
+		return fmt.Errorf("read the saved image: %w", err)
+	}
+	if err := i.roomFor(ctx, size); err != nil {
+		return fmt.Errorf("keep file system: %w", err)
+	}
+	f := &flight{status: drivers.ImageStatus{Source: name}, logged: time.Now()}
+	err = i.send(ctx, f, size, func(w io.Writer) error {
+		return image.write(w, name, func(_ *tar.Header, body io.Reader) io.Reader { return body })
+	})
+	if err != nil {
+		return fmt.Errorf("keep file system: %w", explainEngine(err))
+	}
+	return nil
 }
 
 // diskFile is the file of a disk's snapshot in the folder of its task.

@@ -126,7 +126,7 @@ func (i *Images) runIn(ctx context.Context, t task, run func(context.Context, ta
 	if err := durable.WriteFile(filepath.Join(t.folder, resultFile), result, 0o600); err != nil {
 		return nil, fmt.Errorf("write down the task's result: %w", err)
 	}
-	if t.Task == "image" { // the archive is what was asked for
+	if t.Task == "image" || t.opts.Full { // what was asked for is made of it
 		i.dropTaskImage(ctx, taskImage(t.UID))
 	}
 	i.dropUnnamed(ctx, t.UID)
@@ -205,33 +205,44 @@ type imageResult struct {
 
 // image makes an archive out of the container's file system, as labels name
 // them (contract 30). Disks are no part of it.
-func (i *Images) image(ctx context.Context, t task) (any, error) {
+func (i *Images) image(ctx context.Context, t task) (_ any, err error) {
 	name, version, err := t.nameVersion()
 	if err != nil {
 		return nil, err
 	}
-	id, err := i.commit(ctx, t, taskImage(t.UID))
+	image, err := i.export(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	saved := t.half(name + ".tar")
-	if err := i.save(ctx, id, taskImage(t.UID), saved); err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, image.discard()) }()
 	file := filepath.Join(t.folder, name+"-"+version+".tar.zst")
-	packed, err := i.pack(ctx, saved, t.half("archive"), name+"-"+version+"/"+name+".tar")
+	packed, err := i.pack(ctx, image, taskImage(t.UID), t.half("archive"), name+"-"+version+"/"+name+".tar")
 	if err != nil {
 		return nil, err
 	}
 	if err := durable.Rename(t.half("archive"), file); err != nil {
 		return nil, fmt.Errorf("name the archive: %w", err)
 	}
-	if err := os.Remove(saved); err != nil {
-		return nil, err
-	}
 	source := fileURL(file)
 	i.log.Info("image of an environment is made", "image", source, "sum", packed.sum, "bytes", packed.size)
 	return imageResult{Images: []string{source}, Name: name, Size: packed.size, Sum: packed.sum, Version: version, When: t.When}, nil
+}
+
+// export commits the container, and returns what came of it without what is the
+// container's own. Whoever has it discards it.
+func (i *Images) export(ctx context.Context, t task) (*clean, error) {
+	if _, err := i.commit(ctx, t, taskImage(t.UID)); err != nil {
+		return nil, err
+	}
+	saved, err := i.save(ctx, taskImage(t.UID), t.half("saved.tar"))
+	if err != nil {
+		return nil, err
+	}
+	image, err := saved.clean()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the saved image: %w", err), saved.file.Close())
+	}
+	return image, nil
 }
 
 // fileURL names a file as labels do.

@@ -114,6 +114,10 @@ func TestImageTaskMakesALabelsImage(t *testing.T) {
 	if text := b.engine.Logs(read); !strings.Contains(text, "by the build") {
 		t.Errorf("a container of the made image read %q", text)
 	}
+	// The engine notes in an image of what container it was made, too.
+	if _, all, err := b.engine.Call(http.MethodGet, "/images/"+id+"/json", nil); err != nil || strings.Contains(string(all), "hush") {
+		t.Errorf("the made image tells the container's variables: %s, %v", all, err)
+	}
 	made, _, err := b.inspectImage(b.ctx(), id)
 	if err != nil {
 		t.Fatal(err)
@@ -166,6 +170,13 @@ func TestSnapshotFillsADisk(t *testing.T) {
 	}
 	if text, err := os.ReadFile(filepath.Join(other, "link")); err != nil || string(text) != "kept" {
 		t.Errorf("through the link: %q, %v", text, err)
+	}
+	if _, all, err := b.engine.Call(http.MethodGet, "/images/"+full+"/json", nil); err != nil || strings.Contains(string(all), "hush") {
+		t.Errorf("the image of the file system tells the container's variables: %s, %v", all, err)
+	}
+	b.noTaskImages()
+	if files := b.tasks(); len(files) != 2 {
+		t.Errorf("files = %v, want the disk and the result", files)
 	}
 	// The file system is an image that labels can name, here and nowhere else.
 	if id := b.ensure(images.Image{Name: snapshotsRepo, Version: req.UID.String()}); id != b.idOf(full) {
