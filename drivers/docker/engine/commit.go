@@ -22,54 +22,54 @@ func commentOf(uid string) string { return "task " + uid }
 // commit keeps the container's file system as an image of the engine under the
 // name, unless it did before. The engine lets the container stand still for it,
 // and gives it back as it was: suspended, if it was.
-func (i *Images) commit(ctx context.Context, t task, name string) (id string, err error) {
+func (i *Images) commit(ctx context.Context, t task, name string) error {
 	now, done, err := i.still(ctx, t.Container)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer done()
 	// Also one whose asker was killed gave the image its name before it ended.
-	if got, found, err := i.inspectImage(ctx, name); found || err != nil {
-		return got.ID, err
+	if _, found, err := i.inspectImage(ctx, name); found || err != nil {
+		return err
 	}
 	if now == nil {
-		return "", errContainerGone
+		return errContainerGone
 	}
 	config, err := i.committed(ctx, t.Container, t.UID)
 	if err != nil {
-		return "", err
+		return err
 	}
 	pauses := now.Running && !now.Paused
 	if pauses {
 		if err := i.mark(t.Container); err != nil {
-			return "", err
+			return err
 		}
 	}
-	id, err = i.commitAs(ctx, t, client.ContainerCommitOptions{
+	err = i.commitAs(ctx, t, client.ContainerCommitOptions{
 		Reference: name, Comment: commentOf(t.UID.String()), Author: i.opts.Node + " " + i.opts.Instance, Config: config, NoPause: !pauses,
 	})
 	if err == nil && pauses {
 		err = i.resume(ctx, t.Container)
 	}
-	return id, err
+	return err
 }
 
 // errContainerGone ends a task: there is nothing that it could be done with.
 var errContainerGone = final("the container is gone")
 
-func (i *Images) commitAs(ctx context.Context, t task, opts client.ContainerCommitOptions) (id string, err error) {
+func (i *Images) commitAs(ctx context.Context, t task, opts client.ContainerCommitOptions) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, i.opts.Limits.Task, fmt.Errorf("the engine did not commit within %v", i.opts.Limits.Task))
 	defer cancel()
-	got, err := i.cli.ContainerCommit(ctx, t.Container, opts)
+	_, err := i.cli.ContainerCommit(ctx, t.Container, opts)
 	switch {
 	case errdefs.IsNotFound(err):
-		return "", errContainerGone
+		return errContainerGone
 	case err != nil && ctx.Err() != nil:
-		return "", fmt.Errorf("commit container: %w", context.Cause(ctx))
+		return fmt.Errorf("commit container: %w", context.Cause(ctx))
 	case err != nil:
-		return "", fmt.Errorf("commit container: %w", explainEngine(err))
+		return fmt.Errorf("commit container: %w", explainEngine(err))
 	}
-	return got.ID, nil
+	return nil
 }
 
 // committed is the configuration of an image made from the container: that of

@@ -145,7 +145,7 @@ func TestCommitThatLostItsName(t *testing.T) {
 			req := b.task(name, `{"full":true}`, b.container("guest:1"))
 			other := b.task(name, `{}`, req.Container)
 			for _, of := range []TaskRequest{req, other} {
-				if _, err := b.commit(b.ctx(), task{TaskRequest: of}, "lost:1"); err != nil {
+				if err := b.commit(b.ctx(), task{TaskRequest: of}, "lost:1"); err != nil {
 					t.Fatal(err)
 				}
 				b.engine.Docker("tag", "guest:1", "lost:1")

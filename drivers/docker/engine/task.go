@@ -231,7 +231,7 @@ func (i *Images) image(ctx context.Context, t task) (_ any, err error) {
 // export commits the container, and returns what came of it without what is the
 // container's own. Whoever has it discards it.
 func (i *Images) export(ctx context.Context, t task) (*clean, error) {
-	if _, err := i.commit(ctx, t, taskImage(t.UID)); err != nil {
+	if err := i.commit(ctx, t, taskImage(t.UID)); err != nil {
 		return nil, err
 	}
 	saved, err := i.save(ctx, taskImage(t.UID), t.half("saved.tar"))

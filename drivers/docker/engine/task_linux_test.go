@@ -251,7 +251,7 @@ func TestImageTaskAfterAKill(t *testing.T) {
 		left func(req TaskRequest, folder string)
 	}{
 		{"after the commit", func(req TaskRequest, _ string) {
-			if _, err := b.commit(b.ctx(), task{TaskRequest: req}, taskImage(req.UID)); err != nil {
+			if err := b.commit(b.ctx(), task{TaskRequest: req}, taskImage(req.UID)); err != nil {
 				t.Fatal(err)
 			}
 		}},
