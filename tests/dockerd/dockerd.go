@@ -22,6 +22,7 @@ type Engine struct {
 // gone, and with it whatever it made.
 func Start(t testing.TB, o Options) *Engine {
 	t.Helper()
+	o.InMemory = true
 	s, err := Run(o)
 	if errors.Is(err, ErrMissing) {
 		needs.Lacking(t, err)

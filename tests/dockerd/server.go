@@ -35,6 +35,9 @@ type Options struct {
 	// Containerd gives the engine one that it does not start itself, and so does
 	// not mend when it is killed or hangs.
 	Containerd bool
+	// InMemory engines keep their data in memory, as all of tests do: one that
+	// waits for a busy disk several times in each call takes three times as long.
+	InMemory bool
 }
 
 // Server is one Docker engine, for a program that is no test; a test has an
@@ -90,6 +93,11 @@ func (s *Server) prepare() (err error) {
 		return fmt.Errorf("make the engine's log: %w", err)
 	}
 	s.http = &http.Client{Timeout: callTimeout, Transport: &http.Transport{DialContext: s.dialEngine}}
+	if s.options.InMemory {
+		if err := mountMemory(s.data()); err != nil {
+			return err
+		}
+	}
 	if s.options.Containerd {
 		s.options.Flags = append(slices.Clone(s.options.Flags), "--containerd="+s.containerdSocket())
 		return s.startContainerd()
@@ -105,6 +113,8 @@ func (s *Server) Socket() string { return filepath.Join(s.dir, "sock") }
 
 // Dir is the engine's folder. Whatever lies in it is removed with the engine.
 func (s *Server) Dir() string { return s.dir }
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
 
@@ -178,7 +188,7 @@ func (s *Server) containerd() (pids []int) {
 func (s *Server) spawn() error {
 	cmd := exec.Command("dockerd", append([]string{
 		"--config-file=", "--host=" + s.Host(), "--pidfile=" + filepath.Join(s.dir, "pid"),
-		"--data-root=" + filepath.Join(s.dir, "data"), "--exec-root=" + filepath.Join(s.dir, "exec"),
+		"--data-root=" + s.data(), "--exec-root=" + filepath.Join(s.dir, "exec"),
 		// Where the machine runs a containerd dockerd takes that one: name spaces of our own keep the things apart.
 		"--containerd-namespace=" + s.name, "--containerd-plugins-namespace=" + s.name + "-p",
 		"--cgroup-parent=/" + s.name, "--exec-opt=native.cgroupdriver=cgroupfs",
