@@ -56,7 +56,8 @@ run_tests() {
 }
 
 # packages lists those of a group: pure (nothing of the database linked, compiled in seconds), linked (the others), or
-# system (the real binary).
+# system (the real binary). Those that take minutes come first: the last to begin should not be one that the others have
+# to be waited for with.
 packages() {
 	go list -test -f '{{if not .ForTest}}{{.ImportPath}}{{else}}{{.ForTest}}{{end}} {{join .Deps " "}}' ./... |
 		awk -v want="$1" '
@@ -64,13 +65,17 @@ packages() {
 			{ all[$1] = 1 }
 			/ modernc\.org\/sqlite/ { linked[$1] = 1 }
 			END {
+				split("/tests/cluster /tests/release /tests/farm /tests/sim /tests /tests/docker /tests/kill", slow, " ")
+				for (i in slow) rank[slow[i]] = i
 				for (p in all) {
 					group = linked[p] ? "linked" : "pure"
 					if (p ~ /aquarium-fish\/aquarium-fish\/(tests|cmd)(\/|$)/) group = "system"
-					if (group == want) print p
+					tail = p
+					sub(/^.*aquarium-fish\/aquarium-fish/, "", tail)
+					if (group == want) print (tail in rank ? rank[tail] : 9), p
 				}
 			}
-		' | sort
+		' | sort | cut -d " " -f 2
 }
 
 # run_group runs the tests of a group, if it has packages.
@@ -91,6 +96,21 @@ test_some() {
 	run_group system -timeout 5m
 }
 
+# compile_races compiles tests for the race detector below the priority of others, until stop_compiling. It is a process
+# group of its own, which can be ended as a whole.
+compile_races() {
+	local list
+	list=$(packages pure && packages linked)
+	set -m
+	# shellcheck disable=SC2086 # one word per package
+	CGO_ENABLED=1 nice -n 15 go test -race -vet=off -exec true $list >/dev/null 2>&1 &
+	compiling=$!
+	set +m
+	trap stop_compiling EXIT
+}
+
+stop_compiling() { kill -- "-$compiling" 2>/dev/null || true; }
+
 # test_all lets tests use root and a container engine, and looks for data races.
 test_all() {
 	export AQUARIUM_TEST_ALL=1
@@ -98,16 +118,21 @@ test_all() {
 	run_group linked -timeout 15m
 	echo "-- lib/store with its crash points"
 	run_tests -tags crashpoints -timeout 5m ./lib/store
+	compile_races # as what uses the real binary often waits
 	run_group system -timeout 30m
+	stop_compiling
 	export CGO_ENABLED=1
 	# On one processor: timers of a synctest bubble that fire on two at once crash the race detector (golang/go#78156).
-	# What it finds follows from the order of events, not from what really ran at the same time.
-	run_group pure -race -short -cpu 1 -timeout 10m
-	run_group linked -race -short -cpu 1 -timeout 20m
+	# What it finds follows from the order of events, not from what really ran at the same time. What go test vets it
+	# has vetted above.
+	run_group pure -race -short -vet=off -cpu 1 -timeout 10m
+	run_group linked -race -short -vet=off -cpu 1 -timeout 20m
 }
 
+# cross compiles without optimization, which costs a third: whether it compiles is all that is asked.
 cross() {
 	local platform
+	export GOFLAGS="$GOFLAGS '-gcflags=all=-N -l'"
 	for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64; do
 		echo "$platform"
 		GOOS=${platform%/*} GOARCH=${platform#*/} go build ./...
