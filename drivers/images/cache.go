@@ -37,6 +37,7 @@ type Cache struct {
 	failures []shownAs            // the oldest first
 	holds    map[*lock]bool       // of images in use
 	sizes    map[string]*measured // of admins' folders
+	renewed  time.Time            // when the leases of the owner's holders were last renewed
 }
 
 // flight is one image on its way, shared by all who wait for it. Its results

@@ -46,6 +46,7 @@ func (c *Cache) remove(ctx context.Context, id string) error {
 	if c.flying(id) {
 		return drivers.ErrImageInUse
 	}
+	c.warnOfLeases(c.endLeases())
 	turn, err := c.turn(ctx)
 	if err != nil {
 		return err
@@ -123,8 +124,10 @@ func (c *Cache) retire(k kept) error {
 		return drivers.ErrImageInUse
 	}
 	defer alone.close()
-	if claimed, err := c.claimed(k.id); err != nil || claimed {
-		return errors.Join(err, inUse(claimed))
+	if by, err := c.claimed(k.id); err != nil {
+		return err
+	} else if by != "" {
+		return heldBy(by)
 	}
 	// Both names are made durable before a file goes: after a power loss an
 	// image in its place is whole.
@@ -135,13 +138,6 @@ func (c *Cache) retire(k kept) error {
 		return err
 	}
 	return os.RemoveAll(c.uses(k.id))
-}
-
-func inUse(is bool) error {
-	if is {
-		return drivers.ErrImageInUse
-	}
-	return nil
 }
 
 func (c *Cache) retirePart(k kept) error {
@@ -158,8 +154,8 @@ func (c *Cache) retirePart(k kept) error {
 
 // inUse says whether a process or a holder uses the image. The turn is held.
 func (c *Cache) inUse(id string) (bool, error) {
-	if claimed, err := c.claimed(id); err != nil || claimed {
-		return claimed, err
+	if by, err := c.claimed(id); err != nil || by != "" {
+		return by != "", err
 	}
 	if _, err := os.Stat(c.uses(id, useLock)); err != nil {
 		return false, nil //nolint:nilerr // nobody ever used it
@@ -194,7 +190,7 @@ func (c *Cache) sweepUnused() {
 		if alone == nil || err != nil {
 			continue // somebody is about to lay it out
 		}
-		if claimed, err := c.claimed(e.Name()); err == nil && !claimed && !c.there(e.Name()) {
+		if by, err := c.claimed(e.Name()); err == nil && by == "" && !c.there(e.Name()) {
 			_ = os.RemoveAll(c.uses(e.Name()))
 		}
 		alone.close()

@@ -233,6 +233,7 @@ func (c *Cache) sweep() error {
 	if err != nil {
 		return err
 	}
+	c.warnOfLeases(c.endLeases())
 	c.sweepTrash()
 	c.sweepUnused()
 	done := map[string]bool{}

@@ -39,9 +39,9 @@ func child(path, do string, image Image) {
 		case toGet:
 			_, err = c.Get(context.Background(), image)
 		case toUse:
-			_, release, err = c.Use(context.Background(), image, "")
+			_, release, err = c.Use(context.Background(), image, Holder{})
 		case toHold:
-			_, release, err = c.Use(context.Background(), image, "token")
+			_, release, err = c.Use(context.Background(), image, Holder{Name: "token"})
 		case toChurn:
 			err = churn(c, image)
 		}
@@ -121,7 +121,7 @@ func exists(c *Cache, pattern string) bool {
 
 func churn(c *Cache, image Image) error {
 	for {
-		_, release, err := c.Use(context.Background(), image, "token")
+		_, release, err := c.Use(context.Background(), image, Holder{Name: "token"})
 		if err != nil {
 			return err
 		}

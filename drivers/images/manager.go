@@ -158,7 +158,7 @@ func (m *Manager) RemoveImage(ctx context.Context, id string) error {
 
 // UseImages is Cache.Use of all, which it returns in their order. After an error
 // there is nothing to release; what the holder has of some ends with Unuse.
-func (m *Manager) UseImages(ctx context.Context, list []Image, holder string) (laid []Laid, release func(), err error) {
+func (m *Manager) UseImages(ctx context.Context, list []Image, holder Holder) (laid []Laid, release func(), err error) {
 	laid = make([]Laid, len(list))
 	held := make([]func(), len(list))
 	err = m.each(list, func(i int) (err error) {

@@ -56,7 +56,7 @@ func TestManagerOfSeveral(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "none-1") || ids(t, c) != "a-1 b-1" {
 		t.Errorf("PullImages = %v, there is %s", err, ids(t, c))
 	}
-	if _, _, err := m.UseImages(deadline(t), list, "token"); err == nil {
+	if _, _, err := m.UseImages(deadline(t), list, Holder{Name: "token"}); err == nil {
 		t.Error("UseImages of what is not to be had = nil")
 	}
 	for _, id := range []string{"a-1", "b-1"} {
@@ -69,7 +69,7 @@ func TestManagerOfSeveral(t *testing.T) {
 		wantInUse(t, c, id, false)
 	}
 	list = []Image{list[2], list[0]}
-	laid, release, err := m.UseImages(deadline(t), list, "")
+	laid, release, err := m.UseImages(deadline(t), list, Holder{})
 	if err != nil || len(laid) != 2 || laid[0].Name != "b" || laid[1].Name != "a" {
 		t.Fatalf("UseImages = %+v, %v", laid, err)
 	}

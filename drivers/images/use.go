@@ -27,21 +27,32 @@ const (
 // used. What a flight brings is held, so only somebody's hand can do it twice.
 const useAttempts = 3
 
-// claim is the content of a holder's file.
+// claim is the content of a holder's file. Its time is when somebody last knew
+// that the holder lives (lease.go).
 type claim struct {
-	Owner string `json:"owner"` // Options.Owner
+	Owner  string `json:"owner"`            // Options.Owner
+	Folder string `json:"folder,omitempty"` // Holder.Folder
+}
+
+// Holder is somebody who needs an image for longer than a process lives, such as
+// an environment; the zero Holder is nobody.
+type Holder struct {
+	Name string // letters and digits, such as the environment's token
+	// Folder, a whole path, is there for as long as the holder, on its machine:
+	// what tells others that it lives although its node is gone. It may be empty.
+	Folder string
 }
 
 // Use is Get of an image that stays: it is neither evicted nor removed until
 // release is called, the cache is closed or the process dies. Calls of release
 // after the first do nothing.
 //
-// With a holder, such as an environment's token, the image stays longer: until
-// Unuse of that holder, by whichever process. What tells that the holder exists
-// has to be on disk before, or SweepUses takes the hold for a remain.
-func (c *Cache) Use(ctx context.Context, image Image, holder string) (laid Laid, release func(), err error) {
-	if holder != "" {
-		if err := c.checkHolder(holder); err != nil {
+// With a holder the image stays longer: until Unuse of that holder, by whichever
+// process, or the end of its lease. What tells that the holder exists has to be
+// on disk before, or SweepUses takes the hold for a remain.
+func (c *Cache) Use(ctx context.Context, image Image, holder Holder) (laid Laid, release func(), err error) {
+	if holder != (Holder{}) {
+		if err := c.checkHolder(holder.Name); err != nil {
 			return Laid{}, nil, err
 		}
 	}
@@ -81,7 +92,7 @@ func (c *Cache) keep(held *lock) (release func()) {
 }
 
 // hold marks the image as used. It returns nil where the image has gone.
-func (c *Cache) hold(ctx context.Context, p parsed, laid Laid, holder string) (*lock, error) {
+func (c *Cache) hold(ctx context.Context, p parsed, laid Laid, holder Holder) (*lock, error) {
 	held, err := c.share(ctx, laid.id)
 	if err != nil {
 		return nil, err
@@ -117,13 +128,13 @@ func (c *Cache) share(ctx context.Context, id string) (*lock, error) {
 	}
 }
 
-func (c *Cache) noteUse(id, holder string) error {
-	if holder != "" {
-		text, err := json.Marshal(claim{Owner: c.opts.Owner})
+func (c *Cache) noteUse(id string, holder Holder) error {
+	if holder.Name != "" {
+		text, err := json.Marshal(claim{Owner: c.opts.Owner, Folder: holder.Folder})
 		if err != nil {
 			return err
 		}
-		if err := durable.WriteFile(c.uses(id, claimMark+holder), text, 0o600); err != nil {
+		if err := durable.WriteFile(c.uses(id, claimMark+holder.Name), text, 0o600); err != nil {
 			return err
 		}
 	}
@@ -168,9 +179,7 @@ func dropClaim(path string) error {
 func (c *Cache) SweepUses(ctx context.Context, live func(ctx context.Context) ([]string, error)) error {
 	found := map[string][]string{}
 	err := c.eachClaim(func(path, by string) error {
-		var held claim
-		text, err := os.ReadFile(path)
-		if err == nil && json.Unmarshal(text, &held) == nil && held.Owner == c.opts.Owner {
+		if held, ok := readClaim(path); ok && held.Owner == c.opts.Owner {
 			found[by] = append(found[by], path)
 		}
 		return nil // what can not be read is of another, and stands
@@ -218,18 +227,23 @@ func (c *Cache) eachClaim(do func(path, holder string) error) error {
 	return errors.Join(errs...)
 }
 
-// claimed says whether any holder needs the image.
-func (c *Cache) claimed(id string) (bool, error) {
+func readClaim(path string) (held claim, ok bool) {
+	text, err := os.ReadFile(path)
+	return held, err == nil && json.Unmarshal(text, &held) == nil
+}
+
+// claimed returns the file of a holder that needs the image; "" if none does.
+func (c *Cache) claimed(id string) (path string, err error) {
 	files, err := os.ReadDir(c.uses(id))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err
+		return "", err
 	}
 	for _, f := range files {
 		if strings.HasPrefix(f.Name(), claimMark) {
-			return true, nil
+			return c.uses(id, f.Name()), nil
 		}
 	}
-	return false, nil
+	return "", nil
 }
 
 // usedAt is when the image was last taken into use; zero is never.

@@ -33,7 +33,7 @@ func plainImage(t testing.TB, name string, size int) []byte {
 
 func mustUse(t testing.TB, c *Cache, image Image, holder string) (Laid, func()) {
 	t.Helper()
-	laid, release, err := c.Use(deadline(t), image, holder)
+	laid, release, err := c.Use(deadline(t), image, Holder{Name: holder})
 	if err != nil {
 		t.Fatalf("Use(%+v, %q) = %v", image, holder, err)
 	}
@@ -145,7 +145,7 @@ func TestUseOfAHolder(t *testing.T) {
 			t.Errorf("Unuse(%q) = nil", holder)
 		}
 	}
-	if _, _, err := newCache(t, Options{Path: c.opts.Path}).Use(deadline(t), image, "token"); err == nil {
+	if _, _, err := newCache(t, Options{Path: c.opts.Path}).Use(deadline(t), image, Holder{Name: "token"}); err == nil {
 		t.Error("a holder without an owner is known by nobody")
 	}
 }
@@ -192,7 +192,7 @@ func TestUseOfWhatGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, _ := image.parse()
-	if held, err := c.hold(deadline(t), p, laid, ""); held != nil || err != nil {
+	if held, err := c.hold(deadline(t), p, laid, Holder{}); held != nil || err != nil {
 		t.Errorf("hold of what is gone = %v, %v", held, err)
 	}
 	if laid, release := mustUse(t, c, image, ""); laid.Archive() == "" {

@@ -49,7 +49,7 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 	if state.Presence == keeper.None { // else it was made before, and only the answer was lost
 		// No turn is held meanwhile: a download takes its time, and Deallocate
 		// must not wait for it.
-		laid, release, err := d.UseImages(ctx, o.images, "")
+		laid, release, err := d.UseImages(ctx, o.images, images.Holder{})
 		if err != nil {
 			return drivers.Environment{}, err
 		}

@@ -64,7 +64,7 @@ func (d *driver) environment(c claims.Claim, ip string, def model.LabelDefinitio
 // linked to them, and makes it. One that was removed while they were got has
 // let them go before it had them: so that is done again.
 func (d *driver) make(ctx context.Context, b build) error {
-	laid, release, err := d.UseImages(ctx, b.options.images, b.claim.Token)
+	laid, release, err := d.UseImages(ctx, b.options.images, d.holder(b.claim))
 	if err == nil {
 		defer release()
 		b.laid = laid

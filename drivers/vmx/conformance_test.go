@@ -94,7 +94,7 @@ func (s site) allocatePart(t testing.TB, req drivers.Request, last string) (fold
 	if err != nil {
 		t.Fatal(err)
 	}
-	laid, _, err := d.UseImages(ctx, o.images, c.Token)
+	laid, _, err := d.UseImages(ctx, o.images, d.holder(c))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,10 +78,12 @@ func (d *driver) List(ctx context.Context) ([]drivers.Ref, error) {
 	if err != nil {
 		return nil, err
 	}
-	refs := make([]drivers.Ref, len(all))
+	refs, tokens := make([]drivers.Ref, len(all)), make([]string, len(all))
 	for i, c := range all {
+		tokens[i] = c.Token
 		refs[i] = drivers.Ref{Token: c.Token, Identifier: d.workspace.vmx(c.Name), ApplicationUID: c.Application}
 	}
+	d.images.KeepUses(tokens) // the node asks all its life
 	return refs, nil
 }
 

@@ -144,6 +144,11 @@ func (d *driver) openImages(ctx context.Context) (err error) {
 	return nil
 }
 
+// holder is an environment to the images that it is linked to.
+func (d *driver) holder(c claims.Claim) images.Holder {
+	return images.Holder{Name: c.Token, Folder: d.workspace.Folder(c.Name)}
+}
+
 // tokens are those of all environments.
 func (d *driver) tokens(ctx context.Context) ([]string, error) {
 	all, err := d.workspace.List(ctx)

@@ -117,7 +117,7 @@ func (h *handlers) NodeThisImageRemove(
 		return nil, notFound("Unable to find the image: driver %s has none with the ID %q", instance, id)
 	case errors.Is(err, drivers.ErrImageInUse):
 		return nil, badRequest("Unable to remove the image %q: an environment needs it, or it is on its way: "+
-			"try again when nothing does any more", id)
+			"try again when nothing does any more (%v)", id, err)
 	case errors.Is(err, pull.ErrGoesOn), errors.Is(err, pull.ErrStopping):
 		return nil, &failure{status: http.StatusServiceUnavailable, message: "Unable to tell whether the image is removed: " + err.Error()}
 	case errors.Is(err, pull.ErrBusy):

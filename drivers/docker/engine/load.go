@@ -14,12 +14,13 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 )
 
 // load gets an image's archive and has the engine load it under our claim. The
 // claim comes with the image, in one step: no kill leaves one without the other.
 func (i *Images) load(ctx context.Context, f *flight, w wanted) (known, error) {
-	laid, unused, err := i.cache.Use(ctx, w.image, "")
+	laid, unused, err := i.cache.Use(ctx, w.image, images.Holder{})
 	if err != nil {
 		return known{}, err
 	}
