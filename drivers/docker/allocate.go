@@ -19,13 +19,12 @@ import (
 const cutPatience = 3 * time.Second
 
 // attempts bounds how often something is made anew because somebody else
-// removed what it needs, or is just making it for a process that was killed. The
-// pause after the first is firstPause, and doubles: 5 s in all.
+// removed what it needs, or is just making it for a process that was killed,
+// which takes a busy engine its time. The pause after the first is firstPause,
+// and doubles mostDoublings times: a minute in all.
 const (
-	attempts   = 9
-	firstPause = 20 * time.Millisecond
-	// mostDoublings bounds the pause before an engine is asked again that answers
-	// and still was not there for a call.
+	attempts      = 54
+	firstPause    = 20 * time.Millisecond
 	mostDoublings = 6
 	// mostFailed bounds how often something is tried again that failed within the
 	// engine: what is left of one that ends fails in many ways, for 2 s or less.
@@ -172,7 +171,7 @@ func (m *making) run(ctx context.Context) (drivers.Environment, error) {
 		case again == attempts-1:
 			return drivers.Environment{}, fmt.Errorf("make container: given up after %d times: %w", attempts, err)
 		default:
-			err = pause(ctx, firstPause<<again)
+			err = pause(ctx, firstPause<<min(again, mostDoublings))
 			again++
 		}
 		if err != nil {
@@ -240,7 +239,7 @@ func (m *making) existing(ctx context.Context) (id string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if presence(c.State) == drivers.Ended { // it was made: Inspect and Watch tell how it ended
+	if presence(c.State) != drivers.Partial { // it started just now, or ended: Inspect and Watch tell how
 		return c.ID, nil
 	}
 	for _, f := range list {
@@ -273,12 +272,15 @@ func (m *making) fresh(ctx context.Context) (id string, err error) {
 	return id, m.start(ctx, id)
 }
 
-// uncut is a context for a call that is seen to its end whatever ctx does, or
-// given up with the instance.
+// uncut is a context for a call that is seen to its end: it lives makeTimeout
+// longer than ctx, or is given up with the instance. While somebody waits for the
+// environment it is not bounded: a slow engine is not done sooner when it is asked
+// to begin anew.
 func (d *driver) uncut(ctx context.Context) (context.Context, context.CancelFunc) {
-	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), makeTimeout)
-	stop := context.AfterFunc(d.ctx, cancel)
-	return call, func() { stop(); cancel() }
+	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	closed := context.AfterFunc(d.ctx, cancel)
+	left := context.AfterFunc(ctx, func() { time.AfterFunc(makeTimeout, cancel) })
+	return call, func() { closed(); left(); cancel() }
 }
 
 // create makes the container under the first of its names that is free.
