@@ -46,7 +46,12 @@ func newRootCommand(stdout, stderr io.Writer) *cobra.Command {
 		Args:    cobra.NoArgs,
 		// execute prints both, the usage only where it helps.
 		SilenceUsage: true, SilenceErrors: true,
-		RunE: func(*cobra.Command, []string) error { return serve(f, stdout, stderr) },
+		RunE: func(*cobra.Command, []string) error {
+			if err := serve(f, stdout, stderr); err != nil {
+				return startError{err}
+			}
+			return nil
+		},
 	}
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -41,12 +41,24 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	text := fmt.Sprintf("Error: %v\n", err)
-	if failed := (runError{}); !errors.As(err, &failed) {
+	failed, unstarted := runError{}, startError{}
+	switch {
+	case errors.As(err, &failed):
+	case errors.As(err, &unstarted): // the list of flags would push the error out of sight
+		text += fmt.Sprintf("Usage:\n  %s\n\nSee '%s --help'.\n", cmd.UseLine(), cmd.CommandPath())
+	default:
 		text += cmd.UsageString()
 	}
 	_, _ = io.WriteString(stderr, text) // the exit code tells it too
 	return 1
 }
+
+// startError is a failure of a node to start, most often for what stands in its
+// config.
+type startError struct{ error }
+
+// Unwrap returns the reason.
+func (e startError) Unwrap() error { return e.error }
 
 // runError is a failure that no other command line would have helped: of a node that had started, say.
 type runError struct{ error }

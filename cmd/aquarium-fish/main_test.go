@@ -177,6 +177,11 @@ func TestStartErrors(t *testing.T) {
 			if got := stderr.String(); !strings.HasPrefix(got, "Error: ") || !strings.Contains(got, tt.want) || !strings.Contains(got, "\nUsage:\n") {
 				t.Errorf("stderr = %q, want %q and the usage", got, tt.want)
 			}
+			// Of what stands in the config the error has to stay in sight.
+			_, wrongLine := map[string]bool{"unknown flag": true, "unknown command": true, "timestamp": true}[tt.name]
+			if listed := strings.Contains(stderr.String(), "Flags:"); listed != wrongLine {
+				t.Errorf("the flags are listed: %v, want %v:\n%s", listed, wrongLine, stderr.String())
+			}
 		})
 	}
 }
