@@ -5,6 +5,7 @@
 package images
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -24,6 +25,28 @@ type Image struct {
 	Name    string `json:"name"`    // from the URL's file name where empty
 	Version string `json:"version"` // from the URL's file name where empty
 	Tag     string `json:"tag"`     // what it means is the driver's business
+}
+
+// ReadList reads the option `images` of a definition. The commonest mistake is
+// told by its place: YAML reads a version without quotes as a number.
+func ReadList(value json.RawMessage, into *[]Image) error {
+	const want = "want a list of objects with url, sum, name, version, tag"
+	var entries []json.RawMessage
+	if err := json.Unmarshal(value, &entries); err != nil {
+		return fmt.Errorf("got %.40s, "+want, value)
+	}
+	list := make([]Image, len(entries))
+	for n, entry := range entries {
+		err := json.Unmarshal(entry, &list[n])
+		if mistake, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && mistake.Field != "" {
+			return fmt.Errorf("entry %d: %s is no text but a JSON %s: put it in quotes", n, mistake.Field, mistake.Value)
+		}
+		if err != nil || string(entry) == "null" {
+			return fmt.Errorf("entry %d: got %.40s, "+want, n, entry)
+		}
+	}
+	*into = list
+	return nil
 }
 
 // Validate says what is wrong with the image as it is written, in words for

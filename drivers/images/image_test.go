@@ -94,6 +94,28 @@ func TestImageJSON(t *testing.T) {
 	}
 }
 
+func TestReadList(t *testing.T) {
+	for _, tt := range []struct{ name, list, want string }{
+		{"good", `[{"name":"a","version":"1"},{"URL":"u","more":7}]`, ""},
+		{"none", `[]`, ""},
+		{"nothing", `null`, ""},
+		{"a version that YAML takes for a number", `[{"name":"a","version":"1"},{"name":"b","version":1.36}]`,
+			"entry 1: version is no text but a JSON number: put it in quotes"},
+		{"a name that is a list", `[{"name":["a"]}]`, "entry 0: name is no text but a JSON array"},
+		{"one that is no list", `{"name":"a"}`, `got {"name":"a"}, want a list of objects with url`},
+		{"a text in it", `["alpine"]`, `entry 0: got "alpine", want a list of objects with url`},
+		{"an empty line in it", `[null]`, "entry 0: got null, want a list of objects"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var list []Image
+			err := ReadList(json.RawMessage(tt.list), &list)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("ReadList(%s) = %v, want %q", tt.list, err, tt.want)
+			}
+		})
+	}
+}
+
 // What is accepted as a name can never leave the cache's folder, reach the
 // cache's own files or share a folder with them.
 func TestNamesStayInside(t *testing.T) {

@@ -53,6 +53,9 @@ func readOptions(def model.LabelDefinition) (options, error) {
 	return o, nil
 }
 
+// OptionNames implements drivers.OptionNamer.
+func (*driver) OptionNames() []string { return []string{"entry", "images", "groups"} }
+
 func (o *options) set(name string, value json.RawMessage, entry *string) error {
 	switch name {
 	case "images":
@@ -66,7 +69,7 @@ func (o *options) set(name string, value json.RawMessage, entry *string) error {
 }
 
 func (o *options) setImages(value json.RawMessage) error {
-	if err := decode(value, &o.images, "a list of objects with url, sum, name, version, tag"); err != nil {
+	if err := images.ReadList(value, &o.images); err != nil {
 		return err
 	}
 	for i, image := range o.images {

@@ -46,9 +46,12 @@ func readOptions(def model.LabelDefinition) (options, error) {
 	return o, err
 }
 
+// OptionNames implements drivers.OptionNamer.
+func (*driver) OptionNames() []string { return []string{"images"} }
+
 func (o *options) setImages(value json.RawMessage) error {
-	if err := json.Unmarshal(value, &o.images); err != nil {
-		return fmt.Errorf("got %.40s, want a list of objects with url, sum, name, version, tag", value)
+	if err := images.ReadList(value, &o.images); err != nil {
+		return err
 	}
 	for i, image := range o.images {
 		if err := image.Validate(); err != nil {
