@@ -97,6 +97,11 @@ func networkName(r model.Resources) string {
 }
 
 func checkNetwork(name string) error {
+	for _, usual := range []string{"hostonly", "nat"} {
+		if name != usual && strings.EqualFold(name, usual) { // a network of its own that nobody meant
+			return fmt.Errorf("network %q: it is written %s", name, usual)
+		}
+	}
 	if name != "" && !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$`).MatchString(name) {
 		return fmt.Errorf("network %.60q: want `hostonly`, `nat`, or a name of at most 40 letters, digits and any of _ . -", name)
 	}

@@ -170,7 +170,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("readOptions(%s) = %v, want an error with %q", options, err, want)
 		}
 	}
-	for _, network := range []string{"host", "none", "default", "container:x", "a b", "../x", "-x", strings.Repeat("n", 41)} {
+	for _, network := range []string{"host", "none", "default", "container:x", "a b", "../x", "-x", "NAT", "HostOnly", strings.Repeat("n", 41)} {
 		d := def(`{` + images + `}`)
 		d.Resources.Network = network
 		_, err := readOptions(d)
