@@ -115,6 +115,20 @@ type Excluder interface {
 	Exclusive(def model.LabelDefinition) []string
 }
 
+// OptionNamer is a driver that says which options it reads. Others are no
+// error, but whoever checks a label is warned of them: most are misspelt.
+type OptionNamer interface {
+	// OptionNames returns the names in lower case, in the order of their use.
+	OptionNames() []string
+}
+
+// Unwell is a driver that knows when what it works with is away, such as its
+// engine, although the instance is ready.
+type Unwell interface {
+	// Trouble says what is wrong, from memory; nil if nothing is.
+	Trouble() error
+}
+
 // Unlimited is the Capacity of a driver without a bound of its own.
 const Unlimited = 1 << 30
 

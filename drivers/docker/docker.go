@@ -157,6 +157,9 @@ func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 	return drivers.Unlimited, nil
 }
 
+// Trouble implements drivers.Unwell.
+func (d *driver) Trouble() error { return d.health.err() }
+
 // MetadataNetworks implements drivers.MetadataNetworks. Containers of an engine
 // elsewhere do not reach this node by their bridge.
 func (d *driver) MetadataNetworks() []netip.Prefix {

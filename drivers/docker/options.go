@@ -47,10 +47,15 @@ func readOptions(def model.LabelDefinition) (options, error) {
 	return o, checkNetwork(def.Resources.Network)
 }
 
+// OptionNames implements drivers.OptionNamer.
+func (*driver) OptionNames() []string {
+	return []string{"images", "command", "entrypoint", "user", "read_only", "capabilities"}
+}
+
 func (o *options) set(name string, value json.RawMessage) error {
 	switch name {
 	case "images":
-		return decode(value, &o.images, "a list of objects with url, sum, name, version, tag")
+		return images.ReadList(value, &o.images)
 	case "entrypoint":
 		return setWords(value, &o.entrypoint)
 	case "command":

@@ -80,6 +80,7 @@ type override struct {
 	task       func() (json.RawMessage, error)
 	watch      func(context.Context) (string, error)
 	exclusive  func() []string
+	names      []string
 	suspend    func(context.Context, drivers.Ref) error
 	resume     func(context.Context, drivers.Ref) error
 }
@@ -97,6 +98,8 @@ func (o *override) Resume(ctx context.Context, ref drivers.Ref) error {
 	}
 	return o.resume(ctx, ref)
 }
+
+func (o *override) OptionNames() []string { return o.names }
 
 func (o *override) Limits() drivers.Limits {
 	if o.limits == nil {
@@ -380,6 +383,9 @@ func troubleFlaws() []flaw {
 		}},
 		{"does not know how it ended", "watch", "want how it ended", func(m *memory) drivers.Driver {
 			return &override{memory: m, watch: func(ctx context.Context) (string, error) { return "", ctx.Err() }}
+		}},
+		{"lists an option that it does not read", "validate", "OptionNames() has it", func(m *memory) drivers.Driver {
+			return &override{memory: m, names: []string{"such"}}
 		}},
 		{"excludes by what runs", "optional methods", "Exclusive() changed", func(m *memory) drivers.Driver {
 			return &override{memory: m, exclusive: func() []string { return make([]string, len(m.w.things)) }}

@@ -3,6 +3,7 @@ package drivertest
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,14 @@ func validateTells(b *bench) {
 	def.Options = json.RawMessage(`["not", "an", "object"]`)
 	if err := b.driver.Validate(def); err == nil {
 		b.Errorf("Validate() of options %s = nil, want an error", def.Options)
+	}
+	if namer, ok := b.driver.(drivers.OptionNamer); ok {
+		for _, name := range namer.OptionNames() {
+			def.Options = json.RawMessage(fmt.Sprintf(`{%q: {"no": ["such", "value"]}}`, name))
+			if err := b.driver.Validate(def); err == nil || !strings.Contains(err.Error(), name) {
+				b.Errorf("Validate() of options %s = %v, want an error that names the option: OptionNames() has it", def.Options, err)
+			}
+		}
 	}
 }
 

@@ -44,6 +44,14 @@ func (o *options) read(raw json.RawMessage, allowCrash bool) error {
 	return nil
 }
 
+// OptionNames implements drivers.OptionNamer.
+func (*driver) OptionNames() []string {
+	return []string{
+		"fail_options_apply", "fail_options_validate", "fail_available_capacity", "fail_allocate", "hang_allocate",
+		"delay_allocate", "delay_deallocate", "delay_task", "crash_allocate", "crash_deallocate", "crash_task",
+	}
+}
+
 func (o *options) set(name string, value json.RawMessage, allowCrash bool) error {
 	switch name {
 	case "fail_options_apply":

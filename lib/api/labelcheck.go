@@ -2,8 +2,13 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
@@ -20,6 +25,9 @@ func (h *handlers) LabelCheck(ctx context.Context, r apiv1.LabelCheckRequestObje
 		return nil, badRequest("Unable to create label: %v", err)
 	}
 	warnings := warnings(label, h.Store.Labels(), h.Election.Misfits(label))
+	for i, def := range label.Definitions {
+		warnings = append(warnings, h.strangeOptions(i, def)...)
+	}
 	return apiv1.LabelCheck200JSONResponse{Warnings: warnings}, nil
 }
 
@@ -48,6 +56,29 @@ func warnings(label model.Label, existing []model.Label, misfits [][]election.Re
 	for i, refusals := range misfits {
 		for _, r := range refusals {
 			list = append(list, fmt.Sprintf("definition %d: %s", i, r.Reason))
+		}
+	}
+	return list
+}
+
+// strangeOptions warns of a definition's options that its driver does not read.
+// They are no error, as labels outlive drivers, but a misspelt `read_only` is
+// not read-only.
+func (h *handlers) strangeOptions(index int, def model.LabelDefinition) (list []string) {
+	driver, _ := h.Drivers.Get(def.Driver)
+	namer, ok := driver.(drivers.OptionNamer)
+	if !ok {
+		return nil
+	}
+	var given map[string]json.RawMessage
+	if len(def.Options) > 0 && json.Unmarshal(def.Options, &given) != nil {
+		return nil // the driver has said so
+	}
+	known := namer.OptionNames()
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if !slices.Contains(known, strings.ToLower(name)) {
+			list = append(list, fmt.Sprintf("definition %d: driver %s has no option %q and ignores it; known are %s",
+				index, def.Driver, name, strings.Join(known, ", ")))
 		}
 	}
 	return list
