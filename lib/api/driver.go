@@ -34,6 +34,11 @@ func (h *handlers) toInstance(s drivers.InstanceStatus) apiv1.DriverInstance {
 		instance.Limits = &apiv1.DriverLimits{
 			CPU: l.CPU, RAM: l.RAM, CPUOverbook: l.CPUOverbook, RAMOverbook: l.RAMOverbook, Remote: l.Remote,
 		}
+		if unwell, ok := d.(drivers.Unwell); ok {
+			if err := unwell.Trouble(); err != nil {
+				instance.LastError = err.Error()
+			}
+		}
 		if holder, ok := d.(drivers.DiskHolder); ok {
 			if room, err := holder.DiskRoom(); err == nil { // else it is not counted, and votes tell why
 				instance.Limits.Disk = room.Free

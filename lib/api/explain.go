@@ -155,5 +155,8 @@ func lifeText(e *model.Entry, timeout time.Duration) string {
 	case model.StatusError:
 		return "It ended with an error, which its description tells; ask for a new one"
 	}
+	if e.Fold.Request != nil && e.Fold.Request.Description != "" {
+		return "It is over: " + e.Fold.Request.Description
+	}
 	return "It is over"
 }

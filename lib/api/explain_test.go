@@ -134,6 +134,13 @@ func TestLifeText(t *testing.T) {
 			t.Errorf("lifeText(%s) = %q, want %q in it", status, got, want)
 		}
 	}
+	ended := &model.Entry{Fold: model.Fold{
+		Current: model.ApplicationState{Status: model.StatusDeallocated, Description: "Driver deallocated the resource"},
+		Request: &model.ApplicationState{Status: model.StatusDeallocate, Description: "Environment ended by itself: exit code 1"},
+	}}
+	if got, want := lifeText(ended, time.Hour), "It is over: Environment ended by itself: exit code 1"; got != want {
+		t.Errorf("lifeText() of one that ended by itself = %q, want %q", got, want)
+	}
 }
 
 func TestDriverInstances(t *testing.T) {
@@ -141,7 +148,7 @@ func TestDriverInstances(t *testing.T) {
 	got := n.do(t, call{user: "admin", path: "/api/v1/node/this/drivers"})
 	want := `[{"driver":"docker","in_use":{"cpu":0,"disk":0,"environments":0,"ram":0},"last_error":"no socket","name":"docker/dev",` +
 		`"next_retry":"2026-05-01T12:01:00Z","retries":4,"since":"2026-05-01T12:00:00Z","state":"failed"},` +
-		`{"driver":"test","in_use":{"cpu":3,"disk":7,"environments":2,"ram":5},"last_error":"",` +
+		`{"driver":"test","in_use":{"cpu":3,"disk":7,"environments":2,"ram":5},"last_error":"engine is away",` +
 		`"limits":{"cpu":8,"cpu_overbook":0,"disk":0,"ram":16,"ram_overbook":0,"remote":false},` +
 		`"name":"test","retries":0,"since":"2026-05-01T12:00:00Z","state":"ready"}]` + "\n"
 	if got.status != http.StatusOK || got.body != want {
@@ -160,6 +167,13 @@ func TestLabelCheckCreatesNothing(t *testing.T) {
 		"definition 0: driver x is not configured", "definition 0: no rack"}
 	if diff := cmp.Diff(want, got.Warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	n.misfits = nil
+	n.get(t, call{user: "admin", method: http.MethodPost, path: "/api/v1/label/check", contentType: "application/yaml",
+		body: "name: new\ndefinitions: [{driver: x, resources: {cpu: 1, ram: 1}}, {driver: test, options: {Size: 1, read_onyl: true}, resources: {cpu: 1, ram: 1}}]\n"}, &got)
+	want = []string{`definition 1: driver test has no option "read_onyl" and ignores it; known are size, read_only`}
+	if diff := cmp.Diff(want, got.Warnings); diff != "" {
+		t.Errorf("warnings of options (-want +got):\n%s", diff)
 	}
 	bad := n.do(t, call{user: "admin", method: http.MethodPost, path: "/api/v1/label/check",
 		body: `{"name":"y","definitions":[{"driver":"test","options":{"bad":1},"resources":{"cpu":1,"ram":1}}]}`})

@@ -278,6 +278,12 @@ type picky struct{ drivers.Driver }
 // Limits are what the list of instances shows.
 func (picky) Limits() drivers.Limits { return drivers.Limits{CPU: 8, RAM: 16} }
 
+// OptionNames is what a check of a label asks.
+func (picky) OptionNames() []string { return []string{"size", "read_only"} }
+
+// Trouble is what the list of instances shows.
+func (picky) Trouble() error { return errors.New("engine is away") }
+
 // Validate is what a label's creation asks.
 func (picky) Validate(d model.LabelDefinition) error {
 	if strings.Contains(string(d.Options), `"bad"`) {

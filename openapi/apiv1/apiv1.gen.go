@@ -532,7 +532,7 @@ type DriverInstance struct {
 	// InUse What is promised or in use of an instance.
 	InUse DriverUsage `json:"in_use"`
 
-	// LastError What its last failed attempt to start failed with; empty if none did.
+	// LastError Why it takes on nothing although it is ready, else what its last failed attempt to start failed with; empty if nothing is to be said.
 	LastError string `json:"last_error"`
 
 	// Limits What an instance may give out; only of one that is ready. 0 is unlimited.
