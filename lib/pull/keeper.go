@@ -222,7 +222,7 @@ func (k *Keeper) begin(orders ...Order) ([]*flight, error) {
 func (k *Keeper) fly(f *flight, o Order, manager drivers.ImageManager) {
 	log := k.log.With("instance", o.Instance, "label", o.Label.Name, "version", o.Label.Version, "definition", o.Definition)
 	err := k.inTurn(func() error {
-		log.Info("images are pulled", "by", o.By)
+		log.Info("images are being pulled", "by", o.By)
 		return guarded(log, func() error { return manager.PullImages(k.ctx, o.Label.Definitions[o.Definition]) })
 	})
 	switch {

@@ -76,7 +76,7 @@ func (i *Images) pull(ctx context.Context, f *flight, w wanted) (known, error) {
 	if err := i.roomFor(ctx, 0); err != nil {
 		return known{}, fmt.Errorf("pull %s: %w", w.source(), err)
 	}
-	i.log.Info("image is pulled", "image", w.source(), "login", ok)
+	i.log.Info("image is being pulled", "image", w.source(), "login", ok)
 	if err := i.receive(ctx, f, w, auth); err != nil {
 		return known{}, instead(err, explainPull(w.ref, login, err))
 	}
