@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/docker/go-connections/sockets"
-	"github.com/docker/go-connections/tlsconfig"
 	"github.com/moby/moby/client"
 )
 
@@ -33,7 +31,7 @@ type facts struct {
 type address struct {
 	url string
 	// certs is a folder with ca.pem, cert.pem and key.pem as DOCKER_CERT_PATH
-	// names it; verify as DOCKER_TLS_VERIFY says.
+	// names it; empty without TLS. verify is as DOCKER_TLS_VERIFY says.
 	certs  string
 	verify bool
 }
@@ -43,10 +41,14 @@ func addresses(s settings) []address {
 	if s.DockerHost != "" {
 		return []address{{url: s.DockerHost}}
 	}
-	if host := os.Getenv("DOCKER_HOST"); host != "" {
-		return []address{{url: host, certs: os.Getenv("DOCKER_CERT_PATH"), verify: os.Getenv("DOCKER_TLS_VERIFY") != ""}}
-	}
 	home, _ := os.UserHomeDir() // without one there are fewer places to look at
+	if host := os.Getenv("DOCKER_HOST"); host != "" {
+		a := address{url: host, certs: os.Getenv("DOCKER_CERT_PATH"), verify: os.Getenv("DOCKER_TLS_VERIFY") != ""}
+		if a.verify && a.certs == "" {
+			a.certs = filepath.Join(home, ".docker") // as Docker's own client: who wants a check does not want none
+		}
+		return []address{a}
+	}
 	var list []address
 	for _, url := range present(usualSockets(runtime.GOOS, home, os.Getenv)) {
 		list = append(list, address{url: url})
@@ -68,8 +70,11 @@ func connect(ctx context.Context, s settings, d doubts, log *slog.Logger) (*clie
 			continue
 		}
 		log.Info("engine found", "docker_host", a.url, "version", f.version, "cores", f.cores, "ram_bytes", f.ram)
-		if strings.HasPrefix(a.url, "tcp://") && !secured(a, s) {
+		switch c := certificatesOf(a, s); {
+		case c == nil && strings.HasPrefix(a.url, "tcp://"):
 			log.Warn("the engine is reached without TLS: who can reach it too owns its machine; set tls_ca_crt, tls_crt and tls_key", "docker_host", a.url)
+		case c != nil && c.unchecked:
+			log.Warn("the engine's certificate is not checked, it may be anybody: set DOCKER_TLS_VERIFY", "docker_host", a.url)
 		}
 		if !f.swapLimit {
 			log.Warn("the engine's kernel can not bound swap: environments may swap beyond their memory")
@@ -96,7 +101,7 @@ func connectTo(ctx context.Context, a address, s settings, d doubts) (*client.Cl
 	f.host = a.url
 	if err != nil {
 		_ = engine.Close() // it holds idle connections only
-		return nil, facts{}, err
+		return nil, facts{}, certificatesOf(a, s).explain(err)
 	}
 	return engine, f, nil
 }
@@ -126,8 +131,6 @@ func ask(ctx context.Context, engine *client.Client) (facts, error) {
 	}, nil
 }
 
-func secured(a address, s settings) bool { return s.withTLS() || a.certs != "" }
-
 // newClient makes a client with a transport of our own: it adds what engines
 // before API 1.44 want in another place, and keeps as many connections as
 // environments are made at once.
@@ -138,8 +141,8 @@ func newClient(a address, s settings, d doubts) (*client.Client, error) {
 	}
 	base := &http.Transport{MaxIdleConns: 32, MaxIdleConnsPerHost: 32, IdleConnTimeout: 30 * time.Second}
 	scheme := "http"
-	if u.Scheme == "tcp" && secured(a, s) {
-		if base.TLSClientConfig, err = tlsOf(a, s); err != nil {
+	if c := certificatesOf(a, s); c != nil {
+		if base.TLSClientConfig, err = c.config(time.Now()); err != nil {
 			return nil, err
 		}
 		scheme = "https"
@@ -154,22 +157,4 @@ func newClient(a address, s settings, d doubts) (*client.Client, error) {
 	return client.New(client.WithHost(a.url), client.WithScheme(scheme), client.WithHTTPClient(&http.Client{
 		Transport: doubting{oldEngines{base}, d}, CheckRedirect: client.CheckRedirect,
 	}))
-}
-
-func tlsOf(a address, s settings) (*tls.Config, error) {
-	opts := tlsconfig.Options{
-		CAFile: s.TLSCACrt, CertFile: s.TLSCrt, KeyFile: s.TLSKey, ExclusiveRootPools: s.TLSCACrt != "",
-	}
-	if !s.withTLS() {
-		opts = tlsconfig.Options{
-			CAFile: filepath.Join(a.certs, "ca.pem"), CertFile: filepath.Join(a.certs, "cert.pem"), KeyFile: filepath.Join(a.certs, "key.pem"),
-			InsecureSkipVerify: !a.verify,
-		}
-	}
-	opts.MinVersion = tls.VersionTLS12
-	c, err := tlsconfig.Client(opts)
-	if err != nil {
-		return nil, fmt.Errorf("read the files of TLS: %w", err)
-	}
-	return c, nil
 }
