@@ -54,10 +54,16 @@ func freeAddress(t testing.TB) string {
 
 func start(t testing.TB, o fish.Options) site {
 	t.Helper()
+	return site{fish.Start(t, options(t, o)), t}
+}
+
+// options are those of a node with the native driver.
+func options(t testing.TB, o fish.Options) fish.Options {
+	t.Helper()
 	o.Dir = folder(t)
 	cfg := "api_address: " + freeAddress(t) + "\ndrivers:\n- name: native\n  cfg:\n    isolation: " + isolation() + "\n    cpu_alter: 64\n    ram_alter: 512\n"
 	o.Config = cfg + o.Config
-	return site{fish.Start(t, o), t}
+	return o
 }
 
 func folder(t testing.TB) string {
