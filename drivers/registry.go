@@ -251,16 +251,13 @@ func closedUnless(c chan struct{}) <-chan struct{} {
 
 // open calls the factory and turns everything it may do into an answer.
 func (i *instance) open(ctx context.Context) (driver Driver, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			driver, err = nil, fmt.Errorf("panic: %v", p)
-			i.log.Error("driver panicked", "panic", p, "stack", stack())
+	err = Guard(i.log, func() error {
+		if _, err := i.shares(); err != nil {
+			return err
 		}
-	}()
-	if _, err := i.shares(); err != nil {
-		return nil, err
-	}
-	driver, err = i.factory.New(ctx, i.config)
+		driver, err = i.factory.New(ctx, i.config)
+		return err
+	})
 	if err == nil && driver == nil {
 		err = errors.New("returned neither an instance nor an error")
 	}
@@ -282,7 +279,7 @@ func (r *Registry) landed(inst *instance, driver Driver, err error) {
 	case err != nil:
 		r.failed(inst, err)
 	case late:
-		_ = closeDriver(driver) // nobody is left to be told
+		_ = Guard(inst.log, driver.Close) // nobody is left to be told
 	default:
 		inst.log.Info("driver is ready")
 	}

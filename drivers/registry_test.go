@@ -261,7 +261,7 @@ func TestStartIsBounded(t *testing.T) {
 			time.Sleep(time.Minute)
 			return nil, errors.New("late")
 		}, "did not answer within 10s", 11 * time.Second},
-		{"panics", func(context.Context, Config) (Driver, error) { panic("nil map") }, "panic: nil map", 0},
+		{"panics", func(context.Context, Config) (Driver, error) { panic("nil map") }, "panic in the driver: nil map", 0},
 		{"answers nothing", func(context.Context, Config) (Driver, error) { return nil, nil },
 			"returned neither an instance nor an error", 0},
 	}
@@ -357,7 +357,7 @@ func TestCloseIsBoundedAndNamesWhoHangs(t *testing.T) {
 		if took := time.Since(start); took != DefaultCloseTimeout {
 			t.Errorf("Close took %v, want %v", took, DefaultCloseTimeout)
 		}
-		for _, want := range []string{"error: socket is gone", "panic: panic: nil map", "hangs: no answer within 5s"} {
+		for _, want := range []string{"error: socket is gone", "panic: panic in the driver: nil map", "hangs: no answer within 5s"} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("Close() = %v, want %q in it", err, want)
 			}

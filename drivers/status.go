@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 )
 
@@ -167,7 +166,7 @@ func (r *Registry) closeAll(ctx context.Context, open map[*instance]Driver) erro
 	}
 	answers := make(chan answer, len(open)) // room for all: a late one blocks on nothing
 	for inst, driver := range open {
-		go func() { answers <- answer{inst, closeDriver(driver)} }()
+		go func() { answers <- answer{inst, Guard(inst.log, driver.Close)} }()
 	}
 	var errs []error
 	for range len(open) {
@@ -209,21 +208,4 @@ func (r *Registry) wait(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// closeDriver closes one driver; a panic there must not keep the others open.
-func closeDriver(d Driver) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, stack())
-		}
-	}()
-	return d.Close()
-}
-
-// stack is the stack of the caller, cut so that it stays one log line.
-func stack() string {
-	const most = 8 << 10 // contract 4 allows 64 KiB a line, escapes included
-	s := debug.Stack()
-	return string(s[:min(len(s), most)])
 }

@@ -3,11 +3,9 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"runtime/debug"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -26,7 +24,7 @@ func (r *runner) await(
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- guarded(ctx, r.log, f) }()
+	go func() { done <- drivers.Guard(r.log, func() error { return f(ctx) }) }()
 	overdue := time.NewTimer(max(0, limit) + overdueAfter)
 	defer overdue.Stop()
 	woken := false
@@ -58,16 +56,4 @@ func (r *runner) hangs() {
 	now := time.Now()
 	r.trouble.Store(&Trouble{What: "driver hangs", Err: errHangs, At: now, Again: now.Add(alarmEvery)})
 	r.log.Error("driver hangs, somebody should look", "error", errHangs)
-}
-
-// guarded turns a panic in a driver into an error: one broken environment must
-// not take the node, and with it all others, along.
-func guarded(ctx context.Context, log *slog.Logger, f func(ctx context.Context) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			log.Error("panic in the driver", "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic in the driver: %v", p)
-		}
-	}()
-	return f(ctx)
 }

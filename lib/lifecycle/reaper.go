@@ -117,7 +117,7 @@ func (r *reaper) remove(ctx context.Context, driver drivers.Driver, instance str
 		"instance", instance, "identifier", ref.Identifier)
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
-	err := guarded(ctx, r.opts.Logger, func(ctx context.Context) error { return driver.Deallocate(ctx, ref) })
+	err := drivers.Guard(r.opts.Logger, func() error { return driver.Deallocate(ctx, ref) })
 	if err != nil && ctx.Err() == nil {
 		r.opts.Logger.Warn("stray environment not removed", "instance", instance, "identifier", ref.Identifier, "error", err)
 	}

@@ -197,7 +197,7 @@ func (r *runner) listOf(ctx context.Context, instance string) ([]drivers.Ref, er
 func listBy(ctx context.Context, driver drivers.Driver, log *slog.Logger) (refs []drivers.Ref, err error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
-	err = guarded(ctx, log, func(ctx context.Context) (err error) {
+	err = drivers.Guard(log, func() (err error) {
 		refs, err = driver.List(ctx)
 		return err
 	})

@@ -21,7 +21,7 @@ func (r *runner) watchUntilEnded(ctx context.Context, w drivers.Watcher, ref dri
 	retry := retrySchedule()
 	for ctx.Err() == nil {
 		var ending string
-		err := guarded(ctx, r.log, func(ctx context.Context) (err error) {
+		err := drivers.Guard(r.log, func() (err error) {
 			ending, err = w.Watch(ctx, ref)
 			return err
 		})

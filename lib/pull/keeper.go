@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -223,7 +222,7 @@ func (k *Keeper) fly(f *flight, o Order, manager drivers.ImageManager) {
 	log := k.log.With("instance", o.Instance, "label", o.Label.Name, "version", o.Label.Version, "definition", o.Definition)
 	err := k.inTurn(func() error {
 		log.Info("images are being pulled", "by", o.By)
-		return guarded(log, func() error { return manager.PullImages(k.ctx, o.Label.Definitions[o.Definition]) })
+		return drivers.Guard(log, func() error { return manager.PullImages(k.ctx, o.Label.Definitions[o.Definition]) })
 	})
 	switch {
 	case err == nil:
@@ -287,14 +286,3 @@ type InstanceError struct{ Instance, Reason string }
 
 // Error implements error.
 func (e *InstanceError) Error() string { return fmt.Sprintf("driver %s %s", e.Instance, e.Reason) }
-
-// guarded turns a panic in a driver into an error: it must not take the node along.
-func guarded(log *slog.Logger, f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			log.Error("panic in the driver", "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic in the driver: %v", p)
-		}
-	}()
-	return f()
-}

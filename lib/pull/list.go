@@ -132,7 +132,7 @@ func call[T any](ctx context.Context, k *Keeper, instance string, b bound, f fun
 		limited, cancel := context.WithTimeout(k.ctx, b.limit)
 		defer cancel()
 		var a answer
-		a.err = guarded(k.log.With("instance", instance), func() (err error) {
+		a.err = drivers.Guard(k.log.With("instance", instance), func() (err error) {
 			a.value, err = f(limited)
 			return err
 		})
