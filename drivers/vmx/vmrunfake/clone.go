@@ -16,11 +16,7 @@ import (
 // the clone afterwards.
 func (p *program) clone(source, target, snapshot, name string) command {
 	return func(io.Writer) error {
-		source, config, err := p.open(source)
-		if err != nil {
-			return err
-		}
-		release, err := p.own(source)
+		source, config, release, err := p.take(source)
 		if err != nil {
 			return err
 		}

@@ -20,11 +20,7 @@ import (
 // wakes a suspended one.
 func (p *program) start(product, vmx string) command {
 	return func(io.Writer) error {
-		vmx, config, err := p.open(vmx)
-		if err != nil {
-			return err
-		}
-		release, err := p.own(vmx)
+		vmx, config, release, err := p.take(vmx)
 		if err != nil {
 			return err
 		}
@@ -172,11 +168,7 @@ func (p *program) suspend(vmx string) command {
 // itself, with its memory.
 func (p *program) snapshot(vmx, name string) command {
 	return func(io.Writer) error {
-		canonical, config, err := p.open(vmx)
-		if err != nil {
-			return err
-		}
-		release, err := p.own(canonical)
+		canonical, config, release, err := p.take(vmx)
 		if err != nil {
 			return err
 		}

@@ -16,11 +16,7 @@ import (
 // folder when it is empty then. Disks elsewhere stay, and so do strange files.
 func (p *program) deleteVM(vmx string) command {
 	return func(io.Writer) error {
-		vmx, config, err := p.open(vmx)
-		if err != nil {
-			return err
-		}
-		release, err := p.own(vmx)
+		vmx, config, release, err := p.take(vmx)
 		if err != nil {
 			return err
 		}

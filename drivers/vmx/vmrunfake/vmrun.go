@@ -156,6 +156,15 @@ func (p *program) open(vmx string) (canonical string, config *Dictionary, err er
 	return canonical, config, nil
 }
 
+// take opens a virtual machine and keeps other commands away from it until
+// release.
+func (p *program) take(vmx string) (canonical string, config *Dictionary, release func(), err error) {
+	if canonical, config, err = p.open(vmx); err == nil {
+		release, err = p.own(canonical)
+	}
+	return canonical, config, release, err
+}
+
 // own keeps other commands away from the virtual machine for a while.
 func (p *program) own(canonical string) (release func(), err error) {
 	return lock(filepath.Join(p.state.machine(canonical), "command"), p.config.LockWait)
