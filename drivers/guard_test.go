@@ -13,7 +13,7 @@ func TestGuard(t *testing.T) {
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	refused := errors.New("refused")
-	if err := Guard(logger, func() error { return refused }); err != refused || log.Len() > 0 {
+	if err := Guard(logger, func() error { return refused }); !errors.Is(err, refused) || log.Len() > 0 {
 		t.Errorf("Guard() = %v, logged %q, want what the driver returned and no line", err, &log)
 	}
 	var none map[string]int
