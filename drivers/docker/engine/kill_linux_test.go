@@ -104,6 +104,7 @@ func (b *bench) unnamed() (ids []string) {
 }
 
 func TestKilledInAPull(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	r := newRegistry(t, b.engine)
 	stuck := make(chan struct{})
@@ -117,6 +118,7 @@ func TestKilledInAPull(t *testing.T) {
 }
 
 func TestKilledInALoad(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	i := image("agent", "1", strings.Repeat("one", 10<<20))
 	label := b.archive("agent-1.tar", i, i.Archive(t))
@@ -139,6 +141,7 @@ func (b *bench) nothingStaysOf(id string) {
 // An engine commits on when who asked is gone, and gives the name to the last:
 // here as it is found when both commits are over.
 func TestCommitThatLostItsName(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"image", "snapshot"} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, nil)

@@ -39,6 +39,7 @@ func (b *bench) listID(label images.Image) string {
 }
 
 func TestRemoveTakesWhatIsOursAndFree(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	label, id := b.brought("agent", "1", 1)
 	shown := b.listID(label)
@@ -78,6 +79,7 @@ func TestRemoveTakesWhatIsOursAndFree(t *testing.T) {
 }
 
 func TestArchivesAreListedAndRemovedToo(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	label, id := b.brought("agent", "1", 1)
 	list, err := b.List(b.ctx())
@@ -108,6 +110,7 @@ func TestArchivesAreListedAndRemovedToo(t *testing.T) {
 
 // Somebody may give the image we brought a name: then it is not ours to remove.
 func TestRemoveLeavesWhatSomebodyNamed(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	label, id := b.brought("agent", "1", 1)
 	if _, err := b.engine.Docker("tag", id, "mine:1"); err != nil {
@@ -126,6 +129,7 @@ func TestRemoveLeavesWhatSomebodyNamed(t *testing.T) {
 
 // A killed node, or an admin, leaves a claim without the name it was pulled under.
 func TestPulledImageWhoseNameMovedCanBeRemoved(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	r := newRegistry(t, b.engine)
 	i := image("agent", "1", "one")
@@ -164,6 +168,7 @@ func TestPulledImageWhoseNameMovedCanBeRemoved(t *testing.T) {
 }
 
 func TestPulledImageIsRemovedWhole(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	r := newRegistry(t, b.engine)
 	i := image("agent", "1", "one")
@@ -185,6 +190,7 @@ func TestPulledImageIsRemovedWhole(t *testing.T) {
 
 // An image that was there before us gets one more name by our pull, and no owner.
 func TestPullOfWhatIsThereClaimsNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	r := newRegistry(t, b.engine)
 	i := image("agent", "1", "one")
@@ -198,6 +204,7 @@ func TestPullOfWhatIsThereClaimsNothing(t *testing.T) {
 
 // What an archive brought is ours: pulled later, the pull's name goes with it.
 func TestPullOfWhatAnArchiveBroughtIsClaimed(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	r := newRegistry(t, b.engine)
 	i := image("agent", "1", "one")
@@ -216,6 +223,7 @@ func TestPullOfWhatAnArchiveBroughtIsClaimed(t *testing.T) {
 }
 
 func TestEvictionTakesTheLongestUnused(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	base := b.list()
 	if len(base) != 0 {

@@ -20,6 +20,7 @@ func image(name, version, text string) dockerd.Image {
 }
 
 func TestArchiveIsLoadedOnceAndRunsByID(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	i := image("agent", "1", "one")
 	label := b.archive("agent-1.tar", i, i.Archive(t))
@@ -50,6 +51,7 @@ func TestArchiveIsLoadedOnceAndRunsByID(t *testing.T) {
 }
 
 func TestHotPathAsksTheEngineNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	i := image("agent", "1", "one")
 	label := b.archive("agent-1.tar", i, i.Archive(t))
@@ -64,6 +66,7 @@ func TestHotPathAsksTheEngineNothing(t *testing.T) {
 
 // An archive states names. Those of the machine's owner must not move to it.
 func TestLoadTakesNobodysName(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	guest := b.idOf("guest:1")
 	evil := image("agent", "1", "evil")
@@ -83,6 +86,7 @@ func TestLoadTakesNobodysName(t *testing.T) {
 
 // A link to the archive's own top would lead a second table over ours.
 func TestLoadTakesNobodysNameThroughALink(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	guest, i := b.idOf("guest:1"), image("agent", "1", "evil")
 	table := `[{"Config":"c.json","RepoTags":["guest:1"],"Layers":["l.tar"]}]`
@@ -98,6 +102,7 @@ func TestLoadTakesNobodysNameThroughALink(t *testing.T) {
 }
 
 func TestSameNameAndAnotherSumIsAnotherImage(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	one, two := image("agent", "1", "one"), image("agent", "1", "two")
 	a := b.archive("a.tar", one, one.Archive(t))
@@ -116,6 +121,7 @@ func TestSameNameAndAnotherSumIsAnotherImage(t *testing.T) {
 
 // Two archives of one image: each label finds it without its archive.
 func TestOneImageOfTwoArchives(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	i := image("agent", "1", "one")
 	b.ensure(b.archive("a.tar", i, i.Archive(t)))
@@ -129,6 +135,7 @@ func TestOneImageOfTwoArchives(t *testing.T) {
 }
 
 func TestWhatAnAdminLoadedIsNotLoadedAgain(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	i, other := image("agent", "1", "one"), image("agent", "1", "two")
 	b.engine.Load(i)
@@ -151,6 +158,7 @@ func TestWhatAnAdminLoadedIsNotLoadedAgain(t *testing.T) {
 
 // What was pulled or loaded for other labels has no say in what runs.
 func TestNameOfWhatWeBroughtIsNotBelieved(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	r := newRegistry(t, b.engine)
 	i := image("agent", "1", "pulled")
@@ -162,6 +170,7 @@ func TestNameOfWhatWeBroughtIsNotBelieved(t *testing.T) {
 }
 
 func TestLaterImagesBuildOnEarlierOnes(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	base, top := image("base", "1", "base"), image("top", "1", "top")
 	// The top's archive lacks the layer that is in the base's.
@@ -194,6 +203,7 @@ func TestLaterImagesBuildOnEarlierOnes(t *testing.T) {
 }
 
 func TestBadArchives(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	i := image("agent", "1", "one")
 	good := i.Archive(t)
@@ -229,6 +239,7 @@ func TestBadArchives(t *testing.T) {
 
 // Nodes at one engine know of each other only what is in the engine.
 func TestTwoNodesAtOneEngine(t *testing.T) {
+	t.Parallel()
 	b := anyBench(t, nil)
 	options := b.options
 	options.Client, options.Cache.Path = newClient(t, b.engine.Host()), t.TempDir()
@@ -275,6 +286,7 @@ func TestTwoNodesAtOneEngine(t *testing.T) {
 
 // A node that is killed sends half of an archive and hangs up.
 func TestHalfALoadLeavesNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	i := image("agent", "1", strings.Repeat("one", 1_000_000))
 	label := b.archive("agent-1.tar", i, i.Archive(t))

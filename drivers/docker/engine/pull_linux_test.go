@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 )
 
 func TestPullOnceByTag(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	r := newRegistry(t, b.engine)
 	one, two := image("agent", "1", "one"), image("agent", "1", "two")
@@ -37,6 +39,7 @@ func TestPullOnceByTag(t *testing.T) {
 }
 
 func TestPullByDigest(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	r := newRegistry(t, b.engine)
 	one, two := image("agent", "1", "one"), image("agent", "1", "two")
@@ -65,7 +68,10 @@ func TestPullByDigest(t *testing.T) {
 }
 
 func TestLogins(t *testing.T) {
-	for _, tt := range []struct {
+	t.Parallel()
+	b := newBench(t, nil)
+	r := newRegistry(t, b.engine)
+	for n, tt := range []struct {
 		name, auth, user, password string
 		want                       string // in the error; "" is none
 	}{
@@ -77,15 +83,15 @@ func TestLogins(t *testing.T) {
 		{"bearer without login", "bearer", "", "", "add the registry with user and password"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := newBench(t, nil)
-			r := newRegistry(t, b.engine)
+			b.t, b.options.Registries = t, nil
 			r.set(func() { r.auth = tt.auth })
 			if tt.user != "" {
 				b.options.Registries = []Registry{{Host: r.host, User: tt.user, Password: yamlconf.Secret(tt.password)}}
-				b.reopen()
 			}
-			r.add(t, "agent", "1", image("agent", "1", "one"))
-			label := images.Image{Name: r.host + "/agent", Version: "1"}
+			b.reopen()
+			name := fmt.Sprint("agent-", n) // which no earlier login brought
+			r.add(t, name, "1", image(name, "1", name))
+			label := images.Image{Name: r.host + "/" + name, Version: "1"}
 			said := ""
 			if tt.want == "" {
 				b.ensure(label)
@@ -105,6 +111,7 @@ func TestLogins(t *testing.T) {
 }
 
 func TestPullErrorsSayWhatToDo(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	r := newRegistry(t, b.engine)
 	r.add(t, "agent", "1", image("agent", "1", "one"))
@@ -122,6 +129,7 @@ func TestPullErrorsSayWhatToDo(t *testing.T) {
 }
 
 func TestOnePullForManyWhoMayLeave(t *testing.T) {
+	t.Parallel()
 	b := anyBench(t, nil)
 	r := newRegistry(t, b.engine)
 	stuck := make(chan struct{})
@@ -174,6 +182,7 @@ func TestOnePullForManyWhoMayLeave(t *testing.T) {
 }
 
 func TestCloseEndsPulls(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	r := newRegistry(t, b.engine)
 	stuck := make(chan struct{})
@@ -200,6 +209,7 @@ func TestCloseEndsPulls(t *testing.T) {
 }
 
 func TestEngineLocalImageIsNotPulled(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	i := image("agent", "1", "one")
 	b.engine.Load(i)

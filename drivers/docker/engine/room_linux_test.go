@@ -9,6 +9,7 @@ import (
 )
 
 func TestRoomOnTheEnginesDiskIsAskedBefore(t *testing.T) {
+	t.Parallel()
 	for _, remote := range []bool{false, true} {
 		b := newBench(t, func(o *Options) { o.Remote = remote })
 		r := newRegistry(t, b.engine)

@@ -52,6 +52,7 @@ func (b *bench) commits(from time.Time) (n int) {
 }
 
 func TestKilledInACommit(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"image", "snapshot"} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, nil)
@@ -75,6 +76,7 @@ func TestKilledInACommit(t *testing.T) {
 }
 
 func TestCommitsOfOneContainerTakeTurns(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	id, counter := b.worker()
 	errs := make(chan error, 2)
@@ -93,6 +95,7 @@ func TestCommitsOfOneContainerTakeTurns(t *testing.T) {
 
 // A commit whose engine was killed leaves the container as nobody wants it.
 func TestContainerThatACommitLeftPausedIsResumed(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, func(o *Options) { o.Limits.Task = 20 * time.Second })
 	id, counter := b.worker()
 	if err := b.mark(id); err != nil {
@@ -113,6 +116,7 @@ func TestContainerThatACommitLeftPausedIsResumed(t *testing.T) {
 }
 
 func TestSuspendedStaysSuspendedAfterACommit(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	id, counter := b.worker()
 	if _, err := b.cli.ContainerPause(b.ctx(), id, client.ContainerPauseOptions{}); err != nil {

@@ -71,6 +71,7 @@ func (b *bench) noTaskImages() {
 
 // What the task makes is what a label can name.
 func TestImageTaskMakesALabelsImage(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	b.options.TasksPath = filepath.Join(b.archives, "my tasks")
 	b.reopen()
@@ -131,6 +132,7 @@ func TestImageTaskMakesALabelsImage(t *testing.T) {
 }
 
 func TestSnapshotFillsADisk(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	disk, other := t.TempDir(), t.TempDir()
 	if err := os.WriteFile(filepath.Join(disk, "data"), []byte("kept"), 0o640); err != nil {
@@ -210,6 +212,7 @@ func TestClones(t *testing.T) {
 }
 
 func TestTasksThatCanNotBe(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	container := b.container("guest:1")
 	for _, tt := range []struct {
@@ -244,6 +247,7 @@ func TestTasksThatCanNotBe(t *testing.T) {
 
 // What is there after a kill at each point of the task `image`.
 func TestImageTaskAfterAKill(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	container := b.container("guest:1")
 	for _, tt := range []struct {
@@ -286,6 +290,7 @@ func TestImageTaskAfterAKill(t *testing.T) {
 }
 
 func TestFullDiskLeavesNothingHalf(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	disk := t.TempDir()
 	container := b.run("guest:1", "wait", []string{disk + ":/mnt/data"}, false)
@@ -310,6 +315,7 @@ func TestFullDiskLeavesNothingHalf(t *testing.T) {
 }
 
 func TestAbandonedTasksAreSwept(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	old := time.Now().Add(-2 * abandoned)
 	folder := func(name, file string, at time.Time) string {
