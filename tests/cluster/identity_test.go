@@ -89,7 +89,7 @@ func (s *stage) notShown(nodes []int, name string) {
 // hurt nobody; one that is off by more is told so and kept out.
 func TestClocks(t *testing.T) {
 	t.Parallel()
-	needs.All(t, "compiles everything anew")
+	needs.All(t, "compiles the node anew")
 	binary := farm.SkewedBinary(t)
 	var apart, off [3]*farm.Skew
 	for _, sc := range []scenario{

@@ -11,7 +11,7 @@ import (
 // TestSkew: a node whose clock is wrong says so in what it writes, and follows
 // when it jumps.
 func TestSkew(t *testing.T) {
-	needs.All(t, "compiles everything anew")
+	needs.All(t, "compiles the node anew")
 	skew := NewSkew(t)
 	skew.Set(-90 * time.Minute)
 	n := fish.Start(t, fish.Options{Binary: SkewedBinary(t), Env: []string{skew.Env()}, Config: "drivers: [{name: test}]\n"})
