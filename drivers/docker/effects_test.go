@@ -227,6 +227,13 @@ func TestAdopted(t *testing.T) {
 		if want := strings.HasSuffix(name, "1"); err != nil || (r.Presence == drivers.Running) != want {
 			t.Errorf("Inspect(%s) = %+v, %v, want one with its own address alone", name, r, err)
 		}
+		// One that ended has no address in its network any more.
+		dockerd.Must[any](s.Engine, "POST", "/containers/"+name+"/kill", nil)
+		dockerd.Must[any](s.Engine, "POST", "/containers/"+name+"/wait", nil)
+		r, err = d.Inspect(t.Context(), drivers.Ref{Identifier: name})
+		if want := strings.HasSuffix(name, "1"); err != nil || (r.Presence == drivers.Ended) != want {
+			t.Errorf("Inspect(%s) when it ended = %+v, %v, want one with its own address alone", name, r, err)
+		}
 		if err := d.Deallocate(t.Context(), drivers.Ref{Identifier: name}); err != nil {
 			t.Error(err)
 		}

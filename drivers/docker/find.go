@@ -1,7 +1,9 @@
 package docker
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -74,7 +76,7 @@ func (d *driver) named(ctx context.Context, name string) ([]found, error) {
 	if !validIdentifier(name) {
 		return nil, nil
 	}
-	c, err := d.inspect(ctx, name)
+	c, raw, err := d.inspectRaw(ctx, name)
 	if cerrdefs.IsNotFound(err) {
 		return nil, nil
 	}
@@ -82,7 +84,7 @@ func (d *driver) named(ctx context.Context, name string) ([]found, error) {
 		return nil, err
 	}
 	f := found{id: c.ID, name: name, token: c.Config.Labels[labelToken], app: c.Config.Labels[labelApplication], state: c.State.Status}
-	if d.owns(c, name) || adoptable(c, name) {
+	if d.owns(c, name) || adoptable(c, raw, name) {
 		return []found{f}, nil
 	}
 	return nil, nil
@@ -98,31 +100,53 @@ func (d *driver) owns(c container.InspectResponse, name string) bool {
 }
 
 // adoptable tells what v0.7 made: it left no labels, but named a container by
-// the hardware address that it gave it.
-func adoptable(c container.InspectResponse, name string) bool {
+// the hardware address that it gave it. One that ended has none in its network any
+// more: what it was made with stands where only old engines have it, and where
+// nothing tells otherwise its name, that v0.7 drew at random, has to do.
+func adoptable(c container.InspectResponse, raw json.RawMessage, name string) bool {
 	if c.Config.Labels[labelScheme] != "" || c.NetworkSettings == nil {
 		return false
 	}
 	for network, endpoint := range c.NetworkSettings.Networks {
-		if endpoint != nil && strings.HasPrefix(network, networkPrefix) && identifier([]byte(endpoint.MacAddress)) == name {
+		if endpoint == nil || !strings.HasPrefix(network, networkPrefix) {
+			continue
+		}
+		switch hw := cmp.Or(endpoint.MacAddress.String(), madeWith(raw)); hw {
+		case hwOf(name):
 			return true
+		case "":
+			return rank(c.State.Status) > 0
 		}
 	}
 	return false
 }
 
+// madeWith is the hardware address that a container was to get from an engine
+// before API 1.44.
+func madeWith(raw json.RawMessage) string {
+	var c struct{ Config struct{ MacAddress string } }
+	_ = json.Unmarshal(raw, &c) // it was read before, and may lack this
+	return c.Config.MacAddress
+}
+
 // inspect asks for all that the engine knows of a container.
 func (d *driver) inspect(ctx context.Context, id string) (container.InspectResponse, error) {
+	c, _, err := d.inspectRaw(ctx, id)
+	return c, err
+}
+
+// inspectRaw is inspect with the engine's answer as it came.
+func (d *driver) inspectRaw(ctx context.Context, id string) (container.InspectResponse, json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	answer, err := d.engine.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
-		return container.InspectResponse{}, fmt.Errorf("inspect container: %w", err)
+		return container.InspectResponse{}, nil, fmt.Errorf("inspect container: %w", err)
 	}
 	if c := answer.Container; c.Config == nil || c.State == nil {
-		return container.InspectResponse{}, fmt.Errorf("inspect container %s: the engine's answer has no config or no state", id)
+		return container.InspectResponse{}, nil, fmt.Errorf("inspect container %s: the engine's answer has no config or no state", id)
 	}
-	return answer.Container, nil
+	return answer.Container, answer.Raw, nil
 }
 
 // List implements drivers.Driver. It is asked now and then, and so also removes
