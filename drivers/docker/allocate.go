@@ -51,8 +51,13 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 	if !validToken(req.Token) {
 		return drivers.Environment{}, fmt.Errorf("allocate: token %q is not 32 hex digits", req.Token)
 	}
+	vars, err := d.environ(req)
+	if err != nil {
+		return drivers.Environment{}, err
+	}
+	p := plan{req: req, options: o, env: vars, network: networkName(req.Definition.Resources)}
 	for tries := 1; ; tries++ {
-		env, err := d.make(ctx, req, o)
+		env, err := d.make(ctx, p)
 		if !errors.Is(err, errNoImage) || tries == mostImages {
 			return env, err
 		}
@@ -60,19 +65,20 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 }
 
 // make gets the image, and makes the environment from it.
-func (d *driver) make(ctx context.Context, req drivers.Request, o options) (drivers.Environment, error) {
+func (d *driver) make(ctx context.Context, p plan) (drivers.Environment, error) {
 	// No turn is held meanwhile: a download takes its time, and Deallocate must
 	// not wait for it.
-	image, release, err := d.ensure(ctx, o.images, false)
+	image, release, err := d.ensure(ctx, p.options.images, false)
 	if err != nil {
 		return drivers.Environment{}, err
 	}
-	done, err := d.turns.Take(ctx, req.Token)
+	done, err := d.turns.Take(ctx, p.req.Token)
 	if err != nil {
 		release()
 		return drivers.Environment{}, err
 	}
-	m := &making{driver: d, plan: plan{req: req, options: o, image: image, network: networkName(req.Definition.Resources)}}
+	p.image = image
+	m := &making{driver: d, plan: p}
 	result := make(chan made, 1)
 	d.wg.Go(func() {
 		defer done() // nobody else works on the environment while the engine may
@@ -289,10 +295,7 @@ func (m *making) create(ctx context.Context) (id string, err error) {
 		if err := ctx.Err(); err != nil {
 			return "", err
 		}
-		opts, err := m.container(m.plan, hw)
-		if err != nil {
-			return "", err
-		}
+		opts := m.container(m.plan, hw)
 		call, cancel := m.uncut(ctx)
 		answer, err := m.engine.ContainerCreate(call, opts)
 		cancel()

@@ -153,12 +153,12 @@ func TestMetadataInTheEnvironment(t *testing.T) {
 	d := s.start(t)
 	req := request(guest("env ; print done ; wait"))
 	req.Metadata = json.RawMessage(`{"A":"x y $HOME ` + "`id`" + ` \" ' \\ = ü","NESTED":{"ONE":1},"LD_PRELOAD":"/evil","path":"/evil","AQUARIUM_FISH_METADATA_URL":"http://evil/",
-		"LONG":"` + strings.Repeat("l", 60000) + `","EMPTY":""}`)
+		"LONG":"` + strings.Repeat("l", maxVariable-len("LONG=")) + `","EMPTY":""}`)
 	env := d.allocate(t, req)
 	text := s.says(t, env, "done")
 	gateway := env.IPAddr[:strings.LastIndex(env.IPAddr, ".")] + ".1"
 	for _, line := range []string{
-		"A=x y $HOME `id` \" ' \\ = ü", "NESTED_ONE=1", "LONG=" + strings.Repeat("l", 60000), "EMPTY=", "PATH=/",
+		"A=x y $HOME `id` \" ' \\ = ü", "NESTED_ONE=1", "LONG=" + strings.Repeat("l", maxVariable-len("LONG=")), "EMPTY=", "PATH=/",
 		"AQUARIUM_FISH_METADATA_URL=https://" + gateway + ":8001/meta/v1/data/", "AQUARIUM_FISH_APPLICATION_UID=" + req.ApplicationUID.String(),
 	} {
 		if !strings.Contains(text, line+"\n") {
@@ -167,6 +167,29 @@ func TestMetadataInTheEnvironment(t *testing.T) {
 	}
 	if strings.Contains(text, "evil") {
 		t.Errorf("a protected name was set:\n%.3000s", text)
+	}
+}
+
+// TestTooMuchMetadata: what no program could be started with is refused before
+// anything is made, and the error tells names and no values.
+func TestTooMuchMetadata(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	d := s.start(t)
+	long, many := strings.Repeat("l", maxVariable-len("N=")+1), []string{}
+	for n := range 1 + maxVariables/(maxVariable/2) {
+		many = append(many, fmt.Sprintf(`"N%d":%q`, n, long[:maxVariable/2]))
+	}
+	for _, text := range []string{`{"A":"","N":"` + long + `"}`, `{` + strings.Join(many, ",") + `}`} {
+		req := request(guest("wait"))
+		req.Metadata = json.RawMessage(text)
+		_, err := d.Allocate(t.Context(), req)
+		if err == nil || !strings.Contains(err.Error(), "shorten it") || strings.Contains(err.Error(), "lll") {
+			t.Errorf("Allocate() = %.300v, want an error that says what to do", err)
+		}
+		if left := s.leftovers(); len(left) > 0 {
+			t.Errorf("made: %v", left)
+		}
 	}
 }
 

@@ -219,10 +219,7 @@ func TestMadeForWhoIsGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.plan.bridge = b
-		opts, err := m.container(m.plan, hwAddress(req.Token, 0))
-		if err != nil {
-			t.Fatal(err)
-		}
+		opts := m.container(m.plan, hwAddress(req.Token, 0))
 		cut, cancel := context.WithTimeout(t.Context(), time.Duration(1+5*n)*time.Millisecond)
 		_, _ = d.engine.ContainerCreate(cut, opts) // it may be quicker
 		cancel()

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"fmt"
 	"maps"
 	"net"
 	"net/netip"
@@ -21,7 +22,8 @@ import (
 type plan struct {
 	req     drivers.Request
 	options options
-	image   string // the engine's ID
+	env     map[string]string // what is known of it before there is a network
+	image   string            // the engine's ID
 	network string
 	bridge  bridge
 	mounts  []mount.Mount
@@ -29,11 +31,7 @@ type plan struct {
 
 // container is the plan as the engine takes it: everything that bounds the
 // environment and says whose it is stands in this one call.
-func (d *driver) container(p plan, hw net.HardwareAddr) (client.ContainerCreateOptions, error) {
-	env, err := d.environ(p)
-	if err != nil {
-		return client.ContainerCreateOptions{}, err
-	}
+func (d *driver) container(p plan, hw net.HardwareAddr) client.ContainerCreateOptions {
 	labels := d.owner.labels()
 	labels[labelToken] = p.req.Token
 	labels[labelApplication] = p.req.ApplicationUID.String()
@@ -41,14 +39,14 @@ func (d *driver) container(p plan, hw net.HardwareAddr) (client.ContainerCreateO
 	return client.ContainerCreateOptions{
 		Name: identifier(hw),
 		Config: &container.Config{
-			Hostname: identifier(hw), Image: p.image, Env: env, Labels: labels, StopTimeout: &grace,
+			Hostname: identifier(hw), Image: p.image, Env: d.variables(p), Labels: labels, StopTimeout: &grace,
 			Entrypoint: p.options.entrypoint, Cmd: p.options.command, User: p.options.user,
 		},
 		HostConfig: d.hostConfig(p),
 		NetworkingConfig: &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
 			p.network: {MacAddress: network.HardwareAddr(hw)},
 		}},
-	}, nil
+	}
 }
 
 func (d *driver) hostConfig(p plan) *container.HostConfig {
@@ -97,29 +95,51 @@ func (d *driver) logConfig() container.LogConfig {
 	return container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": half, "max-file": "2"}}
 }
 
-// environ are the environment variables: the metadata, over it what the node
-// itself says.
-func (d *driver) environ(p plan) ([]string, error) {
-	flat, err := metadata.Environment(p.req.Metadata, p.req.LabelMetadata)
+// The kernel starts no program with a variable, name and all, or with variables in
+// all, of more than this: there has to be room for those of the image too.
+const (
+	maxVariable  = 128<<10 - 1
+	maxVariables = 1 << 20
+)
+
+// environ are the environment variables that are known before anything is made:
+// the metadata, over it what the node itself says.
+func (d *driver) environ(req drivers.Request) (map[string]string, error) {
+	flat, err := metadata.Environment(req.Metadata, req.LabelMetadata)
 	if err != nil {
 		return nil, err
 	}
-	for _, drop := range flat.Dropped {
-		d.log.Warn("metadata left out of the environment", "application", p.req.ApplicationUID, "key", drop.Key, "reason", drop.Reason)
-	}
-	all := make(map[string]string, len(flat.Pairs)+2)
+	all, sum := make(map[string]string, len(flat.Pairs)+2), 0
 	for _, pair := range flat.Pairs {
+		size := len(pair.Name) + len("=") + len(pair.Value)
+		if size > maxVariable {
+			return nil, fmt.Errorf("metadata: %s makes a variable of %d bytes, and no program starts with one of more than %d: shorten it, or name a place to get it from",
+				pair.Name, size, maxVariable)
+		}
+		if sum += size; sum > maxVariables {
+			return nil, fmt.Errorf("metadata: it makes variables of more than %d bytes in all, which no program starts with: shorten it", maxVariables)
+		}
 		all[pair.Name] = pair.Value
 	}
-	all[metadata.NodePrefix+"APPLICATION_UID"] = p.req.ApplicationUID.String()
+	for _, drop := range flat.Dropped {
+		d.log.Warn("metadata left out of the environment", "application", req.ApplicationUID, "key", drop.Key, "reason", drop.Reason)
+	}
+	all[metadata.NodePrefix+"APPLICATION_UID"] = req.ApplicationUID.String()
+	return all, nil
+}
+
+// variables are all of a container, sorted.
+func (d *driver) variables(p plan) []string {
+	all := map[string]string{}
+	maps.Copy(all, p.env)
 	if address := metadataURL(p.req.MetadataURL, p.bridge.gateway); address != "" && !d.settings.IsRemote {
 		all[metadata.NodePrefix+"METADATA_URL"] = address
 	}
-	env := make([]string, 0, len(all))
+	list := make([]string, 0, len(all))
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		env = append(env, name+"="+all[name])
+		list = append(list, name+"="+all[name])
 	}
-	return env, nil
+	return list
 }
 
 // metadataURL is where a container asks for its metadata: at its bridge, whose
