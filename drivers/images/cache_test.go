@@ -54,6 +54,12 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
+// The likeliest wrong archive is told what to do.
+func TestBareDockerSave(t *testing.T) {
+	s := newServer(t, false, map[string][]byte{"/img-1.tar": tarOf(t, member{name: "0123.json", body: "{}"}, member{name: "manifest.json", body: "[]"})})
+	wantRefusal(t, newCache(t, Options{}), Image{URL: s.URL + "/img-1.tar"}, "put that into an archive as img.tar")
+}
+
 func TestFormats(t *testing.T) {
 	members := []member{{name: "img_id/run.sh", body: "#!/bin/sh\n", mode: 0o755}, {name: "img_id/img.tar", body: noise(9000, 1), mode: 0o640}}
 	files := map[string][]byte{"/img-1.zip": zipOf(t, members...), "/img-1.tar": tarOf(t, members...)}

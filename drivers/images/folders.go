@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -137,6 +138,9 @@ func locate(top string, p parsed) (string, error) {
 		}
 	}
 	names := candidates(top, entries, p)
+	if len(names) == 0 && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == "manifest.json" }) {
+		return "", fmt.Errorf("it is what `docker save` wrote: put that into an archive as %s.tar", p.name)
+	}
 	if len(names) == 0 {
 		return "", fmt.Errorf("it holds no folder whose name starts with %q, but %s", p.name, listed(entries))
 	}
