@@ -5,9 +5,11 @@ package docker
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +88,63 @@ func (s site) apply(name string) fish.Client {
 		s.t.Fatalf("%s: %d %s", name, got.Status, got.Body)
 	}
 	return s.Client
+}
+
+// readmeBlock is the shell block of the README that begins so.
+func readmeBlock(t *testing.T, begin string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, found := strings.Cut(string(text), "```sh\n"+begin)
+	block, _, ended := strings.Cut(after, "```")
+	if !found || !ended {
+		t.Fatalf("the README has no shell block that begins with %q", begin)
+	}
+	return begin + block
+}
+
+// TestReadmeImages types what the README says of archives and of the task that
+// makes one, and runs what came of it.
+func TestReadmeImages(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e := dockerd.Start(t, dockerd.Options{Bare: true})
+	e.Load(dockerd.Image{Name: "tool", Version: "1"})
+	s := start(t, e, config(e, "images_file_roots: ["+dir+"]\ntasks_path: "+dir+"/tasks\n"))
+	typed := func(block string) string {
+		cmd := exec.CommandContext(t.Context(), s.engine.Wrap()[0], append(s.engine.Wrap()[1:], "bash", "-euc", block)...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host(), "PATH="+filepath.Dir(os.Getenv(fish.BinaryEnv))+":"+os.Getenv("PATH"),
+			"AQUARIUM_FISH_ADDRESS="+s.Address(), "AQUARIUM_FISH_CA="+filepath.Join(s.Dir, "fish_data/ca.crt"), "AQUARIUM_FISH_PASSWORD="+s.AdminPassword)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("README: %s\n%v: %s", block, err, out)
+		}
+		return string(out)
+	}
+	sum := regexp.MustCompile(`[0-9a-f]{64}`).FindString(typed(readmeBlock(t, "docker save -o tool.tar tool:1")))
+	dockerd.Must[[]any](e, "DELETE", "/images/tool:1", nil) // the archive is all there is of it
+	images := fmt.Sprintf(`"images":[{"url":"file://%s/tool-1.tar.xz","sum":"sha256:%s"}]`, dir, sum)
+	maker := s.run(s.CreateLabel(labelOf("from-archive", images, "write /made by-hand; print made; wait", "")), `{}`)
+	maker.prints("made")
+
+	task := readmeBlock(t, "aquarium-fish task create UID image")
+	answer := typed(strings.Replace(task, "UID", maker.app, 1))
+	made := regexp.MustCompile(`"images":\["(file://[^"]*)"\].*"sum":"(sha256:[0-9a-f]*)"`).FindStringSubmatch(answer)
+	if made == nil {
+		t.Fatalf("task image answers %s, want an archive and its sum", answer)
+	}
+	images = fmt.Sprintf(`"images":[{"url":%q,"sum":%q}]`, made[1], made[2])
+	user := s.run(s.CreateLabel(labelOf("from-task", images, "read /made; print done; wait", "")), `{}`)
+	user.prints("done")
+	if !user.says("by-hand\n") {
+		t.Errorf("the image has forgotten what was made:\n%s", user.printed())
+	}
+	user.release()
+	maker.release()
+	s.nothingLeft()
 }
 
 // TestJenkinsAgentImage builds the example's image over a stand-in of its base,
