@@ -149,7 +149,6 @@ func farmWaiting(own apiv1.ApplicationExplanation, views []memberView) apiv1.App
 
 // farmText says in a sentence how an application stands with several members.
 func farmText(x apiv1.ApplicationExplanation) string {
-	var first string
 	for _, n := range x.Nodes { // who decides keeps all others waiting
 		for _, d := range n.Definitions {
 			if d.Cause == string(election.CauseArbiter) {
@@ -162,18 +161,33 @@ func farmText(x apiv1.ApplicationExplanation) string {
 			if d.Cause == string(election.CauseFits) {
 				return "It fits on " + n.Name + ": about to be granted"
 			}
-			if first == "" {
-				first = "of " + n.Name + ": " + d.Text
+		}
+	}
+	reason := farmReason(x.Nodes)
+	switch {
+	case reason == "":
+		return x.Text
+	case x.Never:
+		return fmt.Sprintf("No member can ever run this: none of %d; %s", len(x.Nodes), reason)
+	}
+	return fmt.Sprintf("It waits: no member of %d can run it now; %s", len(x.Nodes), reason)
+}
+
+// farmReason is the first one that may pass, else the first: that some member
+// is not made for it is not what an application waits for.
+func farmReason(nodes []apiv1.NodeStanding) (reason string) {
+	for _, n := range nodes {
+		for _, d := range n.Definitions {
+			text := "of " + n.Name + ": " + d.Text
+			switch election.Cause(d.Cause) {
+			case election.CauseDriverUnknown, election.CauseNodeFilter, election.CauseOptions, election.CauseTooLarge:
+				reason = cmp.Or(reason, text)
+			default:
+				return text
 			}
 		}
 	}
-	switch {
-	case first == "":
-		return x.Text
-	case x.Never:
-		return fmt.Sprintf("No member can ever run this: none of %d; %s", len(x.Nodes), first)
-	}
-	return fmt.Sprintf("It waits: no member of %d can run it now; %s", len(x.Nodes), first)
+	return reason
 }
 
 // farmLife takes the word of the member that runs an application, if it has it.

@@ -91,7 +91,7 @@ func TestFarmWaiting(t *testing.T) {
 		{"nobody ever", says("b", true, "too_large", "too large"), []memberView{at("a", says("a", true, "options", "no image"))}, true,
 			"No member can ever run this: none of 2; of a: no image"},
 		{"one may later", says("a", true, "too_large", "too large"), []memberView{at("b", says("b", false, "cpu", "cpu short"))}, false,
-			"It waits: no member of 2 can run it now; of a: too large"},
+			"It waits: no member of 2 can run it now; of b: cpu short"},
 		{"one can", says("a", true, "too_large", "too large"), []memberView{at("b", says("b", false, "fits", ""))}, false,
 			"It fits on b: about to be granted"},
 		{"silence is no never", says("a", true, "too_large", "too large"), []memberView{at("b", nil)}, false,
