@@ -2,8 +2,6 @@ package docker
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,8 +39,9 @@ type networks struct {
 	log      *slog.Logger
 	turns    *turns.Turns // of names: who makes or removes one
 
-	mu    sync.Mutex
-	known map[string]*bridge // by name
+	mu     sync.Mutex
+	known  map[string]*bridge // by name
+	hidden map[string]string  // by interface: the network that the engine keeps it for and shows to nobody
 }
 
 // bridge is a network that is there as far as this process knows.
@@ -56,7 +55,7 @@ type bridge struct {
 }
 
 func newNetworks(engine *client.Client, engineID string, o owner, log *slog.Logger) *networks {
-	return &networks{engine: engine, engineID: engineID, owner: o, log: log, turns: turns.New(), known: map[string]*bridge{}}
+	return &networks{engine: engine, engineID: engineID, owner: o, log: log, turns: turns.New(), known: map[string]*bridge{}, hidden: map[string]string{}}
 }
 
 // load learns what others and earlier processes made.
@@ -166,13 +165,14 @@ func (n *networks) forget(name, id string) {
 // once one succeeds, as no two networks may have a bridge of the same name; the
 // others find it a moment later.
 func (n *networks) ensure(ctx context.Context, name string) (*bridge, error) {
-	var lost error
-	for pause := 5 * time.Millisecond; pause < 2*time.Second; pause *= 2 {
+	var by refusal
+	for began, wait := time.Now(), 5*time.Millisecond; ; wait = min(2*wait, time.Second) {
 		b, err := n.look(ctx, name)
 		if b != nil || err != nil {
 			return b, err
 		}
-		if _, err = n.engine.NetworkCreate(ctx, name, n.recipe(name)); err == nil {
+		iface, err := n.create(ctx, name)
+		if err == nil {
 			if b, err = n.look(ctx, name); b != nil || err != nil {
 				return b, err
 			}
@@ -182,15 +182,13 @@ func (n *networks) ensure(ctx context.Context, name string) (*bridge, error) {
 			return nil, fmt.Errorf("make network %s: the engine has no addresses left: remove networks that nobody uses "+
 				"(`docker network prune`), or give it more with default-address-pools in its daemon.json: %w", name, err)
 		}
-		if lost = err; ctx.Err() != nil {
-			break
+		if by = by.next(iface, rival(err), time.Now()); by.lasts(time.Now()) {
+			n.hide(name, by)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
+		if time.Since(began) > by.patience() || pause(ctx, wait) != nil {
+			return nil, fmt.Errorf("make network %s: %w", name, err)
 		}
 	}
-	return nil, fmt.Errorf("make network %s: %w", name, lost)
 }
 
 // look finds a network by its name; nil where there is none.
@@ -223,22 +221,14 @@ func noPoolLeft(err error) bool {
 // recipe is how a network is made. Only `nat` leads outside. The environments of
 // the two general networks are of people who know nothing of each other, and do
 // not reach each other; those of a network with a name of its own do.
-func (n *networks) recipe(name string) client.NetworkCreateOptions {
-	options := map[string]string{"com.docker.network.bridge.name": n.bridgeName(name)}
+func (n *networks) recipe(name, iface string) client.NetworkCreateOptions {
+	options := map[string]string{"com.docker.network.bridge.name": iface}
 	if name == networkPrefix+hostOnly || name == networkPrefix+nat {
 		options["com.docker.network.bridge.enable_icc"] = "false"
 	}
 	return client.NetworkCreateOptions{
 		Driver: bridgeDriver, Internal: name != networkPrefix+nat, Options: options, Labels: n.owner.labels(),
 	}
-}
-
-// bridgeName is the interface of a network: the engine refuses a second network
-// with it, and several engines of one machine do not share it. 15 bytes are what
-// the kernel allows.
-func (n *networks) bridgeName(name string) string {
-	sum := sha256.Sum256([]byte(n.engineID + " " + name))
-	return "aq-" + hex.EncodeToString(sum[:6])
 }
 
 // prune removes the networks that were made by drivers like this one and that no

@@ -5,7 +5,9 @@ package docker
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,10 +17,14 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"github.com/moby/moby/api/types/network"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
@@ -211,12 +217,9 @@ func TestHostOnlyOfSomebodyElseMustBeInternal(t *testing.T) {
 	d.run(t, "wait") // an admin has mended it
 }
 
-// TestNetworkThatStays: one that the engine fails to remove holds up neither the
-// release of an environment nor the start of an instance, and goes later.
-func TestNetworkThatStays(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, "")
-	var broken atomic.Bool
+// through is the address of the engine behind a test that may answer in its place.
+func (s site) through(t *testing.T, answers func(w http.ResponseWriter, r *http.Request) bool) string {
+	t.Helper()
 	socket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", s.Socket())
 	}}
@@ -225,16 +228,103 @@ func TestNetworkThatStays(t *testing.T) {
 		r.Out.URL.Scheme, r.Out.URL.Host = "http", "engine"
 	}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if broken.Load() && r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/networks/") {
-			http.Error(w, `{"message":"no such device"}`, http.StatusInternalServerError)
-			return
+		if !answers(w, r) {
+			proxy.ServeHTTP(w, r)
 		}
-		proxy.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
+	return "tcp://" + server.Listener.Addr().String()
+}
+
+// TestHiddenNetwork: an engine that was killed between its two notes of a network
+// refuses its interface ever after, and shows to nobody for what. Another one is
+// used, by all nodes the same, and removed as any other.
+func TestHiddenNetwork(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	var refused atomic.Int32
+	hidden := strings.Repeat("d", 64)
+	first := s.start(t).networks.bridgeName("aquarium-hostonly", 0)
+	address := s.through(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/networks/create") {
+			return false
+		}
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		var recipe struct{ Options map[string]string }
+		_ = json.Unmarshal(body, &recipe) // the engine would say so
+		if recipe.Options["com.docker.network.bridge.name"] != first {
+			return false
+		}
+		refused.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = fmt.Fprintf(w, `{"message":"cannot create network %064d (%[2]s): conflicts with network %[3]s (%[2]s): networks have same bridge name"}`, refused.Load(), first, hidden)
+		return true
+	})
+	open := func() *driver {
+		cfg := s.config("docker", uuid.New())
+		cfg.Cfg = bytes.Replace(cfg.Cfg, []byte(s.Host()), []byte(address), 1)
+		d, err := New(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return d.(*driver)
+	}
+	nodes := []*driver{open(), open()}
+	for turn, longest := range []time.Duration{time.Minute, hiddenAfter - time.Second} { // then it is known
+		begin := time.Now()
+		var wg sync.WaitGroup
+		reqs := []drivers.Request{request(guest("wait")), request(guest("wait"))}
+		for i, d := range nodes {
+			wg.Go(func() {
+				if _, err := d.Allocate(t.Context(), reqs[i]); err != nil {
+					t.Errorf("turn %d: Allocate() = %v", turn, err)
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(begin); took > longest {
+			t.Errorf("turn %d took %v, want less than %v", turn, took, longest)
+		}
+		if diff := cmp.Diff([]string{"aquarium-hostonly"}, s.Networks()); diff != "" {
+			t.Errorf("turn %d: networks (-want +got):\n%s", turn, diff)
+		}
+		for i, d := range nodes {
+			if err := d.Deallocate(t.Context(), drivers.Ref{Token: reqs[i].Token}); err != nil {
+				t.Error(err)
+			}
+		}
+		if left := s.leftovers(); len(left) > 0 {
+			t.Errorf("turn %d left: %v", turn, left)
+		}
+	}
+	if refused.Load() == 0 {
+		t.Error("nothing was refused")
+	}
+}
+
+// TestNetworkThatStays: one that the engine fails to remove holds up neither the
+// release of an environment nor the start of an instance, and goes later.
+func TestNetworkThatStays(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	var broken atomic.Bool
+	address := s.through(t, func(w http.ResponseWriter, r *http.Request) bool {
+		fails := broken.Load() && r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/networks/")
+		if fails {
+			http.Error(w, `{"message":"no such device"}`, http.StatusInternalServerError)
+		}
+		return fails
+	})
 	open := func() drivers.Driver {
 		cfg := s.config("docker", node)
-		cfg.Cfg = bytes.Replace(cfg.Cfg, []byte(s.Host()), []byte("tcp://"+server.Listener.Addr().String()), 1)
+		cfg.Cfg = bytes.Replace(cfg.Cfg, []byte(s.Host()), []byte(address), 1)
 		d, err := New(t.Context(), cfg)
 		if err != nil {
 			t.Fatalf("New() = %v", err)
@@ -316,8 +406,21 @@ func TestLateNetwork(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
 	d := s.start(t)
-	if _, err := d.engine.NetworkCreate(t.Context(), "aquarium-late", d.networks.recipe("aquarium-late")); err != nil {
+	if _, err := d.engine.NetworkCreate(t.Context(), "aquarium-late", d.networks.recipe("aquarium-late", d.networks.bridgeName("aquarium-late", 0))); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the network is gone", func() bool { return len(s.Networks()) == 0 })
+}
+
+// TestOneNetworkOfAName: an engine is asked to refuse a second one, which old ones
+// do not by themselves.
+func TestOneNetworkOfAName(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	d := s.start(t)
+	dockerd.Must[any](s.Engine, "POST", "/networks/create", []byte(`{"Name":"aquarium-lab"}`))
+	_, err := d.engine.NetworkCreate(t.Context(), "aquarium-lab", d.networks.recipe("aquarium-lab", "aq-another"))
+	if !cerrdefs.IsConflict(err) {
+		t.Errorf("NetworkCreate() of a name that is there = %v, want a conflict", err)
+	}
 }

@@ -11,14 +11,16 @@ import (
 	"github.com/moby/moby/api/types/container"
 )
 
-// oldEngines lets the client speak to engines before API 1.44. The hardware
-// address of a container is an endpoint's since then, and was the container's
-// own before; the client only knows the new place.
+// oldEngines lets the client speak to engines before API 1.44, of which the client
+// knows no more. The hardware address of a container was the container's own
+// then, and is an endpoint's since. A second network of one name was only refused
+// where that was asked for.
 type oldEngines struct{ base *http.Transport }
 
 // RoundTrip implements http.RoundTripper.
 func (o oldEngines) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method != http.MethodPost || req.Body == nil || !wantsOwnAddress(req.URL.Path) {
+	change := changeOf(req.URL.Path)
+	if req.Method != http.MethodPost || req.Body == nil || change == nil {
 		return o.base.RoundTrip(req)
 	}
 	body, err := io.ReadAll(req.Body)
@@ -26,7 +28,7 @@ func (o oldEngines) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if body, err = withOwnAddress(body); err != nil {
+	if body, err = change(body); err != nil {
 		return nil, err
 	}
 	req = req.Clone(req.Context())
@@ -38,15 +40,30 @@ func (o oldEngines) RoundTrip(req *http.Request) (*http.Response, error) {
 // CloseIdleConnections is what a client calls that is closed.
 func (o oldEngines) CloseIdleConnections() { o.base.CloseIdleConnections() }
 
-// wantsOwnAddress reports whether the path creates a container by an API before
-// 1.44.
-func wantsOwnAddress(path string) bool {
-	m := regexp.MustCompile(`/v1\.(\d+)/containers/create$`).FindStringSubmatch(path)
+// changeOf is what has to be done to the body of a call by an API before 1.44;
+// nil for most.
+func changeOf(path string) func(body []byte) ([]byte, error) {
+	m := regexp.MustCompile(`/v1\.(\d+)/(containers|networks)/create$`).FindStringSubmatch(path)
 	if m == nil {
-		return false
+		return nil
 	}
-	minor, err := strconv.Atoi(m[1])
-	return err == nil && minor < 44
+	if minor, err := strconv.Atoi(m[1]); err != nil || minor >= 44 {
+		return nil
+	}
+	if m[2] == "networks" {
+		return withUniqueName
+	}
+	return withOwnAddress
+}
+
+// withUniqueName asks for a refusal where a network of the name is there.
+func withUniqueName(body []byte) ([]byte, error) {
+	all := map[string]json.RawMessage{}
+	if err := json.Unmarshal(body, &all); err != nil {
+		return nil, err
+	}
+	all["CheckDuplicate"] = json.RawMessage("true")
+	return json.Marshal(all)
 }
 
 // withOwnAddress copies the endpoint's hardware address to where old engines
