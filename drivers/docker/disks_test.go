@@ -87,7 +87,7 @@ func TestDisks(t *testing.T) {
 	needsFileSystems(t)
 	d := s.start(t)
 	req := request(withDisks(guest(
-		"mounts ; write /work/deep text ; write /mnt/data/f text ; read /mnt/data/f ; list /mnt/plain ; write /mnt/block text ; fill /mnt/data/big 1100 ; print done ; wait",
+		"mounts ; write /work/deep text ; write /mnt/data/f text ; read /mnt/data/f ; list /mnt/plain ; write /mnt/block text ; reserve /mnt/data/big 1100 ; reserve /mnt/data/some 500 ; print done ; wait",
 		`"user":"1000:1000"`),
 		`{"cache":{"type":"dir","label":"/work"},"data":{"type":"ext4","size":1},"b":{"type":"raw","size":1,"label":"block"},"c":{"type":"dir","label":"plain"}}`))
 	text := s.says(t, d.allocate(t, req), "done")
@@ -96,8 +96,8 @@ func TestDisks(t *testing.T) {
 			t.Errorf("%s failed:\n%s", command, text)
 		}
 	}
-	if !failed(text, "fill /mnt/data/big") {
-		t.Errorf("a disk of 1 GB takes 1100 MB:\n%s", text)
+	if failed(text, "reserve /mnt/data/some") || !failed(text, "reserve /mnt/data/big") {
+		t.Errorf("a disk of 1 GB takes 1100 MB, or not 500:\n%s", text)
 	}
 	for _, want := range []string{" /work ", " /mnt/data ", " /mnt/plain ", " /mnt/block "} {
 		if !strings.Contains(text, want) {

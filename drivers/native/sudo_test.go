@@ -26,6 +26,7 @@ func TestBehindSudo(t *testing.T) {
 		t.Skip("this is the node that TestBehindSudo started")
 	}
 	needs.Machine(t, "to make a user who may use sudo")
+	t.Parallel()
 	if _, err := exec.LookPath("sudo"); err != nil {
 		needs.Lacking(t, "needs the package sudo:", err)
 	}

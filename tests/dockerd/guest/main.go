@@ -15,6 +15,7 @@
 //	read FILE
 //	list FOLDER
 //	fill FILE MB    a file of so many MB, written to the disk
+//	reserve FILE MB a file of so many MB that it has room for, without writing them
 //	allocate MB     memory, used and kept
 //	fork N          so many processes beside it, which wait
 //	get URL...      the body of the first that answers 200, tried until one does
@@ -152,6 +153,8 @@ func (g *guest) doWith(name string, args []string) error {
 		return fork(n)
 	case "fill":
 		return fill(args[0], n)
+	case "reserve":
+		return reserve(args[0], n)
 	default:
 		return errors.New("no such command")
 	}
