@@ -272,6 +272,9 @@ func (m *making) fresh(ctx context.Context) (id string, err error) {
 	if id, err = m.create(ctx); err != nil {
 		return "", err
 	}
+	if err := m.seen(ctx, id); err != nil {
+		return "", err
+	}
 	if err := m.fill(ctx, id); err != nil {
 		return "", err
 	}

@@ -12,7 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/client"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/space"
@@ -179,6 +181,41 @@ func (d *disks) makeOne(ctx context.Context, k volume.Disk, token string) error 
 		mode = 0o666
 	}
 	return os.Chmod(k.Path, mode)
+}
+
+// seen fails if the engine sees the folder where a disk is mounted, and not the
+// disk: it and the node are then in mount name spaces that part them, and what the
+// environment writes would be bounded by nothing, and kept nowhere. The folder
+// below is closed to all, as volume makes it, and the disk open.
+func (m *making) seen(ctx context.Context, id string) error {
+	if len(m.plan.mounts) == 0 {
+		return nil
+	}
+	for _, k := range volume.Plan(m.plan.req.Definition.Resources.Disks, m.disks.shelf, m.disks.workspace.folder(m.plan.req.Token)) {
+		if !k.HasFileSystem() {
+			continue
+		}
+		here, err := os.Stat(k.Path)
+		if err != nil {
+			return err
+		}
+		there, err := m.statPath(ctx, id, target(k))
+		if err != nil {
+			return fmt.Errorf("look at disk %q in the container: %w", k.Name, err)
+		}
+		if there.Mode.Perm() != here.Mode().Perm() {
+			return fmt.Errorf("disk %q is mounted, but the engine does not see it: node and engine are in different mount name spaces; "+
+				"run the node without PrivateMounts, PrivateTmp and the like", k.Name)
+		}
+	}
+	return nil
+}
+
+func (d *driver) statPath(ctx context.Context, id, path string) (container.PathStat, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	answer, err := d.engine.ContainerStatPath(ctx, id, client.ContainerStatPathOptions{Path: path})
+	return answer.Stat, err
 }
 
 // remove removes the disks of a token whose container is gone. Its folder goes

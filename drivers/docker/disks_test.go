@@ -123,6 +123,50 @@ func TestDisks(t *testing.T) {
 	}
 }
 
+// TestDiskThatTheEngineDoesNotSee: as where the node runs in a mount name space of
+// its own. The environment would write beside its disk.
+func TestDiskThatTheEngineDoesNotSee(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	needsFileSystems(t)
+	d := s.start(t)
+	req := request(withDisks(guest("wait"), `{"data":{"type":"ext4","size":1}}`))
+	t.Cleanup(func() {
+		if err := d.Deallocate(context.Background(), drivers.Ref{Token: req.Token}); err != nil {
+			t.Error(err)
+		}
+	})
+	m := d.making(t, req)
+	var err error
+	if m.plan.mounts, err = d.disks.make(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	b, release, err := d.networks.use(t.Context(), m.plan.network)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	m.plan.bridge = b
+	for _, bare := range []bool{false, true} {
+		if bare { // what the engine sees then: the folder below
+			m.plan.mounts[0].Source = filepath.Join(s.dir, "bare")
+			if err := os.Mkdir(m.plan.mounts[0].Source, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		id, err := m.create(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.seen(t.Context(), id); bare != (err != nil) || bare && !strings.Contains(err.Error(), "mount name spaces") {
+			t.Errorf("seen() = %v, want an error: %v", err, bare)
+		}
+		if err := m.remove(t.Context(), found{id: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestDiskInPlaceOfTmp: a disk at a folder that a read-only environment has in
 // memory takes its place; of two there the engine makes none.
 func TestDiskInPlaceOfTmp(t *testing.T) {
