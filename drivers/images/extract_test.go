@@ -441,18 +441,3 @@ func TestLayOut(t *testing.T) {
 		t.Error(diff)
 	}
 }
-
-// Archives that were changed anywhere are laid out, or refused without a trace
-// outside and without a crash.
-func FuzzExtract(f *testing.F) {
-	members := []member{{name: "d/f", body: "body"}, {name: "d/g", body: "more"}}
-	for _, ext := range []string{"", ".gz", ".xz", ".zst"} {
-		f.Add(packed(f, ext, tarOf(f, append(members, link("l", "d"), hard("h", "d/f"))...)))
-	}
-	f.Add(zipOf(f, append(members, link("l", "d"))...))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		opts := keep()
-		opts.MaxBytes, opts.MaxEntries = 1<<20, 1000
-		_, _ = extract(t, raw, opts)
-	})
-}
