@@ -114,7 +114,7 @@ func (h *handlers) NodeThisImageRemove(
 	case isAbsent:
 		return nil, notFound("Unable to find the image: %v", absent)
 	case errors.Is(err, drivers.ErrImageUnknown):
-		return nil, notFound("Unable to find the image: driver %s has none with the ID %q", instance, id)
+		return nil, notFound("Unable to find the image: driver %s has none with the ID %q: `aquarium-fish image list` shows those there are", instance, id)
 	case errors.Is(err, drivers.ErrImageInUse):
 		return nil, badRequest("Unable to remove the image %q: an environment needs it, or it is on its way: "+
 			"try again when nothing does any more (%v)", id, err)

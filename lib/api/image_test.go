@@ -134,7 +134,7 @@ func TestImagesThatAreRefused(t *testing.T) {
 		{"POST", pull.ErrStopping, 503, "the node is stopping"},
 		{"POST", &pull.InstanceError{Instance: "native", Reason: "was closed"}, 400, "driver native was closed"},
 		{"DELETE", &pull.InstanceError{Instance: "native", Reason: "keeps no images"}, 404, "Unable to find the image: driver native keeps no images"},
-		{"DELETE", drivers.ErrImageUnknown, 404, `Unable to find the image: driver native has none with the ID \"100%\"`},
+		{"DELETE", drivers.ErrImageUnknown, 404, `Unable to find the image: driver native has none with the ID \"100%\": ` + "`aquarium-fish image list` shows those there are"},
 		{"DELETE", fmt.Errorf("%w: environment token needs it", drivers.ErrImageInUse), 400,
 			`Unable to remove the image \"100%\": an environment needs it, or it is on its way: try again when nothing does any more (image is in use: environment token needs it)`},
 		{"DELETE", pull.ErrGoesOn, 503, "it takes long and goes on"},
