@@ -21,7 +21,7 @@ var ErrImageForeign = errors.New("image was put there by an admin")
 
 // ImageHolder is a driver that keeps images of environments on this machine. Of
 // nodes that could run an application equally well, one that has its image is
-// chosen.
+// chosen, and then one that an ImageManager says is fetching it.
 type ImageHolder interface {
 	// Cached reports whether everything that the definition's environment is
 	// made from is at hand, so that nothing has to be downloaded. It is asked
@@ -32,6 +32,13 @@ type ImageHolder interface {
 // ImageManager is a driver whose images an admin can see, fetch and remove.
 type ImageManager interface {
 	ImageHolder
+
+	// Coming reports whether what Cached lacks is on its way: whatever is not at
+	// hand is being fetched, and something new of it came within the last minute.
+	// What an earlier attempt that failed had brought is not new, so that a
+	// download which stands still, or fails each time at the same place, draws no
+	// application to this node. It is asked as Cached is, and right after it.
+	Coming(def model.LabelDefinition) bool
 
 	// ListImages names what is on this machine for the instance, and what is on
 	// its way, sorted by ID. Instances that share a cache name the same ones.

@@ -25,6 +25,12 @@ func (d *driver) Cached(def model.LabelDefinition) bool {
 	return err == nil && d.images.Cached(o.images)
 }
 
+// Coming implements drivers.ImageManager.
+func (d *driver) Coming(def model.LabelDefinition) bool {
+	o, err := d.options(def)
+	return err == nil && d.images.Coming(o.images)
+}
+
 // ListImages implements drivers.ImageManager.
 func (d *driver) ListImages(ctx context.Context) ([]drivers.ImageStatus, error) {
 	return d.images.List(ctx)

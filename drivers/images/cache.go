@@ -34,6 +34,7 @@ type Cache struct {
 	mu       sync.Mutex // guards what is below
 	closed   bool
 	flights  map[string]*flight
+	landed   uint64               // how many of them brought their image
 	failures []shownAs            // the oldest first
 	holds    map[*lock]bool       // of images in use
 	sizes    map[string]*measured // of admins' folders
@@ -238,6 +239,7 @@ func (c *Cache) join(p parsed) (*flight, error) {
 		}
 	}
 	f := &flight{done: make(chan struct{}), waiters: 1, see: newProgress(c.logger, p, id)}
+	f.see.motion = c.afterFailure(key, time.Now())
 	c.flights[key] = f
 	c.wg.Go(func() {
 		laid, held, err := c.fly(p, f.see)
@@ -250,6 +252,9 @@ func (c *Cache) join(p parsed) (*flight, error) {
 func (c *Cache) land(f *flight, laid Laid, held *lock, err error) {
 	c.mu.Lock()
 	delete(c.flights, f.see.key)
+	if err == nil {
+		c.landed++
+	}
 	c.noteFailure(f.see, err, time.Now())
 	f.laid, f.err, f.held, f.landed = laid, err, held, true
 	free := f.unneeded()

@@ -114,7 +114,7 @@ func (d *download) verify(ctx context.Context) (map[string]string, error) {
 	if d.p.sum.algo == "" {
 		want = want[1:]
 	}
-	got, err := digest(ctx, d.file, want)
+	got, err := digest(ctx, d.see.checking(d.file), want)
 	if err != nil {
 		return nil, fmt.Errorf("read download: %w", err)
 	}

@@ -27,10 +27,11 @@ const mostLooked = 1000
 // a vote costs no look at the disk, and looks beside, so that a disk which
 // hangs holds up no vote.
 type Manager struct {
-	cache *Cache
-	read  func(model.LabelDefinition) ([]Image, error)
-	have  func(Image) bool
-	spawn func(func()) bool
+	cache    *Cache
+	read     func(model.LabelDefinition) ([]Image, error)
+	have     func(Image) bool
+	landings func() uint64
+	spawn    func(func()) bool
 
 	mu     sync.Mutex
 	looked map[Image]*look // guarded by mu, with what it leads to
@@ -38,8 +39,16 @@ type Manager struct {
 
 // look is what is known of an image.
 type look struct {
-	there bool
-	at    time.Time // of the look's end; zero: it is under way
+	there    bool
+	at       time.Time // of the look's end; zero: it is under way
+	landings uint64    // of the cache when it began
+}
+
+// counts says whether the look is as good as another one now. That an image is
+// missing counts only until any has come: perhaps nobody waited for it any more
+// who would tell.
+func (l *look) counts(now time.Time, landings uint64) bool {
+	return now.Sub(l.at) < lookEvery && (l.there || l.landings == landings)
 }
 
 var _ drivers.ImageManager = (*Manager)(nil)
@@ -47,7 +56,7 @@ var _ drivers.ImageManager = (*Manager)(nil)
 // NewManager returns a manager of the images in the cache. read finds those of
 // a definition, or says what is wrong with its options.
 func NewManager(cache *Cache, read func(model.LabelDefinition) ([]Image, error)) *Manager {
-	return &Manager{cache: cache, read: read, have: cache.Have, spawn: cache.spawn, looked: map[Image]*look{}}
+	return &Manager{cache: cache, read: read, have: cache.Have, landings: cache.landings, spawn: cache.spawn, looked: map[Image]*look{}}
 }
 
 // Cached implements drivers.ImageHolder. What needs no image lacks none.
@@ -84,16 +93,17 @@ func (m *Manager) one(image Image, now time.Time) bool {
 // launch starts a look if one is due and none is under way, and returns what is
 // closed at its end.
 func (m *Manager) launch(image Image, now time.Time) <-chan struct{} {
+	landings := m.landings()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known := m.looked[image]
-	if known != nil && (known.at.IsZero() || now.Sub(known.at) < lookEvery) {
+	if known != nil && (known.at.IsZero() || known.counts(now, landings)) {
 		return nil
 	}
 	if !m.fits() {
 		return nil
 	}
-	known, ended := &look{}, make(chan struct{})
+	known, ended := &look{landings: landings}, make(chan struct{})
 	m.looked[image] = known
 	if !m.spawn(func() { m.land(image, known); close(ended) }) {
 		return nil

@@ -22,7 +22,7 @@ func TestCachedAnswersFromMemory(t *testing.T) {
 			have:   func(i Image) bool { looks++; return there[i.URL] },
 			read:   func(model.LabelDefinition) ([]Image, error) { return list, nil },
 			spawn:  func(do func()) bool { go do(); return true },
-			looked: map[Image]*look{},
+			looked: map[Image]*look{}, landings: func() uint64 { return 0 },
 		}
 		want := func(when string, cached bool, looked int) {
 			t.Helper()
@@ -94,7 +94,7 @@ func TestCachedOfWhatHangs(t *testing.T) {
 			have:   func(Image) bool { looks.Add(1); time.Sleep(time.Hour); return false },
 			read:   func(model.LabelDefinition) ([]Image, error) { return []Image{image}, nil },
 			spawn:  func(do func()) bool { go do(); return true },
-			looked: map[Image]*look{},
+			looked: map[Image]*look{}, landings: func() uint64 { return 0 },
 		}
 		began := time.Now()
 		for range 100 {

@@ -43,7 +43,9 @@ type progress struct {
 	phase   phase
 	done    int64 // bytes of the archive
 	total   int64 // 0: unknown
+	checked int64 // bytes of it read again, since its sums were last begun with
 	laid    int64 // bytes unpacked
+	motion  Motion
 	trouble string
 	logged  time.Time
 	percent int64 // when it was logged last
@@ -75,6 +77,7 @@ func (s *progress) sized(done, total int64) {
 	s.phase, s.done, s.total = downloading, done, max(total, 0)
 	s.percent = s.percentage()
 	s.logged = time.Now()
+	s.move(s.logged)
 	s.mu.Unlock()
 	if first {
 		s.log.Info("image is being downloaded", "image", s.source, "bytes", done, "of", max(total, 0))
@@ -86,6 +89,7 @@ func (s *progress) got(done int64) {
 	now := time.Now()
 	s.mu.Lock()
 	s.done = done
+	s.move(now)
 	percent := s.percentage()
 	due := logDue(now.Sub(s.logged), percent-s.percent)
 	if due {
@@ -114,8 +118,10 @@ func logDue(passed time.Duration, percent int64) bool {
 
 // unpacked notes that so many bytes more were unpacked.
 func (s *progress) unpacked(n int64) {
+	now := time.Now()
 	s.mu.Lock()
 	s.laid += n
+	s.move(now)
 	s.mu.Unlock()
 }
 

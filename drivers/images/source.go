@@ -112,7 +112,7 @@ func (c *Cache) openFile(ctx context.Context, p parsed, path string, see *progre
 			return archive{}, errors.Join(err, a.file.Close())
 		}
 		see.sized(size, size)
-		if a.sums, err = digest(ctx, a.file, []sum{p.sum}); err == nil {
+		if a.sums, err = digest(ctx, see.checking(a.file), []sum{p.sum}); err == nil {
 			err = match(a.sums, p.sum, "sum")
 		}
 		if err != nil {
@@ -164,8 +164,9 @@ func (c *Cache) downloaded(ctx context.Context, p parsed, see *progress) (archiv
 	if err != nil {
 		return archive{}, false
 	}
-	sums, err := digest(ctx, f, []sum{p.sum})
+	sums, err := digest(ctx, see.checking(f), []sum{p.sum})
 	if err != nil || match(sums, p.sum, "sum") != nil {
+		see.unchecked()
 		_ = f.Close()
 		return archive{}, false
 	}

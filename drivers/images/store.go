@@ -29,6 +29,7 @@ type shownAs struct {
 	key    string
 	status drivers.ImageStatus
 	at     time.Time // of its failure
+	motion Motion    // until then
 }
 
 // kept is something in the cache's folder that takes room: an image, or a
@@ -255,7 +256,7 @@ func (c *Cache) noteFailure(see *progress, err error, now time.Time) {
 	}
 	s := see.status()
 	s.State, s.Error, s.InUse = drivers.ImageFailed, err.Error(), false
-	if c.failures = append(c.failures, shownAs{see.key, s, now}); len(c.failures) > mostFailures {
+	if c.failures = append(c.failures, shownAs{see.key, s, now, see.lastMotion()}); len(c.failures) > mostFailures {
 		c.failures = c.failures[1:]
 	}
 }

@@ -132,6 +132,8 @@ var _ drivers.ImageManager = (*imaged)(nil)
 
 func (d *imaged) Cached(model.LabelDefinition) bool { return d.cache.Have(d.image) }
 
+func (d *imaged) Coming(model.LabelDefinition) bool { return d.cache.Coming(d.image) }
+
 func (d *imaged) ListImages(context.Context) ([]drivers.ImageStatus, error) { return nil, nil }
 
 func (d *imaged) PullImages(ctx context.Context, _ model.LabelDefinition) error {
@@ -367,6 +369,7 @@ type failing struct {
 }
 
 func (failing) Cached(model.LabelDefinition) bool                         { return false }
+func (failing) Coming(model.LabelDefinition) bool                         { return false }
 func (failing) ListImages(context.Context) ([]drivers.ImageStatus, error) { return nil, nil }
 func (d failing) PullImages(context.Context, model.LabelDefinition) error {
 	time.Sleep(d.takes)

@@ -35,6 +35,7 @@ type holder struct {
 func (h *holder) Limits() drivers.Limits               { return drivers.Limits{} }
 func (h *holder) Validate(model.LabelDefinition) error { return h.refuse }
 func (h *holder) Cached(model.LabelDefinition) bool    { return h.cached.Load() }
+func (h *holder) Coming(model.LabelDefinition) bool    { return false }
 
 func (h *holder) Capacity(def model.LabelDefinition) (int, error) {
 	if h.away == nil {
@@ -63,6 +64,8 @@ func (h *holder) RemoveImage(ctx context.Context, id string) error {
 	}
 	return h.remove(ctx, id)
 }
+
+var _ drivers.ImageManager = (*holder)(nil)
 
 // plain is a driver without images.
 type plain struct{ drivers.Driver }

@@ -17,7 +17,6 @@ import (
 
 	"github.com/moby/moby/client"
 
-	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
@@ -101,7 +100,7 @@ type Images struct {
 	mu       sync.Mutex // guards all below
 	closed   bool
 	flights  map[string]*flight // by key
-	failed   map[string]drivers.ImageStatus
+	failed   map[string]failure
 	known    map[string]known // by key: what was seen in the engine
 	held     map[string]int   // by image ID: who is about to use it
 	removing map[string]chan struct{}
@@ -141,7 +140,7 @@ func New(opts Options) (*Images, error) {
 	i := &Images{
 		opts: opts, log: opts.Logger, cli: opts.Client, cache: cache, registries: registries,
 		turns: turns.New(), free: freeBytes,
-		flights: map[string]*flight{}, failed: map[string]drivers.ImageStatus{},
+		flights: map[string]*flight{}, failed: map[string]failure{},
 		known: map[string]known{}, held: map[string]int{}, removing: map[string]chan struct{}{},
 	}
 	i.ctx, i.cancel = context.WithCancelCause(context.Background())

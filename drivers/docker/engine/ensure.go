@@ -139,13 +139,9 @@ func (i *Images) obtain(ctx context.Context, all []wanted) (string, error) {
 		return "", fmt.Errorf("get image %s: %w", last.source(), err)
 	}
 	work := func(ctx context.Context, f *flight) (known, error) { return i.bring(ctx, f, last) }
-	key, shown := last.key, last.ref != nil // an archive is the cache's to show until it is loaded
+	key, shown := flightOf(all), last.ref != nil // an archive is the cache's to show until it is loaded
 	if len(all) > 1 {
-		var keys []string
-		for _, w := range all {
-			keys = append(keys, w.key)
-		}
-		key, shown = keyOf(keys...), false // its parts show themselves
+		shown = false // its parts show themselves
 		work = func(ctx context.Context, _ *flight) (known, error) { return i.bringAll(ctx, all) }
 	}
 	f, err := i.join(key, last, shown, work)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 )
 
 const (
@@ -14,6 +15,9 @@ const (
 	mostFailed = 100
 	// reportEvery is how often the log says how far an image has come.
 	reportEvery = 30 * time.Second
+	// failureAge is for how long a new attempt has to get further than the one
+	// that failed to count as being on its way.
+	failureAge = time.Hour
 )
 
 // flight is one image on its way into the engine, shared by all who wait for it.
@@ -27,6 +31,14 @@ type flight struct {
 	shown    bool // in lists; not while it is somebody else's to show
 	status   drivers.ImageStatus
 	logged   time.Time
+	motion   images.Motion
+}
+
+// failure is why an image could not be had.
+type failure struct {
+	status drivers.ImageStatus
+	at     time.Time
+	motion images.Motion // until then
 }
 
 // join makes the caller a waiter of the key's flight, a new one where there is none.
@@ -41,6 +53,9 @@ func (i *Images) join(key string, w wanted, shown bool, work func(context.Contex
 		return f, nil
 	}
 	f := &flight{done: make(chan struct{}), waiters: 1, shown: shown, status: w.status(), logged: time.Now()}
+	if failed, ok := i.failed[key]; ok && f.logged.Sub(failed.at) < failureAge {
+		f.motion = failed.motion.After()
+	}
 	i.flights[key] = f
 	i.wg.Go(func() {
 		began := time.Now()
@@ -99,7 +114,7 @@ func (i *Images) finish(key string, f *flight, id string, err error) {
 			clear(i.failed)
 		}
 		f.status.State, f.status.Error = drivers.ImageFailed, err.Error()
-		i.failed[key] = f.status
+		i.failed[key] = failure{f.status, time.Now(), f.motion}
 	}
 	close(f.done)
 }
@@ -124,11 +139,12 @@ func (i *Images) await(ctx context.Context, f *flight, w wanted) (string, error)
 
 // report notes how far a flight is, for lists and now and then for the log.
 func (i *Images) report(f *flight, state drivers.ImageState, done, total int64) {
+	now := time.Now()
 	i.mu.Lock()
 	f.status.State, f.status.Done, f.status.Total = state, done, total
-	due := time.Since(f.logged) >= reportEvery
+	due := now.Sub(f.logged) >= reportEvery
 	if due {
-		f.logged = time.Now()
+		f.logged = now
 	}
 	image := f.status.Source
 	i.mu.Unlock()

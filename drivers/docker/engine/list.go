@@ -47,9 +47,9 @@ func (i *Images) List(ctx context.Context) ([]drivers.ImageStatus, error) {
 		byID[k.status.ID] = k.status
 	}
 	i.mu.Lock()
-	for _, s := range i.failed {
-		if _, there := byID[s.ID]; !there {
-			byID[s.ID] = s
+	for _, f := range i.failed {
+		if _, there := byID[f.status.ID]; !there {
+			byID[f.status.ID] = f.status
 		}
 	}
 	for _, f := range i.flights {
@@ -207,8 +207,8 @@ func (i *Images) Remove(ctx context.Context, id string) error {
 func (i *Images) forgetFailure(id string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for key, s := range i.failed {
-		if s.ID == id {
+	for key, f := range i.failed {
+		if f.status.ID == id {
 			delete(i.failed, key)
 			return true
 		}

@@ -87,8 +87,13 @@ func (i *Images) send(ctx context.Context, f *flight, total int64, archive func(
 	body := &counted{Reader: read, note: func(n int64) {
 		alive()
 		i.report(f, drivers.ImageUnpacking, min(n, total), total)
+		i.reach(f, min(n, total))
 	}}
-	err := i.loadFrom(ctx, body, alive)
+	steps := steps{}
+	err := i.loadFrom(ctx, body, func(m jsonstream.Message) {
+		alive()
+		i.reach(f, total+steps.add(m)) // it has read most of it then
+	})
 	_ = read.CloseWithError(errUnread)
 	if werr := <-written; werr != nil && !errors.Is(werr, errUnread) {
 		return fmt.Errorf("read archive: %w", werr) // the engine only says that its input broke off
@@ -99,7 +104,7 @@ func (i *Images) send(ctx context.Context, f *flight, total int64, archive func(
 // errUnread ends the writer of an archive that the engine reads no further.
 var errUnread = errors.New("the engine reads no further")
 
-func (i *Images) loadFrom(ctx context.Context, body io.Reader, alive func()) error {
+func (i *Images) loadFrom(ctx context.Context, body io.Reader, told func(jsonstream.Message)) error {
 	resp, err := i.cli.ImageLoad(ctx, body, client.ImageLoadWithQuiet(false))
 	if err != nil {
 		return err
@@ -115,7 +120,7 @@ func (i *Images) loadFrom(ctx context.Context, body io.Reader, alive func()) err
 		case m.Error != nil:
 			return m.Error
 		}
-		alive()
+		told(m)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/moby/moby/api/types/jsonstream"
+
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 	"github.com/aquarium-fish/aquarium-fish/tests/dockerd"
 )
@@ -298,7 +300,7 @@ func TestHalfALoadLeavesNothing(t *testing.T) {
 			kill()
 		}
 	}}
-	if err := b.loadFrom(ctx, sent, func() {}); err == nil {
+	if err := b.loadFrom(ctx, sent, func(jsonstream.Message) {}); err == nil {
 		t.Fatal("half an archive was loaded")
 	}
 	if left := b.engine.Images(); len(left) != 1 {

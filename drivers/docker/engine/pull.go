@@ -135,7 +135,7 @@ func (i *Images) receive(ctx context.Context, f *flight, w wanted, auth string) 
 		return causeOf(ctx, err)
 	}
 	defer resp.Close()
-	layers := progress{}
+	layers, steps := progress{}, steps{}
 	for m, err := range resp.JSONMessages(ctx) {
 		if err != nil {
 			return causeOf(ctx, err)
@@ -147,6 +147,7 @@ func (i *Images) receive(ctx context.Context, f *flight, w wanted, auth string) 
 		layers.add(m)
 		state, done, total := layers.sum()
 		i.report(f, state, done, total)
+		i.reach(f, steps.add(m))
 	}
 	return causeOf(ctx, ctx.Err())
 }

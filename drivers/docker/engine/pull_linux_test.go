@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -178,6 +179,35 @@ func TestOnePullForManyWhoMayLeave(t *testing.T) {
 	defer b.mu.Unlock()
 	if len(b.held) != 0 || len(b.flights) != 0 {
 		t.Errorf("left: held %v, flights %v", b.held, b.flights)
+	}
+}
+
+// TestPullUnderWayIsComing: also when nobody waits for it any more.
+func TestPullUnderWayIsComing(t *testing.T) {
+	t.Parallel()
+	b := anyBench(t, nil)
+	r := newRegistry(t, b.engine)
+	stuck := make(chan struct{})
+	r.set(func() { r.stuck, r.begun = stuck, true })
+	noise := make([]byte, 16<<20) // that no packer makes smaller
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
+	r.add(t, "agent", "1", image("agent", "1", string(noise)))
+	list := []images.Image{{Name: r.host + "/agent", Version: "1"}}
+	if b.Coming(list) {
+		t.Error("it comes, and nobody asked for it")
+	}
+	ctx, recall := context.WithCancel(b.ctx())
+	waiter := make(chan error, 1)
+	go func() { waiter <- b.Pull(ctx, list) }()
+	eventually(t, "it comes", func() bool { return b.Coming(list) })
+	recall()
+	if err := <-waiter; !errors.Is(err, context.Canceled) || !b.Coming(list) {
+		t.Errorf("recalled waiter: %v, and it comes: %v", err, b.Coming(list))
+	}
+	close(stuck)
+	eventually(t, "it is there", func() bool { return b.Cached(list) })
+	if b.Coming(list) {
+		t.Error("it comes, and is there")
 	}
 }
 
