@@ -17,8 +17,8 @@ import (
 type Option struct {
 	Definition int // index in the label
 	Claim      capacity.Claim
-	// Cached says that its image is at hand.
-	Cached bool
+	// Cached says that its image is at hand, Coming that it is on its way instead.
+	Cached, Coming bool
 	capacity.Offer
 }
 
@@ -123,6 +123,9 @@ func consult(def model.LabelDefinition, driver drivers.Driver) (option Option, r
 	if holder, ok := driver.(drivers.ImageHolder); ok {
 		option.Cached = holder.Cached(def)
 	}
+	if manager, ok := driver.(drivers.ImageManager); ok {
+		option.Coming = !option.Cached && manager.Coming(def)
+	}
 	if err != nil {
 		refusals = append(refusals, refusal(CauseCapacityUnknown, false, "driver does not know its capacity: %v", err))
 	}
@@ -182,9 +185,8 @@ func rendezvous(w *Waiting, scope string) []byte {
 
 // Yes is a vote for one's own node together with the hold that backs it.
 type Yes struct {
-	Waiting    *Waiting
-	Definition int
-	Cached     bool
+	Waiting *Waiting
+	Option
 }
 
 // Ballot answers for each waiting application, oldest first, whether this node
@@ -206,7 +208,7 @@ func Ballot(lines []Line, sorted map[model.UID]Candidates, heads map[string]mode
 		if !ok {
 			continue
 		}
-		yeses = append(yeses, Yes{Waiting: w, Definition: option.Definition, Cached: option.Cached})
+		yeses = append(yeses, Yes{Waiting: w, Option: option})
 		if len(younger) > 0 {
 			i, _ := slices.BinarySearchFunc(lines, younger, byAge)
 			lines = slices.Insert(lines, i, younger)

@@ -29,9 +29,9 @@ type Poll struct {
 // active nodes voted, or had their time, and none can run the application.
 //
 // The winner is the best yes-vote of an active node: the lowest definition
-// index, then one with the image at hand, then one where the origin is, then
-// the least loaded, then the lowest rand, then the lowest node UID. Times of
-// votes do not count: clocks differ. Waiting for every active node, up to
+// index, then one with the image at hand, then one that is fetching it, then one
+// where the origin is, then the least loaded, then the lowest rand, then the
+// lowest node UID. Times of votes do not count: clocks differ. Waiting for every active node, up to
 // Timeout, keeps the order of definitions meaningful: a faster node with a
 // worse one does not win by being first.
 func Decide(p Poll, now time.Time) (decision *model.Decision, again time.Time) {
@@ -74,6 +74,7 @@ func betterAt(location string) func(a, b model.Vote) int {
 		return cmp.Or(
 			cmp.Compare(a.Available, b.Available),
 			falseFirst(!a.Cached, !b.Cached),
+			falseFirst(!a.Coming, !b.Coming),
 			falseFirst(far(a), far(b)),
 			cmp.Compare(a.Load, b.Load),
 			cmp.Compare(a.Rand, b.Rand),

@@ -28,6 +28,8 @@ type hub struct {
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
 
+	closers []io.Closer // after all nodes have ended
+
 	mu    sync.Mutex
 	dice  *rand.Rand       // guarded by mu
 	cut   map[[2]int]bool  // guarded by mu: one direction of a link
@@ -98,6 +100,9 @@ func (h *hub) close() {
 	}
 	h.stop()
 	h.wg.Wait()
+	for _, c := range h.closers {
+		_ = c.Close()
+	}
 }
 
 // chance throws the dice.

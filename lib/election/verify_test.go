@@ -1,16 +1,19 @@
 package election
 
 import (
+	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/cluster/wire"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 )
 
 // sound is a vote as a node casts it.
@@ -31,6 +34,7 @@ func drawPoll(t *rapid.T, app model.UID) Poll {
 		}
 		v := sound(app, n, rapid.Uint16Range(0, 3).Draw(t, "round"), rapid.IntRange(model.VoteAway, 2).Draw(t, "available"))
 		v.Cached = rapid.Bool().Draw(t, "cached")
+		v.Coming = !v.Cached && rapid.Bool().Draw(t, "coming")
 		v.Location = rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "location")
 		v.Load = rapid.Uint8Range(0, 2).Draw(t, "load")
 		p.Votes = append(p.Votes, v)
@@ -53,7 +57,7 @@ func TestEveryNodeComesToTheSameWinner(t *testing.T) {
 		}
 		elsewhere.Active = rapid.Permutation(p.Active).Draw(t, "active")
 		again, _ := Decide(elsewhere, now)
-		if diff := cmp.Diff(d, again); diff != "" {
+		if diff := gocmp.Diff(d, again); diff != "" {
 			t.Fatalf("the order decides:\n%s", diff)
 		}
 		if d == nil {
@@ -67,11 +71,114 @@ func TestEveryNodeComesToTheSameWinner(t *testing.T) {
 		}
 		for _, v := range d.Yes { // nobody is better in what counts first
 			w := d.Yes[0]
-			if v.Available < w.Available || v.Available == w.Available && v.Cached && !w.Cached {
+			if v.Available < w.Available || v.Available == w.Available && stage(v) > stage(w) {
 				t.Fatalf("%+v wins over %+v", w, v)
 			}
 		}
 	})
+}
+
+// stage is how far a vote's image is.
+func stage(v model.Vote) int {
+	switch {
+	case v.Cached:
+		return 2
+	case v.Coming:
+		return 1
+	}
+	return 0
+}
+
+// TestOrderOfTheWinner: each thing outweighs all that come after it.
+func TestOrderOfTheWinner(t *testing.T) {
+	app := node(77)
+	vote := func(n byte, change func(v *model.Vote)) model.Vote {
+		v := sound(app, n, 0, 1)
+		v.Load = 50
+		change(&v)
+		return v
+	}
+	near := func(v *model.Vote) { v.Location = "x" }
+	votes := []model.Vote{
+		vote(1, func(v *model.Vote) { v.Available, v.Load = 0, 100 }),
+		vote(2, func(v *model.Vote) { v.Cached, v.Load = true, 99 }),
+		vote(3, func(v *model.Vote) { near(v); v.Coming, v.Load = true, 98 }),
+		vote(4, func(v *model.Vote) { v.Coming, v.Load = true, 10 }),
+		vote(5, func(v *model.Vote) { near(v); v.Load = 97 }),
+		vote(6, func(v *model.Vote) { v.Load = 0 }),
+		vote(7, func(v *model.Vote) { v.Load = 1 }),
+	}
+	for first := range votes {
+		p := Poll{OpenedAt: t0, Location: "x", Votes: votes[first:]}
+		for _, v := range p.Votes {
+			p.Active = append(p.Active, v.NodeUID)
+		}
+		if d, _ := Decide(p, t0); d == nil || d.Winner != votes[first].NodeUID {
+			t.Errorf("of nodes %d to 7 wins %+v", first+1, d)
+		}
+	}
+}
+
+// earlierOrder is that of programs which know nothing of images on their way.
+func earlierOrder(location string) func(a, b model.Vote) int {
+	far := func(v model.Vote) bool { return location == "" || v.Location != location }
+	return func(a, b model.Vote) int {
+		return cmp.Or(
+			cmp.Compare(a.Available, b.Available), falseFirst(!a.Cached, !b.Cached), falseFirst(far(a), far(b)),
+			cmp.Compare(a.Load, b.Load), cmp.Compare(a.Rand, b.Rand), slices.Compare(a.NodeUID[:], b.NodeUID[:]),
+		)
+	}
+}
+
+// TestEarlierVersionsFindTheSameWinner: what they read of a grant, and what they
+// do not, leads them to the winner that it names. Those of today read all.
+func TestEarlierVersionsFindTheSameWinner(t *testing.T) {
+	comingWon := false
+	rapid.Check(t, func(t *rapid.T) {
+		app := node(77)
+		p := drawPoll(t, app)
+		if rapid.Bool().Draw(t, "packed") {
+			for i := range p.Votes {
+				p.Votes[i].CreatedAt = t0.UTC()
+			}
+		}
+		d, _ := Decide(p, t0.Add(2*time.Second))
+		if d == nil {
+			return
+		}
+		comingWon = comingWon || d.Yes[0].Coming
+		body, err := replica.EncodeApplicationState(model.ApplicationState{
+			UID: node(1), ApplicationUID: app, Status: model.StatusElected, CreatedAt: t0, Epoch: 1, NodeUID: node(2), Decision: d,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := replica.DecodeApplicationState(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff(d, now.Decision); diff != "" {
+			t.Fatalf("read today (-decided +read):\n%s", diff)
+		}
+		if err := Verify(app, *now.Decision); err != nil {
+			t.Fatalf("Verify() of what is read today = %v", err)
+		}
+		unknown := regexp.MustCompile(`,"coming":\[[0-9,]+\]`) // to them
+		if d.Yes[0].Coming && !unknown.Match(body) {
+			t.Fatalf("the key has another name: %s", body)
+		}
+		then, err := replica.DecodeApplicationState(unknown.ReplaceAll(body, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		best := slices.MinFunc(then.Decision.Yes, earlierOrder(then.Decision.Location))
+		if best.NodeUID != d.Winner || best.Available != d.Definition {
+			t.Fatalf("an earlier version finds %+v, the grant names %s with %d", best, d.Winner, d.Definition)
+		}
+	})
+	if !comingWon {
+		t.Error("no winner's image was on its way")
+	}
 }
 
 // TestVerifyFindsWhatDoesNotFollow changes one thing of a sound decision.
@@ -97,6 +204,7 @@ func TestVerifyFindsWhatDoesNotFollow(t *testing.T) {
 		{"another definition", func(d *model.Decision) { d.Definition = 0 }, "wins with definition 1"},
 		{"a load", func(d *model.Decision) { d.Yes[2].Load = 0 }, "wins with definition 1"},
 		{"an image", func(d *model.Decision) { d.Yes[1].Cached = true }, "wins with definition 1"},
+		{"an image on its way", func(d *model.Decision) { d.Yes[1].Coming = true }, "wins with definition 1"},
 		{"the origin's location", func(d *model.Decision) { d.Location, d.Yes[1].Location = "x", "x" }, "wins with definition 1"},
 		{"a random part", func(d *model.Decision) { d.Yes[1].Rand++ }, "was chosen"},
 		{"a vote for another", func(d *model.Decision) { d.Yes[1].ApplicationUID = node(9) }, "another application"},
@@ -125,14 +233,15 @@ func TestVotesTravelWhole(t *testing.T) {
 		var votes []model.Vote
 		for range rapid.IntRange(0, 5).Draw(t, "votes") {
 			v := sound(node(rapid.Byte().Draw(t, "app")), 3, rapid.Uint16().Draw(t, "round"), rapid.IntRange(model.VoteAway, 127).Draw(t, "available"))
-			v.Cached, v.Location, v.Load, v.CreatedAt = rapid.Bool().Draw(t, "cached"), location, rapid.Uint8Range(0, 100).Draw(t, "load"), t0.UTC()
+			v.Coming = rapid.Bool().Draw(t, "coming")
+			v.Cached, v.Location, v.Load, v.CreatedAt = !v.Coming && rapid.Bool().Draw(t, "cached"), location, rapid.Uint8Range(0, 100).Draw(t, "load"), t0.UTC()
 			votes = append(votes, v)
 		}
 		var got []model.Vote
 		for _, m := range ToWire(votes) {
 			got = append(got, FromWire(m, t0)...)
 		}
-		if diff := cmp.Diff(votes, got); diff != "" {
+		if diff := gocmp.Diff(votes, got); diff != "" {
 			t.Fatalf("votes (-cast +heard):\n%s", diff)
 		}
 	})
@@ -142,9 +251,9 @@ func TestVotesThatDoNotFit(t *testing.T) {
 	if got := ToWire([]model.Vote{sound(node(1), 3, 0, 128)})[0].Votes[0].Available; got != model.VoteNo {
 		t.Errorf("definition 128 travels as %d, want no", got)
 	}
-	m := wire.Votes{Node: node(3), Load: 200, Votes: []wire.Vote{{Application: node(1), Available: -100}}}
+	m := wire.Votes{Node: node(3), Load: 200, Votes: []wire.Vote{{Application: node(1), Available: -100, Cached: true, Coming: true}}}
 	got := FromWire(m, t0)[0]
-	if got.Available != model.VoteNo || got.Load != 100 || got.Rand != model.VoteRand(got.UID) {
+	if got.Available != model.VoteNo || got.Load != 100 || got.Rand != model.VoteRand(got.UID) || got.Coming {
 		t.Errorf("FromWire() of nonsense = %+v", got)
 	}
 	if n := len(ToWire([]model.Vote{{NodeUID: node(1)}, {NodeUID: node(1), Load: 1}, {NodeUID: node(2)}})); n != 3 {

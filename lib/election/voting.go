@@ -130,7 +130,7 @@ func (e *Election) answerYes(yeses []Yes, load uint8, now, until time.Time) []mo
 	for _, y := range yeses {
 		app := y.Waiting.Application
 		v := e.vote(y.Waiting, y.Definition, now)
-		v.Cached, v.Load = y.Cached, load
+		v.Cached, v.Coming, v.Load = y.Cached, y.Coming, load
 		s := stand{vote: v, app: app, until: until}
 		rest := until
 		if y.Waiting.Role.Decider != e.opts.Node {

@@ -20,7 +20,7 @@ func ToWire(votes []model.Vote) []wire.Votes {
 			last++
 		}
 		messages[last].Votes = append(messages[last].Votes, wire.Vote{
-			Application: v.ApplicationUID, Round: v.Round, Available: packed(v.Available), Cached: v.Cached,
+			Application: v.ApplicationUID, Round: v.Round, Available: packed(v.Available), Cached: v.Cached, Coming: v.Coming,
 		})
 	}
 	return messages
@@ -49,7 +49,8 @@ func FromWire(m wire.Votes, now time.Time) []model.Vote {
 		uid := model.VoteUID(v.Application, m.Node, m.Boot, v.Round)
 		votes[i] = model.Vote{
 			UID: uid, ApplicationUID: v.Application, NodeUID: m.Node, Boot: m.Boot, Round: v.Round,
-			Available: available, Rand: model.VoteRand(uid), CreatedAt: now.UTC(), Cached: v.Cached, Location: m.Location, Load: min(m.Load, 100),
+			Available: available, Rand: model.VoteRand(uid), CreatedAt: now.UTC(), Cached: v.Cached, Coming: v.Coming && !v.Cached,
+			Location: m.Location, Load: min(m.Load, 100),
 		}
 	}
 	return votes

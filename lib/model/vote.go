@@ -27,6 +27,9 @@ type Vote struct {
 	CreatedAt      time.Time `json:"created_at"`
 	// Cached says that the node has the image of that definition at hand.
 	Cached bool `json:"cached,omitempty"`
+	// Coming says of an image that is not at hand that it is being fetched there,
+	// and comes on.
+	Coming bool `json:"coming,omitempty"`
 	// Location is where the node is; empty if it did not say.
 	Location string `json:"location,omitempty"`
 	// Boot is random, of the process that voted: see VoteUID.

@@ -68,6 +68,9 @@ func fill(t *rapid.T, v reflect.Value) {
 		for i := range v.NumField() {
 			fill(t, v.Field(i))
 		}
+		if vote, ok := v.Addr().Interface().(*model.Vote); ok && vote.Cached {
+			vote.Coming = false // what is at hand is not on its way
+		}
 	case reflect.Pointer:
 		if rapid.Bool().Draw(t, "present") {
 			v.Set(reflect.New(v.Type().Elem()))

@@ -25,7 +25,8 @@ type wireDecision struct {
 	Definition int        `json:"def"`
 	Location   string     `json:"loc,omitempty"`
 	Yes        []wireVote `json:"yes"`
-	Votes      string     `json:"votes,omitempty"` // instead of Yes: see packVotes
+	Votes      string     `json:"votes,omitempty"`  // instead of Yes: see packVotes
+	Coming     []int      `json:"coming,omitempty"` // places in either: see tellComing
 	No         int        `json:"no"`
 	Missing    int        `json:"missing"`
 }
@@ -57,11 +58,13 @@ func EncodeApplicationState(s model.ApplicationState) ([]byte, error) {
 		Created: toNanos(s.CreatedAt), HLC: s.HLC, Epoch: s.Epoch, Node: s.NodeUID,
 	}
 	if d := s.Decision; d != nil {
+		yes, coming := tellComing(d.Yes)
 		w.Decision = &wireDecision{
-			Round: d.Round, Winner: d.Winner, Definition: d.Definition, Location: d.Location, Votes: packVotes(d.Yes, s), No: d.No, Missing: d.Missing,
+			Round: d.Round, Winner: d.Winner, Definition: d.Definition, Location: d.Location,
+			Votes: packVotes(yes, s), Coming: coming, No: d.No, Missing: d.Missing,
 		}
 		if w.Decision.Votes == "" {
-			w.Decision.Yes = each(d.Yes, func(v model.Vote) wireVote { return toWireVote(v, s.ApplicationUID, d.Round) })
+			w.Decision.Yes = each(yes, func(v model.Vote) wireVote { return toWireVote(v, s.ApplicationUID, d.Round) })
 		}
 	}
 	return encode("application state", w)
@@ -83,6 +86,9 @@ func DecodeApplicationState(body []byte) (model.ApplicationState, error) {
 			if yes, err = unpackVotes(d.Votes, w.Application, w.Created); err != nil {
 				return model.ApplicationState{}, fmt.Errorf("decode application state: %w", err)
 			}
+		}
+		if err := readComing(yes, d.Coming); err != nil {
+			return model.ApplicationState{}, fmt.Errorf("decode application state: %w", err)
 		}
 		s.Decision = &model.Decision{
 			Round: d.Round, Winner: d.Winner, Definition: d.Definition, Location: d.Location, Yes: yes, No: d.No, Missing: d.Missing,

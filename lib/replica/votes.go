@@ -92,6 +92,42 @@ func unpackVotes(text string, app model.UID, made nanos) ([]model.Vote, error) {
 	return votes, nil
 }
 
+// tellComing returns the votes as they are told, and the places of those whose
+// image is on its way.
+//
+// Programs that do not know of such images find the winner by the rest, so the
+// rest has to lead them to the same one: with them an image on its way is one at
+// hand, unless another vote for the same definition has it at hand indeed, as
+// next to that it counts for nothing. Ours take it back by the places.
+func tellComing(votes []model.Vote) (told []model.Vote, places []int) {
+	atHand := map[int]bool{}
+	for i, v := range votes {
+		atHand[v.Available] = atHand[v.Available] || v.Cached
+		if v.Coming && !v.Cached {
+			places = append(places, i)
+		}
+	}
+	if len(places) == 0 {
+		return votes, nil
+	}
+	told = slices.Clone(votes)
+	for _, i := range places {
+		told[i].Cached = !atHand[told[i].Available]
+	}
+	return told, places
+}
+
+// readComing undoes tellComing in the votes.
+func readComing(votes []model.Vote, places []int) error {
+	for i, place := range places {
+		if place < 0 || place >= len(votes) || i > 0 && place <= places[i-1] {
+			return errPacked
+		}
+		votes[place].Cached, votes[place].Coming = false, true
+	}
+	return nil
+}
+
 // packed reads numbers and bytes; bad stays once there were none.
 type packed struct {
 	rest []byte

@@ -24,6 +24,7 @@ type Vote struct {
 	Round       uint16
 	Available   int8 // index of the first definition that fits, -1 for none
 	Cached      bool // the image is there already
+	Coming      bool // it is being fetched there
 }
 
 // Ballots are batches of votes, of several nodes, as they travel on a link: who
@@ -39,6 +40,11 @@ type Ballots struct {
 	// the application's place in Applications, the round, and Available (signed)
 	// with Cached as its lowest bit. All are varints.
 	Batches []byte `cbor:"4,keyasint"`
+	// Coming names the votes of which it is true, in the order in which they stand
+	// in Batches: for each how many others are before it, after the last one that
+	// was named. These are varints, too. Earlier versions skip it, and a vote that
+	// went through one of them has lost it.
+	Coming []byte `cbor:"5,keyasint,omitempty"`
 }
 
 // Voter is a process that votes.
@@ -73,6 +79,7 @@ func (p *Packer) Pack(batches []Votes) Ballots {
 		p.voters = map[Voter]uint64{}
 	}
 	apps := map[model.UID]uint64{}
+	others := uint64(0) // since the last vote that Coming names
 	for _, v := range batches {
 		voter := Voter{Node: v.Node, Boot: v.Boot, Location: v.Location}
 		number, known := p.voters[voter]
@@ -94,6 +101,9 @@ func (p *Packer) Pack(batches []Votes) Ballots {
 			b.Batches = binary.AppendUvarint(b.Batches, place)
 			b.Batches = binary.AppendUvarint(b.Batches, uint64(vote.Round))
 			b.Batches = binary.AppendVarint(b.Batches, int64(vote.Available)<<1|int64(bit(vote.Cached)))
+			if others++; vote.Coming {
+				b.Coming, others = binary.AppendUvarint(b.Coming, others-1), 0
+			}
 		}
 	}
 	return b
@@ -137,7 +147,32 @@ func (u *Unpacker) Unpack(b Ballots) ([]Votes, error) {
 		left -= len(v.Votes)
 		batches = append(batches, v)
 	}
+	if err := markComing(batches, b.Coming); err != nil {
+		return nil, malformed(err)
+	}
 	return batches, nil
+}
+
+// markComing marks the votes that Ballots.Coming names.
+func markComing(batches []Votes, coming []byte) error {
+	if len(coming) == 0 {
+		return nil
+	}
+	var all []*Vote
+	for _, v := range batches {
+		for i := range v.Votes {
+			all = append(all, &v.Votes[i])
+		}
+	}
+	r := reader{rest: coming}
+	for at := 0; len(r.rest) > 0; at++ {
+		at += int(r.below(uint64(len(all) - at))) //nolint:gosec // bounded
+		if r.bad {
+			return errBallot
+		}
+		all[at].Coming = true
+	}
+	return nil
 }
 
 // batch reads one batch of at most so many votes.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
 	"testing"
@@ -91,6 +92,40 @@ func TestVoteSize(t *testing.T) {
 	}
 }
 
+// TestEarlierVersionsReadPastComing: one that knows nothing of images on their
+// way reads all else of the same message.
+func TestEarlierVersionsReadPastComing(t *testing.T) {
+	type earlier struct {
+		Forget       bool        `cbor:"1,keyasint,omitempty"`
+		Voters       []Voter     `cbor:"2,keyasint,omitempty"`
+		Applications []model.UID `cbor:"3,keyasint,omitempty"`
+		Batches      []byte      `cbor:"4,keyasint"`
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var p Packer
+		var u Unpacker
+		want := rapid.SliceOfN(rapid.Custom(drawVotes), 0, 8).Draw(t, "batches")
+		data, err := Encode(p.Pack(want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, number := binary.Uvarint(data)
+		var e earlier
+		if err := decoding.Unmarshal(data[number:], &e); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range want {
+			for i := range v.Votes {
+				v.Votes[i].Coming = false
+			}
+		}
+		got, err := u.Unpack(Ballots{Forget: e.Forget, Voters: e.Voters, Applications: e.Applications, Batches: e.Batches})
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+			t.Fatalf("%v, -want +got:\n%s", err, diff)
+		}
+	})
+}
+
 func TestUnpackRefuses(t *testing.T) {
 	voters, apps := []Voter{{Node: model.UID{1}}}, []model.UID{{9}}
 	for name, b := range map[string]Ballots{
@@ -104,6 +139,10 @@ func TestUnpackRefuses(t *testing.T) {
 		"too high an index":   {Voters: voters, Applications: apps, Batches: []byte{0, 0, 0, 1, 0, 0, 0x80, 0x80, 1}},
 		"half a vote":         {Voters: voters, Applications: apps, Batches: []byte{0, 0, 0, 1, 0, 0}},
 		"too many voters":     {Voters: make([]Voter, mostVoters+1)},
+		"coming of nobody":    {Coming: []byte{0}},
+		"coming past the end": {Voters: voters, Applications: apps, Batches: []byte{0, 0, 0, 1, 0, 0, 0}, Coming: []byte{1}},
+		"coming twice":        {Voters: voters, Applications: apps, Batches: []byte{0, 0, 0, 1, 0, 0, 0}, Coming: []byte{0, 0}},
+		"coming endlessly":    {Voters: voters, Applications: apps, Batches: []byte{0, 0, 0, 1, 0, 0, 0}, Coming: []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
 	} {
 		var u Unpacker
 		if got, err := u.Unpack(b); !errors.Is(err, ErrMalformed) {
@@ -114,9 +153,9 @@ func TestUnpackRefuses(t *testing.T) {
 
 // FuzzUnpack: no bytes panic, and what was read is written and read the same.
 func FuzzUnpack(f *testing.F) {
-	f.Add([]byte{0, 10, 40, 2, 0, 1, 2, 1, 0xac, 2, 5})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		b := Ballots{Voters: []Voter{{Node: model.UID{1}}, {Node: model.UID{2}, Boot: 3, Location: "x"}}, Applications: []model.UID{{9}, {8}}, Batches: data}
+	f.Add([]byte{0, 10, 40, 2, 0, 1, 2, 1, 0xac, 2, 5}, []byte{1})
+	f.Fuzz(func(t *testing.T, data, coming []byte) {
+		b := Ballots{Voters: []Voter{{Node: model.UID{1}}, {Node: model.UID{2}, Boot: 3, Location: "x"}}, Applications: []model.UID{{9}, {8}}, Batches: data, Coming: coming}
 		var u, again Unpacker
 		want, err := u.Unpack(b)
 		if err != nil {

@@ -312,7 +312,7 @@ func drawLSA(t *rapid.T) LSA {
 
 func drawVote(t *rapid.T) Vote {
 	return Vote{Application: drawUID(t), Round: rapid.Uint16().Draw(t, "round"), Available: rapid.Int8().Draw(t, "available"),
-		Cached: rapid.Bool().Draw(t, "cached")}
+		Cached: rapid.Bool().Draw(t, "cached"), Coming: rapid.Bool().Draw(t, "coming")}
 }
 
 // FuzzDecode: no bytes panic, and what was read is written and read the same.
