@@ -74,6 +74,7 @@ func (o *old) runs(app string) (nodes []string) {
 // nothing of it, and one of those who know is away. What waits for that one says
 // so, what is new goes on, and all does when that one is back.
 func TestAnOldDatabaseAmongOthers(t *testing.T) {
+	t.Parallel()
 	identifiers := []string{"zero, even", "one", "two, even"}
 	o := &old{t: t, labels: map[string]string{}, Farm: farm.Start(t, farm.Options{
 		Topology: farm.Full(3),
