@@ -64,6 +64,10 @@ func connect(ctx context.Context, s settings, d doubts, log *slog.Logger) (*clie
 	}
 	var errs []error
 	for _, a := range list {
+		if err := checkAddress(a.url); err != nil { // of it nothing is shown: there may be a password in it
+			errs = append(errs, fmt.Errorf("DOCKER_HOST: %w", err))
+			continue
+		}
 		engine, f, err := connectTo(ctx, a, s, d)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("engine at %s: %w", a.url, err))
@@ -88,9 +92,6 @@ func connect(ctx context.Context, s settings, d doubts, log *slog.Logger) (*clie
 const pingTimeout = 4 * time.Second
 
 func connectTo(ctx context.Context, a address, s settings, d doubts) (*client.Client, facts, error) {
-	if err := checkAddress(a.url); err != nil {
-		return nil, facts{}, err
-	}
 	engine, err := newClient(a, s, d)
 	if err != nil {
 		return nil, facts{}, err

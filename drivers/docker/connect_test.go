@@ -5,6 +5,7 @@ package docker
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -33,4 +34,15 @@ func TestBrokenSocket(t *testing.T) {
 		t.Fatalf("connect() = %+v, %v, want the second socket's engine", facts, err)
 	}
 	_ = engine.Close()
+}
+
+// TestAddressWithAPassword: one in DOCKER_HOST is refused, and not shown.
+func TestAddressWithAPassword(t *testing.T) {
+	for _, host := range []string{"tcp://user:hush-hush@127.0.0.1:1", "tcp://user:hush-hush@127.0.0.1:\x01"} {
+		t.Setenv("DOCKER_HOST", host)
+		_, _, err := connect(t.Context(), settings{}, make(doubts, 1), discard())
+		if err == nil || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), "want unix:///path") {
+			t.Errorf("connect() to %q = %v, want an error without the password", host, err)
+		}
+	}
 }
