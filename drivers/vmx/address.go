@@ -47,6 +47,12 @@ func (w waiting) decide(now time.Time) (done bool, err error) {
 	return w.facts.monitor && w.facts.log.resets > w.resets, nil // it sets itself up anew: who knows how long
 }
 
+// deadline is the end of a wait that began at the start of a machine. at is of
+// a file, and the clock may have been set back since: no wait is longer for it.
+func deadline(now, at time.Time, wait time.Duration) time.Time {
+	return now.Add(wait - max(0, now.Sub(at)))
+}
+
 // waitAddress waits for the address of a started machine. No turn is held:
 // Deallocate ends the wait.
 func (d *driver) waitAddress(ctx context.Context, c claims.Claim) (string, error) {
@@ -54,7 +60,7 @@ func (d *driver) waitAddress(ctx context.Context, c claims.Claim) (string, error
 	if err != nil {
 		return "", errors.Join(claims.ErrVanished, err)
 	}
-	w := waiting{deadline: at.Add(d.settings.AddressWait)}
+	w := waiting{deadline: deadline(time.Now(), at, d.settings.AddressWait)}
 	if log, err := readLog(d.workspace.Folder(c.Name)); err == nil {
 		w.resets = log.resets
 	}

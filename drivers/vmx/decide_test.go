@@ -79,6 +79,24 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func TestDeadline(t *testing.T) {
+	now := time.Now()
+	for _, tt := range []struct {
+		name string
+		ago  time.Duration
+		want time.Duration // from now on
+	}{
+		{"just started", 0, time.Minute},
+		{"started before", 20 * time.Second, 40 * time.Second},
+		{"long ago", time.Hour, -59 * time.Minute},
+		{"the clock was set back", -time.Hour, time.Minute},
+	} {
+		if got := deadline(now, now.Round(0).Add(-tt.ago), time.Minute).Sub(now); got.Round(time.Millisecond) != tt.want {
+			t.Errorf("%s: deadline() is in %v, want in %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestParseLog(t *testing.T) {
 	const on = "t| vmx| I005: Log for VMware Fusion\nt| vmx| I005: PowerOn\nt| vcpu-0| I005: CPU reset: hard (mode Emulation)\nt| vcpu-1| I005: CPU reset: hard (mode Emulation)\n"
 	for _, tt := range []struct {

@@ -463,3 +463,29 @@ func TestAdopted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestClockSetBack: who waits for an address after a restart of the node waits no
+// longer because the start of the machine lies in the future now.
+func TestClockSetBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	d := s.start(t)
+	req := request()
+	req.Definition.Resources.Network = "vmnet5" // of which nobody has leases
+	d.settings.AddressWait = 0
+	env, err := d.Allocate(within(t, time.Minute), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(filepath.Join(filepath.Dir(env.Identifier), startedFile), later, later); err != nil {
+		t.Fatal(err)
+	}
+	d.settings.AddressWait = 100 * time.Millisecond
+	if again, err := d.Allocate(within(t, 30*time.Second), req); err != nil || again.Identifier != env.Identifier {
+		t.Errorf("Allocate() again = %+v, %v, want the environment without an address", again, err)
+	}
+	if err := d.Deallocate(within(t, time.Minute), reference(req)); err != nil {
+		t.Error(err)
+	}
+}
