@@ -100,8 +100,10 @@ func (w *Workspace) place(c Claim) (err error) {
 			err = errors.Join(err, os.RemoveAll(making))
 		}
 	}()
-	if err := os.WriteFile(filepath.Join(making, stopReserve), nil, 0o600); err != nil {
-		return err
+	if w.opts.Marks {
+		if err := os.WriteFile(filepath.Join(making, stopReserve), nil, 0o600); err != nil {
+			return err
+		}
 	}
 	if err := os.Chmod(making, w.opts.Mode); err != nil {
 		return err

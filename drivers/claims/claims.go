@@ -61,6 +61,8 @@ type Options struct {
 	// Taken reports whether somebody else in the system uses a name; nil: a
 	// folder is all that may have one.
 	Taken func(ctx context.Context, name string) (bool, error)
+	// Marks reserves room for the mark of Stop, for drivers that set it.
+	Marks bool
 	// Isolation is noted in each claim.
 	Isolation string
 	Logger    *slog.Logger

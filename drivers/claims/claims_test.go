@@ -30,7 +30,7 @@ func mine() Owner {
 // tokens with the same first letter take the first.
 func options(path string) Options {
 	return Options{
-		Path: path, Owner: mine(), Mode: 0o711, File: "spec.json", Isolation: "user",
+		Path: path, Owner: mine(), Mode: 0o711, File: "spec.json", Isolation: "user", Marks: true,
 		Names: func(token string) []string {
 			token = strings.ToLower(token)
 			return []string{"fish-" + token[:1], "fish-" + token[:2], "fish-" + token[:3]}
@@ -139,6 +139,7 @@ func TestEarlierClaims(t *testing.T) {
 			`{` + owner + `"identifier":"fish-a1","token":"` + token("a1") + `",` + app + `,"isolation":"process","made":"2026-11-23T04:05:06Z","disk_gb":7}`,
 			Claim{Isolation: "process", Made: made, DiskGB: 7},
 		},
+		"docker": {`{` + owner + `"token":"` + token("a1") + `",` + app + `,"disk_gb":7}`, Claim{DiskGB: 7}},
 		"vmx": {
 			`{` + owner + `"name":"005056000001","token":"` + token("a1") + `",` + app + `,"made":"2026-11-23T04:05:06Z"}`,
 			Claim{Made: made},

@@ -1,10 +1,10 @@
 package docker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path"
 	"regexp"
@@ -12,11 +12,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/space"
 	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -25,16 +27,15 @@ import (
 // disks makes the disks of environments on this machine. Containers get them as
 // bind mounts: the engine makes and removes nothing of them.
 type disks struct {
-	workspace *workspace
+	workspace *claims.Workspace
 	shelf     volume.Shelf
 	tools     *volume.Tools
-	remote    bool              // the engine's machine is another, and has no such folders
-	room      *space.Membership // of the workspace
-	images    *space.Membership // of what is downloaded
+	remote    bool // the engine's machine is another, and has no such folders
+	room      *claims.Room
 }
 
 // openDisks opens the workspace. reserved is what downloads will still take.
-func openDisks(s settings, o owner, rooms *space.Rooms, reserved func() int64) (*disks, error) {
+func openDisks(s settings, o owner, rooms *space.Rooms, reserved func() int64, log *slog.Logger) (*disks, error) {
 	d := &disks{shelf: volume.ShelfIn(s.WorkspacePath), remote: s.IsRemote}
 	rights := ""
 	if os.Geteuid() != 0 && runtime.GOOS == "linux" {
@@ -44,28 +45,43 @@ func openDisks(s settings, o owner, rooms *space.Rooms, reserved func() int64) (
 	if d.remote {
 		return d, nil
 	}
-	var err error
-	if d.workspace, err = openWorkspace(s.WorkspacePath, o); err != nil {
+	node, err := uuid.Parse(o.Node)
+	if err != nil {
+		return nil, fmt.Errorf("read the node's UID: %w", err)
+	}
+	d.workspace, err = claims.Open(claims.Options{
+		Path: s.WorkspacePath, Owner: claims.Owner{Node: node, Instance: o.Instance}, Mode: 0o700, File: claimFile,
+		Names: folderNames, Pattern: regexp.MustCompile(`^[0-9a-f]{32}$`), Logger: log,
+	})
+	if err != nil {
 		return nil, err
 	}
 	d.shelf = volume.ShelfIn(s.WorkspacePath) // now that it is there, by its true path
-	rooms = cmp.Or(rooms, &space.Rooms{})     // both on one file system are one sum also for an instance alone
-	if d.room, err = rooms.Join(space.Member{Dir: s.WorkspacePath, Count: d.count}); err != nil {
-		return nil, err
-	}
-	d.images, err = rooms.Join(space.Member{Dir: s.ImagesPath, Count: func(context.Context) (space.Count, error) {
-		return space.Count{Reserved: reserved()}, nil
-	}})
-	if err != nil {
-		d.room.Leave()
-	}
+	d.room, err = d.workspace.Join(claims.RoomOptions{
+		Rooms: rooms, Kept: func(context.Context) (volume.Kept, error) { return d.shelf.Kept() },
+		ImagesPath: s.ImagesPath, Reserved: reserved,
+	})
 	return d, err
+}
+
+// claimFile in a folder says whose it is.
+const claimFile = "claim.json"
+
+// folderNames are those of a token's folder: all spellings of one have the same.
+func folderNames(token string) []string { return []string{strings.ToLower(token)} }
+
+// folder is that of a token's disks.
+func (d *disks) folder(token string) string { return d.workspace.Folder(strings.ToLower(token)) }
+
+// lives reports whether the environment that holds a reused disk, of whomever,
+// has a folder.
+func (d *disks) lives(h volume.Holder) bool {
+	return d.workspace.Lives(volume.Holder{Identifier: strings.ToLower(h.Token), Token: h.Token})
 }
 
 func (d *disks) close() {
 	if d.room != nil {
 		d.room.Leave()
-		d.images.Leave()
 	}
 }
 
@@ -145,12 +161,11 @@ func (d *disks) make(ctx context.Context, req drivers.Request) ([]mount.Mount, e
 	if len(wanted) == 0 {
 		return nil, nil
 	}
-	c := claim{Token: req.Token, Application: req.ApplicationUID.String(), DiskGB: drivers.SizeOf(volume.Own(wanted))}
-	if err := d.workspace.claim(c); err != nil {
+	if _, err := d.workspace.Claim(ctx, req); err != nil {
 		return nil, fmt.Errorf("claim folder: %w", err)
 	}
 	var mounts []mount.Mount
-	for _, k := range volume.Plan(wanted, d.shelf, d.workspace.folder(req.Token)) {
+	for _, k := range volume.Plan(wanted, d.shelf, d.folder(req.Token)) {
 		if err := d.makeOne(ctx, k, req.Token); err != nil {
 			return nil, fmt.Errorf("make disk %q: %w", k.Name, err)
 		}
@@ -163,7 +178,7 @@ func (d *disks) make(ctx context.Context, req drivers.Request) ([]mount.Mount, e
 // users of it are the environment's. Others of the machine do not get there.
 func (d *disks) makeOne(ctx context.Context, k volume.Disk, token string) error {
 	if k.Reuse {
-		if err := d.shelf.Take(k.Label, volume.Holder{Identifier: token, Token: token}, d.workspace.lives); err != nil {
+		if err := d.shelf.Take(k.Label, volume.Holder{Identifier: token, Token: token}, d.lives); err != nil {
 			return err
 		}
 		if err := os.Chmod(d.shelf.Path(), 0o700); err != nil {
@@ -191,7 +206,7 @@ func (m *making) seen(ctx context.Context, id string) error {
 	if len(m.plan.mounts) == 0 {
 		return nil
 	}
-	for _, k := range volume.Plan(m.plan.req.Definition.Resources.Disks, m.disks.shelf, m.disks.workspace.folder(m.plan.req.Token)) {
+	for _, k := range volume.Plan(m.plan.req.Definition.Resources.Disks, m.disks.shelf, m.disks.folder(m.plan.req.Token)) {
 		if !k.HasFileSystem() {
 			continue
 		}
@@ -221,16 +236,16 @@ func (d *driver) statPath(ctx context.Context, id, path string) (container.PathS
 // remove removes the disks of a token whose container is gone. Its folder goes
 // last, so that what a killed process left undone is found again.
 func (d *disks) remove(ctx context.Context, token string) error {
-	there, err := d.has(token)
+	c, there, err := d.find(token)
 	if err != nil || !there {
 		return err
 	}
-	folder := d.workspace.folder(token)
+	folder := d.workspace.Folder(c.Name)
 	for _, step := range []func() error{
 		func() error { return d.tools.Unmount(ctx, folder) },
 		func() error { return volume.Remove(ctx, volume.DisksOf(folder)) },
 		func() error { return d.shelf.Release(token) },
-		func() error { return d.workspace.discard(token) },
+		func() error { return d.workspace.Discard(c) },
 	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("remove disks: %w", err)
@@ -241,41 +256,31 @@ func (d *disks) remove(ctx context.Context, token string) error {
 
 // has reports whether a token has disks.
 func (d *disks) has(token string) (bool, error) {
+	_, there, err := d.find(token)
+	return there, err
+}
+
+func (d *disks) find(token string) (claims.Claim, bool, error) {
 	if d.remote {
-		return false, nil
+		return claims.Claim{}, false, nil
 	}
-	return d.workspace.has(token)
+	return d.workspace.Find(drivers.Ref{Token: token})
 }
 
 // list returns whose disks there are.
-func (d *disks) list(ctx context.Context) ([]claim, error) {
+func (d *disks) list(ctx context.Context) ([]claims.Claim, error) {
 	if d.remote {
 		return nil, nil
 	}
-	return d.workspace.list(ctx)
+	return d.workspace.List(ctx)
 }
 
-// count is what the environments have written, and which reused disks there are.
-func (d *disks) count(ctx context.Context) (space.Count, error) {
-	if err := os.MkdirAll(d.workspace.path, 0o700); err != nil { // somebody may have cleaned up
-		return space.Count{}, err
-	}
-	kept, err := d.shelf.Kept()
-	if err != nil {
-		return space.Count{}, err
-	}
-	written, err := d.workspace.written(ctx)
-	return space.Count{Written: written, Kept: kept}, err
-}
-
-// DiskNeed implements drivers.DiskHolder: the disks that are made for an
-// environment, and what a reused one may still grow.
+// DiskNeed implements drivers.DiskHolder.
 func (d *driver) DiskNeed(def model.LabelDefinition) (gb uint, fileSystem string) {
 	if d.disks.remote {
 		return 0, "of a remote engine"
 	}
-	r, _ := d.disks.room.Read() // where it is not known, all are counted
-	return volume.Need(def.Resources.Disks, r.Kept), d.disks.room.FileSystem()
+	return d.disks.room.DiskNeed(def)
 }
 
 // DiskRoom implements drivers.DiskHolder.
@@ -283,8 +288,7 @@ func (d *driver) DiskRoom() (drivers.DiskRoom, error) {
 	if d.disks.remote {
 		return drivers.DiskRoom{}, nil
 	}
-	r, err := d.disks.room.Read()
-	return drivers.DiskRoom{Total: r.Total, Free: r.Free}, err
+	return d.disks.room.DiskRoom()
 }
 
 // Exclusive implements drivers.Excluder: the reused disks.

@@ -38,7 +38,7 @@ func withDisks(def model.LabelDefinition, disks string) model.LabelDefinition {
 func (s site) diskInterrupts() map[string]func(testing.TB, drivers.Request) {
 	return map[string]func(testing.TB, drivers.Request){
 		"with the folder claimed": func(t testing.TB, req drivers.Request) {
-			if err := s.start(t).disks.workspace.claim(claim{Token: req.Token, Application: req.ApplicationUID.String()}); err != nil {
+			if _, err := s.start(t).disks.workspace.Claim(context.Background(), req); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -72,7 +72,7 @@ func (s site) diskInterrupts() map[string]func(testing.TB, drivers.Request) {
 			if _, err := d.disks.make(context.Background(), req); err != nil {
 				t.Fatal(err)
 			}
-			if err := d.disks.tools.Unmount(context.Background(), d.disks.workspace.folder(req.Token)); err != nil {
+			if err := d.disks.tools.Unmount(context.Background(), d.disks.folder(req.Token)); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -104,7 +104,7 @@ func TestDisks(t *testing.T) {
 			t.Errorf("nothing is mounted at%s:\n%s", want, text)
 		}
 	}
-	folder := d.disks.workspace.folder(req.Token)
+	folder := d.disks.folder(req.Token)
 	precious := filepath.Join(s.dir, "precious")
 	if err := os.WriteFile(precious, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestDiskInPlaceOfTmp(t *testing.T) {
 	if failed(text, "write /tmp") || failed(text, "write /run") || !failed(text, "write /x") {
 		t.Errorf("want a read-only root, with /tmp and /run that can be written:\n%s", text)
 	}
-	written := filepath.Join(volume.DisksOf(d.disks.workspace.folder(req.Token)), "scratch", "data", "f")
+	written := filepath.Join(volume.DisksOf(d.disks.folder(req.Token)), "scratch", "data", "f")
 	if _, err := os.Stat(written); err != nil {
 		t.Errorf("what is written to /tmp is not on the disk: %v", err)
 	}

@@ -117,7 +117,7 @@ func (d *driver) open(ctx context.Context, rooms *space.Rooms) (err error) {
 	if err := d.openImages(); err != nil {
 		return err
 	}
-	if d.disks, err = openDisks(d.settings, d.owner, rooms, d.images.Reserved); err != nil {
+	if d.disks, err = openDisks(d.settings, d.owner, rooms, d.images.Reserved, d.log); err != nil {
 		return errors.Join(err, d.images.Close())
 	}
 	return nil

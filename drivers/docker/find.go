@@ -172,11 +172,10 @@ func (d *driver) List(ctx context.Context) ([]drivers.Ref, error) {
 		app, _ := uuid.Parse(f.app) // nobody's: it is removed by its token all the same
 		refs = append(refs, drivers.Ref{Token: f.token, Identifier: f.name, ApplicationUID: app})
 	}
-	claims, err := d.disks.list(ctx)
-	for _, c := range claims {
+	all, err := d.disks.list(ctx)
+	for _, c := range all {
 		if !seen[c.Token] {
-			app, _ := uuid.Parse(c.Application)
-			refs = append(refs, drivers.Ref{Token: c.Token, ApplicationUID: app})
+			refs = append(refs, drivers.Ref{Token: c.Token, ApplicationUID: c.Application})
 		}
 	}
 	return refs, err

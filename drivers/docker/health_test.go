@@ -181,7 +181,7 @@ func pulling(t *testing.T, server *httptest.Server, dir string) *driver {
 		<-health.ended
 		_ = errors.Join(kept.Close(), cli.Close())
 	})
-	none, err := openDisks(settings{IsRemote: true}, owner{}, nil, nil)
+	none, err := openDisks(settings{IsRemote: true}, owner{}, nil, nil, discard())
 	if err != nil {
 		t.Fatal(err)
 	}

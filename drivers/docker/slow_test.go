@@ -156,7 +156,7 @@ func (e *slowEngine) making(t *testing.T, token string) *making {
 	if err != nil {
 		t.Fatal(err)
 	}
-	disks, err := openDisks(settings{IsRemote: true}, owner{}, nil, nil)
+	disks, err := openDisks(settings{IsRemote: true}, owner{}, nil, nil, discard())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ const (
 func openWorkspace(s settings, o claims.Owner, a accounts, log *slog.Logger) (*claims.Workspace, error) {
 	opts := claims.Options{
 		Path: s.WorkspacePath, Owner: o, Mode: folderMode, File: specFile,
-		Names: identifiers, Pattern: regexp.MustCompile(`^fish-[a-z]{6}$`), Isolation: s.Isolation, Logger: log,
+		Names: identifiers, Pattern: regexp.MustCompile(`^fish-[a-z]{6}$`), Marks: true, Isolation: s.Isolation, Logger: log,
 	}
 	if a != nil {
 		opts.Taken = func(ctx context.Context, name string) (bool, error) {

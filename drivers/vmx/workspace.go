@@ -32,7 +32,7 @@ func openWorkspace(path string, o claims.Owner, log *slog.Logger) (workspace, er
 		return workspace{}, fmt.Errorf("find workspace_path: %w", err)
 	}
 	w, err := claims.Open(claims.Options{
-		Path: path, Owner: o, Mode: 0o700, File: specFile, Names: names, Pattern: namePattern(), NameOf: nameOf, Logger: log,
+		Path: path, Owner: o, Mode: 0o700, File: specFile, Names: names, Pattern: namePattern(), NameOf: nameOf, Marks: true, Logger: log,
 	})
 	return workspace{w}, err
 }
