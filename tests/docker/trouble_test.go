@@ -3,6 +3,7 @@
 package docker
 
 import (
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -74,6 +75,29 @@ func TestEngineDies(t *testing.T) {
 	s.engine.Restart() // which stops it
 	stopped.gone()
 	s.run(label, `{}`).release()
+	s.nothingLeft()
+}
+
+// TestContainerdDies: an engine that answers and can start nothing wins nothing,
+// and its user is told why.
+func TestContainerdDies(t *testing.T) {
+	t.Parallel()
+	e := dockerd.Start(t, dockerd.Options{Containerd: true})
+	s := start(t, e, config(e, ""))
+	label := s.label("waits", "wait", "")
+	e.KillContainerd()
+	s.WaitLine("engine does not answer")
+	app := s.CreateApplication(label, `{}`)
+	fish.Eventually(t, "the reason is told", func() bool {
+		return strings.Contains(string(s.Request(http.MethodGet, "/api/v1/application/"+app+"/explain", nil).Body), "its containerd does not answer")
+	})
+	if got := s.State(app); got.Status != "NEW" {
+		t.Errorf("without a containerd the application is %+v, want NEW", got)
+	}
+	e.StartContainerd()
+	s.WaitStatus(app, "ALLOCATED")
+	s.Deallocate(app)
+	s.WaitStatus(app, "DEALLOCATED")
 	s.nothingLeft()
 }
 
