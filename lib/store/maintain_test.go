@@ -32,6 +32,9 @@ func TestRetention(t *testing.T) {
 		}
 		time.Sleep(30 * time.Minute)
 		young := live(t, s, label)
+		for _, app := range []model.UID{old[0], old[1], young} { // what a task answered ends with its application
+			update(t, s, app, model.Change{Tasks: []model.ApplicationTask{{Task: "snapshot", Result: model.TaskError("it was too late")}}})
+		}
 		if _, err := s.Application(ctx, old[0]); err != nil {
 			t.Errorf("Application before its time: %v", err)
 		}
@@ -49,7 +52,7 @@ func TestRetention(t *testing.T) {
 				t.Errorf("Application within retention: %v", err)
 			}
 		}
-		for table, want := range map[string]int{"applications": 2, "application_states": 6, "allocations": 1, "resources": 0} {
+		for table, want := range map[string]int{"applications": 2, "application_states": 6, "allocations": 1, "resources": 0, "application_tasks": 1} {
 			if n, err := countRows(s, table); err != nil || n != want {
 				t.Errorf("%s has %d rows, %v, want %d", table, n, err, want)
 			}
