@@ -22,7 +22,10 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
-const base = "aquarium-fish_v1.2.3-rc1_linux_"
+const (
+	candidate = "v1.2.3-rc1"
+	base      = "aquarium-fish_" + candidate + "_linux_"
+)
 
 // command runs one and wants it to succeed.
 func command(t *testing.T, dir, name string, args ...string) string {
@@ -36,18 +39,28 @@ func command(t *testing.T, dir, name string, args ...string) string {
 	return string(out)
 }
 
-// pack packs a binary, as if for Linux and for macOS, into a folder.
-func pack(t *testing.T, tool, binary string) string {
-	t.Helper()
-	return packVersion(t, tool, binary, "v1.2.3-rc1")
-}
-
-func packVersion(t *testing.T, tool, binary, version string) string {
+// pack packs a binary for Linux, and for other platforms if any are named, into
+// a folder.
+func pack(t *testing.T, tool, binary, version string, others ...string) string {
 	t.Helper()
 	out, root := t.TempDir(), command(t, ".", "go", "env", "GOMOD")
-	command(t, ".", tool, "-root", filepath.Dir(strings.TrimSpace(root)), "-out", out, "-version", version, "-epoch", "1700000000",
-		"linux/"+runtime.GOARCH+"="+binary, "darwin/arm64="+binary)
+	args := []string{"-root", filepath.Dir(strings.TrimSpace(root)), "-out", out, "-version", version, "-epoch", "1700000000"}
+	for _, platform := range append([]string{"linux/" + runtime.GOARCH}, others...) {
+		args = append(args, platform+"="+binary)
+	}
+	command(t, ".", tool, args...)
 	return out
+}
+
+// smallBinary is for packages whose binary is not run: to pack a real one takes
+// seconds for each.
+func smallBinary(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "binary")
+	if err := os.WriteFile(binary, bytes.Repeat([]byte("binary\n"), 10_000), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return binary
 }
 
 func releaseTool(t *testing.T) string {
@@ -59,12 +72,8 @@ func releaseTool(t *testing.T) string {
 
 // TestPackages: the same bytes twice, sums that fit, and all that belongs there.
 func TestPackages(t *testing.T) {
-	tool := releaseTool(t)
-	binary := filepath.Join(t.TempDir(), "binary") // a small one: packing is what is tested
-	if err := os.WriteFile(binary, bytes.Repeat([]byte("binary\n"), 10_000), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	first, second := pack(t, tool, binary), pack(t, tool, binary)
+	tool, binary := releaseTool(t), smallBinary(t)
+	first, second := pack(t, tool, binary, candidate, "darwin/arm64"), pack(t, tool, binary, candidate, "darwin/arm64")
 	linux := base + runtime.GOARCH
 	var names []string
 	for line := range strings.Lines(read(t, first+"/SHA256SUMS")) {
@@ -164,8 +173,9 @@ func (i installation) run(args ...string) string {
 // TestInstallTheDeb installs, upgrades and removes the package in a copy of
 // this machine.
 func TestInstallTheDeb(t *testing.T) {
+	t.Parallel()
 	i := overlay(t)
-	deb := filepath.Join(pack(t, releaseTool(t), os.Getenv(fish.BinaryEnv)), base+runtime.GOARCH+".deb")
+	deb := filepath.Join(pack(t, releaseTool(t), os.Getenv(fish.BinaryEnv), candidate), base+runtime.GOARCH+".deb")
 	command(t, ".", "cp", deb, i.root+"/tmp/fish.deb")
 	i.run("dpkg", "-i", "/tmp/fish.deb")
 	if got := i.run("dpkg-query", "-W", "-f", "${Version}", "aquarium-fish"); got != "1.2.3~rc1" {
@@ -218,13 +228,14 @@ func (i installation) keepsOwners(upgrade func()) {
 // this machine, with what it runs. Its needs are left out: rpm knows nothing of
 // what is installed here.
 func TestInstallTheRPM(t *testing.T) {
+	t.Parallel()
 	i := overlay(t)
 	if _, err := exec.LookPath("rpm"); err != nil {
 		needs.Lacking(t, "needs the package rpm:", err)
 	}
-	tool, binary := releaseTool(t), os.Getenv(fish.BinaryEnv)
-	for name, version := range map[string]string{"old": "v1.2.3-rc1", "new": "v1.2.3"} {
-		rpm := filepath.Join(packVersion(t, tool, binary, version), "aquarium-fish_"+version+"_linux_"+runtime.GOARCH+".rpm")
+	tool, binary := releaseTool(t), smallBinary(t)
+	for name, version := range map[string]string{"old": candidate, "new": "v1.2.3"} {
+		rpm := filepath.Join(pack(t, tool, binary, version), "aquarium-fish_"+version+"_linux_"+runtime.GOARCH+".rpm")
 		command(t, ".", "cp", rpm, i.root+"/tmp/"+name+".rpm")
 	}
 	rpm := func(args ...string) string {

@@ -12,6 +12,7 @@ import (
 // TestReleaseTwice builds and packs this machine's platform from two clones in
 // folders of different names: the same bytes.
 func TestReleaseTwice(t *testing.T) {
+	t.Parallel()
 	needs.All(t, "builds a release twice")
 	if runtime.GOOS == "windows" {
 		t.Skip("nothing is released for Windows")

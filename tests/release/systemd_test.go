@@ -56,11 +56,12 @@ func eventually(t *testing.T, what string, condition func() bool) {
 func TestUnderSystemd(t *testing.T) {
 	if os.Getenv(insideEnv) == "" {
 		needsMachine(t)
+		t.Parallel()
 		tool, binary := releaseTool(t), os.Getenv(fish.BinaryEnv)
 		deb := func(version string) string {
-			return filepath.Join(packVersion(t, tool, binary, version), "aquarium-fish_"+version+"_linux_"+runtime.GOARCH+".deb")
+			return filepath.Join(pack(t, tool, binary, version), "aquarium-fish_"+version+"_linux_"+runtime.GOARCH+".deb")
 		}
-		runInside(t, "trixie", map[string]string{"/inside/old.deb": deb("v1.2.3-rc1"), "/inside/new.deb": deb("v1.2.3")})
+		runInside(t, "trixie", map[string]string{"/inside/old.deb": deb(candidate), "/inside/new.deb": deb("v1.2.3")})
 		return
 	}
 	s := &service{t: t}
