@@ -261,6 +261,9 @@ func (m *making) fresh(ctx context.Context) (id string, err error) {
 	if m.plan.mounts, err = m.disks.make(ctx, m.plan.req); err != nil {
 		return "", err
 	}
+	if err := ctx.Err(); err != nil { // a network made now would be for nobody
+		return "", err
+	}
 	use, cancel := m.uncut(ctx)
 	defer cancel()
 	b, release, err := m.networks.use(use, m.plan.network)

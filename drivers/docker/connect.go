@@ -68,6 +68,10 @@ func connect(ctx context.Context, s settings, d doubts, log *slog.Logger) (*clie
 			errs = append(errs, fmt.Errorf("DOCKER_HOST: %w", err))
 			continue
 		}
+		if s.withTLS() && !strings.HasPrefix(a.url, "tcp://") { // who gave certificates wants them used
+			errs = append(errs, fmt.Errorf("engine at %s: it is not reached with TLS: set docker_host to tcp://…, or take the files of TLS out", a.url))
+			continue
+		}
 		engine, f, err := connectTo(ctx, a, s, d)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("engine at %s: %w", a.url, err))
@@ -110,7 +114,7 @@ func connectTo(ctx context.Context, a address, s settings, d doubts) (*client.Cl
 // ask is what an engine answers first.
 func ask(ctx context.Context, engine *client.Client) (facts, error) {
 	if _, err := engine.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
-		if errors.Is(err, os.ErrPermission) {
+		if strings.Contains(err.Error(), "permission denied") { // the client keeps no more than these words of the cause
 			return facts{}, fmt.Errorf("%w; let the node's user into the group of the socket, often `docker`", err)
 		}
 		return facts{}, err

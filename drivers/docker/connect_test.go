@@ -3,10 +3,15 @@
 package docker
 
 import (
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/moby/moby/client"
 )
 
 // TestBrokenSocket: the sockets that are there are tried one after the other.
@@ -44,5 +49,31 @@ func TestAddressWithAPassword(t *testing.T) {
 		if err == nil || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), "want unix:///path") {
 			t.Errorf("connect() to %q = %v, want an error without the password", host, err)
 		}
+	}
+}
+
+// TestFilesOfTLSAndASocket: certificates that nothing would look at are refused.
+func TestFilesOfTLSAndASocket(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+	_, _, err := connect(t.Context(), settings{TLSCACrt: "ca.pem"}, make(doubts, 1), discard())
+	if err == nil || !strings.Contains(err.Error(), "set docker_host to tcp://") {
+		t.Errorf("connect() = %v, want what to do about the files of TLS", err)
+	}
+}
+
+// forbidden is a socket of a group that we are not in.
+type forbidden struct{}
+
+func (forbidden) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EACCES)}
+}
+
+func TestSocketOfAnotherGroup(t *testing.T) {
+	cli, err := client.New(client.WithHost("unix:///var/run/docker.sock"), client.WithHTTPClient(&http.Client{Transport: forbidden{}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ask(t.Context(), cli); err == nil || !strings.Contains(err.Error(), "group of the socket") {
+		t.Errorf("ask() = %v, want what to do about the group", err)
 	}
 }

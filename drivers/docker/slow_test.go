@@ -36,6 +36,7 @@ type slowEngine struct {
 	state   string // of the container; "": there is none
 	created int
 	removed int
+	looked  int // at networks
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -62,6 +63,9 @@ func (e *slowEngine) answer(w http.ResponseWriter, q *http.Request) {
 	_, path, _ := strings.Cut(strings.TrimPrefix(q.URL.Path, "/"), "/")
 	switch what := q.Method + " " + path; {
 	case strings.HasPrefix(what, "GET networks/"):
+		e.mu.Lock()
+		e.looked++
+		e.mu.Unlock()
 		_, _ = fmt.Fprintf(w, `{"Id":"n1","Name":"aquarium-hostonly","Driver":"bridge","Internal":true}`)
 	case what == "GET containers/json":
 		e.list(w)
@@ -226,6 +230,21 @@ func TestStartOfAProcessThatWasKilled(t *testing.T) {
 		_, err := e.making(t, first.plan.req.Token).run(t.Context())
 		if took := time.Since(e.began); err != nil || took > 105*time.Second || e.created != 1 || e.removed != 0 {
 			t.Errorf("run() = %v after %v, %d containers were made and %d removed, want one", err, took, e.created, e.removed)
+		}
+	})
+}
+
+// TestNoNetworkForNobody: once nobody waits for an environment no network is
+// asked for, which nothing would be on.
+func TestNoNetworkForNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := &slowEngine{}
+		m := e.making(t, "")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := m.fresh(ctx); !errors.Is(err, context.Canceled) || e.looked != 0 {
+			t.Errorf("fresh() = %v and looked %d times at networks, want %v and none", err, e.looked, context.Canceled)
 		}
 	})
 }
