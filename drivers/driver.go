@@ -74,7 +74,8 @@ type Driver interface {
 	// List names everything that exists, half-made things included, and is
 	// provably made by this instance on behalf of this node: no one else's.
 	// Each reference is enough for Deallocate; its definition may be missing.
-	// What the node does not know is removed after it was seen twice.
+	// What the node does not know is removed after it was seen twice. An error
+	// says that there may be more; what is named beside it exists all the same.
 	List(ctx context.Context) ([]Ref, error)
 
 	// RunTask does one task with a live environment and returns its result, a

@@ -165,36 +165,72 @@ func (w *Workspace) readAny(name string) (Claim, bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return Claim{}, false, nil
 	}
-	if err != nil {
-		return Claim{}, false, fmt.Errorf("read claim: %w", err)
-	}
 	c := Claim{Name: name}
-	if err := json.Unmarshal(text, &c); err != nil {
-		return Claim{}, false, fmt.Errorf("read claim %s: %w (nobody knows whose environment that is: stop what still runs of it, and remove the folder)", path, err)
+	if err == nil {
+		err = c.decode(text)
+	}
+	if err != nil {
+		return Claim{}, false, &UnreadableError{Path: path, Err: err}
 	}
 	return c, true, nil
 }
 
-// List returns everything of the owner.
+// decode reads a claim. What is JSON and says not whose it is would else be
+// taken for another owner's, and its environment for absent.
+func (c *Claim) decode(text []byte) error {
+	if err := json.Unmarshal(text, c); err != nil {
+		return err
+	}
+	if c.Node == (model.UID{}) || c.Instance == "" || !ValidToken(c.Token) {
+		return errors.New("it lacks a node, an instance or a token")
+	}
+	return nil
+}
+
+// UnreadableError says that a claim can not be read, so that nobody knows whose
+// environment that is.
+type UnreadableError struct {
+	Path string // of the claim
+	Err  error
+}
+
+// Error implements error.
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("read claim %s: %v (nobody knows whose environment that is: let the node read it, or stop what still runs of it and remove the folder)", e.Path, e.Err)
+}
+
+// Unwrap implements the protocol of package errors.
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
+// mostUnreadable is how many claims that can not be read are told at once.
+const mostUnreadable = 5
+
+// List returns everything of the owner. Claims that can not be read are an error
+// beside the others, as one of them may be the owner's: what is returned is there
+// all the same.
 func (w *Workspace) List(ctx context.Context) ([]Claim, error) {
 	found, err := os.ReadDir(w.opts.Path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read workspace: %w", err)
 	}
 	var all []Claim
+	var errs []error
 	for _, f := range found {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		c, ok, err := w.Read(f.Name())
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
 		}
 		if ok {
 			all = append(all, c)
 		}
 	}
-	return all, nil
+	if more := len(errs) - mostUnreadable; more > 0 {
+		errs = append(errs[:mostUnreadable], fmt.Errorf("and %d more claims can not be read", more))
+	}
+	return all, errors.Join(errs...)
 }
 
 // There reports whether an environment's folder is still its own.

@@ -239,22 +239,51 @@ func TestIdentifiersThatAreNoNames(t *testing.T) {
 	}
 }
 
-// TestBrokenClaim: it hides nothing from who looks, and says what to do.
+// TestBrokenClaim: it is never taken for absent, says what to do, and hides none
+// of the others.
 func TestBrokenClaim(t *testing.T) {
+	whose := `"node":"11111111-2222-4333-8444-555555555555","instance":"native"`
+	for name, text := range map[string]string{
+		"nothing": "", "zeros": "\x00\x00", "half": `{` + whose + `,"token":"b0`, "no object": "null", "of nobody": "{}",
+		"no node": `{"instance":"native","token":"` + token("b") + `"}`, "no token": `{` + whose + `}`, "half a token": `{` + whose + `,"token":"b0"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := open(t, options(t.TempDir()))
+			path := filepath.Join(w.Folder("fish-b"), "spec.json")
+			write(t, path, text)
+			if c, ok, err := w.Find(drivers.Ref{Token: token("b")}); !isUnreadable(err, path) {
+				t.Errorf("Find() = %+v, %v, %v, want what to do", c, ok, err)
+			}
+			if !w.Lives(volume.Holder{Identifier: "fish-b", Token: token("b")}) {
+				t.Error("Lives() = false where nobody knows")
+			}
+			first, last := claimed(t, w, request(token("a"))), claimed(t, w, request(token("c")))
+			if all, err := w.List(t.Context()); !cmp.Equal(all, []Claim{first, last}) || !isUnreadable(err, path) {
+				t.Errorf("List() = %+v, %v, want the others, and what to do", all, err)
+			}
+			if n, err := w.written(t.Context()); n != 0 || err != nil {
+				t.Errorf("written() = %d, %v, want what the others have written", n, err)
+			}
+		})
+	}
+}
+
+// isUnreadable reports whether an error is that of a claim and says what to do.
+func isUnreadable(err error, path string) bool {
+	var u *UnreadableError
+	return errors.As(err, &u) && u.Path == path && strings.Contains(err.Error(), path) && strings.Contains(err.Error(), "remove the folder")
+}
+
+// TestManyBrokenClaims: such as those of a node that runs as another user.
+func TestManyBrokenClaims(t *testing.T) {
 	w := open(t, options(t.TempDir()))
-	broken := w.Folder("fish-b")
-	write(t, filepath.Join(broken, "spec.json"), "{")
-	if _, err := w.List(t.Context()); err == nil || !strings.Contains(err.Error(), broken) || !strings.Contains(err.Error(), "remove the folder") {
-		t.Errorf("List() = %v, want which folder to remove", err)
+	for n := range 200 {
+		write(t, filepath.Join(w.Folder(fmt.Sprintf("fish-%03x", n)), "spec.json"), "")
 	}
-	if !w.Lives(volume.Holder{Identifier: "fish-b", Token: token("b")}) {
-		t.Error("Lives() = false where nobody knows")
-	}
-	if c := claimed(t, w, request(token("a"))); c.Name != "fish-a" {
-		t.Errorf("Claim() beside it = %+v", c)
-	}
-	if n, err := w.written(t.Context()); n != 0 || err != nil {
-		t.Errorf("written() = %d, %v, want what the others have written", n, err)
+	c := claimed(t, w, request(token("a")))
+	all, err := w.List(t.Context())
+	if !cmp.Equal(all, []Claim{c}) || err == nil || len(err.Error()) > 4<<10 || !strings.Contains(err.Error(), "195 more") {
+		t.Errorf("List() = %+v, %v, want the other, some of the errors and how many there are", all, err)
 	}
 }
 

@@ -51,18 +51,16 @@ func (d *driver) Watch(ctx context.Context, ref drivers.Ref) (ending string, err
 	return keeper.Wait(ctx, d.workspace.Folder(c.Name), c.Token)
 }
 
-// List implements drivers.Driver.
+// List implements drivers.Driver. One claim that can not be read hides none of
+// the others.
 func (d *driver) List(ctx context.Context) ([]drivers.Ref, error) {
-	all, err := d.workspace.List(ctx)
-	if err != nil {
-		return nil, err
-	}
+	all, unread := d.workspace.List(ctx)
 	refs := make([]drivers.Ref, len(all))
 	for i, c := range all {
 		refs[i] = drivers.Ref{Token: c.Token, Identifier: c.Name, ApplicationUID: c.Application}
 	}
 	orphans, err := d.orphans(ctx)
-	return append(refs, orphans...), err
+	return append(refs, orphans...), errors.Join(unread, err)
 }
 
 var _ drivers.Watcher = (*driver)(nil)

@@ -72,19 +72,19 @@ func (d *driver) Watch(ctx context.Context, ref drivers.Ref) (ending string, err
 	}
 }
 
-// List implements drivers.Driver.
+// List implements drivers.Driver. One claim that can not be read hides none of
+// the others.
 func (d *driver) List(ctx context.Context) ([]drivers.Ref, error) {
 	all, err := d.workspace.List(ctx)
-	if err != nil {
-		return nil, err
-	}
 	refs, tokens := make([]drivers.Ref, len(all)), make([]string, len(all))
 	for i, c := range all {
 		tokens[i] = c.Token
 		refs[i] = drivers.Ref{Token: c.Token, Identifier: d.workspace.vmx(c.Name), ApplicationUID: c.Application}
 	}
-	d.images.KeepUses(tokens) // the node asks all its life
-	return refs, nil
+	if err == nil || len(all) > 0 {
+		d.images.KeepUses(tokens) // the node asks all its life
+	}
+	return refs, err
 }
 
 var _ drivers.Watcher = (*driver)(nil)

@@ -127,7 +127,8 @@ func (d *driver) openTools(ctx context.Context, paths vmrun.Options) error {
 }
 
 // openImages opens the cache, and lets the images go of environments that went
-// with a node that was killed.
+// with a node that was killed. Where it can not be found out which went, all
+// keep theirs, and the instance is none the worse.
 func (d *driver) openImages(ctx context.Context) (err error) {
 	opts := d.settings.ImageOptions(d.log)
 	opts.Owner = d.workspace.Owner().String()
@@ -139,7 +140,7 @@ func (d *driver) openImages(ctx context.Context) (err error) {
 		return o.images, err
 	})
 	if err := d.images.SweepUses(ctx, d.tokens); err != nil {
-		return errors.Join(fmt.Errorf("find out who uses images: %w", err), d.images.Close())
+		d.log.Warn("images may be kept for environments that are gone; the next start looks again", "error", err)
 	}
 	return nil
 }

@@ -29,8 +29,8 @@ func newReaper(opts Options) *reaper {
 	return &reaper{opts: opts, seen: map[stray]bool{}, kept: map[stray]bool{}}
 }
 
-// reap makes one round. A driver that can not list is left for the next round,
-// and what was seen there once stays seen once.
+// reap makes one round. What a driver that can not list all does not name is left
+// for the next round, and what was seen there once stays seen once.
 func (r *reaper) reap(ctx context.Context) {
 	now := map[stray]bool{}
 	for _, instance := range r.opts.Instances() {
@@ -61,10 +61,9 @@ func (r *reaper) reapInstance(ctx context.Context, instance string, now map[stra
 	refs, err := listBy(ctx, driver, r.opts.Logger)
 	if err != nil {
 		if ctx.Err() == nil {
-			r.opts.Logger.Warn("driver can not list its environments", "instance", instance, "error", err)
+			r.opts.Logger.Warn("driver can not list all its environments", "instance", instance, "error", err)
 		}
 		r.keepSightings(instance, now)
-		return
 	}
 	// Only now: an environment is listed after its intent is stored, so what
 	// the store does not know at this point nobody has asked for.

@@ -269,7 +269,13 @@ func TestDriverThatComesBackLater(t *testing.T) {
 }
 
 func TestStrayIsRemovedAfterTwoSightings(t *testing.T) {
+	t.Run("", func(t *testing.T) { testStray(t, nil) })
+	t.Run("of a driver that can not list all", func(t *testing.T) { testStray(t, errors.New("a claim can not be read")) })
+}
+
+func testStray(t *testing.T, more error) {
 	inBubble(t, func(t *testing.T, f *farm) {
+		f.driver.more = more
 		f.start()
 		app := f.apply(f.label())
 		f.want(app, model.StatusAllocated)

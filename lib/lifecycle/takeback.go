@@ -139,15 +139,12 @@ func (r *runner) search(
 	if a.Definition.Driver == "" {
 		instances = r.m.opts.Instances()
 	}
-	lists := make([][]drivers.Ref, len(instances)) // of those that answered
+	lists := make([][]drivers.Ref, len(instances)) // of those that answered, be it in part
 	err := r.await(ctx, inspectTimeout, stop, func(ctx context.Context) error {
 		var g errgroup.Group
 		for i, instance := range instances {
-			g.Go(func() error {
-				refs, err := r.listOf(ctx, instance)
-				if err == nil {
-					lists[i] = refs
-				}
+			g.Go(func() (err error) {
+				lists[i], err = r.listOf(ctx, instance)
 				return err
 			})
 		}
@@ -193,7 +190,8 @@ func (r *runner) listOf(ctx context.Context, instance string) ([]drivers.Ref, er
 	return listBy(ctx, driver, r.log)
 }
 
-// listBy asks a driver what it has, within inspectTimeout.
+// listBy asks a driver what it has, within inspectTimeout. What it returns with an
+// error is there, but may not be all.
 func listBy(ctx context.Context, driver drivers.Driver, log *slog.Logger) (refs []drivers.Ref, err error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()

@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -76,6 +77,8 @@ func TestForgottenAllocation(t *testing.T) {
 			f.absent = "not yet"
 			time.AfterFunc(time.Hour, func() { f.script(func() { f.absent = "" }); f.manager.DriversChanged() })
 		}, model.StatusAllocated, "Driver allocated the resource"},
+		{"another environment can not be read", func(f *farm) { f.driver.more = errors.New("a claim can not be read") },
+			model.StatusAllocated, "Driver allocated the resource"},
 		{"has ended", func(f *farm) { f.world.end(f.identifier(), "exit code 1") }, model.StatusDeallocated, "Environment ended by itself: exit code 1"},
 		{"is gone", func(f *farm) { f.script(func() { clear(f.world.envs) }) }, model.StatusDeallocated, "Environment is gone"},
 	} {

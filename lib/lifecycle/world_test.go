@@ -71,6 +71,8 @@ type scripted struct {
 	// after is called when Allocate made something, stood when Suspend or Resume
 	// changed something; an error loses the answer.
 	after, stood func(ctx context.Context) error
+	// more says why List may not name all.
+	more error
 }
 
 func newScripted(w *world) *scripted {
@@ -177,7 +179,7 @@ func (s *scripted) List(ctx context.Context) ([]drivers.Ref, error) {
 	for _, token := range slices.Sorted(maps.Keys(s.world.envs)) {
 		refs = append(refs, drivers.Ref{Token: token, Identifier: "env-" + token, ApplicationUID: s.world.apps[token]})
 	}
-	return refs, nil
+	return refs, s.more
 }
 
 func (s *scripted) RunTask(ctx context.Context, task drivers.TaskRequest) (json.RawMessage, error) {
