@@ -132,7 +132,9 @@ func (s Shelf) Take(label string, h Holder, lives func(Holder) bool) error {
 
 // Release lets the next environment have the disks of this one. All are looked
 // through, because the definition may be forgotten. The disks must be unmounted.
-// Nothing is written, so that an environment that filled its disk can go.
+// Nothing is written, so that an environment that filled its disk can go. A note
+// that can not be read keeps no environment from its end: if it was this one's,
+// it gives way in Take once it can be read.
 func (s Shelf) Release(token string) error {
 	if there, err := exists(s.lockFile()); err != nil || !there {
 		return err // nothing was ever taken
@@ -148,11 +150,9 @@ func (s Shelf) Release(token string) error {
 				continue
 			}
 			store := filepath.Join(s.path, f.Name())
-			holder, err := readHolder(store)
-			if err == nil && holder.Token == token {
-				err = os.Remove(filepath.Join(store, takenFile))
+			if holder, err := readHolder(store); err == nil && holder.Token == token {
+				errs = append(errs, os.Remove(filepath.Join(store, takenFile)))
 			}
-			errs = append(errs, err)
 		}
 		return errors.Join(errs...)
 	})
@@ -162,14 +162,21 @@ func (s Shelf) lockFile() string { return filepath.Join(s.path, ".lock") }
 
 func (s Shelf) locked(do func() error) error { return locked(s.lockFile(), do) }
 
+// readHolder returns who has a disk; nobody only where there is no note.
 func readHolder(store string) (h Holder, err error) {
 	file := filepath.Join(store, takenFile)
 	text, err := os.ReadFile(file)
-	if err != nil {
-		return h, ignoreMissing(err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Holder{}, nil
 	}
-	if err := json.Unmarshal(text, &h); err != nil {
-		return h, fmt.Errorf("read %s: %w", file, err)
+	if err == nil {
+		err = json.Unmarshal(text, &h)
+	}
+	if err == nil && h.Token == "" {
+		err = errors.New("it lacks a token")
+	}
+	if err != nil {
+		return Holder{}, fmt.Errorf("read %s: %w (nobody knows which environment has that disk: make sure that none does, and remove the file)", file, err)
 	}
 	return h, nil
 }
