@@ -428,3 +428,20 @@ func TestDisksAreCounted(t *testing.T) {
 		t.Errorf("DiskNeed() = %d GB on %q, want 7 and the most that a disk counts", gb, on)
 	}
 }
+
+// TestUnreadableMarker: it hides none of the others.
+func TestUnreadableMarker(t *testing.T) {
+	d := open(t, t.TempDir(), "test", node, "")
+	req := request(`{}`)
+	if _, err := d.Allocate(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	broken := d.workspace.marker("test-000000")
+	if err := os.Symlink(node.String()+",test,"+req.Token+",half", broken); err != nil {
+		t.Fatal(err)
+	}
+	refs, err := d.List(t.Context())
+	if len(refs) != 1 || refs[0].Token != req.Token || err == nil || !strings.Contains(err.Error(), broken) {
+		t.Errorf("List() = %+v, %v, want the other one, and which can not be read", refs, err)
+	}
+}

@@ -276,6 +276,7 @@ func (w *workspace) list(ctx context.Context) ([]drivers.Ref, error) {
 		return nil, fmt.Errorf("list markers: %w", err)
 	}
 	var refs []drivers.Ref
+	var errs []error
 	for _, f := range found {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -285,11 +286,11 @@ func (w *workspace) list(ctx context.Context) ([]drivers.Ref, error) {
 		}
 		e, _, err := w.read(f.Name())
 		if err != nil {
-			return nil, fmt.Errorf("list markers: %w", err)
+			errs = append(errs, fmt.Errorf("list markers: %w", err))
 		}
 		if e.identifier != "" {
 			refs = append(refs, drivers.Ref{Token: e.token, Identifier: e.identifier, ApplicationUID: e.application})
 		}
 	}
-	return refs, nil
+	return refs, errors.Join(errs...)
 }
