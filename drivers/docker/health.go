@@ -30,13 +30,17 @@ const (
 	// the first of these to the second.
 	firstAsk = 100 * time.Millisecond
 	lastAsk  = 2 * time.Second
+	// versionTimeout is how long an engine that answers may take for what it runs
+	// other programs for. A busy machine takes seconds; one that takes this long
+	// starts nothing soon either.
+	versionTimeout = 10 * time.Second
 )
 
 // health knows from memory whether the engine answers. Its owner is the
 // goroutine of run; who calls the engine raises its doubts.
 type health struct {
 	host    string
-	ask     func(ctx context.Context) error
+	ask     func(ctx context.Context) error // bounds itself
 	doubts  doubts
 	changed func() // called when the engine answers again
 	log     *slog.Logger
@@ -65,10 +69,11 @@ func (h *health) run(ctx context.Context) {
 		case <-doubts:
 		case <-time.After(pause):
 		}
-		err := h.once(ctx)
+		err := h.ask(ctx)
 		if ctx.Err() != nil {
 			return
 		}
+		h.doubts.settle() // a look that takes long raises some itself
 		switch h.note(err, time.Now()); {
 		case err == nil:
 			pause, doubts = askEvery, h.doubts
@@ -80,11 +85,17 @@ func (h *health) run(ctx context.Context) {
 	}
 }
 
-func (h *health) once(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, pingTimeout, fmt.Errorf("no answer within %v", pingTimeout))
+// noAnswer is the error of a question that had none in its time.
+type noAnswer time.Duration
+
+func (n noAnswer) Error() string { return fmt.Sprintf("no answer within %v", time.Duration(n)) }
+
+// within asks something that has a time for its answer.
+func within(ctx context.Context, limit time.Duration, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, noAnswer(limit))
 	defer cancel()
-	err := h.ask(ctx)
-	if err != nil && ctx.Err() != nil && !errors.Is(err, errContainerd) {
+	err := ask(ctx)
+	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
@@ -98,13 +109,21 @@ var errContainerd = errors.New("it is there, but its containerd does not answer:
 // ask its containerd for: Docker's own names it among its parts, unless it is
 // away. There is no cheaper call that shows it.
 func alive(ctx context.Context, engine *client.Client) error {
-	if _, err := engine.Ping(ctx, client.PingOptions{}); err != nil {
+	err := within(ctx, pingTimeout, func(ctx context.Context) error {
+		_, err := engine.Ping(ctx, client.PingOptions{})
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	answer, err := engine.ServerVersion(ctx, client.ServerVersionOptions{})
+	var answer client.ServerVersionResult
+	err = within(ctx, versionTimeout, func(ctx context.Context) (err error) {
+		answer, err = engine.ServerVersion(ctx, client.ServerVersionOptions{})
+		return err
+	})
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return fmt.Errorf("%w (%w)", errContainerd, context.Cause(ctx))
+	case errors.As(err, new(noAnswer)):
+		return fmt.Errorf("%w (%w)", errContainerd, err)
 	case err == nil && names(answer, "Engine") && !names(answer, "containerd"): // others, such as Podman, have none
 		return errContainerd
 	}
@@ -192,6 +211,14 @@ func (d doubts) raise() {
 	select {
 	case d <- struct{}{}:
 	default: // they are known
+	}
+}
+
+// settle forgets those that were raised until now.
+func (d doubts) settle() {
+	select {
+	case <-d:
+	default:
 	}
 }
 

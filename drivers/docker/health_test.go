@@ -72,10 +72,15 @@ func TestHealth(t *testing.T) {
 		if err := <-waiter; err != nil || h.err() != nil || room.Load() != 1 {
 			t.Errorf("await() = %v, err() = %v, told %d times, want nil, nil and once", err, h.err(), room.Load())
 		}
-		answer.Store(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
-		time.Sleep(askEvery + pingTimeout + time.Second)
-		if err := h.err(); err == nil || !strings.Contains(err.Error(), "no answer within") {
-			t.Errorf("err() of an engine that hangs = %v, want that it gave no answer", err)
+		asked.Store(0)
+		answer.Store(func(context.Context) error { // as a busy engine, of which each look is a call that takes long
+			time.Sleep(slowCall)
+			unsure.raise()
+			return nil
+		})
+		time.Sleep(time.Minute)
+		if n := asked.Load(); n > 8 {
+			t.Errorf("a busy engine was asked %d times within a minute, want at most 8", n)
 		}
 		cancel()
 		<-ended
@@ -216,6 +221,55 @@ func TestHalfAnEngine(t *testing.T) {
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: alive() = %v, want %q", tt.name, err, tt.want)
 		}
+	}
+}
+
+// silent is an engine that takes its time for each answer.
+type silent struct{ ping, version time.Duration }
+
+// RoundTrip implements http.RoundTripper.
+func (s silent) RoundTrip(q *http.Request) (*http.Response, error) {
+	wait, text := s.ping, ""
+	if strings.HasSuffix(q.URL.Path, "/version") {
+		wait, text = s.version, `{"Components":[{"Name":"Engine"},{"Name":"containerd"}]}`
+	}
+	if err := pause(q.Context(), wait); err != nil {
+		return nil, err
+	}
+	w := httptest.NewRecorder()
+	_, _ = io.WriteString(w, text)
+	return w.Result(), nil
+}
+
+// CloseIdleConnections is of a transport.
+func (silent) CloseIdleConnections() {}
+
+// TestBusyEngine: one whose machine is busy takes seconds to say what it is made
+// of, and is not away for that.
+func TestBusyEngine(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, want string
+		engine     silent
+		after      time.Duration
+	}{
+		{"busy", "", silent{version: 9 * time.Second}, 9 * time.Second},
+		{"hangs", "no answer within 4s", silent{ping: time.Hour}, 4 * time.Second},
+		{"its containerd hangs", "its containerd does not answer: look after that, or restart both (no answer within 10s)", silent{version: time.Hour}, 10 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cli, err := client.New(client.WithHost("tcp://engine"), client.WithHTTPClient(&http.Client{Transport: doubting{tt.engine, make(doubts, 1)}}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				begin := time.Now()
+				err = alive(t.Context(), cli)
+				if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) || time.Since(begin) != tt.after {
+					t.Errorf("alive() = %v after %v, want %q after %v", err, time.Since(begin), tt.want, tt.after)
+				}
+			})
+		})
 	}
 }
 
