@@ -264,9 +264,7 @@ func (m *making) fresh(ctx context.Context) (id string, err error) {
 	if err := ctx.Err(); err != nil { // a network made now would be for nobody
 		return "", err
 	}
-	use, cancel := m.uncut(ctx)
-	defer cancel()
-	b, release, err := m.networks.use(use, m.plan.network)
+	b, release, err := m.networks.use(ctx, m.plan.network)
 	if err != nil {
 		return "", err
 	}

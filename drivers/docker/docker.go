@@ -92,7 +92,7 @@ func New(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
 		log: cfg.Logger, settings: s, engine: cli, facts: facts, turns: turns.New(),
 		owner: owner{Node: cfg.NodeUID.String(), Instance: cfg.Instance},
 	}
-	d.networks = newNetworks(cli, facts.id, d.owner, d.log)
+	d.networks = newNetworks(cli, facts.id, d.owner, d.uncut, d.log)
 	if err := d.open(ctx, cfg.Rooms); err != nil {
 		_ = cli.Close() // it holds idle connections only
 		return nil, err

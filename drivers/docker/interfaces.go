@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +21,13 @@ const (
 	// that it does not show. One that is just being made shows within a second, on
 	// a busy machine within a few.
 	hiddenAfter = 10 * time.Second
+	// mostPatience bounds all of it: it is tried with each interface, if need be.
+	mostPatience = (interfaces + 1) * hiddenAfter
 )
+
+// errNoInterface says that the engine keeps all interfaces of a network.
+var errNoInterface = errors.New("the engine keeps all interfaces that it may have for networks that it does not show, as one that was killed " +
+	"while it made them: mend the engine's record of its networks")
 
 // bridgeName is the interface of a network: the engine refuses a second network
 // with it, and several engines of one machine do not share it. 15 bytes are what
@@ -38,13 +46,15 @@ func (n *networks) bridgeName(name string, which int) string {
 // a hidden one. It begins with the first each time, so that processes that know
 // of different hidden ones do not make two networks.
 func (n *networks) create(ctx context.Context, name string) (iface string, err error) {
+	call, cancel := n.uncut(ctx)
+	defer cancel()
 	for which := range interfaces {
 		iface = n.bridgeName(name, which)
-		if _, err = n.engine.NetworkCreate(ctx, name, n.recipe(name, iface)); err == nil || !n.hides(iface, rival(err)) {
+		if _, err = n.engine.NetworkCreate(call, name, n.recipe(name, iface)); err == nil || !n.hides(iface, rival(err)) {
 			return iface, err
 		}
 	}
-	return iface, err
+	return "", fmt.Errorf("%w: %w", errNoInterface, err)
 }
 
 // rival is the network for which the engine refuses its interface to another
@@ -72,14 +82,10 @@ func (r refusal) next(iface, rival string, now time.Time) refusal {
 	return refusal{iface, rival, now}
 }
 
-// patience is how long it is tried in all: with each interface, if need be.
-func (r refusal) patience() time.Duration {
-	if r.rival == "" {
-		return lostPatience
-	}
-	return (interfaces + 1) * hiddenAfter
-}
+// lost reports whether a network can not be made that nobody else makes either.
+func (r refusal) lost(now time.Time) bool { return r.rival == "" && now.Sub(r.since) > lostPatience }
 
+// lasts reports whether the network is hidden for which the interface is refused.
 func (r refusal) lasts(now time.Time) bool { return r.rival != "" && now.Sub(r.since) >= hiddenAfter }
 
 // hide notes that the engine keeps an interface for a network that it will never

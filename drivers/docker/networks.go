@@ -36,8 +36,10 @@ type networks struct {
 	engine   *client.Client
 	engineID string
 	owner    owner
-	log      *slog.Logger
-	turns    *turns.Turns // of names: who makes or removes one
+	// uncut is a context for a call that is seen to its end.
+	uncut func(context.Context) (context.Context, context.CancelFunc)
+	log   *slog.Logger
+	turns *turns.Turns // of names: who makes or removes one
 
 	mu     sync.Mutex
 	known  map[string]*bridge // by name
@@ -54,8 +56,13 @@ type bridge struct {
 	users    int  // allocations on their way to a container that runs
 }
 
-func newNetworks(engine *client.Client, engineID string, o owner, log *slog.Logger) *networks {
-	return &networks{engine: engine, engineID: engineID, owner: o, log: log, turns: turns.New(), known: map[string]*bridge{}, hidden: map[string]string{}}
+func newNetworks(
+	engine *client.Client, engineID string, o owner, uncut func(context.Context) (context.Context, context.CancelFunc), log *slog.Logger,
+) *networks {
+	return &networks{
+		engine: engine, engineID: engineID, owner: o, uncut: uncut, log: log, turns: turns.New(),
+		known: map[string]*bridge{}, hidden: map[string]string{},
+	}
 }
 
 // load learns what others and earlier processes made.
@@ -182,10 +189,11 @@ func (n *networks) ensure(ctx context.Context, name string) (*bridge, error) {
 			return nil, fmt.Errorf("make network %s: the engine has no addresses left: remove networks that nobody uses "+
 				"(`docker network prune`), or give it more with default-address-pools in its daemon.json: %w", name, err)
 		}
-		if by = by.next(iface, rival(err), time.Now()); by.lasts(time.Now()) {
+		now := time.Now()
+		if by = by.next(iface, rival(err), now); by.lasts(now) {
 			n.hide(name, by)
 		}
-		if time.Since(began) > by.patience() || pause(ctx, wait) != nil {
+		if errors.Is(err, errNoInterface) || by.lost(now) || now.Sub(began) > mostPatience || pause(ctx, wait) != nil {
 			return nil, fmt.Errorf("make network %s: %w", name, err)
 		}
 	}
@@ -193,6 +201,8 @@ func (n *networks) ensure(ctx context.Context, name string) (*bridge, error) {
 
 // look finds a network by its name; nil where there is none.
 func (n *networks) look(ctx context.Context, name string) (*bridge, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	found, err := n.engine.NetworkInspect(ctx, name, client.NetworkInspectOptions{})
 	switch {
 	case err == nil && found.Network.Name == name:

@@ -167,9 +167,10 @@ func (e *slowEngine) making(t *testing.T, token string) *making {
 	o := owner{Node: node.String(), Instance: "docker"}
 	ctx, cancel := context.WithCancel(t.Context())
 	d := &driver{
-		log: discard(), settings: settings{IsRemote: true}, engine: cli, owner: o, networks: newNetworks(cli, "id", o, discard()), disks: disks,
+		log: discard(), settings: settings{IsRemote: true}, engine: cli, owner: o, disks: disks,
 		health: newHealth("", func(context.Context) error { return nil }, unsure, nil, discard()), ctx: ctx, cancel: cancel,
 	}
+	d.networks = newNetworks(cli, "id", o, d.uncut, discard())
 	go d.health.run(ctx)
 	t.Cleanup(func() {
 		cancel()
