@@ -43,10 +43,13 @@ func TestBrokenSocket(t *testing.T) {
 
 // TestAddressWithAPassword: one in DOCKER_HOST is refused, and not shown.
 func TestAddressWithAPassword(t *testing.T) {
-	for _, host := range []string{"tcp://user:hush-hush@127.0.0.1:1", "tcp://user:hush-hush@127.0.0.1:\x01"} {
+	for host, want := range map[string]string{
+		"tcp://user:hush-hush@127.0.0.1:1": "without a user", "tcp://user:hush-hush@127.0.0.1:\x01": "want unix:///path",
+		"unix://user:hush-hush@/docker.sock": "without a user",
+	} {
 		t.Setenv("DOCKER_HOST", host)
 		_, _, err := connect(t.Context(), settings{}, make(doubts, 1), discard())
-		if err == nil || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), "want unix:///path") {
+		if err == nil || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), want) {
 			t.Errorf("connect() to %q = %v, want an error without the password", host, err)
 		}
 	}

@@ -16,9 +16,11 @@ func checkAddress(address string) error {
 		return errors.New("can not be read; want unix:///path, tcp://host:port or npipe:////./pipe/name")
 	}
 	switch {
+	case u.User != nil && u.Scheme != "ssh": // which no engine wants, and logs would show
+		return fmt.Errorf("got %.80q, want it without a user: who may speak to an engine, TLS or the rights of its socket say", u.Redacted())
 	case u.Scheme == "unix" && u.Host == "" && filepath.IsAbs(u.Path):
 	case u.Scheme == "npipe" && u.Path != "":
-	case u.Scheme == "tcp" && u.Hostname() != "" && u.Port() != "" && u.User == nil:
+	case u.Scheme == "tcp" && u.Hostname() != "" && u.Port() != "":
 	case u.Scheme == "ssh":
 		return errors.New("ssh:// is not spoken; forward the engine's socket with `ssh -L` and name that one as unix:///path")
 	default:

@@ -92,15 +92,14 @@ func (s *settings) checkLimits(doc *yamlconf.Document) error {
 func (s *settings) checkHost(doc *yamlconf.Document) error {
 	var errs []error
 	if s.DockerHost != "" {
-		if err := checkAddress(s.DockerHost); err != nil {
+		if err := checkAddress(s.DockerHost); err != nil { // there may be a password in it
 			errs = append(errs, doc.Problem("docker_host", "%v", err))
+		} else if s.withTLS() && !strings.HasPrefix(s.DockerHost, "tcp://") {
+			errs = append(errs, doc.Problem("docker_host", "got %q, want tcp://… with the files of TLS", s.DockerHost))
 		}
 	}
 	if (s.TLSCrt == "") != (s.TLSKey == "") {
 		errs = append(errs, doc.Problem("tls_crt", "want both tls_crt and tls_key, or neither"))
-	}
-	if s.withTLS() && s.DockerHost != "" && !strings.HasPrefix(s.DockerHost, "tcp://") {
-		errs = append(errs, doc.Problem("docker_host", "got %q, want tcp://… with the files of TLS", s.DockerHost))
 	}
 	return errors.Join(errs...)
 }
