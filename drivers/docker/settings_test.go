@@ -44,7 +44,7 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		"docker_host: unix://relative/path":                        "line 1: docker_host: got",
 		"docker_host: tcp://host":                                  "line 1: docker_host: got",
 		"docker_host: tcp://u:secret@host:1":                       "line 1: docker_host: got",
-		"docker_host: ssh://u:secret@host\ntls_ca_crt: ca.pem":      "line 1: docker_host: ssh:// is not spoken",
+		"docker_host: ssh://u:secret@host\ntls_ca_crt: ca.pem":     "line 1: docker_host: ssh:// is not spoken",
 		"docker_host: unix://u:secret@/run/docker.sock":            "without a user",
 		"docker_host: \"unix:///a b\\u0000\"":                      "line 1: docker_host",
 		"docker_host: unix:///run/docker.sock\ntls_ca_crt: ca.pem": "with the files of TLS",

@@ -35,8 +35,9 @@ type Options struct {
 	// Containerd gives the engine one that it does not start itself, and so does
 	// not mend when it is killed or hangs.
 	Containerd bool
-	// InMemory engines keep their data in memory, as all of tests do: one that
-	// waits for a busy disk several times in each call takes three times as long.
+	// InMemory engines keep their data in memory, if there is enough, as all of
+	// tests do: one that waits for a busy disk several times in each call takes three
+	// times as long.
 	InMemory bool
 }
 

@@ -188,17 +188,6 @@ func shimSockets(dir string) (files []string) {
 	return files
 }
 
-// mountMemory makes a folder that lies in memory, which goes with its mount.
-func mountMemory(dir string) error {
-	if err := os.Mkdir(dir, 0o711); err != nil {
-		return err
-	}
-	if err := unix.Mount("fish-dockerd", dir, "tmpfs", 0, "mode=0711"); err != nil {
-		return fmt.Errorf("mount memory at %s: %w", dir, err)
-	}
-	return nil
-}
-
 // unmountBelow takes away everything mounted in a folder, the innermost first.
 func unmountBelow(dir string) error {
 	text, err := os.ReadFile("/proc/self/mountinfo")
