@@ -121,19 +121,22 @@ func (w *Workspace) place(c Claim) (err error) {
 }
 
 // Find looks an environment of the owner up, by token where there is one. Only
-// an error means that it could not be found out.
+// an error means that it could not be found out: that of another which has a name
+// of the token's hides none that is there.
 func (w *Workspace) Find(ref drivers.Ref) (Claim, bool, error) {
 	names := []string{w.nameOf(ref.Identifier)}
 	if ref.Token != "" {
 		names = w.opts.Names(ref.Token)
 	}
+	var errs []error
 	for _, name := range names {
 		c, ok, err := w.Read(name)
-		if err != nil || ok && (ref.Token == "" || strings.EqualFold(c.Token, ref.Token)) {
-			return c, err == nil, err
+		if ok && (ref.Token == "" || strings.EqualFold(c.Token, ref.Token)) {
+			return c, true, nil
 		}
+		errs = append(errs, err)
 	}
-	return Claim{}, false, nil
+	return Claim{}, false, errors.Join(errs...)
 }
 
 func (w *Workspace) nameOf(identifier string) string {

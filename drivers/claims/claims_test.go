@@ -274,6 +274,24 @@ func isUnreadable(err error, path string) bool {
 	return errors.As(err, &u) && u.Path == path && strings.Contains(err.Error(), path) && strings.Contains(err.Error(), "remove the folder")
 }
 
+// TestBrokenClaimOfTheSameName: an environment that had to take another name, as
+// this was taken, is found all the same.
+func TestBrokenClaimOfTheSameName(t *testing.T) {
+	w := open(t, options(t.TempDir()))
+	claimed(t, w, request(token("a1")))
+	c := claimed(t, w, request(token("a2")))
+	path := filepath.Join(w.Folder("fish-a"), "spec.json")
+	write(t, path, "{")
+	if got, ok, err := w.Find(drivers.Ref{Token: c.Token}); err != nil || !ok || !cmp.Equal(got, c) {
+		t.Errorf("Find() = %+v, %v, %v, want %+v", got, ok, err, c)
+	}
+	for _, unsure := range []string{token("a1"), token("a3")} {
+		if got, err := w.Claim(t.Context(), request(unsure)); !isUnreadable(err, path) {
+			t.Errorf("Claim() of a token that may be there = %+v, %v, want what to do", got, err)
+		}
+	}
+}
+
 // TestManyBrokenClaims: such as those of a node that runs as another user.
 func TestManyBrokenClaims(t *testing.T) {
 	w := open(t, options(t.TempDir()))
