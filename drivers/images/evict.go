@@ -167,6 +167,16 @@ func (c *Cache) inUse(id string) (bool, error) {
 	return alone == nil && err == nil, err
 }
 
+// mayBeUsed is inUse where one that can not be looked at must not keep the others
+// from being listed and evicted: it counts as used.
+func (c *Cache) mayBeUsed(id string) bool {
+	used, err := c.inUse(id)
+	if err != nil {
+		c.logger.Warn("whether an image is used can not be found out: it is kept", "image", id, "error", err)
+	}
+	return used || err != nil
+}
+
 // sweepTrash removes what was taken away, also by a process that died before it
 // was gone.
 func (c *Cache) sweepTrash() {
@@ -205,7 +215,8 @@ func (c *Cache) there(id string) bool {
 
 // evict removes what nobody uses, the least recently used first, until so many
 // bytes are freed as need makes of the sum of all. With whole it removes
-// nothing where even all of it would not do.
+// nothing where even all of it would not do. One that can not be removed, or of
+// which it can not be found out whether it is used, stays, and others go for it.
 func (c *Cache) evict(ctx context.Context, need func(sum int64) int64, whole bool) (lack int64, err error) {
 	turn, err := c.turn(ctx)
 	if err != nil {
@@ -218,16 +229,28 @@ func (c *Cache) evict(ctx context.Context, need func(sum int64) int64, whole boo
 		return 0, err
 	}
 	lack = need(sum)
-	for _, k := range victims(all, lack, whole) {
-		if err := c.retire(k); errors.Is(err, drivers.ErrImageInUse) {
-			continue
-		} else if err != nil {
-			return lack, fmt.Errorf("evict image %s: %w", k.id, err)
+	for rest := all; ; {
+		next := victims(rest, lack, whole)
+		if len(next) == 0 {
+			return lack, nil
 		}
-		lack -= k.size
-		c.logger.Info("image was evicted", "image", k.id, "bytes", k.size, "last_used", k.last().Round(time.Second))
+		rest = rest[len(next):]
+		for _, k := range next {
+			lack -= c.evictOne(k)
+		}
 	}
-	return lack, nil
+}
+
+// evictOne returns how many bytes went. The turn is held.
+func (c *Cache) evictOne(k kept) int64 {
+	if err := c.retire(k); errors.Is(err, drivers.ErrImageInUse) {
+		return 0
+	} else if err != nil {
+		c.logger.Warn("image can not be evicted", "image", k.id, "error", err)
+		return 0
+	}
+	c.logger.Info("image was evicted", "image", k.id, "bytes", k.size, "last_used", k.last().Round(time.Second))
+	return k.size
 }
 
 // evictable are the things that may go, and sum is what these and those that
@@ -242,9 +265,7 @@ func (c *Cache) evictable() (all []kept, sum int64, err error) {
 			continue
 		}
 		sum += k.size
-		if used, err := c.inUse(k.id); err != nil {
-			return nil, 0, err
-		} else if !used {
+		if !c.mayBeUsed(k.id) {
 			all = append(all, k)
 		}
 	}

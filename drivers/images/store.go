@@ -210,9 +210,7 @@ func (c *Cache) listLaid(ctx context.Context) ([]drivers.ImageStatus, map[string
 			continue // removed meanwhile
 		}
 		s := k.status()
-		if s.InUse, err = c.inUse(k.id); err != nil {
-			return nil, nil, fmt.Errorf("look who uses image %s: %w", k.id, err)
-		}
+		s.InUse = c.mayBeUsed(k.id)
 		list = append(list, s)
 	}
 	return list, own, nil
