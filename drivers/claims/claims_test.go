@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -460,6 +461,46 @@ func TestOneAtATime(t *testing.T) {
 	if !errors.Is(err, errNothing) {
 		t.Errorf("Hold() = %v, want what was returned in it", err)
 	}
+}
+
+// TestNameThatBecameAnothers: who waits for an environment by its name does not
+// work on the next one that has the name beside who does.
+func TestNameThatBecameAnothers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t, options(t.TempDir()))
+		first := claimed(t, w, request(token("a1")))
+		done, err := w.Turn(t.Context(), first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan Claim, 1)
+		go func() {
+			err := w.Hold(t.Context(), drivers.Ref{Identifier: first.Name}, func(c Claim, _ bool) error { got <- c; return nil })
+			if err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		if err := w.Discard(first); err != nil {
+			t.Fatal(err)
+		}
+		next := claimed(t, w, request(token("a2")))
+		making, err := w.Turn(t.Context(), next)
+		if err != nil || next.Name != first.Name {
+			t.Fatalf("Turn() of %s = %v: nothing is tested", next.Name, err)
+		}
+		done()
+		synctest.Wait()
+		select {
+		case <-got:
+			t.Error("Hold() did something with the next environment, which somebody makes")
+		default:
+		}
+		making()
+		if c := <-got; c.Token != next.Token {
+			t.Errorf("Hold() of the name = %s, want what has it", c.Token)
+		}
+	})
 }
 
 var errNothing = errors.New("nothing there")

@@ -1,6 +1,7 @@
 package claims
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,26 +43,34 @@ func (w *Workspace) Turn(ctx context.Context, c Claim) (done func(), err error) 
 // Hold looks an environment up and does something with it, while nobody else
 // works on it. found is false where the owner has none of that reference.
 func (w *Workspace) Hold(ctx context.Context, ref drivers.Ref, do func(c Claim, found bool) error) error {
-	key := ref.Token
-	if key == "" {
-		c, found, err := w.Find(ref)
+	for {
+		key, _, _, err := w.lookUp(ref)
 		if err != nil {
-			return fmt.Errorf("look for environment: %w", err)
+			return err
 		}
-		if key = ref.Identifier; found {
-			key = c.Token
+		done, err := w.turns.Take(ctx, key)
+		if err != nil {
+			return err
 		}
+		now, c, found, err := w.lookUp(ref)
+		if err == nil && now != key { // meanwhile the name became another environment's
+			done()
+			continue
+		}
+		defer done()
+		if err != nil {
+			return err
+		}
+		return do(c, found)
 	}
-	done, err := w.turns.Take(ctx, strings.ToLower(key))
-	if err != nil {
-		return err
+}
+
+// lookUp is Find with the key of the turn to wait for.
+func (w *Workspace) lookUp(ref drivers.Ref) (key string, c Claim, found bool, err error) {
+	if c, found, err = w.Find(ref); err != nil {
+		return "", Claim{}, false, fmt.Errorf("look for environment: %w", err)
 	}
-	defer done()
-	c, found, err := w.Find(ref)
-	if err != nil {
-		return fmt.Errorf("look for environment: %w", err)
-	}
-	return do(c, found)
+	return strings.ToLower(cmp.Or(ref.Token, c.Token, ref.Identifier)), c, found, nil
 }
 
 // Stands reports an error unless the claim is still there and nobody began to
