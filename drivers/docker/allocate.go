@@ -165,7 +165,7 @@ func (m *making) run(ctx context.Context) (drivers.Environment, error) {
 			return environment(c, m.plan.req.Definition), nil
 		case ctx.Err() != nil:
 			return drivers.Environment{}, err
-		case unreachable(err):
+		case unreachable(err), cerrdefs.IsInternal(err) && m.health.err() != nil: // half of an engine fails in many ways, too
 			m.log.Info("engine was not there for a call, it is waited for", "application_uid", m.plan.req.ApplicationUID, "error", err)
 			err = m.back(ctx, silent)
 			silent++

@@ -222,7 +222,8 @@ func (d doubts) settle() {
 	}
 }
 
-// doubting is a transport that raises doubts where a call has no answer.
+// doubting is a transport that raises doubts where a call has no answer, or one
+// that the engine has failed.
 type doubting struct {
 	base interface {
 		http.RoundTripper
@@ -241,6 +242,9 @@ func (d doubting) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = engine.Away{Err: err}
+	}
+	if err == nil && resp.StatusCode == http.StatusInternalServerError { // maybe half of it is away
+		d.doubts.raise()
 	}
 	if err == nil && resp.StatusCode != http.StatusSwitchingProtocols { // which makes the body a connection
 		resp.Body = reply{resp.Body, d.doubts}

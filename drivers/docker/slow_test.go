@@ -25,6 +25,7 @@ import (
 type slowEngine struct {
 	create, start, blocked time.Duration // how long that takes; how long a name is taken by nobody
 	shows                  bool          // also what is just being started, which engines lock
+	half                   time.Duration // how long its containerd is away
 
 	began time.Time
 	calls sync.WaitGroup
@@ -145,8 +146,19 @@ func (e *slowEngine) run(w http.ResponseWriter) {
 	e.busy <- struct{}{}
 	defer func() { <-e.busy }()
 	time.Sleep(e.start)
+	if time.Since(e.began) < e.half {
+		http.Error(w, `{"message":"ttrpc: closed: unknown"}`, http.StatusInternalServerError)
+		return
+	}
 	e.set("running")
 	w.WriteHeader(http.StatusNoContent)
+}
+
+func (e *slowEngine) alive(context.Context) error {
+	if time.Since(e.began) < e.half {
+		return errContainerd
+	}
+	return nil
 }
 
 // making is one environment's on the engine.
@@ -168,7 +180,7 @@ func (e *slowEngine) making(t *testing.T, token string) *making {
 	ctx, cancel := context.WithCancel(t.Context())
 	d := &driver{
 		log: discard(), settings: settings{IsRemote: true}, engine: cli, owner: o, disks: disks,
-		health: newHealth("", func(context.Context) error { return nil }, unsure, nil, discard()), ctx: ctx, cancel: cancel,
+		health: newHealth("", e.alive, unsure, nil, discard()), ctx: ctx, cancel: cancel,
 	}
 	d.networks = newNetworks(cli, "id", o, d.uncut, discard())
 	go d.health.run(ctx)
@@ -231,6 +243,21 @@ func TestStartOfAProcessThatWasKilled(t *testing.T) {
 		_, err := e.making(t, first.plan.req.Token).run(t.Context())
 		if took := time.Since(e.began); err != nil || took > 105*time.Second || e.created != 1 || e.removed != 0 {
 			t.Errorf("run() = %v after %v, %d containers were made and %d removed, want one", err, took, e.created, e.removed)
+		}
+	})
+}
+
+// TestHalfAnEngineIsWaitedFor: an engine without its containerd fails starts in
+// words that nobody foresaw.
+func TestHalfAnEngineIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := &slowEngine{half: 30 * time.Second}
+		m := e.making(t, "")
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+		defer cancel()
+		if _, err := m.run(ctx); err != nil || time.Since(e.began) > e.half+5*time.Second {
+			t.Errorf("run() = %v after %v, want nil after %v", err, time.Since(e.began), e.half)
 		}
 	})
 }
