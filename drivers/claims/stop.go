@@ -48,21 +48,26 @@ func (w *Workspace) Hold(ctx context.Context, ref drivers.Ref, do func(c Claim, 
 		if err != nil {
 			return err
 		}
-		done, err := w.turns.Take(ctx, key)
-		if err != nil {
+		again, err := w.holdTurn(ctx, ref, key, do)
+		if !again {
 			return err
 		}
-		now, c, found, err := w.lookUp(ref)
-		if err == nil && now != key { // meanwhile the name became another environment's
-			done()
-			continue
-		}
-		defer done()
-		if err != nil {
-			return err
-		}
-		return do(c, found)
 	}
+}
+
+// holdTurn is Hold in the turn of a key. again says that the name became another
+// environment's while it was waited for, and nothing was done.
+func (w *Workspace) holdTurn(ctx context.Context, ref drivers.Ref, key string, do func(c Claim, found bool) error) (again bool, err error) {
+	done, err := w.turns.Take(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	now, c, found, err := w.lookUp(ref)
+	if err != nil || now != key {
+		return err == nil, err
+	}
+	return false, do(c, found)
 }
 
 // lookUp is Find with the key of the turn to wait for.
