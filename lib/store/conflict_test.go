@@ -115,6 +115,29 @@ func TestUserOfTwoNodes(t *testing.T) {
 	}
 }
 
+// TestFirstUserIsNoConflict: the admin of a node that joins goes without a line
+// for whoever looks for trouble.
+func TestFirstUserIsNoConflict(t *testing.T) {
+	var log strings.Builder
+	a := openOther(t, 1)
+	s, err := OpenMemory(t.Context(), Options{Node: testNode, Logger: slog.New(slog.NewTextHandler(&log, nil))}, NewDisk())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rank, store := range []*Store{s, a} {
+		if _, err := store.CreateFirstUser(t.Context(), model.User{Name: "admin", HLC: model.HLC(rank)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hand(t, a, s)
+	if got := log.String(); strings.Contains(got, "changed on two nodes") {
+		t.Errorf("log is %q", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestFirstUser gives way to a user of that name that anybody made, whenever.
 func TestFirstUser(t *testing.T) {
 	eachEngine(t, func(t *testing.T, reopen func() *Store) {

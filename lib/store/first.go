@@ -30,6 +30,10 @@ func (s *Store) CreateFirstLocation(ctx context.Context, l model.Location) (crea
 	return created && err == nil, err
 }
 
+// lastRank is far above every rank of a first row, also of one whose password was
+// hashed anew, and far below every reading of a clock.
+const lastRank model.HLC = 1 << 20
+
 // stageFirst notes the first row of a name unless there is or was one. rank
 // stands in the place of the clock reading: it is lower than any.
 func (t *tx) stageFirst(kind replica.Kind, name string, rank model.HLC, body []byte) (bool, error) {

@@ -274,7 +274,8 @@ func (t *tx) mayWait(app model.UID) bool {
 }
 
 // tellConflict leaves a line for who looks for a user or location that was
-// changed on two nodes, one of which did not know of the other.
+// changed on two nodes, one of which did not know of the other. What a node made
+// because there was nothing is no change of anybody's: CreateFirstUser.
 func (t *tx) tellConflict(old *replica.Row, r replica.Row, took bool) {
 	if old == nil || r.Kind != replica.KindUser && r.Kind != replica.KindLocation || old.Version.Origin == r.Version.Origin {
 		return
@@ -282,6 +283,9 @@ func (t *tx) tellConflict(old *replica.Row, r replica.Row, took bool) {
 	kept, lost := r.Version, old.Version
 	if !took {
 		kept, lost = lost, kept
+	}
+	if lost.HLC <= lastRank {
+		return
 	}
 	noun := "user"
 	if r.Kind == replica.KindLocation {
