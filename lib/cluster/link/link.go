@@ -76,24 +76,23 @@ func (t *Transport) start(conn net.Conn, id identity, b begun) (*Link, error) {
 		relays: make(chan struct{}, limits.Relays), ended: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.stats.begin = time.Now()
-	if !t.keep(l) {
-		cancel()
-		abort(conn)
-		return nil, notReady()
-	}
 	limitUnsent(conn)
 	role := yamux.Server
 	if b.outgoing {
 		role = yamux.Client
 	}
-	session, err := role(&seam{Conn: conn, stats: &l.stats}, muxConfig(limits, l.log))
-	if err != nil {
+	var err error
+	if l.session, err = role(&seam{Conn: conn, stats: &l.stats}, muxConfig(limits, l.log)); err != nil {
 		cancel()
 		abort(conn)
-		t.forget(l)
 		return nil, fmt.Errorf("begin streams: %w", err)
 	}
-	l.session = session
+	if !t.keep(l) { // from here on Run may end it, so it is whole
+		cancel()
+		abort(conn)
+		_ = l.session.Close() // waits for its goroutines
+		return nil, notReady()
+	}
 	l.work()
 	return l, nil
 }

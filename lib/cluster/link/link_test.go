@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -152,6 +154,53 @@ func TestStopTellsAllNeighboursAndLeavesNothing(t *testing.T) {
 	}
 	if _, err := hub.Dial(t.Context(), n.addr, nil, hub.hello()); err == nil {
 		t.Error("a stopped node dials")
+	}
+}
+
+// halfMade is a connection of a link that is just being made when something
+// happens.
+type halfMade struct {
+	net.Conn
+	happens func()
+}
+
+func (c halfMade) SyscallConn() (syscall.RawConn, error) {
+	c.happens()
+	return nil, errors.ErrUnsupported
+}
+
+// TestStopWhileALinkIsMade: the stop of a node finds no link of which half is
+// missing yet.
+func TestStopWhileALinkIsMade(t *testing.T) {
+	f := newFarm(t)
+	n := f.start(f.identity("one"))
+	here, there := net.Pipe()
+	defer there.Close()
+	happened := false
+	l, err := n.Transport.start(halfMade{here, func() {
+		happened = true
+		stopped := make(chan struct{})
+		go func() {
+			n.stop()
+			close(stopped)
+		}()
+		select {
+		case <-stopped:
+		case <-time.After(time.Second): // it waits for this link
+		}
+	}}, identity{}, begun{peer: n.hello(), outgoing: true})
+	if !happened {
+		t.Skip("nothing is asked of the connection on this platform")
+	}
+	var no *Refused
+	if !errors.As(err, &no) {
+		t.Errorf("start() = %v, %v, want that the node stops", l, err)
+	}
+	if _, err := there.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is open")
+	}
+	if left := leftovers(5 * time.Second); left != "" {
+		t.Errorf("left behind:\n%s", left)
 	}
 }
 
