@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -22,28 +21,16 @@ type bridges struct {
 	create time.Duration
 	kept   int // so many interfaces, for networks that it shows to nobody
 
-	calls sync.WaitGroup
+	calls inMemory
 	mu    sync.Mutex
 	tried map[string]int // interfaces, by when they were asked for first
 	names map[string]string
 	shown map[string]bool
 }
 
-// RoundTrip implements http.RoundTripper. What nobody waits for any more is done.
+// RoundTrip implements http.RoundTripper.
 func (b *bridges) RoundTrip(q *http.Request) (*http.Response, error) {
-	answer := make(chan *http.Response, 1)
-	b.calls.Go(func() {
-		w := httptest.NewRecorder()
-		w.Header().Set("Api-Version", "1.41")
-		b.answer(w, q)
-		answer <- w.Result()
-	})
-	select {
-	case resp := <-answer:
-		return resp, nil
-	case <-q.Context().Done():
-		return nil, q.Context().Err()
-	}
+	return b.calls.call(q, b.answer)
 }
 
 // CloseIdleConnections is of a transport.

@@ -21,14 +21,14 @@ import (
 )
 
 // slowEngine is as much of an engine as one environment needs, in memory and in
-// a test's own time. It goes on with what nobody waits for any more, as engines do.
+// a test's own time.
 type slowEngine struct {
 	create, start, blocked time.Duration // how long that takes; how long a name is taken by nobody
 	shows                  bool          // also what is just being started, which engines lock
 	half                   time.Duration // how long its containerd is away
 
 	began time.Time
-	calls sync.WaitGroup
+	calls inMemory
 	busy  chan struct{} // the container's lock: a mutex would stop a test's time
 
 	mu      sync.Mutex
@@ -42,25 +42,33 @@ type slowEngine struct {
 
 // RoundTrip implements http.RoundTripper.
 func (e *slowEngine) RoundTrip(q *http.Request) (*http.Response, error) {
-	answer := make(chan *http.Response, 1)
-	e.calls.Go(func() {
+	return e.calls.call(q, e.answer)
+}
+
+// CloseIdleConnections is of a transport.
+func (*slowEngine) CloseIdleConnections() {}
+
+// inMemory are the calls of an engine in a test's own time. It goes on with those
+// that nobody waits for any more, as engines do.
+type inMemory struct{ sync.WaitGroup }
+
+func (m *inMemory) call(q *http.Request, answer http.HandlerFunc) (*http.Response, error) {
+	answered := make(chan *http.Response, 1)
+	m.Go(func() {
 		w := httptest.NewRecorder()
-		e.answer(w, q)
-		answer <- w.Result()
+		w.Header().Set("Api-Version", "1.41")
+		answer(w, q)
+		answered <- w.Result()
 	})
 	select {
-	case resp := <-answer:
+	case resp := <-answered:
 		return resp, nil
 	case <-q.Context().Done():
 		return nil, q.Context().Err()
 	}
 }
 
-// CloseIdleConnections is of a transport.
-func (*slowEngine) CloseIdleConnections() {}
-
 func (e *slowEngine) answer(w http.ResponseWriter, q *http.Request) {
-	w.Header().Set("Api-Version", "1.41")
 	_, path, _ := strings.Cut(strings.TrimPrefix(q.URL.Path, "/"), "/")
 	switch what := q.Method + " " + path; {
 	case strings.HasPrefix(what, "GET networks/"):
