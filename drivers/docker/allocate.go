@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/images"
 )
 
@@ -48,7 +49,7 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 	if err != nil {
 		return drivers.Environment{}, err
 	}
-	if !validToken(req.Token) {
+	if !claims.ValidToken(req.Token) {
 		return drivers.Environment{}, fmt.Errorf("allocate: token %q is not 32 hex digits", req.Token)
 	}
 	vars, err := d.environ(req)

@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 )
 
 // found is a container of ours as lists show it.
@@ -52,7 +53,7 @@ func (d *driver) find(ctx context.Context, ref drivers.Ref) ([]found, error) {
 	if ref.Token == "" {
 		return d.named(ctx, ref.Identifier)
 	}
-	if !validToken(ref.Token) {
+	if !claims.ValidToken(ref.Token) {
 		return nil, nil // this driver never made anything for it
 	}
 	list, err := d.list(ctx, labelToken+"="+ref.Token)

@@ -82,8 +82,6 @@ func hwAddresses(token string) func(yield func(net.HardwareAddr) bool) {
 	}
 }
 
-func validToken(token string) bool { return regexp.MustCompile(`^[0-9A-Fa-f]{32}$`).MatchString(token) }
-
 func validIdentifier(name string) bool {
 	return regexp.MustCompile(`^` + prefix + `[0-9a-f]{12}$`).MatchString(name)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/claims"
 	"github.com/aquarium-fish/aquarium-fish/drivers/docker/engine"
 	"github.com/aquarium-fish/aquarium-fish/drivers/volume"
 )
@@ -20,7 +21,7 @@ func (d *driver) RunTask(ctx context.Context, task drivers.TaskRequest) (json.Ra
 	container := task.Ref.Identifier
 	if len(list) > 0 {
 		container = list[0].id
-	} else if container == "" && validToken(task.Ref.Token) {
+	} else if container == "" && claims.ValidToken(task.Ref.Token) {
 		container = identifier(hwAddress(task.Ref.Token, 0))
 	}
 	req := engine.TaskRequest{
