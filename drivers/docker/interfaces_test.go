@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,26 @@ type bridges struct {
 	tried map[string]int // interfaces, by when they were asked for first
 	names map[string]string
 	shown map[string]bool
+}
+
+// inMemory are the calls of an engine in a test's own time. It goes on with those
+// that nobody waits for any more, as engines do.
+type inMemory struct{ sync.WaitGroup }
+
+func (m *inMemory) call(q *http.Request, answer http.HandlerFunc) (*http.Response, error) {
+	answered := make(chan *http.Response, 1)
+	m.Go(func() {
+		w := httptest.NewRecorder()
+		w.Header().Set("Api-Version", "1.41")
+		answer(w, q)
+		answered <- w.Result()
+	})
+	select {
+	case resp := <-answered:
+		return resp, nil
+	case <-q.Context().Done():
+		return nil, q.Context().Err()
+	}
 }
 
 // RoundTrip implements http.RoundTripper.

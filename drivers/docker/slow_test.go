@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -47,26 +46,6 @@ func (e *slowEngine) RoundTrip(q *http.Request) (*http.Response, error) {
 
 // CloseIdleConnections is of a transport.
 func (*slowEngine) CloseIdleConnections() {}
-
-// inMemory are the calls of an engine in a test's own time. It goes on with those
-// that nobody waits for any more, as engines do.
-type inMemory struct{ sync.WaitGroup }
-
-func (m *inMemory) call(q *http.Request, answer http.HandlerFunc) (*http.Response, error) {
-	answered := make(chan *http.Response, 1)
-	m.Go(func() {
-		w := httptest.NewRecorder()
-		w.Header().Set("Api-Version", "1.41")
-		answer(w, q)
-		answered <- w.Result()
-	})
-	select {
-	case resp := <-answered:
-		return resp, nil
-	case <-q.Context().Done():
-		return nil, q.Context().Err()
-	}
-}
 
 func (e *slowEngine) answer(w http.ResponseWriter, q *http.Request) {
 	_, path, _ := strings.Cut(strings.TrimPrefix(q.URL.Path, "/"), "/")
