@@ -189,7 +189,12 @@ func (e environment) asUser(argv ...string) (string, error) {
 // environment.
 func (e environment) alive() bool {
 	e.t.Helper()
-	environ, err := os.ReadFile("/proc/" + e.value("PID") + "/environ")
+	return e.runs(e.value("PID"))
+}
+
+// runs is alive for an environment whose log may be gone: a released one.
+func (e environment) runs(pid string) bool {
+	environ, err := os.ReadFile("/proc/" + pid + "/environ")
 	return err == nil && strings.Contains(string(environ), e.folder)
 }
 

@@ -96,9 +96,10 @@ func TestServiceRestart(t *testing.T) {
 	e.site = m.site
 	e.release()
 	lost := m.run("lost", reader, "ready")
+	pid := lost.value("PID")
 	m.killMode = "control-group" // what the unit keeps from happening
 	m.restart(syscall.SIGTERM)
-	if lost.alive() {
+	if lost.runs(pid) {
 		t.Error("the environment outlives a manager that kills all of a unit: this test proves nothing")
 	}
 	m.WaitStatus(lost.app, "DEALLOCATED") // with its user
