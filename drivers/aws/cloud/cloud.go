@@ -18,8 +18,8 @@ import (
 // Every method returns within its context, and bounds each request besides.
 // Lists are whole (the implementation turns the pages), in no order, and may
 // lag behind what was done (see Settled). An error is a *Error wherever the
-// service answered; one that is not, and one whose Unsure is set, leaves open
-// whether the thing was done.
+// service answered, and where it was certainly not asked; one that is not, and
+// one whose Unsure is set, leaves open whether the thing was done (Undone).
 type API interface {
 	// Identity says whose the credentials are.
 	Identity(ctx context.Context) (Identity, error)

@@ -36,7 +36,8 @@ const (
 	TooYoung
 )
 
-// Error is an answer of the service that is no success.
+// Error is an answer of the service that is no success, or says that it was
+// never asked (NotSent).
 type Error struct {
 	Kind    Kind
 	Code    string // such as "InsufficientInstanceCapacity"
@@ -45,6 +46,9 @@ type Error struct {
 	NotBefore time.Time
 	// Unsure: it may have been done all the same.
 	Unsure bool
+	// Err is what kept a request from being sent (NotSent); nil where the
+	// service answered.
+	Err error
 }
 
 // Error implements error.
@@ -54,6 +58,9 @@ func (e *Error) Error() string {
 	}
 	return e.Message + " (" + e.Code + ")"
 }
+
+// Unwrap is what kept the request from being sent, if that is what it says.
+func (e *Error) Unwrap() error { return e.Err }
 
 // KindOf is what an error means; Other if it is none of the service.
 func KindOf(err error) Kind {
@@ -77,102 +84,102 @@ func IsKind(err error, kinds ...Kind) bool {
 	return false
 }
 
-// Done reports whether an error says for certain that nothing was done. After
+// Undone reports whether an error says for certain that nothing was done. After
 // any other, also after one of the network or of the context, it has to be looked.
 func Undone(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && !e.Unsure
 }
 
-// NewError makes the error of a code, with the kind that belongs to it.
+// NewError makes the error of a code, with the kind that belongs to it. Codes
+// come as "InvalidHost.Occupied" and as "Client.InvalidHost.Occupied".
 func NewError(code, format string, args ...any) *Error {
-	e := &Error{Code: code, Message: fmt.Sprintf(format, args...)}
-	e.Kind = kindOfCode(code)
+	e := &Error{Code: code, Message: fmt.Sprintf(format, args...), Kind: kindOfCode(code), Unsure: failedInside(code)}
 	if e.Kind == TooYoung {
 		e.NotBefore = timeIn(e.Message)
 	}
 	return e
 }
 
-// kinds is by EC2's documentation of its error codes, as far as a decision
-// hangs on them.
-func kinds() map[string]Kind {
-	return map[string]Kind{
-		"InsufficientInstanceCapacity":            NoCapacity,
-		"InsufficientHostCapacity":                NoCapacity,
-		"Unsupported":                             NoCapacity,
-		"InsufficientFreeAddressesInSubnet":       NoCapacity,
-		"InsufficientVolumeCapacity":              NoCapacity,
-		"VolumeTypeNotAvailableInZone":            NoCapacity,
-		"UnfulfillableCapacity":                   NoCapacity,
-		"SpotMaxPriceTooLow":                      NoCapacity,
-		"InsufficientCapacity":                    NoCapacity,
-		"InsufficientCapacityOnHost":              NoHostCapacity,
-		"IncompatibleHostRequirements":            NoHostCapacity,
-		"UnavailableHostRequirements":             NoHostCapacity,
-		"UnsupportedInstanceTypeOnHost":           NoHostCapacity,
-		"InvalidHostState":                        NoHostCapacity,
-		"VcpuLimitExceeded":                       Quota,
-		"InstanceLimitExceeded":                   Quota,
-		"HostLimitExceeded":                       Quota,
-		"MaxSpotInstanceCountExceeded":            Quota,
-		"VolumeLimitExceeded":                     Quota,
-		"MaxIOPSLimitExceeded":                    Quota,
-		"ZonesMismatched":                         Refused,
-		"UnsupportedHibernationConfiguration":     Refused,
-		"VPCIdNotSpecified":                       Refused,
-		"UnsupportedOperation":                    Refused,
-		"MissingParameter":                        Refused,
-		"UnknownParameter":                        Refused,
-		"RequestLimitExceeded":                    Throttled,
-		"Throttling":                              Throttled,
-		"ThrottlingException":                     Throttled,
-		"TooManyRequestsException":                Throttled,
-		"SnapshotCreationPerVolumeRateExceeded":   Throttled,
-		"PendingSnapshotLimitExceeded":            Throttled,
-		"IdempotentParameterMismatch":             Mismatch,
-		"IdempotentInstanceTerminated":            Mismatch,
-		"UnauthorizedOperation":                   Denied,
-		"AuthFailure":                             Denied,
-		"OptInRequired":                           Denied,
-		"PendingVerification":                     Denied,
-		"InvalidClientTokenId":                    Denied,
-		"SignatureDoesNotMatch":                   Denied,
-		"AccessDenied":                            Denied,
-		"AccessDeniedException":                   Denied,
-		"ExpiredToken":                            Denied,
-		"RequestExpired":                          Denied,
-		"IncorrectState":                          Busy,
-		"IncorrectInstanceState":                  Busy,
-		"InvalidSnapshot.InUse":                   Busy,
-		"VolumeInUse":                             Busy,
-		"DependencyViolation":                     Busy,
-		"Client.InvalidHost.Occupied":             Busy,
-		"InvalidHost.Occupied":                    Busy,
-		"Client.HostMinAllocationPeriodUnexpired": TooYoung,
-		"HostMinAllocationPeriodUnexpired":        TooYoung,
-	}
+// NotSent is the error of a request that never left: nothing was done. err is
+// why, and is found by errors.Is (a context's end, a refused connection).
+func NotSent(err error) *Error {
+	return &Error{Code: "NotSent", Message: err.Error(), Err: err}
 }
 
+// kindOfCode is by EC2's documentation of its error codes, and those of STS,
+// KMS and Service Quotas, as far as a decision hangs on them.
 func kindOfCode(code string) Kind {
-	if k, ok := kinds()[code]; ok {
-		return k
-	}
-	switch {
-	case strings.HasSuffix(code, ".NotFound"), strings.HasSuffix(code, ".Unavailable") && strings.HasPrefix(code, "InvalidAMIID"),
-		code == "NotFoundException":
+	switch code = plain(code); code {
+	case "InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacity", "Unsupported",
+		"InsufficientFreeAddressesInSubnet", "InsufficientVolumeCapacity", "VolumeTypeNotAvailableInZone",
+		"UnfulfillableCapacity", "SpotMaxPriceTooLow":
+		return NoCapacity
+	case "InsufficientCapacityOnHost", "IncompatibleHostRequirements", "UnavailableHostRequirements",
+		"UnsupportedInstanceTypeOnHost", "InvalidHostState":
+		return NoHostCapacity
+	case "VcpuLimitExceeded", "InstanceLimitExceeded", "HostLimitExceeded", "MaxSpotInstanceCountExceeded",
+		"VolumeLimitExceeded", "MaxIOPSLimitExceeded", "SnapshotLimitExceeded", "ResourceLimitExceeded":
+		return Quota
+	case "RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled",
+		"RequestThrottledException", "EC2ThrottledException", "TooManyRequestsException", "SlowDown",
+		"SnapshotCreationPerVolumeRateExceeded", "PendingSnapshotLimitExceeded", "ConcurrentSnapshotLimitExceeded":
+		return Throttled
+	case "IdempotentParameterMismatch", "IdempotentInstanceTerminated":
+		return Mismatch
+	case "UnauthorizedOperation", "AuthFailure", "Blocked", "OptInRequired", "PendingVerification",
+		"InvalidClientTokenId", "InvalidSecurity", "SignatureDoesNotMatch", "IncompleteSignature",
+		"InvalidSignatureException", "MissingAuthenticationToken", "UnrecognizedClientException", "AccessDenied",
+		"AccessDeniedException", "ExpiredToken", "ExpiredTokenException", "RequestExpired", "OperationNotPermitted":
+		return Denied
+	case "IncorrectState", "IncorrectInstanceState", "IncorrectSpotRequestState", "InvalidSnapshot.InUse", "VolumeInUse",
+		"DependencyViolation", "ConcurrentTagAccess", "InvalidHost.Occupied", "KMSInvalidStateException":
+		return Busy
+	case "HostMinAllocationPeriodUnexpired":
+		return TooYoung
+	case "NotFoundException", "NoSuchResourceException", "InvalidAMIID.Unavailable":
 		return NotFound
-	case strings.HasPrefix(code, "InvalidParameter"), strings.HasPrefix(code, "Invalid"):
+	case "ZonesMismatched", "UnsupportedHibernationConfiguration", "UnsupportedHostConfiguration", "UnsupportedOperation",
+		"VPCIdNotSpecified", "DefaultVpcDoesNotExist", "MissingParameter", "MissingInput", "UnknownParameter",
+		"TagLimitExceeded", "ValidationError":
+		return Refused
+	}
+	return kindOfShape(code)
+}
+
+// kindOfShape is for codes by the hundred that differ in the name of the thing.
+func kindOfShape(code string) Kind {
+	switch {
+	case strings.HasSuffix(code, ".NotFound"):
+		return NotFound
+	case strings.HasPrefix(code, "Invalid"): // .Malformed, .Duplicate, InvalidParameterValue, ...
 		return Refused
 	}
 	return Other
+}
+
+// plain is a code without the party at fault, which only some answers name.
+func plain(code string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(code, "Client."), "Server.")
+}
+
+// failedInside reports whether a code says that the service itself failed, at
+// a point that nobody knows.
+func failedInside(code string) bool {
+	switch plain(code) {
+	case "InternalError", "InternalFailure", "InternalServiceError", "InternalServerError", "ServiceUnavailable",
+		"ServiceUnavailableException", "Unavailable", "RequestTimeout", "RequestTimeoutException",
+		"KMSInternalException", "DependencyTimeoutException", "ServiceException":
+		return true
+	}
+	return false
 }
 
 // timeIn finds a time in a sentence, such as that of a refused release: "You
 // can release this host any time after 2023-12-03T14:33:06.089Z."
 func timeIn(text string) time.Time {
 	for word := range strings.FieldsSeq(text) {
-		if t, err := time.Parse(time.RFC3339Nano, strings.TrimRight(word, ".,;)")); err == nil {
+		if t, err := time.Parse(time.RFC3339Nano, strings.Trim(word, `"().,;`)); err == nil {
 			return t
 		}
 	}
