@@ -54,6 +54,8 @@ type Config struct {
 	NodeUID model.UID
 	// Owner says who owns what Factory.Shares names.
 	Owner OwnerOf
+	// Ask asks that owner. It is never nil.
+	Ask Ask
 	// Rooms counts the room of file systems for all instances of the node: one
 	// with disks on this machine joins it in New, and leaves it in Close.
 	Rooms *space.Rooms

@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,7 +41,9 @@ type Options struct {
 	Directory string
 	NodeUID   model.UID
 	// Owner says who owns what instances share with other nodes. Nil: nobody.
-	Owner  OwnerOf
+	Owner OwnerOf
+	// Ask asks who owns it. Nil: there is nobody to ask.
+	Ask    Ask
 	Logger *slog.Logger
 
 	// Each 0 means the default above.
@@ -91,6 +94,11 @@ func NewRegistry(opts Options) (*Registry, error) {
 	if opts.Owner == nil {
 		opts.Owner = func(string) model.UID { return model.NilUID }
 	}
+	if opts.Ask == nil {
+		opts.Ask = func(_ context.Context, thing string, _ json.RawMessage) (json.RawMessage, error) {
+			return nil, &AskError{Why: AskNoOwner, Thing: thing}
+		}
+	}
 	r := &Registry{
 		opts:        opts,
 		listed:      len(opts.Entries) > 0,
@@ -130,7 +138,7 @@ func (r *Registry) add(e Entry, f Factory) {
 		factory: f,
 		log:     log,
 		config: Config{Instance: e.Name, Cfg: e.Cfg, Line: e.Line, Directory: r.opts.Directory,
-			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, Rooms: &r.rooms, HasRoom: r.hasRoom, Logger: log},
+			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, Ask: r.opts.Ask, Rooms: &r.rooms, HasRoom: r.hasRoom, Logger: log},
 		reason: "is not started yet",
 		since:  time.Now(),
 	}
