@@ -3,6 +3,7 @@ package drivers
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"strings"
@@ -131,6 +132,9 @@ func TestInstancesAreMadeFromTheirEntries(t *testing.T) {
 			if cfg.Owner("test/pool") != model.NilUID {
 				t.Error("somebody owns what nobody was asked about")
 			}
+			if _, err := cfg.Ask(t.Context(), "test/pool", json.RawMessage(`{}`)); !AskUndone(err) {
+				t.Errorf("a question without anybody to ask = %v, want an error after which nothing was done", err)
+			}
 			if cfg.Rooms != &r.rooms {
 				t.Errorf("%s counts room for itself, want one count for all", cfg.Instance)
 			}
@@ -140,7 +144,7 @@ func TestInstancesAreMadeFromTheirEntries(t *testing.T) {
 				t.Errorf("%s has room, and nobody is told", cfg.Instance)
 			}
 			stop()
-			cfg.Logger, cfg.Owner, cfg.Rooms, cfg.HasRoom = nil, nil, nil, nil
+			cfg.Logger, cfg.Owner, cfg.Ask, cfg.Rooms, cfg.HasRoom = nil, nil, nil, nil, nil
 			made[cfg.Instance] = cfg
 		}
 		want := map[string]Config{
