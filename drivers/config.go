@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/space"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -30,6 +31,11 @@ type Factory struct {
 	// Shares reads from a configuration which things outside the instance uses
 	// together with those of other nodes; nil: none. It makes nothing.
 	Shares func(cfg Config) ([]Share, error)
+	// Lifetime reads from a configuration how long environments live whose
+	// definition says nothing; 0: for ever. It is the factory's as Shares is: an
+	// environment ages also while its instance is not ready. Nil, or not ok: the
+	// node's default counts.
+	Lifetime func(cfg Config) (lifetime time.Duration, ok bool)
 	// Absent says why the binary knows the driver's name and nothing more, in
 	// words that follow the instance's name. An entry of it is accepted, so that a config
 	// may name it before it is there, and absent for good; it is never part

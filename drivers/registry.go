@@ -73,6 +73,9 @@ type instance struct {
 	factory Factory
 	config  Config
 	log     *slog.Logger
+	// What Factory.Lifetime said.
+	lifetime    time.Duration
+	hasLifetime bool
 
 	driver    Driver // nil until an attempt succeeded, and after Close
 	reason    string // why driver is nil
@@ -141,6 +144,9 @@ func (r *Registry) add(e Entry, f Factory) {
 			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, Ask: r.opts.Ask, Rooms: &r.rooms, HasRoom: r.hasRoom, Logger: log},
 		reason: "is not started yet",
 		since:  time.Now(),
+	}
+	if f.Lifetime != nil {
+		inst.lifetime, inst.hasLifetime = f.Lifetime(inst.config)
 	}
 	r.instances = append(r.instances, inst)
 	r.byName[e.Name] = inst

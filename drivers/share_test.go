@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -47,4 +48,21 @@ func TestShares(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLifetime: it follows from the configuration, also of an instance that is
+// not ready, and of none that is not configured.
+func TestLifetime(t *testing.T) {
+	lifetime := func(cfg Config) (time.Duration, bool) {
+		return time.Duration(len(cfg.Cfg)) * time.Hour, len(cfg.Cfg) > 0
+	}
+	r := newTestRegistry(t, Options{
+		Factories: []Factory{{Name: "aws", New: failing(99), Lifetime: lifetime}, {Name: "test", New: always}},
+		Entries:   []Entry{{Name: "aws/a", Cfg: []byte("22")}, {Name: "aws/b"}, {Name: "test"}},
+	})
+	for name, want := range map[string]time.Duration{"aws/a": 2 * time.Hour, "aws/b": 0, "test": 0, "aws/none": 0} {
+		if got, ok := r.Lifetime(name); got != want || ok != (want != 0) {
+			t.Errorf("Lifetime(%s) = %v, %v, want %v", name, got, ok, want)
+		}
+	}
 }

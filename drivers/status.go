@@ -209,3 +209,13 @@ func (r *Registry) wait(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Lifetime is how long environments of an instance live whose definition says
+// nothing, ready or not; 0: for ever. Where it is not ok the node's default counts.
+func (r *Registry) Lifetime(name string) (lifetime time.Duration, ok bool) {
+	inst, known := r.byName[name]
+	if !known {
+		return 0, false
+	}
+	return inst.lifetime, inst.hasLifetime
+}

@@ -151,7 +151,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		Node: node.UID, Store: db, Ledger: ledger,
 		Driver: driverOf(registry), Instances: instances(registry),
 		MetadataURL:     metadataURL(metaServer.listener.Addr(), cfg.NodeAddress, identity.Answers, log),
-		DefaultLifetime: cfg.DefaultResourceLifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
+		DefaultLifetime: cfg.DefaultResourceLifetime, InstanceLifetime: registry.Lifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
 		Promised: promises.Age, Voter: member.votes.Boot(), StartBy: startBy, Settled: member.settled(), Lapsed: db.Lapsed,
 		Draining: func() bool { return keeper.On() },
 		Heir:     func(node model.UID) model.UID { return model.Heir(node, db.Retirements()) },

@@ -171,18 +171,26 @@ func TestLifetime(t *testing.T) {
 		name     string
 		lifetime string
 		fallback time.Duration
+		instance time.Duration // the instance's default; 0: none, negative: for ever
 		want     time.Duration // 0 = lives on
 	}{
-		{"the label's", "8s", time.Hour, 8 * time.Second},
-		{"the node's default", "", time.Hour, time.Hour},
-		{"zero is the default", "0", time.Hour, time.Hour},
-		{"negative is unlimited", "-1s", time.Hour, 0},
-		{"no default is unlimited", "", 0, 0},
+		{"the label's", "8s", time.Hour, 0, 8 * time.Second},
+		{"the node's default", "", time.Hour, 0, time.Hour},
+		{"zero is the default", "0", time.Hour, 0, time.Hour},
+		{"negative is unlimited", "-1s", time.Hour, time.Hour, 0},
+		{"no default is unlimited", "", 0, 0, 0},
+		{"the instance's default", "", 0, 2 * time.Hour, 2 * time.Hour},
+		{"the instance's before the node's", "0", time.Hour, 2 * time.Hour, 2 * time.Hour},
+		{"the label's before the instance's", "8s", time.Hour, 2 * time.Hour, 8 * time.Second},
+		{"the instance says for ever", "", time.Hour, -1, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, func(_ *testing.T, f *farm) {
-				f.options = func(o *lifecycle.Options, _ *election.Options) { o.DefaultLifetime = tt.fallback }
+				f.options = func(o *lifecycle.Options, _ *election.Options) {
+					o.DefaultLifetime = tt.fallback
+					o.InstanceLifetime = func(string) (time.Duration, bool) { return max(tt.instance, 0), tt.instance != 0 }
+				}
 				f.start()
 				app := f.apply(f.label(definition(1, 1, tt.lifetime)))
 				f.want(app, model.StatusAllocated)

@@ -72,6 +72,9 @@ type Options struct {
 	MetadataURL func(token string) string
 	// DefaultLifetime counts for labels that set none; 0 = unlimited.
 	DefaultLifetime time.Duration
+	// InstanceLifetime is the default of a driver's instance, which counts before
+	// the node's; 0 = unlimited. Nil, or not ok: it has none.
+	InstanceLifetime func(instance string) (lifetime time.Duration, ok bool)
 	// AllocateTimeout bounds the time from the intent to ALLOCATED, but for the
 	// fetching of images by a driver that manages them.
 	AllocateTimeout time.Duration

@@ -319,9 +319,20 @@ func (r *runner) lifetimeOf(e *model.Entry) time.Duration {
 	if !ok {
 		return 0
 	}
-	d, err := model.ParseLifetime(a.Definition.Resources.Lifetime, r.m.opts.DefaultLifetime)
+	fallback := r.m.opts.defaultLifetime(a.Definition.Driver)
+	d, err := model.ParseLifetime(a.Definition.Resources.Lifetime, fallback)
 	if err != nil {
-		return r.m.opts.DefaultLifetime
+		return fallback
 	}
 	return d
+}
+
+// defaultLifetime counts for definitions that set none.
+func (o *Options) defaultLifetime(instance string) time.Duration {
+	if o.InstanceLifetime != nil {
+		if d, ok := o.InstanceLifetime(instance); ok {
+			return d
+		}
+	}
+	return o.DefaultLifetime
 }
