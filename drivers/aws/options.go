@@ -79,7 +79,8 @@ func readOptions(def model.LabelDefinition) (options, error) {
 	if err := o.whole(); err != nil {
 		return options{}, err
 	}
-	return o, o.readResources(def.Resources)
+	err := o.readResources(def.Resources)
+	return o, err
 }
 
 // reader reads one option.

@@ -75,7 +75,9 @@ func TestOptionsAreRead(t *testing.T) {
 }
 
 func TestReadResources(t *testing.T) {
-	disk := func(d model.Disk) model.Resources { return model.Resources{Disks: map[string]model.Disk{"/dev/sdf": d}} }
+	disk := func(d model.Disk) model.Resources {
+		return model.Resources{Disks: map[string]model.Disk{"/dev/sdf": d}}
+	}
 	for _, tt := range []struct {
 		name      string
 		resources model.Resources

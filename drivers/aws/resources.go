@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -94,18 +95,11 @@ func (d *diskOptions) readType(s string) error {
 		return nil
 	}
 	parts := strings.Split(s, ":")
-	hasIOPS, known := diskKinds()[parts[0]]
-	switch {
-	case !known:
-		return fmt.Errorf("got %q, want one of %s", s, strings.Join(slices.Sorted(maps.Keys(diskKinds())), ", "))
-	case len(parts) > 3:
+	if len(parts) > 3 {
 		return fmt.Errorf("got %q, %s", s, form)
-	case len(parts) > 1 && !hasIOPS:
-		return fmt.Errorf("got %q: disks of %s have no IOPS of their own", s, parts[0])
-	case len(parts) > 2 && parts[0] != "gp3":
-		return fmt.Errorf("got %q: only gp3 has a throughput of its own", s)
-	case len(parts) == 1 && (parts[0] == "io1" || parts[0] == "io2"):
-		return fmt.Errorf("got %q: %s needs its IOPS, such as %s:4000", s, parts[0], parts[0])
+	}
+	if err := checkKind(parts[0], len(parts)-1); err != nil {
+		return fmt.Errorf("got %q: %w", s, err)
 	}
 	d.kind = parts[0]
 	for i, to := range []*int{&d.iops, &d.throughput} {
@@ -117,6 +111,22 @@ func (d *diskOptions) readType(s string) error {
 			return fmt.Errorf("got %q, %s", s, form)
 		}
 		*to = n
+	}
+	return nil
+}
+
+// checkKind says whether a kind of disk takes so many numbers: IOPS, throughput.
+func checkKind(kind string, numbers int) error {
+	hasIOPS, known := diskKinds()[kind]
+	switch {
+	case !known:
+		return fmt.Errorf("want one of %s", strings.Join(slices.Sorted(maps.Keys(diskKinds())), ", "))
+	case numbers > 0 && !hasIOPS:
+		return fmt.Errorf("disks of %s have no IOPS of their own", kind)
+	case numbers > 1 && kind != "gp3":
+		return errors.New("only gp3 has a throughput of its own")
+	case numbers == 0 && (kind == "io1" || kind == "io2"):
+		return fmt.Errorf("%s needs its IOPS, such as %s:4000", kind, kind)
 	}
 	return nil
 }

@@ -234,21 +234,7 @@ func (p poolSettings) check(region string, refuse func(key, format string, args 
 	if !typeName().MatchString(p.Type) {
 		refuse(".type", "got %q, want the type of the hosts, such as mac2.metal", p.Type)
 	}
-	if p.Zone != "" && len(p.Zones) > 0 {
-		refuse(".zone", "want `zone` or `zones`, not both")
-	}
-	zones := p.whole().Zones
-	if len(zones) == 0 {
-		refuse(".zones", "want one zone at least, such as %sa", region)
-	}
-	for i, zone := range zones {
-		if !strings.HasPrefix(zone, region) || zone == region {
-			refuse(".zones", "entry %d: got %q, want a zone of %s, such as %sa", i, zone, region, region)
-		}
-		if slices.Contains(zones[:i], zone) {
-			refuse(".zones", "entry %d: %q is there twice", i, zone)
-		}
-	}
+	p.checkZones(region, refuse)
 	if p.Max < 1 || p.Max > mostHosts {
 		refuse(".max", "got %d, want 1 to %d hosts", p.Max, mostHosts)
 	}
@@ -264,6 +250,24 @@ func (p poolSettings) check(region string, refuse func(key, format string, args 
 	}
 	if p.Subnet != "" && !strings.HasPrefix(p.Subnet, "subnet-") {
 		refuse(".subnet", "got %q, want the id of a subnet, such as subnet-0123456789abcdef0", p.Subnet)
+	}
+}
+
+func (p poolSettings) checkZones(region string, refuse func(key, format string, args ...any)) {
+	if p.Zone != "" && len(p.Zones) > 0 {
+		refuse(".zone", "want `zone` or `zones`, not both")
+	}
+	zones := p.whole().Zones
+	if len(zones) == 0 {
+		refuse(".zones", "want one zone at least, such as %sa", region)
+	}
+	for i, zone := range zones {
+		if !strings.HasPrefix(zone, region) || zone == region {
+			refuse(".zones", "entry %d: got %q, want a zone of %s, such as %sa", i, zone, region, region)
+		}
+		if slices.Contains(zones[:i], zone) {
+			refuse(".zones", "entry %d: %q is there twice", i, zone)
+		}
 	}
 }
 
