@@ -14,45 +14,6 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 )
 
-// Phase is what a host is doing, as far as the pool is concerned. Every host
-// of the pool is in exactly one.
-type Phase string
-
-// The phases of a host.
-const (
-	// Requested: allocated or about to be, and not yet seen in a list. An open
-	// request without a host counts as one.
-	Requested Phase = "requested"
-	// Available: idle, and free for the next request.
-	Available Phase = "available"
-	// Reserved: granted to a token, whose launch is not yet seen on it.
-	Reserved Phase = "reserved"
-	// Busy: an instance is on it.
-	Busy Phase = "busy"
-	// Scrubbing: being wiped, or on the way there. AWS takes no money of a host
-	// that is pending.
-	Scrubbing Phase = "scrubbing"
-	// Settling: said to be available after a scrub, and not believed yet.
-	Settling Phase = "settling"
-	// Resting: idle, but not to be used before a time: a launch on it or its
-	// release was refused.
-	Resting Phase = "resting"
-	// Releasing: its release was asked for, and the answer is not known.
-	Releasing Phase = "releasing"
-	// Failed: AWS says that it will not work again.
-	Failed Phase = "failed"
-	// Unknown: in a state that the pool can not judge (under-assessment, one
-	// that is new to AWS). It is neither used nor released, and reported.
-	Unknown Phase = "unknown"
-	// Lost: not in the lists any more, though nobody released it.
-	Lost Phase = "lost"
-)
-
-// Phases are all phases, in the order of a host's life.
-func Phases() []Phase {
-	return []Phase{Requested, Available, Reserved, Busy, Scrubbing, Settling, Resting, Releasing, Failed, Unknown, Lost}
-}
-
 // ActionID names an action in the event that tells its result. It is never 0
 // and grows with each action of one State.
 type ActionID uint64
@@ -138,7 +99,7 @@ type ScrubEnded struct {
 type Drain struct{ On bool }
 
 // Own says whether this node owns the pool now. A State begins as if it did
-// not; without owning it asks for no action at all.
+// not. Without owning it asks for nothing at AWS, and refuses whoever wants a host.
 type Own struct{ Owner bool }
 
 // Look asks for a Describe soon, because something changed outside.
@@ -173,10 +134,11 @@ type Describe struct{ ID ActionID }
 // AllocateHost asks for one host. The token is the same when it is asked again.
 type AllocateHost struct {
 	ID          ActionID
-	Slot        int // of 0..Max-1, free again when the host is gone
+	Slot        int // the lowest that no other host has, from 0
 	Zone        string
 	Type        string
-	ClientToken string // 64 hex
+	ClientToken string    // 64 hex
+	Decided     time.Time // the same too, for tags: the request must not differ
 }
 
 // ReleaseHosts asks to release the hosts, in one request.
@@ -192,7 +154,8 @@ type StartScrub struct {
 	Host        string
 	Zone        string
 	Type        string
-	ClientToken string // 64 hex
+	ClientToken string    // 64 hex
+	Decided     time.Time // the same too, for tags: the request must not differ
 }
 
 // EndScrub asks to terminate the instance of a StartScrub.

@@ -65,6 +65,8 @@ type Reservation struct {
 // Scrub is an instance that may be on a host to have it scrubbed.
 type Scrub struct {
 	Host        string    `json:"host"`
+	Zone        string    `json:"zone"`
+	Type        string    `json:"type"`
 	ClientToken string    `json:"client_token"`
 	Instance    string    `json:"instance,omitempty"` // empty: not known
 	Since       time.Time `json:"since"`
@@ -75,12 +77,14 @@ type Scrub struct {
 type Saved struct {
 	// Owned: the node owned the pool. One that did not know about everything
 	// that is under way, and waits for Config.Settled before it acts.
-	Owned        bool            `json:"owned"`
-	Draining     bool            `json:"draining"`
-	Generation   uint64          `json:"generation"`
-	Requests     []Request       `json:"requests"`
-	Reservations []Reservation   `json:"reservations"`
-	Scrubs       []Scrub         `json:"scrubs"`
-	ScrubTimes   []time.Duration `json:"scrub_times"` // the last ones, oldest first
-	ScrubCount   int             `json:"scrub_count"`
+	Owned        bool          `json:"owned"`
+	Draining     bool          `json:"draining"`
+	Generation   uint64        `json:"generation"`
+	Requests     []Request     `json:"requests"`
+	Reservations []Reservation `json:"reservations"`
+	Scrubs       []Scrub       `json:"scrubs"`
+	// Releasing are hosts that may be released while lists still show them.
+	Releasing  []string        `json:"releasing"`
+	ScrubTimes []time.Duration `json:"scrub_times"` // the last ones, oldest first
+	ScrubCount int             `json:"scrub_count"`
 }
