@@ -1,0 +1,112 @@
+package fakeec2
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+)
+
+// Cloud is a client of the account, for one who asks. All that is asked of it
+// is cloud.API; the rest is for the test. It is safe for use by many goroutines.
+type Cloud struct {
+	*account
+	who string
+}
+
+var _ cloud.API = (*Cloud)(nil)
+
+// account is what all clients share.
+type account struct {
+	opts Options
+
+	mu      sync.Mutex
+	random  *rand.Rand
+	time    time.Time // of the service; what is due until then has happened
+	events  events
+	planned int
+
+	instances table[instance]
+	volumes   table[volume]
+	hosts     table[host]
+	images    table[image]
+	snapshots table[snapshot]
+	spots     table[spot]
+	vpcs      table[cloud.VPC]
+	subnets   table[subnet]
+	groups    table[cloud.SecurityGroup]
+	types     table[cloud.InstanceType]
+
+	addresses map[netip.Addr]bool // that instances have
+	keys      map[string]string   // alias, id and ARN of a key -> its ARN
+	quotas    map[string]float64
+	offered   map[cloud.Offering]bool
+	capacity  map[slot]int
+	spotPrice map[slot]float64
+	tokens    map[string]promise
+	prices    map[string]float64
+
+	nextLaunch    cloud.StateReason // why the next launch fails
+	noHibernation int               // so many hibernations fail
+
+	faults     faults
+	buckets    map[string]*bucket
+	counts     map[string]int
+	calls      int
+	journal    []Entry
+	furnishing bool     // the test makes things, not a call
+	touched    []string // by the present call
+	asked      Call     // the present call
+	token      string   // of the present call
+	meters     ledger
+}
+
+// slot is what capacity is counted by.
+type slot struct {
+	zone, kind string
+	market     Market
+}
+
+// New makes an account.
+func New(opts Options) *Cloud {
+	opts = opts.withDefaults()
+	a := &account{
+		opts:      opts,
+		random:    rand.New(rand.NewPCG(opts.Seed, 0x0ec2)),
+		time:      opts.Now(),
+		addresses: map[netip.Addr]bool{},
+		keys:      map[string]string{},
+		quotas:    defaultQuotas(),
+		offered:   map[cloud.Offering]bool{},
+		capacity:  map[slot]int{},
+		spotPrice: map[slot]float64{},
+		tokens:    map[string]promise{},
+		prices:    defaultPrices(),
+		buckets:   map[string]*bucket{},
+		counts:    map[string]int{},
+		meters:    ledger{bills: map[string]*meter{}},
+	}
+	for kind, price := range opts.Prices {
+		a.prices[kind] = price
+	}
+	c := &Cloud{account: a}
+	c.furnish()
+	return c
+}
+
+// As is the same account for somebody else: what is asked of it has his name in
+// the journal, and faults may be his alone.
+func (c *Cloud) As(who string) *Cloud { return &Cloud{account: c.account, who: who} }
+
+// newID makes an id as EC2 makes them.
+func (a *account) newID(prefix string) string {
+	return fmt.Sprintf("%s-%08x%09x", prefix, a.random.Uint32(), a.random.Uint64()&(1<<36-1))
+}
+
+// Zones are the region's zones.
+func (a *account) Zones() []string {
+	return []string{a.opts.Region + "a", a.opts.Region + "b", a.opts.Region + "c"}
+}

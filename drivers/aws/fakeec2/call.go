@@ -1,0 +1,126 @@
+package fakeec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// requestLimit is how long one request waits for its answer at most: cloud.API
+// promises a bound of its own beside that of the context.
+const requestLimit = time.Minute
+
+// ask is one call from its beginning to its end. The work is done with the
+// account locked, and up to date.
+func ask[T any](ctx context.Context, c *Cloud, action string, work func(now time.Time) (T, error)) (T, error) {
+	var none T
+	call := c.begin(action)
+	if err := c.hook(ctx, call); err != nil {
+		return none, err
+	}
+	request, reply := c.latency()
+	if err := c.opts.Sleep(ctx, request); err != nil {
+		return none, fmt.Errorf("%s: %w", action, err)
+	}
+	answer, order, err := perform(c, call, work)
+	if order.hang {
+		err = c.hang(ctx, action)
+	} else if late := c.opts.Sleep(ctx, reply); late != nil {
+		err = fmt.Errorf("%s: %w", action, late)
+	}
+	call.After, call.Err = true, err
+	if changed := c.hook(ctx, call); changed != nil {
+		err = changed
+	}
+	if err != nil {
+		return none, err
+	}
+	return answer, nil
+}
+
+// perform is the part of a call that happens at the service.
+func perform[T any](c *Cloud, call Call, work func(now time.Time) (T, error)) (answer T, order verdict, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.catchUp()
+	order = c.judge(call, now)
+	if order.undone {
+		return answer, order, order.err
+	}
+	c.touched, c.asked = nil, call
+	answer, err = work(now)
+	if call.Writes {
+		c.record(call, now, err, order.err != nil || order.hang)
+	}
+	if order.err != nil {
+		err = order.err
+	}
+	return answer, order, err
+}
+
+func (c *Cloud) begin(action string) Call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls++
+	return Call{N: c.calls, Who: c.who, Action: action, Writes: writes(action)}
+}
+
+func (c *Cloud) hook(ctx context.Context, call Call) error {
+	if c.opts.Hook == nil {
+		return nil
+	}
+	return c.opts.Hook(ctx, call)
+}
+
+// hang waits for an answer that does not come.
+func (c *Cloud) hang(ctx context.Context, action string) error {
+	if err := c.opts.Sleep(ctx, requestLimit); err != nil {
+		return fmt.Errorf("%s: %w", action, err)
+	}
+	return fmt.Errorf("%s: no answer in %v: %w", action, requestLimit, context.DeadlineExceeded)
+}
+
+// writes reports whether an action may change something.
+func writes(action string) bool {
+	for _, reading := range []string{"Describe", "List", "Get"} {
+		if strings.HasPrefix(action, reading) {
+			return false
+		}
+	}
+	return true
+}
+
+// Counts are how many requests of each action reached the service, those that
+// it throttled included, and those that turned a page.
+func (c *Cloud) Counts() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := map[string]int{}
+	for action, n := range c.counts {
+		counts[action] = n
+	}
+	return counts
+}
+
+// Permission is the name of an action in a policy, such as "ec2:RunInstances".
+func Permission(action string) string {
+	switch action {
+	case "GetCallerIdentity":
+		return "sts:" + action
+	case "DescribeKey":
+		return "kms:" + action
+	case "ListServiceQuotas", "ListAWSDefaultServiceQuotas":
+		return "servicequotas:" + action
+	}
+	return "ec2:" + action
+}
+
+var (
+	// ErrLost is what a caller gets whose connection broke after the request
+	// was sent.
+	ErrLost = errors.New("connection reset by peer")
+	// ErrUnreachable is what a caller gets who can not reach the service.
+	ErrUnreachable = errors.New("connection refused")
+)

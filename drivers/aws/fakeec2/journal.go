@@ -1,0 +1,43 @@
+package fakeec2
+
+import (
+	"slices"
+	"time"
+)
+
+// Entry is one line of the journal: a call that may have changed something, or
+// something that happened by itself.
+type Entry struct {
+	At     time.Time
+	N      int    // the Call's; 0 of what happened by itself
+	Who    string // the client's name; "aws" of what happened by itself
+	Action string // of the call, or a word such as "scrubbed"
+	IDs    []string
+	Token  string // the client token of the call
+	Err    error  // why the service refused
+	Lost   bool   // it was done, or refused, and the caller does not know
+}
+
+// Journal is everything that happened, oldest first.
+func (c *Cloud) Journal() []Entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.catchUp()
+	return slices.Clone(c.journal)
+}
+
+// record writes down a call.
+func (a *account) record(call Call, now time.Time, err error, lost bool) {
+	a.journal = append(a.journal, Entry{
+		At: now, N: call.N, Who: call.Who, Action: call.Action, IDs: a.touched, Token: a.token, Err: err, Lost: lost,
+	})
+	a.token = ""
+}
+
+// happened writes down what happened by itself.
+func (a *account) happened(now time.Time, what string, ids ...string) {
+	a.journal = append(a.journal, Entry{At: now, Who: "aws", Action: what, IDs: ids})
+}
+
+// touch says which things the present call is about.
+func (a *account) touch(ids ...string) { a.touched = append(a.touched, ids...) }

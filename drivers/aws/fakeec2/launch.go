@@ -1,0 +1,163 @@
+package fakeec2
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+)
+
+// promise is what a client token was used for.
+type promise struct {
+	request any
+	id      string
+	until   time.Time // forgotten then; zero while what was made is there
+}
+
+// tokensKept is how long AWS remembers a token at least after the end of what
+// was made with it.
+const tokensKept = 24 * time.Hour
+
+// replay finds what the token made before.
+func (a *account) replay(key string, request any) (id string, err error) {
+	if a.asked.Action != "" {
+		a.token = key[strings.LastIndex(key, "/")+1:]
+	}
+	p, used := a.tokens[key]
+	if !used || strings.HasSuffix(key, "/") || !p.until.IsZero() && a.time.After(p.until) {
+		return "", nil
+	}
+	if !reflect.DeepEqual(p.request, request) {
+		return "", cloud.NewError("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in "+
+			"previous request(s).")
+	}
+	return p.id, nil
+}
+
+// RunInstance implements cloud.API.
+func (c *Cloud) RunInstance(ctx context.Context, l cloud.Launch) (cloud.Instance, error) {
+	l = copyLaunch(l)
+	return ask(ctx, c, "RunInstances", func(now time.Time) (cloud.Instance, error) {
+		i, err := c.launch(l, now)
+		if err != nil {
+			return cloud.Instance{}, err
+		}
+		c.touch(i.ID)
+		return i.show(now), nil
+	})
+}
+
+func copyLaunch(l cloud.Launch) cloud.Launch {
+	l.SecurityGroupIDs = slices.Clone(l.SecurityGroupIDs)
+	l.UserData = slices.Clone(l.UserData)
+	l.Disks = slices.Clone(l.Disks)
+	l.Tags = copyTags(l.Tags)
+	return l
+}
+
+// launch starts an instance, or finds the one of the token.
+func (a *account) launch(l cloud.Launch, now time.Time) (instance, error) {
+	if len(l.ClientToken) > 64 {
+		return instance{}, cloud.NewError("InvalidParameterValue", "Length of ClientToken must be at most 64")
+	}
+	net, err := a.subnetFor(l)
+	if err != nil {
+		return instance{}, err
+	}
+	scope := net.Zone // idempotency is of the zone where the request names one, and else of the region
+	if l.SubnetID == "" {
+		scope = a.opts.Region
+	}
+	key := "run/" + scope + "/" + l.ClientToken
+	if id, err := a.replay(key, l); err != nil || id != "" {
+		return a.relaunched(id, err)
+	}
+	t, err := a.checkLaunch(l, net)
+	if err != nil {
+		return instance{}, err
+	}
+	disks, err := a.planDisks(l, t)
+	if err != nil {
+		return instance{}, err
+	}
+	if err := a.checkRoom(l, t, net); err != nil {
+		return instance{}, err
+	}
+	i := a.build(l, t, net, disks, now)
+	a.tokens[key] = promise{request: l, id: i.ID}
+	return i, nil
+}
+
+// relaunched answers a request that was made before.
+func (a *account) relaunched(id string, err error) (instance, error) {
+	if err != nil {
+		return instance{}, err
+	}
+	i, found := a.instances.get(id)
+	if !found || cloud.Gone(i.State) {
+		return instance{}, cloud.NewError("IdempotentInstanceTerminated",
+			"The client token you have provided is associated with a terminated instance. Please use a different client token.")
+	}
+	return i, nil
+}
+
+// build makes the instance, when nothing is against it any more.
+func (a *account) build(l cloud.Launch, t cloud.InstanceType, net subnet, disks []planned, now time.Time) instance {
+	image, _ := a.images.get(l.ImageID)
+	i := instance{
+		Instance: cloud.Instance{
+			ID: a.newID("i"), Type: t.Name, State: cloud.Pending, Reason: cloud.StateReason{Code: "pending", Message: "pending"},
+			ImageID: l.ImageID, LaunchTime: now.UTC().Truncate(time.Second), ClientToken: l.ClientToken, Tags: copyTags(l.Tags),
+			Zone: net.Zone, VPCID: net.VPCID, SubnetID: net.ID, HostID: l.HostID, Spot: l.Spot, Hibernates: l.Hibernate,
+			RootDevice: image.RootDevice, VCPUs: t.VCPUs, Volumes: map[string]string{},
+		},
+		launch: l, who: a.asked.Who, since: now, boots: 1, addressed: now.Add(a.opts.Timing.Address.pick(a.random)),
+	}
+	i.PrivateIP = a.takeAddress(net.ID, now)
+	i.MAC = fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", a.random.IntN(256), a.random.IntN(256), a.random.IntN(256), a.random.IntN(256), a.random.IntN(256))
+	if net.public {
+		i.PublicIP = a.publicAddress()
+	}
+	a.open("instance", i.ID, t.Name, a.rate(i), false)
+	for _, d := range disks {
+		i.Volumes[d.Device] = a.makeVolume(d, i, now)
+	}
+	if l.Spot {
+		i.SpotRequestID = a.makeSpot(i, now)
+	}
+	a.instances.put(i.ID, now, i)
+	if l.HostID != "" {
+		a.occupy(l.HostID, i.ID, now)
+	}
+	a.started(i.ID, a.launchFailure(disks))
+	return i
+}
+
+// started plans what becomes of a launch.
+func (a *account) started(id string, failure cloud.StateReason) {
+	a.next(id, a.opts.Timing.Launch.pick(a.random), func(now time.Time, i instance) {
+		if failure.Code != "" {
+			a.end(id, now, failure)
+			return
+		}
+		a.enter(id, now, cloud.Running, cloud.StateReason{})
+	})
+}
+
+// rate is what an instance costs while it runs: on a host nothing.
+func (a *account) rate(i instance) float64 {
+	switch i.market() {
+	case Dedicated:
+		return 0
+	case Spot:
+		if price, set := a.spotPrice[slot{i.Zone, i.Type, Spot}]; set {
+			return price
+		}
+		return a.prices[i.Type] * spotShare
+	}
+	return a.prices[i.Type]
+}

@@ -1,0 +1,135 @@
+package fakeec2
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+)
+
+// Identity implements cloud.API.
+func (c *Cloud) Identity(ctx context.Context) (cloud.Identity, error) {
+	return ask(ctx, c, "GetCallerIdentity", func(time.Time) (cloud.Identity, error) {
+		return cloud.Identity{Account: c.opts.Account, ARN: "arn:aws:iam::" + c.opts.Account + ":user/" + orElse(c.who, "fish")}, nil
+	})
+}
+
+// Key implements cloud.API.
+func (c *Cloud) Key(ctx context.Context, name string) (arn string, err error) {
+	return ask(ctx, c, "DescribeKey", func(time.Time) (string, error) {
+		if arn, known := c.keys[name]; known {
+			return arn, nil
+		}
+		if strings.Contains(name, "alias/") {
+			return "", cloud.NewError("NotFoundException", "Alias %s is not found.", name)
+		}
+		return "", cloud.NewError("NotFoundException", "Key '%s' does not exist", name)
+	})
+}
+
+// CreateTags implements cloud.API.
+func (c *Cloud) CreateTags(ctx context.Context, ids []string, tags cloud.Tags) error {
+	tags = copyTags(tags)
+	_, err := ask(ctx, c, "CreateTags", func(now time.Time) (none struct{}, err error) {
+		c.touch(ids...)
+		if err := checkTags(tags); err != nil {
+			return none, err
+		}
+		for _, id := range ids { // all or none
+			if err := c.taggable(id, tags); err != nil {
+				return none, err
+			}
+		}
+		for _, id := range ids {
+			c.tag(id, tags, now)
+		}
+		return none, nil
+	})
+	return err
+}
+
+// kinds of things that have tags, by the beginning of their ids.
+func notFoundCodes() map[string]string {
+	return map[string]string{
+		"i": "InvalidInstanceID.NotFound", "vol": "InvalidVolume.NotFound", "h": "InvalidHostID.NotFound", "ami": "InvalidAMIID.NotFound",
+		"snap": "InvalidSnapshot.NotFound", "sir": "InvalidSpotInstanceRequestID.NotFound", "vpc": "InvalidVpcID.NotFound",
+		"subnet": "InvalidSubnetID.NotFound", "sg": "InvalidGroup.NotFound",
+	}
+}
+
+func (a *account) taggable(id string, more cloud.Tags) error {
+	prefix, _, _ := strings.Cut(id, "-")
+	code, known := notFoundCodes()[prefix]
+	if !known {
+		return cloud.NewError("InvalidID", "The ID '%s' is not valid", id)
+	}
+	when := a.time.Add(-a.lagging())
+	have, found := a.tagsAt(id, when)
+	if !found {
+		return cloud.NewError(code, "The ID '%s' does not exist", id)
+	}
+	merged := copyTags(have)
+	if merged == nil {
+		merged = cloud.Tags{}
+	}
+	for key, value := range more {
+		merged[key] = value
+	}
+	return checkTags(merged)
+}
+
+// tagsAt are the tags of anything as they were.
+func (a *account) tagsAt(id string, when time.Time) (cloud.Tags, bool) {
+	switch prefix, _, _ := strings.Cut(id, "-"); prefix {
+	case "i":
+		i, found := a.instances.at(id, when)
+		return i.Tags, found
+	case "vol":
+		v, found := a.volumes.at(id, when)
+		return v.Tags, found
+	case "h":
+		h, found := a.hosts.at(id, when)
+		return h.Tags, found
+	case "ami":
+		i, found := a.images.at(id, when)
+		return i.Tags, found && i.Owner == a.opts.Account
+	case "snap":
+		s, found := a.snapshots.at(id, when)
+		return s.Tags, found && s.Owner == a.opts.Account
+	case "sir":
+		s, found := a.spots.at(id, when)
+		return s.Tags, found
+	case "vpc":
+		v, found := a.vpcs.at(id, when)
+		return v.Tags, found
+	case "subnet":
+		s, found := a.subnets.at(id, when)
+		return s.Tags, found
+	}
+	g, found := a.groups.at(id, when)
+	return g.Tags, found
+}
+
+// tag changes the tags of anything.
+func (a *account) tag(id string, more cloud.Tags, now time.Time) {
+	merge := func(have *cloud.Tags) {
+		merged := cloud.Tags{} // a copy: versions share no map
+		for key, value := range *have {
+			merged[key] = value
+		}
+		for key, value := range more {
+			merged[key] = value
+		}
+		*have = merged
+	}
+	_ = a.instances.change(id, now, func(i *instance) { merge(&i.Tags) }) ||
+		a.volumes.change(id, now, func(v *volume) { merge(&v.Tags) }) ||
+		a.hosts.change(id, now, func(h *host) { merge(&h.Tags) }) ||
+		a.images.change(id, now, func(i *image) { merge(&i.Tags) }) ||
+		a.snapshots.change(id, now, func(s *snapshot) { merge(&s.Tags) }) ||
+		a.spots.change(id, now, func(s *spot) { merge(&s.Tags) }) ||
+		a.vpcs.change(id, now, func(v *cloud.VPC) { merge(&v.Tags) }) ||
+		a.subnets.change(id, now, func(s *subnet) { merge(&s.Tags) }) ||
+		a.groups.change(id, now, func(g *cloud.SecurityGroup) { merge(&g.Tags) })
+}
