@@ -1,0 +1,187 @@
+// Package awssdk is cloud.API for AWS itself, on aws-sdk-go-v2. It is the only
+// importer of the SDK: service/ec2 takes minutes to compile, and nothing but the
+// binary should wait for that.
+package awssdk
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+)
+
+// application is how we call ourselves at the service: in requests' user agent,
+// and as the name of a role's session.
+const application = "aquarium-fish"
+
+// connectTimeout bounds how long a connection takes, without TLS.
+const connectTimeout = 10 * time.Second
+
+// HTTPClient sends requests. One that is not an *http.Client over an
+// *http.Transport must call the hooks of net/http/httptrace: what was written
+// is what may have been done.
+type HTTPClient interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
+// Options are what a Dialer may be given.
+type Options struct {
+	// HTTP sends all requests; nil: a client of the Dialer's own with the proxy
+	// of the environment.
+	HTTP HTTPClient
+}
+
+// Dialer makes clients and keeps one of each: only who shares a client shares
+// its connections, its credentials and its budget of requests. Made by NewDialer.
+type Dialer struct {
+	http HTTPClient
+
+	mu      sync.Mutex
+	clients map[cloud.Settings]*client
+}
+
+// NewDialer makes a Dialer. It asks nobody anything.
+func NewDialer(o Options) *Dialer {
+	d := &Dialer{http: o.HTTP, clients: map[cloud.Settings]*client{}}
+	if d.http == nil {
+		d.http = awshttp.NewBuildableClient().WithDialerOptions(func(dialer *net.Dialer) {
+			dialer.Timeout = connectTimeout
+		})
+	}
+	return d
+}
+
+var _ cloud.Dial = (*Dialer)(nil).Dial
+
+// Dial returns the client of the settings. It reads the environment, and the
+// shared files of AWS's tools if no key is given, but sends nothing.
+func (d *Dialer) Dial(ctx context.Context, s cloud.Settings) (cloud.API, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	known := d.clients[s]
+	d.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	made, err := newClient(ctx, s, d.http)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration of AWS: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if earlier := d.clients[s]; earlier != nil { // another was faster; ours holds nothing yet
+		return earlier, nil
+	}
+	d.clients[s] = made
+	return made, nil
+}
+
+// client is cloud.API of one region with one set of credentials.
+type client struct {
+	region  string
+	secrets []string // what no error may say
+	ec2     *ec2.Client
+	kms     *kms.Client
+	quotas  *servicequotas.Client
+	sts     *sts.Client
+}
+
+var _ cloud.API = (*client)(nil)
+
+func newClient(ctx context.Context, s cloud.Settings, sender HTTPClient) (*client, error) {
+	cfg, err := config.LoadDefaultConfig(ctx, options(s, sender)...)
+	if err != nil {
+		return nil, err
+	}
+	endpoint := endpoint(s)
+	if s.AssumeRole != "" {
+		cfg.Credentials = role(cfg, s)
+	}
+	g := newGate()
+	c := &client{
+		region: s.Region,
+		ec2: ec2.NewFromConfig(cfg, func(o *ec2.Options) {
+			o.BaseEndpoint, o.Retryer = endpoint(o.BaseEndpoint), newRetryer()
+			o.APIOptions = append(o.APIOptions, g.install)
+		}),
+		kms: kms.NewFromConfig(cfg, func(o *kms.Options) {
+			o.BaseEndpoint, o.Retryer = endpoint(o.BaseEndpoint), newRetryer()
+			o.APIOptions = append(o.APIOptions, g.install)
+		}),
+		quotas: servicequotas.NewFromConfig(cfg, func(o *servicequotas.Options) {
+			o.BaseEndpoint, o.Retryer = endpoint(o.BaseEndpoint), newRetryer()
+			o.APIOptions = append(o.APIOptions, g.install)
+		}),
+		sts: sts.NewFromConfig(cfg, func(o *sts.Options) {
+			o.BaseEndpoint, o.Retryer = endpoint(o.BaseEndpoint), newRetryer()
+			o.APIOptions = append(o.APIOptions, g.install)
+		}),
+	}
+	if s.SecretKey != "" {
+		c.secrets = []string{s.SecretKey}
+	}
+	return c, nil
+}
+
+// options are where the configuration comes from. With a key of our own, the
+// files of other tools are not read: nothing in them should change or break us.
+func options(s cloud.Settings, sender HTTPClient) []func(*config.LoadOptions) error {
+	opts := []func(*config.LoadOptions) error{
+		config.WithRegion(s.Region),
+		config.WithHTTPClient(sender),
+		config.WithAppID(application),
+		config.WithLogger(logging.Nop{}), // it would write to standard error
+		config.WithClientLogMode(0),
+	}
+	if s.KeyID != "" {
+		opts = append(opts,
+			config.WithSharedConfigFiles([]string{}),
+			config.WithSharedCredentialsFiles([]string{}),
+			config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(s.KeyID, s.SecretKey, "")))
+	}
+	return opts
+}
+
+// endpoint returns what chooses a service's base URL: that of the settings
+// before any of the environment.
+func endpoint(s cloud.Settings) func(*string) *string {
+	return func(otherwise *string) *string {
+		if s.Endpoint == "" {
+			return otherwise
+		}
+		return aws.String(s.Endpoint)
+	}
+}
+
+// role is credentials of a role that are taken on when first needed, and anew
+// before they expire. Their requests have the SDK's own retries.
+func role(cfg aws.Config, s cloud.Settings) aws.CredentialsProvider {
+	endpoint := endpoint(s)
+	asker := sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = endpoint(o.BaseEndpoint) })
+	return aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(asker, s.AssumeRole, func(o *stscreds.AssumeRoleOptions) {
+		o.RoleSessionName = application
+		if s.SessionName != "" {
+			o.RoleSessionName = s.SessionName
+		}
+		if s.ExternalID != "" {
+			o.ExternalID = aws.String(s.ExternalID)
+		}
+	}))
+}
