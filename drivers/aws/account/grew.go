@@ -1,0 +1,73 @@
+package account
+
+import "github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+
+// grew reports whether there may be room now for something of a driver
+// instance for which there was none.
+func grew(before, after *Snapshot, instance string) bool {
+	return before.trouble != nil && after.trouble == nil ||
+		len(after.Types)+len(after.NoSuchType) > len(before.Types)+len(before.NoSuchType) ||
+		before.InstancesAsked.IsZero() != after.InstancesAsked.IsZero() ||
+		before.UseAsked.IsZero() != after.UseAsked.IsZero() ||
+		len(after.Dry) < len(before.Dry) ||
+		quotasGrew(before, after) || addressesGrew(before, after) ||
+		billShrank(before.bills[instance], after.bills[instance])
+}
+
+func quotasGrew(before, after *Snapshot) bool {
+	if len(after.Exhausted) < len(before.Exhausted) || len(after.Quotas) != len(before.Quotas) {
+		return true
+	}
+	for code, quota := range after.Quotas {
+		if quota > before.Quotas[code] {
+			return true
+		}
+	}
+	for code, was := range before.Used {
+		is := after.Used[code]
+		if is.All < was.All || is.Running < was.Running {
+			return true
+		}
+	}
+	return false
+}
+
+// addressesGrew reports whether a subnet that had none has some.
+func addressesGrew(before, after *Snapshot) bool {
+	had := make(map[string]bool, len(before.Subnets))
+	for _, sub := range before.Subnets {
+		had[sub.ID] = before.free(sub) > 0
+	}
+	for _, sub := range after.Subnets {
+		if after.free(sub) > 0 && !had[sub.ID] {
+			return true
+		}
+	}
+	return false
+}
+
+func billShrank(before, after Bill) bool {
+	return after.Known && !before.Known || after.Instances < before.Instances ||
+		after.Hourly < before.Hourly || len(after.Unpriced) < len(before.Unpriced)
+}
+
+// dryOf is where an error says that there is no capacity.
+func dryOf(n Need, zone string, err error) (Place, bool) {
+	if zone == "" || n.OnHost || !cloud.IsKind(err, cloud.NoCapacity) {
+		return Place{}, false
+	}
+	return Place{Zone: zone, Type: n.Type, Spot: n.Spot}, true
+}
+
+// exhaustedOf is the quota of which an error says that it is used up.
+func exhaustedOf(n Need, err error) (code string, ok bool) {
+	switch {
+	case !cloud.IsKind(err, cloud.Quota):
+		return "", false
+	case n.Host:
+		return HostQuotaCode(n.Type)
+	case n.OnHost:
+		return "", false
+	}
+	return QuotaCode(n.Type, n.Spot)
+}

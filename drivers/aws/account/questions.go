@@ -1,0 +1,206 @@
+package account
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+)
+
+// The paces of the topics. All together are a few questions a minute while
+// nothing happens, and one a second at most while somebody waits: AWS gives
+// 20 a second for each action.
+const (
+	leastPause = time.Second // between two of the same question
+
+	transientPace = 3 * time.Second  // something of ours is about to change
+	spotPace      = 10 * time.Second // spot instances are ended with two minutes' notice
+	instancesPace = 30 * time.Second
+	networksPace  = 30 * time.Second // others take addresses too
+	usePace       = time.Minute
+	hostsPace     = time.Minute
+	quotasPace    = time.Hour
+	// offersPace is for types: they do not change, but zones get more of them.
+	offersPace = 6 * time.Hour
+
+	// quotasRetry is longer than of others, because the permission for it may
+	// well not be given.
+	quotasRetry = 5 * time.Minute
+	// hostsFor is how long after somebody asked hosts are looked at.
+	hostsFor = 10 * time.Minute
+	// typesAtOnce is how many names EC2 takes in a request.
+	typesAtOnce = 100
+)
+
+func (a *Account) addTopics() {
+	a.instances = newTopic("instances", a.instancesPace, a.askInstances)
+	a.use = newTopic("use", always(usePace), a.askUse)
+	a.networks = newTopic("networks", always(networksPace), a.askNetworks)
+	a.instances.vital, a.use.vital, a.networks.vital = true, true, true
+	a.quotas = newTopic("quotas", always(quotasPace), a.askQuotas)
+	a.quotas.retry, a.quotas.least = quotasRetry, usePace
+	a.types = newTopic("types", always(offersPace), a.askTypes)
+	a.hosts = newTopic("hosts", a.hostsPace, a.askHosts)
+}
+
+type asking = func(context.Context) (func(*facts, time.Time), error)
+
+func newTopic(name string, pace func() time.Duration, ask asking) *topic {
+	return &topic{name: name, least: leastPause, pace: pace, ask: ask,
+		kick: make(chan struct{}, 1), landed: make(chan struct{})}
+}
+
+func always(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
+
+// instancesPace is fast while something is about to happen. mu is held.
+func (a *Account) instancesPace() time.Duration {
+	pace := instancesPace
+	for _, s := range a.facts.mine {
+		switch {
+		case s.transient() && s.State != cloud.ShuttingDown:
+			return transientPace
+		case s.Spot && s.Alive():
+			pace = spotPace
+		}
+	}
+	if len(a.facts.holds) > 0 {
+		return transientPace
+	}
+	return pace
+}
+
+func (a *Account) askInstances(ctx context.Context) (func(*facts, time.Time), error) {
+	list, err := a.api.Instances(ctx, cloud.Where("tag:"+cloud.TagNode, a.node))
+	return func(f *facts, asked time.Time) { f.seeMine(list, asked) }, err
+}
+
+func (a *Account) askUse(ctx context.Context) (func(*facts, time.Time), error) {
+	list, err := a.api.Instances(ctx, cloud.Where("instance-state-name",
+		cloud.Pending, cloud.Running, cloud.Stopping, cloud.Stopped, cloud.ShuttingDown))
+	return func(f *facts, asked time.Time) { f.use, f.useAsked = list, asked }, err
+}
+
+func (a *Account) askNetworks(ctx context.Context) (func(*facts, time.Time), error) {
+	vpcs, err := a.api.VPCs(ctx, cloud.Query{})
+	if err != nil {
+		return nil, err
+	}
+	subnets, err := a.api.Subnets(ctx, cloud.Query{})
+	return func(f *facts, asked time.Time) { f.vpcs, f.subnets, f.networksAsked = vpcs, subnets, asked }, err
+}
+
+func (a *Account) askQuotas(ctx context.Context) (func(*facts, time.Time), error) {
+	quotas, err := a.api.Quotas(ctx)
+	return func(f *facts, asked time.Time) { f.quotas, f.quotasAsked = quotas, asked }, err
+}
+
+// hostsPace sleeps while nobody is interested in hosts. mu is held.
+func (a *Account) hostsPace() time.Duration {
+	if a.hostsWanted() {
+		return hostsPace
+	}
+	return idle
+}
+
+func (a *Account) hostsWanted() bool {
+	for m := range a.members {
+		if m.pools {
+			return true
+		}
+	}
+	return time.Now().Before(a.hostsTo)
+}
+
+func (a *Account) askHosts(ctx context.Context) (func(*facts, time.Time), error) {
+	a.mu.Lock()
+	wanted := a.hostsWanted()
+	a.mu.Unlock()
+	if !wanted {
+		return nil, nil
+	}
+	list, err := a.api.Hosts(ctx, cloud.Query{})
+	return func(f *facts, asked time.Time) { f.seeHosts(list, asked) }, err
+}
+
+// askTypes looks up the types that are needed and not known; if there are
+// none, those that are known once more.
+func (a *Account) askTypes(ctx context.Context) (func(*facts, time.Time), error) {
+	a.mu.Lock()
+	names := a.facts.unknownTypes(a.asked)
+	again := len(names) == 0
+	if again {
+		names = slices.Sorted(maps.Keys(a.facts.types))
+	}
+	a.mu.Unlock()
+	found := map[string]cloud.InstanceType{}
+	zones := map[string][]string{}
+	for some := range slices.Chunk(names, typesAtOnce) {
+		if err := a.lookUp(ctx, some, found, zones); err != nil {
+			return nil, err
+		}
+	}
+	return func(f *facts, _ time.Time) {
+		f.learnTypes(names, found, zones)
+		if again { // what is not there may be by now, when it is asked for again
+			f.noSuch = nil
+		}
+	}, nil
+}
+
+// lookUp adds what there is to know of types. One name that does not exist may
+// fail a request for many: then each is asked for alone.
+func (a *Account) lookUp(ctx context.Context, names []string, found map[string]cloud.InstanceType, zones map[string][]string) error {
+	infos, err := a.api.InstanceTypes(ctx, names)
+	if cloud.IsKind(err, cloud.Refused, cloud.NotFound) {
+		if len(names) == 1 {
+			return nil // there is none
+		}
+		for _, name := range names {
+			if err := a.lookUp(ctx, []string{name}, found, zones); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err != nil || len(infos) == 0 {
+		return err
+	}
+	var exist []string
+	for _, info := range infos {
+		exist = append(exist, info.Name)
+	}
+	offers, err := a.api.Offerings(ctx, exist)
+	if err != nil {
+		return err
+	}
+	for _, info := range infos {
+		found[info.Name] = info
+	}
+	for _, o := range offers {
+		zones[o.Type] = append(zones[o.Type], o.Zone)
+	}
+	return nil
+}
+
+// learnTypes takes what was found of those that were looked for.
+func (f *facts) learnTypes(names []string, found map[string]cloud.InstanceType, zones map[string][]string) {
+	types, noSuch, offered := maps.Clone(f.types), maps.Clone(f.noSuch), maps.Clone(f.zones)
+	if types == nil {
+		types, offered = map[string]cloud.InstanceType{}, map[string][]string{}
+	}
+	if noSuch == nil {
+		noSuch = map[string]bool{}
+	}
+	for _, name := range names {
+		info, exists := found[name]
+		if !exists {
+			noSuch[name] = true
+			continue
+		}
+		types[name], offered[name] = info, zones[name]
+		delete(noSuch, name)
+	}
+	f.types, f.noSuch, f.zones = types, noSuch, offered
+}
