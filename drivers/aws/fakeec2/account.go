@@ -47,10 +47,16 @@ type account struct {
 	capacity  map[slot]int
 	spotPrice map[slot]float64
 	tokens    map[string]promise
+	tokenOf   map[string]string // what was made with a token, and not gone yet -> the token's key
 	prices    map[string]float64
 
-	nextLaunch    cloud.StateReason // why the next launch fails
-	noHibernation int               // so many hibernations fail
+	macVersions   map[string][]string // by type, where set
+	stillCounted  map[string]bool     // released hosts that count towards the limit
+	namesHeld     map[string]string   // names of images that are gone, as EC2 sees them a moment longer
+	nextImage     string              // why the next image fails
+	nextSnapshot  string              // why the next snapshot fails
+	nextLaunch    cloud.StateReason   // why the next launch fails
+	noHibernation int                 // so many hibernations fail
 
 	faults     faults
 	buckets    map[string]*bucket
@@ -74,20 +80,24 @@ type slot struct {
 func New(opts Options) *Cloud {
 	opts = opts.withDefaults()
 	a := &account{
-		opts:      opts,
-		random:    rand.New(rand.NewPCG(opts.Seed, 0x0ec2)),
-		time:      opts.Now(),
-		addresses: map[netip.Addr]bool{},
-		keys:      map[string]string{},
-		quotas:    defaultQuotas(),
-		offered:   map[cloud.Offering]bool{},
-		capacity:  map[slot]int{},
-		spotPrice: map[slot]float64{},
-		tokens:    map[string]promise{},
-		prices:    defaultPrices(),
-		buckets:   map[string]*bucket{},
-		counts:    map[string]int{},
-		meters:    ledger{bills: map[string]*meter{}},
+		opts:         opts,
+		random:       rand.New(rand.NewPCG(opts.Seed, 0x0ec2)),
+		time:         opts.Now(),
+		namesHeld:    map[string]string{},
+		macVersions:  map[string][]string{},
+		stillCounted: map[string]bool{},
+		addresses:    map[netip.Addr]bool{},
+		keys:         map[string]string{},
+		quotas:       defaultQuotas(),
+		offered:      map[cloud.Offering]bool{},
+		capacity:     map[slot]int{},
+		spotPrice:    map[slot]float64{},
+		tokens:       map[string]promise{},
+		tokenOf:      map[string]string{},
+		prices:       defaultPrices(),
+		buckets:      map[string]*bucket{},
+		counts:       map[string]int{},
+		meters:       ledger{bills: map[string]*meter{}},
 	}
 	for kind, price := range opts.Prices {
 		a.prices[kind] = price

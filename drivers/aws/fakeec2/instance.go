@@ -140,11 +140,10 @@ func (a *account) next(id string, after time.Duration, do func(now time.Time, i 
 // known is an instance that a call names; to callers who come too early it is
 // not there yet.
 func (a *account) known(id string) (instance, error) {
-	i, found := a.instances.at(id, a.time.Add(-a.lagging()))
-	if !found {
-		return i, cloud.NewError("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", id)
+	if !a.instances.known(a, id) {
+		return instance{}, cloud.NewError("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", id)
 	}
-	i, _ = a.instances.get(id)
+	i, _ := a.instances.get(id)
 	return i, nil
 }
 

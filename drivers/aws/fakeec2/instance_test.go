@@ -1,6 +1,7 @@
 package fakeec2_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -61,8 +62,7 @@ func (b bench) run(l cloud.Launch) cloud.Instance {
 // refused checks that an error is the service's, with the code.
 func (b bench) refused(err error, code string) {
 	b.Helper()
-	e, ok := err.(*cloud.Error)
-	if !ok || e.Code != code {
+	if e, ok := errors.AsType[*cloud.Error](err); !ok || e.Code != code {
 		b.Errorf("error %v, want code %s", err, code)
 	}
 }

@@ -15,7 +15,6 @@ import (
 type promise struct {
 	request any
 	id      string
-	until   time.Time // forgotten then; zero while what was made is there
 }
 
 // tokensKept is how long AWS remembers a token at least after the end of what
@@ -28,7 +27,7 @@ func (a *account) replay(key string, request any) (id string, err error) {
 		a.token = key[strings.LastIndex(key, "/")+1:]
 	}
 	p, used := a.tokens[key]
-	if !used || strings.HasSuffix(key, "/") || !p.until.IsZero() && a.time.After(p.until) {
+	if !used || strings.HasSuffix(key, "/") {
 		return "", nil
 	}
 	if !reflect.DeepEqual(p.request, request) {
@@ -36,6 +35,22 @@ func (a *account) replay(key string, request any) (id string, err error) {
 			"previous request(s).")
 	}
 	return p.id, nil
+}
+
+// promised remembers what a token was used for.
+func (a *account) promised(key string, request any, id string) {
+	a.tokens[key] = promise{request: request, id: id}
+	a.tokenOf[id] = key
+}
+
+// forgetToken lets the token of what is gone be used again, much later.
+func (a *account) forgetToken(id string) {
+	key, used := a.tokenOf[id]
+	if !used {
+		return
+	}
+	delete(a.tokenOf, id)
+	a.plan(tokensKept, func(time.Time) { delete(a.tokens, key) })
 }
 
 // RunInstance implements cloud.API.
@@ -88,7 +103,7 @@ func (a *account) launch(l cloud.Launch, now time.Time) (instance, error) {
 		return instance{}, err
 	}
 	i := a.build(l, t, net, disks, now)
-	a.tokens[key] = promise{request: l, id: i.ID}
+	a.promised(key, l, i.ID)
 	return i, nil
 }
 
@@ -139,7 +154,7 @@ func (a *account) build(l cloud.Launch, t cloud.InstanceType, net subnet, disks 
 
 // started plans what becomes of a launch.
 func (a *account) started(id string, failure cloud.StateReason) {
-	a.next(id, a.opts.Timing.Launch.pick(a.random), func(now time.Time, i instance) {
+	a.next(id, a.opts.Timing.Launch.pick(a.random), func(now time.Time, _ instance) {
 		if failure.Code != "" {
 			a.end(id, now, failure)
 			return

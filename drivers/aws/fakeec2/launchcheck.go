@@ -46,11 +46,11 @@ func (a *account) launchable(id string) (image, error) {
 	if !strings.HasPrefix(id, "ami-") {
 		return image{}, cloud.NewError("InvalidAMIID.Malformed", "Invalid id: \"%s\" (expecting \"ami-...\")", id)
 	}
-	i, found := a.images.at(id, a.time.Add(-a.lagging()))
-	if !found || !i.visible(a.opts.Account) {
+	i, _ := a.images.get(id)
+	if !a.images.known(a, id) || !i.visible(a.opts.Account) {
 		return i, cloud.NewError("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", id)
 	}
-	if i, _ = a.images.get(id); i.State != cloud.ImageAvailable {
+	if i.State != cloud.ImageAvailable {
 		return i, cloud.NewError("InvalidAMIID.Unavailable", "The image ID '[%s]' is not available", id)
 	}
 	return i, nil

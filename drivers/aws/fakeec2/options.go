@@ -92,6 +92,7 @@ type Timing struct {
 
 	Snapshot Range // pending -> completed
 	Image    Range // what an image takes beyond its snapshots
+	NameHeld Range // how long the name of an image that is gone can not be used again
 	Notice   Range // from the notice of a spot interruption to the end
 }
 
@@ -106,7 +107,7 @@ func AWSTiming() Timing {
 		Scrub: Range{40 * m, 110 * m}, ScrubIntel: Range{40 * m, 60 * m}, Settle: Range{0, 2 * m},
 		HostStart: Range{0, 30 * s}, Vacated: Range{30 * s, 3 * m},
 		HostListed: Range{5 * m, 20 * m}, HostCounted: Range{1 * m, 5 * m},
-		Snapshot: Range{30 * s, 10 * m}, Image: Range{30 * s, 2 * m}, Notice: Fixed(2 * m),
+		Snapshot: Range{30 * s, 10 * m}, Image: Range{30 * s, 2 * m}, NameHeld: Range{0, 2 * m}, Notice: Fixed(2 * m),
 	}
 }
 

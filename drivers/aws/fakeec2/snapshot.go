@@ -14,6 +14,7 @@ type snapshot struct {
 	description string
 	public      bool
 	shared      []string
+	due         time.Time // when it is complete
 }
 
 func (s snapshot) visible(account string) bool {
@@ -45,9 +46,9 @@ func (c *Cloud) AddSnapshot(spec SnapshotSpec) (id string) {
 func (a *account) addSnapshot(spec SnapshotSpec, now time.Time) (id string) {
 	s := snapshot{
 		Snapshot: cloud.Snapshot{
-			ID: a.newID("snap"), VolumeID: "vol-ffffffff", Owner: orElse(spec.Owner, a.opts.Account),
+			ID: a.newID("snap"), VolumeID: copiedVolume, Owner: orElse(spec.Owner, a.opts.Account),
 			State: orElse(spec.State, cloud.SnapshotCompleted), Started: spec.Started, SizeGB: spec.SizeGB, Encrypted: spec.Encrypted,
-			Progress: "100%", Tags: copyTags(spec.Tags),
+			Tags: copyTags(spec.Tags),
 		},
 		public: spec.Public, shared: slices.Clone(spec.SharedWith),
 	}
@@ -64,11 +65,11 @@ func (a *account) addSnapshot(spec SnapshotSpec, now time.Time) (id string) {
 
 // usable is a snapshot that a volume can be made of.
 func (a *account) usable(id string) (snapshot, error) {
-	s, found := a.snapshots.at(id, a.time.Add(-a.lagging()))
-	if !found || !s.visible(a.opts.Account) {
+	s, _ := a.snapshots.get(id)
+	if !a.snapshots.known(a, id) || !s.visible(a.opts.Account) {
 		return s, cloud.NewError("InvalidSnapshot.NotFound", "The snapshot '%s' does not exist.", id)
 	}
-	if s, _ = a.snapshots.get(id); s.State != cloud.SnapshotCompleted {
+	if s.State != cloud.SnapshotCompleted {
 		return s, cloud.NewError("IncorrectState", "Snapshot is in invalid state - %s", s.State)
 	}
 	return s, nil
@@ -76,7 +77,7 @@ func (a *account) usable(id string) (snapshot, error) {
 
 // Snapshots implements cloud.API.
 func (c *Cloud) Snapshots(ctx context.Context, owners []string, q cloud.Query) ([]cloud.Snapshot, error) {
-	return ask(ctx, c, "DescribeSnapshots", func(time.Time) ([]cloud.Snapshot, error) {
+	return ask(ctx, c, "DescribeSnapshots", func(now time.Time) ([]cloud.Snapshot, error) {
 		return list(c.account, q, &c.snapshots, withTags(fields[snapshot]{
 			"snapshot-id": func(s snapshot) []string { return one(s.ID) },
 			"volume-id":   func(s snapshot) []string { return one(s.VolumeID) },
@@ -84,14 +85,12 @@ func (c *Cloud) Snapshots(ctx context.Context, owners []string, q cloud.Query) (
 			"owner-id":    func(s snapshot) []string { return one(s.Owner) },
 			"owner-alias": func(s snapshot) []string { return one(either(s.Owner == Amazon, "amazon", "")) },
 			"status":      func(s snapshot) []string { return one(s.State) },
-			"progress":    func(s snapshot) []string { return one(s.Progress) },
+			"progress":    func(s snapshot) []string { return one(s.show(now).Progress) },
 			"encrypted":   func(s snapshot) []string { return flag(s.Encrypted) },
 			"description": func(s snapshot) []string { return one(s.description) },
 			"start-time":  func(s snapshot) []string { return stamp(s.Started) },
 		}, func(s snapshot) cloud.Tags { return s.Tags }), func(s snapshot) (cloud.Snapshot, bool) {
-			shown := s.Snapshot
-			shown.Tags = copyTags(s.Tags)
-			return shown, s.visible(c.opts.Account) && c.ownedBy(s.Owner, owners)
+			return s.show(now), s.visible(c.opts.Account) && c.ownedBy(s.Owner, owners)
 		})
 	})
 }

@@ -86,7 +86,7 @@ func (c *Cloud) CancelSpotRequests(ctx context.Context, ids []string) error {
 	_, err := ask(ctx, c, "CancelSpotInstanceRequests", func(now time.Time) (none struct{}, err error) {
 		c.touch(ids...)
 		for _, id := range ids {
-			if _, found := c.spots.at(id, now.Add(-c.lagging())); !found {
+			if !c.spots.known(c.account, id) {
 				return none, cloud.NewError("InvalidSpotInstanceRequestID.NotFound", "The spot instance request ID '%s' does not exist", id)
 			}
 		}

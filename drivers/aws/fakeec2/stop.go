@@ -188,20 +188,9 @@ func (a *account) end(id string, now time.Time, why cloud.StateReason) {
 			a.vacate(i, now)
 		}
 		a.gone(id, now)
-		a.forgetToken(id, now)
+		a.forgetToken(id)
 		a.plan(a.opts.Timing.Listed.pick(a.random), func(now time.Time) { a.instances.remove(id, now) })
 	})
-}
-
-// forgetToken lets the token of what is gone be used again, much later.
-func (a *account) forgetToken(id string, now time.Time) {
-	for key, p := range a.tokens {
-		if p.id == id {
-			p.until = now.Add(tokensKept)
-			a.tokens[key] = p
-			a.plan(tokensKept, func(time.Time) { delete(a.tokens, key) })
-		}
-	}
 }
 
 // ShutDown is the machine that shuts itself down from within: it ends, or only

@@ -124,3 +124,14 @@ func (t *table[T]) forget(now time.Time) {
 		return true
 	})
 }
+
+// had reports whether there was such a thing not long ago.
+func (t *table[T]) had(id string) bool { return t.records[id] != nil }
+
+// known reports whether a call that names a thing finds it. It does not if the
+// thing is gone, or if the call comes too early for the part of the service that it met.
+func (t *table[T]) known(a *account, id string) bool {
+	_, seen := t.at(id, a.time.Add(-a.lagging()))
+	_, there := t.get(id)
+	return seen && there
+}

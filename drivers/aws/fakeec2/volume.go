@@ -102,30 +102,38 @@ func (a *account) checkDisk(p *planned) error {
 
 // checkShape refuses sizes and speeds that the type of volume has not.
 func checkShape(p *planned) error {
-	const code = "InvalidParameterValue"
-	limits := map[string]struct{ gb, minIOPS, maxIOPS, throughput int }{
+	shapes := map[string]shape{
 		"gp2": {gb: 16384}, "gp3": {16384, 3000, 16000, 1000}, "io1": {16384, 100, 64000, 0}, "io2": {65536, 100, 256000, 0},
 		"st1": {gb: 16384}, "sc1": {gb: 16384}, "standard": {gb: 1024},
 	}
-	limit, known := limits[p.Type]
-	needsIOPS := strings.HasPrefix(p.Type, "io")
+	s, known := shapes[p.Type]
 	switch {
 	case !known:
-		return cloud.NewError(code, "Invalid value '%s' for volumeType", p.Type)
+		return cloud.NewError("InvalidParameterValue", "Invalid value '%s' for volumeType", p.Type)
 	case p.SizeGB == 0:
 		return cloud.NewError("MissingParameter", "The request must contain the parameter size or snapshotId")
-	case p.SizeGB < 0 || p.SizeGB > limit.gb:
-		return cloud.NewError(code, "Volume of %dGiB is outside of the limits of '%s'", p.SizeGB, p.Type)
-	case p.IOPS == 0 && needsIOPS:
+	case p.SizeGB < 0 || p.SizeGB > s.gb:
+		return cloud.NewError("InvalidParameterValue", "Volume of %dGiB is outside of the limits of '%s'", p.SizeGB, p.Type)
+	case p.IOPS == 0 && strings.HasPrefix(p.Type, "io"):
 		return cloud.NewError("MissingParameter", "The parameter iops must be specified for %s volumes.", p.Type)
-	case p.IOPS != 0 && limit.maxIOPS == 0:
+	}
+	return s.checkSpeed(p)
+}
+
+// shape is what a type of volume can be like.
+type shape struct{ gb, minIOPS, maxIOPS, throughput int }
+
+func (s shape) checkSpeed(p *planned) error {
+	const minThroughput = 125
+	switch {
+	case p.IOPS != 0 && s.maxIOPS == 0:
 		return cloud.NewError("InvalidParameterCombination", "The parameter iops is not supported for %s volumes.", p.Type)
-	case p.IOPS != 0 && (p.IOPS < limit.minIOPS || p.IOPS > limit.maxIOPS):
-		return cloud.NewError(code, "Volume iops of %d is outside of %d-%d of '%s'", p.IOPS, limit.minIOPS, limit.maxIOPS, p.Type)
-	case p.Throughput != 0 && limit.throughput == 0:
+	case p.IOPS != 0 && (p.IOPS < s.minIOPS || p.IOPS > s.maxIOPS):
+		return cloud.NewError("InvalidParameterValue", "Volume iops of %d is outside of %d-%d of '%s'", p.IOPS, s.minIOPS, s.maxIOPS, p.Type)
+	case p.Throughput != 0 && s.throughput == 0:
 		return cloud.NewError("InvalidParameterCombination", "The throughput parameter is not supported for %s volumes.", p.Type)
-	case p.Throughput != 0 && (p.Throughput < 125 || p.Throughput > limit.throughput):
-		return cloud.NewError(code, "Volume throughput of %d is outside of 125-%d", p.Throughput, limit.throughput)
+	case p.Throughput != 0 && (p.Throughput < minThroughput || p.Throughput > s.throughput):
+		return cloud.NewError("InvalidParameterValue", "Volume throughput of %d is outside of %d-%d", p.Throughput, minThroughput, s.throughput)
 	}
 	return nil
 }
