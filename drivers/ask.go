@@ -46,6 +46,9 @@ type Answerer interface {
 	// early when nobody waits for the answer any more. Where several instances of the
 	// node are configured for the thing, the first by name is asked.
 	//
+	// The thing may pass to another owner while Answer runs: before it does
+	// anything to the thing it looks at Config.Owner, as always.
+	//
 	// An error made by RefuseAsk says that nothing was done, and why; after any
 	// other the asking node has to assume that it may have been.
 	Answer(ctx context.Context, from model.UID, thing string, body json.RawMessage) (json.RawMessage, error)

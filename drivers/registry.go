@@ -76,6 +76,7 @@ type instance struct {
 	// What Factory.Lifetime said.
 	lifetime    time.Duration
 	hasLifetime bool
+	shares      func() ([]Share, error) // what the config says, see readShares
 
 	driver    Driver // nil until an attempt succeeded, and after Close
 	reason    string // why driver is nil
@@ -148,6 +149,7 @@ func (r *Registry) add(e Entry, f Factory) {
 	if f.Lifetime != nil {
 		inst.lifetime, inst.hasLifetime = f.Lifetime(inst.config)
 	}
+	inst.shares = sync.OnceValues(inst.readShares)
 	r.instances = append(r.instances, inst)
 	r.byName[e.Name] = inst
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -46,10 +47,34 @@ func (r *Registry) Shares() []Share {
 	return all
 }
 
+// Answerer is the instance that answers questions about a shared thing: the first
+// by name of those that are configured for it, so that it is always the same
+// one. absent says why there is none now, and begins with its name where it has one.
+func (r *Registry) Answerer(thing string) (name string, a Answerer, absent string) {
+	for _, inst := range r.instances {
+		shares, err := inst.shares()
+		if err != nil || !slices.ContainsFunc(shares, func(s Share) bool { return s.Thing == thing }) {
+			continue
+		}
+		name = inst.config.Instance
+		driver, ok := r.Get(name)
+		if !ok {
+			return name, nil, "driver " + name + " " + r.Reason(name)
+		}
+		a, ok := driver.(Answerer)
+		if !ok {
+			return name, nil, "driver " + name + " answers no questions"
+		}
+		return name, a, ""
+	}
+	return "", nil, "no driver instance is configured for it"
+}
+
 var errShare = errors.New(`want "<driver>/<name>" of letters, digits, "_", "." and "-"`)
 
-// shares are the instance's, checked.
-func (i *instance) shares() ([]Share, error) {
+// readShares reads the instance's, and checks them. Its config never changes, so
+// that it is done once.
+func (i *instance) readShares() ([]Share, error) {
 	if i.factory.Shares == nil {
 		return nil, nil
 	}

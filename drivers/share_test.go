@@ -1,6 +1,8 @@
 package drivers
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"strings"
@@ -9,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // TestShares: each thing once, by the configuration alone; a name that others
@@ -65,4 +69,45 @@ func TestLifetime(t *testing.T) {
 			t.Errorf("Lifetime(%s) = %v, %v, want %v", name, got, ok, want)
 		}
 	}
+}
+
+// answerer is a driver that is asked.
+type answerer struct{ Driver }
+
+func (answerer) Answer(context.Context, model.UID, string, json.RawMessage) (json.RawMessage, error) {
+	return json.RawMessage(`{}`), nil
+}
+
+// TestAnswerer: it is always the first instance that is configured for the thing, ready or not.
+func TestAnswerer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRegistry(t, Options{
+			Factories: []Factory{{
+				Name: "aws", Shares: func(cfg Config) ([]Share, error) { return []Share{{Thing: string(cfg.Cfg)}}, nil },
+				New: func(_ context.Context, cfg Config) (Driver, error) {
+					switch cfg.Instance {
+					case "aws/away":
+						return nil, errors.New("has no credentials")
+					case "aws/plain":
+						return &fakeDriver{name: cfg.Instance}, nil
+					}
+					return answerer{&fakeDriver{name: cfg.Instance}}, nil
+				},
+			}},
+			Entries: []Entry{
+				{Name: "aws/b", Cfg: []byte("aws/mac")}, {Name: "aws/a", Cfg: []byte("aws/mac")}, {Name: "aws/away", Cfg: []byte("aws/win")},
+				{Name: "aws/c", Cfg: []byte("aws/win")}, {Name: "aws/plain", Cfg: []byte("aws/x")},
+			},
+		})
+		r.Start(t.Context())
+		for thing, want := range map[string][2]string{
+			"aws/mac": {"aws/a", ""}, "aws/win": {"aws/away", "driver aws/away has no credentials"}, "aws/x": {"aws/plain", "driver aws/plain answers no questions"},
+			"aws/none": {"", "no driver instance is configured for it"},
+		} {
+			name, a, absent := r.Answerer(thing)
+			if name != want[0] || absent != want[1] || (a == nil) != (want[1] != "") {
+				t.Errorf("Answerer(%s) = %q, %v, %q, want %q", thing, name, a, absent, want)
+			}
+		}
+	})
 }

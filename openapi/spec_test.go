@@ -50,6 +50,8 @@ var routes = map[string][]string{
 	"/api/v1/application/{uid}/explain":       {"GET"},
 	"/api/v1/node/this/drivers":               {"GET"},
 	"/api/v1/node/this/image/":                {"DELETE", "GET", "POST"},
+	"/api/v1/node/this/driver/command/":       {"GET", "POST"},
+	"/api/v1/node/{node}/driver/command/":     {"GET", "POST"},
 	"/api/v1/label/check":                     {"POST"},
 	"/api/v1/cluster/":                        {"GET"},
 	"/api/v1/cluster/invitation/":             {"GET", "POST"},

@@ -75,7 +75,7 @@ func New(_ context.Context, cfg drivers.Config) (drivers.Driver, error) {
 	}
 	return &driver{
 		settings: s, owns: func() bool { return s.Shared == "" || cfg.Owner(s.Shared) == cfg.NodeUID }, workspace: ws, dice: dice, crash: newCrasher(), turns: turns.New(),
-		room: room,
+		room: room, chances: newChances(s), ask: cfg.Ask,
 	}, nil
 }
 
@@ -89,6 +89,8 @@ type driver struct {
 	crash     *crasher
 	turns     *turns.Turns
 	room      *space.Membership // of the workspace
+	chances   *chances
+	ask       drivers.Ask
 }
 
 var (
@@ -253,7 +255,7 @@ func (d *driver) Deallocate(ctx context.Context, ref drivers.Ref) error {
 	if err := pause(ctx, o.delays.deallocate); err != nil {
 		return err
 	}
-	if d.dice.hit(d.settings.FailDeallocate) {
+	if d.dice.hit(uint8(d.chances.deallocate.Load())) { //nolint:gosec // was one
 		return errDeallocate
 	}
 	done, err := d.turnOf(ctx, ref)
@@ -306,7 +308,7 @@ func (d *driver) RunTask(ctx context.Context, task drivers.TaskRequest) (json.Ra
 	if err := pause(ctx, o.delays.task); err != nil {
 		return nil, err
 	}
-	if d.dice.hit(d.settings.FailSnapshot) {
+	if d.dice.hit(uint8(d.chances.snapshot.Load())) { //nolint:gosec // was one
 		return json.RawMessage(`{}`), nil
 	}
 	found, err := d.workspace.find(task.Ref)

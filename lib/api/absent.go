@@ -90,7 +90,7 @@ func (h *handlers) located(next apiv1.StrictHandlerFunc, operation string) apiv1
 func changes(request any) bool {
 	switch request.(type) {
 	case apiv1.MemberDrainSetRequestObject, apiv1.MemberMaintenanceRequestObject,
-		apiv1.MemberImagePullRequestObject, apiv1.MemberImageRemoveRequestObject:
+		apiv1.MemberImagePullRequestObject, apiv1.MemberImageRemoveRequestObject, apiv1.MemberDriverCommandRunRequestObject:
 		return true
 	}
 	_, ok := deedOf(request, nil)

@@ -57,6 +57,7 @@ type Options struct {
 	Lifecycle   Lifecycle
 	Drivers     Drivers
 	Images      Images
+	Commands    Commands
 	Ledger      Ledger
 	Maintenance Maintenance
 	Audit       Audit
@@ -84,7 +85,7 @@ func (o *Options) validate() error {
 	case o.Node == model.NilUID:
 		return errors.New("node UID is not set")
 	case o.LastSeen == nil, o.Auth == nil, o.Store == nil, o.Election == nil, o.Lifecycle == nil,
-		o.Drivers == nil, o.Images == nil, o.Ledger == nil, o.Maintenance == nil, o.Audit == nil, o.Cluster == nil, o.Logger == nil, o.AllocateTimeout <= 0:
+		o.Drivers == nil, o.Images == nil, o.Commands == nil, o.Ledger == nil, o.Maintenance == nil, o.Audit == nil, o.Cluster == nil, o.Logger == nil, o.AllocateTimeout <= 0:
 		return errors.New("a required option is not set")
 	case o.BodyTimeout < 0, o.ChunkTimeout < 0, o.StreamTimeout < 0:
 		return errors.New("a timeout is negative")

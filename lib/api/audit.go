@@ -198,6 +198,9 @@ func (h *handlers) noteDeed(e *exchange, request, response any, err error, gone 
 		response = nil
 	}
 	d, ok := deedOf(request, response)
+	if r, isCommand := request.(apiv1.NodeThisDriverCommandRunRequestObject); isCommand {
+		d, ok = h.commandDeed(r)
+	}
 	if !ok || e.elsewhere { // who does it notes it
 		return
 	}

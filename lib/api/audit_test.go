@@ -97,8 +97,11 @@ func TestDeedsAreNoted(t *testing.T) {
 		{call{"admin", "DELETE", "/api/v1/cluster/invitation/mac-7", "", "", nil}, noted{"cluster.revoke", "admin", "", "mac-7", "ok", ""}},
 		{call{"admin", "POST", images, `{"label_UID":"` + label.String() + `"}`, "", nil}, noted{"image.pull", "admin", label.String(), "l:1", "ok", ""}},
 		{call{"alice", "DELETE", removal("docker", "a/b:1"), "", "", nil}, noted{"image.remove", "alice", "", "a/b:1", "refused", "of driver docker"}},
+		{call{"admin", "POST", commands, `{"instance":"aws","command":"drain","args":{"pool":"mac","key":"hidden-6"}}`, "", nil}, noted{"driver.command", "admin", "", "drain", "ok", "of driver aws for mac"}},
+		{call{"alice", "POST", commands, `{"instance":"aws","command":"drain","args":{"pool":["hidden-7"]}}`, "", nil}, noted{"driver.command", "alice", "", "drain", "refused", "of driver aws"}},
 		{call{"admin", "GET", "/api/v1/node/this/profiling/cmdline", "", "", nil}, noted{"node.profile", "admin", "", "cmdline", "ok", ""}},
 	} {
+		n.do(t, call{user: "admin", method: "POST", path: commands, body: `{"instance":"aws","command":"status"}`}) // is no deed
 		id := n.do(t, tt.call).header.Get("X-Request-Id")
 		got := n.noted(t, seen+1)[seen:]
 		seen += len(got)

@@ -283,7 +283,7 @@ func TestStoreFailures(t *testing.T) {
 			log := &logBuffer{}
 			a, err := New(Options{
 				Node: testNode, Cluster: alone{uid: testNode}, LastSeen: time.Now, Auth: allowAll{}, Store: brokenStore{n.store, tt.err}, Election: n,
-				Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour, Drivers: testDrivers{}, Images: &fakeImages{},
+				Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour, Drivers: testDrivers{}, Images: &fakeImages{}, Commands: &fakeCommands{},
 				Maintenance: &n.maintenance, Audit: n.audit, Logger: slog.New(slog.NewTextHandler(log, nil)),
 			})
 			if err != nil {
@@ -354,7 +354,7 @@ func (noAudit) Login(string, string, string, audit.Result) {}
 
 func listServer(t *testing.T, l listStore) *httptest.Server {
 	a, err := New(Options{
-		Node: testNode, Cluster: alone{uid: testNode}, LastSeen: time.Now, Auth: allowAll{}, Store: l, Election: &node{}, Drivers: testDrivers{}, Images: &fakeImages{},
+		Node: testNode, Cluster: alone{uid: testNode}, LastSeen: time.Now, Auth: allowAll{}, Store: l, Election: &node{}, Drivers: testDrivers{}, Images: &fakeImages{}, Commands: &fakeCommands{},
 		Lifecycle: &node{}, Ledger: &node{}, AllocateTimeout: time.Hour,
 		Maintenance: &recordedMaintenance{}, Audit: noAudit{}, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -414,7 +414,7 @@ func FuzzBody(f *testing.F) {
 	app := n.application(f, label, "admin").Application.UID
 	log := &logBuffer{}
 	a, err := New(Options{
-		Node: testNode, Cluster: alone{uid: testNode}, LastSeen: time.Now, Auth: cheapAuth{}, Store: n.store, Election: n, Drivers: testDrivers{}, Images: &fakeImages{},
+		Node: testNode, Cluster: alone{uid: testNode}, LastSeen: time.Now, Auth: cheapAuth{}, Store: n.store, Election: n, Drivers: testDrivers{}, Images: &fakeImages{}, Commands: &fakeCommands{},
 		Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour,
 		Maintenance: &n.maintenance, Audit: n.audit, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})

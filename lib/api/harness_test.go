@@ -27,6 +27,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/operate"
 	"github.com/aquarium-fish/aquarium-fish/lib/pull"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
@@ -43,6 +44,7 @@ var (
 	_ Audit         = (*audit.Log)(nil)
 	_ Enrolment     = (*enrol.Service)(nil)
 	_ Images        = (*pull.Keeper)(nil)
+	_ Commands      = (*operate.Keeper)(nil)
 )
 
 var testNode = model.UID{1, 2, 3, 4, 5, 6, 7, 8}
@@ -58,6 +60,7 @@ type node struct {
 	maintenance recordedMaintenance
 	enrolment   fakeEnrolment
 	images      fakeImages
+	commands    fakeCommands
 	audit       *audit.Log
 	auditPath   string
 	votes       []model.Vote
@@ -164,7 +167,7 @@ func (n *node) handler(t testing.TB, log *slog.Logger, authenticator Authenticat
 	a, err := New(Options{
 		Node: n.uid, LastSeen: func() time.Time { return lastSeen }, Auth: authenticator, Store: db, Cluster: cluster,
 		Election: n, Lifecycle: n, Ledger: n, AllocateTimeout: time.Hour,
-		Drivers: testDrivers{}, Images: &n.images, Maintenance: &n.maintenance, Audit: n.audit, Enrolment: &n.enrolment, Logger: log,
+		Drivers: testDrivers{}, Images: &n.images, Commands: &n.commands, Maintenance: &n.maintenance, Audit: n.audit, Enrolment: &n.enrolment, Logger: log,
 		Meta: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "meta "+r.URL.Path)
 		}),

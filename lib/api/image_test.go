@@ -139,7 +139,7 @@ func TestImagesThatAreRefused(t *testing.T) {
 			`Unable to remove the image \"100%\": an environment needs it, or it is on its way: try again when nothing does any more (image is in use: environment token needs it)`},
 		{"DELETE", pull.ErrGoesOn, 503, "it takes long and goes on"},
 		{"DELETE", pull.ErrStopping, 503, "the node is stopping"},
-		{"DELETE", pull.ErrBusy, 503, "Unable to remove the image: the driver instance has not answered 8 questions yet"},
+		{"DELETE", pull.ErrBusy, 503, "Unable to remove the image: the driver instance has not answered what it was asked before"},
 		{"DELETE", errors.New("file system is read-only"), 400, `Unable to remove the image \"100%\": file system is read-only`},
 	} {
 		n.images.err = tt.err

@@ -91,6 +91,7 @@ type member struct {
 	// What is made after it is filled in before anything runs.
 	state  memberState
 	server *overlay.Server
+	asks   *asks
 }
 
 // memberState is what the node tells the others of itself, from the parts that know it. None may block.

@@ -19,6 +19,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/maintenance"
 	"github.com/aquarium-fish/aquarium-fish/lib/meta"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/operate"
 	"github.com/aquarium-fish/aquarium-fish/lib/overlay"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 )
@@ -87,9 +88,10 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	// The drivers, as far as the config tells: what is wrong there is told before a database is made, and the password of
 	// its admin printed, which nobody gets to see again.
 	owners := &owners{log: log.With("component", "ownership")}
+	questions := newAsks(owners.Owner, log)
 	registry, err := drivers.NewRegistry(drivers.Options{
 		Factories: opts.Drivers, Entries: entries(cfg), Directory: cfg.Directory,
-		NodeUID: identity.UID, Owner: owners.Owner, Logger: log,
+		NodeUID: identity.UID, Owner: owners.Owner, Ask: questions.Ask, Logger: log,
 	})
 	if err != nil {
 		return fmt.Errorf("check drivers: %w", err)
@@ -137,10 +139,15 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return err
 	}
 
+	questions.self, questions.whose, questions.client = node.UID, registry.Answerer, member.client
+	questions.known = func(uid model.UID) bool { _, ok := member.nodeOf(uid); return ok }
+	member.asks = questions
+
 	// The driver instances, looked for now that what they made is known.
 	a.cleanups.add("driver instances", func(context.Context) error { return registry.Close() }) //nolint:contextcheck // it has a bound of its own
 	registry.Start(ctx)
 	a.addPart("drivers", registry.Run)
+	a.addPart("questions to drivers", questions.run)
 	a.addPart("audit of drivers", auditDrivers(registry, trail))
 
 	// What the node has promised, restored before anything new is promised.
@@ -184,6 +191,13 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	if err != nil {
 		return err
 	}
+	commands, err := operate.New(operate.Options{
+		Instances: instances(registry), Driver: driverOf(registry), Configured: registry.Configured, Logger: log,
+	})
+	if err != nil {
+		return fmt.Errorf("make driver commands: %w", err)
+	}
+	a.addPart("driver commands", commands.Run)
 	a.addPart("events", func(ctx context.Context) error {
 		return forwardEvents(ctx, registry, keeper, life, func() { elect.Wake(); wakePrefetch() }, member)
 	})
@@ -218,7 +232,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return err
 	}
 	apiOptions := api.Options{
-		Node: node.UID, LastSeen: pulse.last, Auth: authenticator, Store: db, Election: elect, Drivers: registry, Images: puller,
+		Node: node.UID, LastSeen: pulse.last, Auth: authenticator, Store: db, Election: elect, Drivers: registry, Images: puller, Commands: commands,
 		Lifecycle: life, Ledger: ledger, AllocateTimeout: cfg.AllocateTimeout,
 		Cluster: view{member, pulse.last}, Maintenance: keeper, Audit: trail, Enrolment: enrolment, Logger: log,
 		BodyTimeout: cfg.APIReadTimeout, ChunkTimeout: cfg.APIWriteTimeout,

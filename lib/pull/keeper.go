@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/calls"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -20,6 +20,9 @@ import (
 // the disk. maxEnded bounds those that are remembered, for who asks later how
 // they ended: more than one label can have definitions, which is a request's body.
 const maxRunning, maxEnded = 16, 1000
+
+// maxCalls bounds what else an instance is asked at once.
+const maxCalls = 8
 
 // Options is what a Keeper needs. All are required but ListTimeout and
 // RemoveTimeout.
@@ -49,14 +52,14 @@ type Keeper struct {
 
 	ctx    context.Context // of the pulls
 	cancel context.CancelFunc
-	work   sync.WaitGroup // pulls, and calls that nobody waits for any more
+	work   sync.WaitGroup // pulls
+	calls  *calls.Calls   // what else the instances are asked
 	turns  chan struct{}  // holds one for each pull that runs
 
 	mu      sync.Mutex
 	closed  bool
 	running map[key]*flight // also those that wait for their turn
 	ended   map[key]Status  // the last end of each; never one that runs
-	calls   map[string]int  // instance -> calls of it that have not returned
 }
 
 // flight is one pull. status is guarded by the keeper; done is closed at its end.
@@ -99,8 +102,9 @@ func New(o Options) (*Keeper, error) {
 	o.RemoveTimeout = cmp.Or(o.RemoveTimeout, DefaultRemoveTimeout)
 	k := &Keeper{
 		opts: o, log: o.Logger.With("component", "pull"),
-		turns: make(chan struct{}, maxRunning), running: map[key]*flight{}, ended: map[key]Status{}, calls: map[string]int{},
+		turns: make(chan struct{}, maxRunning), running: map[key]*flight{}, ended: map[key]Status{},
 	}
+	k.calls = calls.New(k.log, maxCalls)
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	return k, nil
 }
@@ -113,6 +117,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	k.closed = true
 	k.mu.Unlock()
 	k.cancel()
+	k.calls.Stop()
 	k.work.Wait()
 	return nil
 }
@@ -282,7 +287,4 @@ func (k *Keeper) manager(instance string) (drivers.ImageManager, error) {
 
 // InstanceError says why an instance can not be asked, in words that follow its
 // name.
-type InstanceError struct{ Instance, Reason string }
-
-// Error implements error.
-func (e *InstanceError) Error() string { return fmt.Sprintf("driver %s %s", e.Instance, e.Reason) }
+type InstanceError = calls.InstanceError

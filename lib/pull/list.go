@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/calls"
 )
 
 // Listing is what the instances of this node keep, and what is on its way.
@@ -39,7 +39,7 @@ func (k *Keeper) List(ctx context.Context) Listing {
 			continue // not ready: `node drivers` tells; or it has none
 		}
 		asked.Go(func() {
-			lists[i], errs[i] = call(ctx, k, name, bound{k.opts.ListTimeout, k.opts.ListTimeout}, manager.ListImages)
+			lists[i], errs[i] = calls.Do(ctx, k.calls, name, calls.Bound{Wait: k.opts.ListTimeout, Limit: k.opts.ListTimeout}, manager.ListImages)
 		})
 	}
 	asked.Wait()
@@ -90,91 +90,15 @@ func (k *Keeper) Remove(ctx context.Context, instance, id string) error {
 		return err
 	}
 	began := time.Now()
-	_, err = call(ctx, k, instance, bound{k.opts.RemoveTimeout, removeLimit}, func(ctx context.Context) (struct{}, error) {
+	_, err = calls.Do(ctx, k.calls, instance, calls.Bound{Wait: k.opts.RemoveTimeout, Limit: removeLimit}, func(ctx context.Context) (struct{}, error) {
 		err := manager.RemoveImage(ctx, id)
 		if err != nil && time.Since(began) >= k.opts.RemoveTimeout {
 			k.log.Warn("image was not removed", "instance", instance, "image", id, "error", err)
 		}
 		return struct{}{}, err
 	})
-	if errors.Is(err, errLate) {
+	if errors.Is(err, calls.ErrLate) {
 		return ErrGoesOn
 	}
 	return err
-}
-
-// bound says how long a caller waits, and how long the call may take in all.
-type bound struct{ wait, limit time.Duration }
-
-// maxCalls bounds the calls of one instance that have not returned: one that
-// hangs must not collect the requests of all who ask.
-const maxCalls = 8
-
-var errLate = errors.New("it did not answer in time")
-
-// ErrBusy says that an instance is asked nothing more for now.
-var ErrBusy = fmt.Errorf("the driver instance has not answered %d questions yet", maxCalls)
-
-// call does f, a call of an instance, and waits for it no longer than the bound
-// says. What does not return then has the keeper for its owner.
-func call[T any](ctx context.Context, k *Keeper, instance string, b bound, f func(ctx context.Context) (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
-	}
-	var none T
-	if err := k.enter(instance); err != nil {
-		return none, err
-	}
-	done := make(chan answer, 1)
-	go func() { //nolint:contextcheck // a removal goes on without who asked for it
-		defer k.leave(instance)
-		limited, cancel := context.WithTimeout(k.ctx, b.limit)
-		defer cancel()
-		var a answer
-		a.err = drivers.Guard(k.log.With("instance", instance), func() (err error) {
-			a.value, err = f(limited)
-			return err
-		})
-		switch {
-		case a.err == nil:
-		case k.ctx.Err() != nil:
-			a.err = ErrStopping
-		case limited.Err() != nil: // and not what the driver itself gave up waiting for
-			a.err = errLate
-		}
-		done <- a
-	}()
-	late := time.NewTimer(b.wait)
-	defer late.Stop()
-	select {
-	case a := <-done:
-		return a.value, a.err
-	case <-late.C:
-		return none, errLate
-	case <-ctx.Done():
-		return none, ctx.Err()
-	}
-}
-
-// enter counts a call of the instance, and takes it into what Run waits for.
-func (k *Keeper) enter(instance string) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	switch {
-	case k.closed:
-		return ErrStopping
-	case k.calls[instance] >= maxCalls:
-		return ErrBusy
-	}
-	k.calls[instance]++
-	k.work.Add(1)
-	return nil
-}
-
-func (k *Keeper) leave(instance string) {
-	k.mu.Lock()
-	k.calls[instance]--
-	k.mu.Unlock()
-	k.work.Done()
 }

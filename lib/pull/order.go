@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/calls"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -75,8 +76,13 @@ func (e *RefusedError) Lasting() bool {
 // ErrCrowded says that too much is on its way already.
 var ErrCrowded = errors.New("too many pulls are on their way, wait for one to end")
 
-// ErrStopping says that the node stops.
-var ErrStopping = errors.New("the node is stopping")
+// Errors of the calls of an instance.
+var (
+	// ErrStopping says that the node stops.
+	ErrStopping = calls.ErrStopping
+	// ErrBusy says that an instance is asked nothing more for now.
+	ErrBusy = calls.ErrBusy
+)
 
 // Candidate is a definition that this node could run, by a driver that manages
 // images.

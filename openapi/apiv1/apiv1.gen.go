@@ -524,6 +524,43 @@ type Disk struct {
 // DiskRequest One disk.
 type DiskRequest = Disk
 
+// DriverCommand What a driver instance can be asked to do, beside applications.
+type DriverCommand struct {
+	// Changes It may change something; others only look.
+	Changes bool `json:"changes"`
+
+	// Help What it does and which arguments it takes.
+	Help string `json:"help"`
+
+	// Instance The driver instance that has it.
+	Instance string `json:"instance"`
+	Name     string `json:"name"`
+}
+
+// DriverCommandList The commands of driver instances.
+type DriverCommandList []DriverCommand
+
+// DriverCommandRequest Has a driver instance do a command.
+type DriverCommandRequest struct {
+	// Args Raw JSON, an object with the arguments of the command. Default `{}`.
+	Args json.RawMessage `json:"args,omitempty"`
+
+	// Command Its `name` in the list.
+	Command string `json:"command"`
+
+	// Instance The driver instance.
+	Instance string `json:"instance"`
+}
+
+// DriverCommandResult What a driver answered to a command.
+type DriverCommandResult struct {
+	Command  string `json:"command"`
+	Instance string `json:"instance"`
+
+	// Result Raw JSON, an object; what it holds is the command's.
+	Result json.RawMessage `json:"result"`
+}
+
 // DriverInstance A configured driver instance of a node.
 type DriverInstance struct {
 	// Driver Name of the driver.
@@ -1261,11 +1298,17 @@ type LocationCreateJSONRequestBody = LocationRequest
 // NodeThisDrainSetJSONRequestBody defines body for NodeThisDrainSet for application/json ContentType.
 type NodeThisDrainSetJSONRequestBody = NodeDrainRequest
 
+// NodeThisDriverCommandRunJSONRequestBody defines body for NodeThisDriverCommandRun for application/json ContentType.
+type NodeThisDriverCommandRunJSONRequestBody = DriverCommandRequest
+
 // NodeThisImagePullJSONRequestBody defines body for NodeThisImagePull for application/json ContentType.
 type NodeThisImagePullJSONRequestBody = ImagePullRequest
 
 // MemberDrainSetJSONRequestBody defines body for MemberDrainSet for application/json ContentType.
 type MemberDrainSetJSONRequestBody = NodeDrainRequest
+
+// MemberDriverCommandRunJSONRequestBody defines body for MemberDriverCommandRun for application/json ContentType.
+type MemberDriverCommandRunJSONRequestBody = DriverCommandRequest
 
 // MemberImagePullJSONRequestBody defines body for MemberImagePull for application/json ContentType.
 type MemberImagePullJSONRequestBody = ImagePullRequest
@@ -1362,6 +1405,12 @@ type ServerInterface interface {
 	// NodeThisDrainSet Drain the answering node, or put it back to work
 	// (POST /api/v1/node/this/drain)
 	NodeThisDrainSet(w http.ResponseWriter, r *http.Request)
+	// NodeThisDriverCommandList List the commands of the driver instances of the answering node
+	// (GET /api/v1/node/this/driver/command/)
+	NodeThisDriverCommandList(w http.ResponseWriter, r *http.Request)
+	// NodeThisDriverCommandRun Have a driver instance of the answering node do a command
+	// (POST /api/v1/node/this/driver/command/)
+	NodeThisDriverCommandRun(w http.ResponseWriter, r *http.Request)
 	// NodeThisDrivers List the driver instances of the answering node
 	// (GET /api/v1/node/this/drivers)
 	NodeThisDrivers(w http.ResponseWriter, r *http.Request)
@@ -1389,6 +1438,12 @@ type ServerInterface interface {
 	// MemberDrainSet Drain a member, or put it back to work
 	// (POST /api/v1/node/{node}/drain)
 	MemberDrainSet(w http.ResponseWriter, r *http.Request, node Member)
+	// MemberDriverCommandList List the commands of the driver instances of a member
+	// (GET /api/v1/node/{node}/driver/command/)
+	MemberDriverCommandList(w http.ResponseWriter, r *http.Request, node Member)
+	// MemberDriverCommandRun Have a driver instance of a member do a command
+	// (POST /api/v1/node/{node}/driver/command/)
+	MemberDriverCommandRun(w http.ResponseWriter, r *http.Request, node Member)
 	// MemberDrivers List the driver instances of a member
 	// (GET /api/v1/node/{node}/drivers)
 	MemberDrivers(w http.ResponseWriter, r *http.Request, node Member)
@@ -1632,6 +1687,18 @@ func (_ Unimplemented) NodeThisDrainSet(w http.ResponseWriter, r *http.Request) 
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// NodeThisDriverCommandList List the commands of the driver instances of the answering node
+// (GET /api/v1/node/this/driver/command/)
+func (_ Unimplemented) NodeThisDriverCommandList(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// NodeThisDriverCommandRun Have a driver instance of the answering node do a command
+// (POST /api/v1/node/this/driver/command/)
+func (_ Unimplemented) NodeThisDriverCommandRun(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // NodeThisDrivers List the driver instances of the answering node
 // (GET /api/v1/node/this/drivers)
 func (_ Unimplemented) NodeThisDrivers(w http.ResponseWriter, r *http.Request) {
@@ -1683,6 +1750,18 @@ func (_ Unimplemented) MemberDrainGet(w http.ResponseWriter, r *http.Request, no
 // MemberDrainSet Drain a member, or put it back to work
 // (POST /api/v1/node/{node}/drain)
 func (_ Unimplemented) MemberDrainSet(w http.ResponseWriter, r *http.Request, node Member) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MemberDriverCommandList List the commands of the driver instances of a member
+// (GET /api/v1/node/{node}/driver/command/)
+func (_ Unimplemented) MemberDriverCommandList(w http.ResponseWriter, r *http.Request, node Member) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// MemberDriverCommandRun Have a driver instance of a member do a command
+// (POST /api/v1/node/{node}/driver/command/)
+func (_ Unimplemented) MemberDriverCommandRun(w http.ResponseWriter, r *http.Request, node Member) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2566,6 +2645,34 @@ func (siw *ServerInterfaceWrapper) NodeThisDrainSet(w http.ResponseWriter, r *ht
 	handler.ServeHTTP(w, r)
 }
 
+// NodeThisDriverCommandList operation middleware
+func (siw *ServerInterfaceWrapper) NodeThisDriverCommandList(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.NodeThisDriverCommandList(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// NodeThisDriverCommandRun operation middleware
+func (siw *ServerInterfaceWrapper) NodeThisDriverCommandRun(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.NodeThisDriverCommandRun(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // NodeThisDrivers operation middleware
 func (siw *ServerInterfaceWrapper) NodeThisDrivers(w http.ResponseWriter, r *http.Request) {
 
@@ -2825,6 +2932,58 @@ func (siw *ServerInterfaceWrapper) MemberDrainSet(w http.ResponseWriter, r *http
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.MemberDrainSet(w, r, node)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MemberDriverCommandList operation middleware
+func (siw *ServerInterfaceWrapper) MemberDriverCommandList(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node Member
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", chi.URLParam(r, "node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MemberDriverCommandList(w, r, node)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MemberDriverCommandRun operation middleware
+func (siw *ServerInterfaceWrapper) MemberDriverCommandRun(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node Member
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", chi.URLParam(r, "node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MemberDriverCommandRun(w, r, node)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -3748,6 +3907,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/api/v1/node/{node}/drain", wrapper.MemberDrainSet)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/{node}/driver/command/", wrapper.MemberDriverCommandList)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/api/v1/node/{node}/driver/command/", wrapper.MemberDriverCommandRun)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/node/{node}/drivers", wrapper.MemberDrivers)
 	})
 	r.Group(func(r chi.Router) {
@@ -3776,6 +3941,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/api/v1/node/this/drain", wrapper.NodeThisDrainSet)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/this/driver/command/", wrapper.NodeThisDriverCommandList)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/api/v1/node/this/driver/command/", wrapper.NodeThisDriverCommandRun)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/node/this/drivers", wrapper.NodeThisDrivers)
@@ -4941,6 +5112,83 @@ func (response NodeThisDrainSetdefaultJSONResponse) VisitNodeThisDrainSetRespons
 	return err
 }
 
+type NodeThisDriverCommandListRequestObject struct {
+}
+
+type NodeThisDriverCommandListResponseObject interface {
+	VisitNodeThisDriverCommandListResponse(w http.ResponseWriter) error
+}
+
+type NodeThisDriverCommandList200JSONResponse DriverCommandList
+
+func (response NodeThisDriverCommandList200JSONResponse) VisitNodeThisDriverCommandListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisDriverCommandListdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response NodeThisDriverCommandListdefaultJSONResponse) VisitNodeThisDriverCommandListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisDriverCommandRunRequestObject struct {
+	Body *NodeThisDriverCommandRunJSONRequestBody
+}
+
+type NodeThisDriverCommandRunResponseObject interface {
+	VisitNodeThisDriverCommandRunResponse(w http.ResponseWriter) error
+}
+
+type NodeThisDriverCommandRun200JSONResponse DriverCommandResult
+
+func (response NodeThisDriverCommandRun200JSONResponse) VisitNodeThisDriverCommandRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisDriverCommandRundefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response NodeThisDriverCommandRundefaultJSONResponse) VisitNodeThisDriverCommandRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type NodeThisDriversRequestObject struct {
 }
 
@@ -5293,6 +5541,85 @@ type MemberDrainSetdefaultJSONResponse struct {
 }
 
 func (response MemberDrainSetdefaultJSONResponse) VisitMemberDrainSetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberDriverCommandListRequestObject struct {
+	Node Member `json:"node"`
+}
+
+type MemberDriverCommandListResponseObject interface {
+	VisitMemberDriverCommandListResponse(w http.ResponseWriter) error
+}
+
+type MemberDriverCommandList200JSONResponse DriverCommandList
+
+func (response MemberDriverCommandList200JSONResponse) VisitMemberDriverCommandListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberDriverCommandListdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MemberDriverCommandListdefaultJSONResponse) VisitMemberDriverCommandListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberDriverCommandRunRequestObject struct {
+	Node Member `json:"node"`
+	Body *MemberDriverCommandRunJSONRequestBody
+}
+
+type MemberDriverCommandRunResponseObject interface {
+	VisitMemberDriverCommandRunResponse(w http.ResponseWriter) error
+}
+
+type MemberDriverCommandRun200JSONResponse DriverCommandResult
+
+func (response MemberDriverCommandRun200JSONResponse) VisitMemberDriverCommandRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberDriverCommandRundefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MemberDriverCommandRundefaultJSONResponse) VisitMemberDriverCommandRunResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6310,6 +6637,12 @@ type StrictServerInterface interface {
 	// NodeThisDrainSet Drain the answering node, or put it back to work
 	// (POST /api/v1/node/this/drain)
 	NodeThisDrainSet(ctx context.Context, request NodeThisDrainSetRequestObject) (NodeThisDrainSetResponseObject, error)
+	// NodeThisDriverCommandList List the commands of the driver instances of the answering node
+	// (GET /api/v1/node/this/driver/command/)
+	NodeThisDriverCommandList(ctx context.Context, request NodeThisDriverCommandListRequestObject) (NodeThisDriverCommandListResponseObject, error)
+	// NodeThisDriverCommandRun Have a driver instance of the answering node do a command
+	// (POST /api/v1/node/this/driver/command/)
+	NodeThisDriverCommandRun(ctx context.Context, request NodeThisDriverCommandRunRequestObject) (NodeThisDriverCommandRunResponseObject, error)
 	// NodeThisDrivers List the driver instances of the answering node
 	// (GET /api/v1/node/this/drivers)
 	NodeThisDrivers(ctx context.Context, request NodeThisDriversRequestObject) (NodeThisDriversResponseObject, error)
@@ -6337,6 +6670,12 @@ type StrictServerInterface interface {
 	// MemberDrainSet Drain a member, or put it back to work
 	// (POST /api/v1/node/{node}/drain)
 	MemberDrainSet(ctx context.Context, request MemberDrainSetRequestObject) (MemberDrainSetResponseObject, error)
+	// MemberDriverCommandList List the commands of the driver instances of a member
+	// (GET /api/v1/node/{node}/driver/command/)
+	MemberDriverCommandList(ctx context.Context, request MemberDriverCommandListRequestObject) (MemberDriverCommandListResponseObject, error)
+	// MemberDriverCommandRun Have a driver instance of a member do a command
+	// (POST /api/v1/node/{node}/driver/command/)
+	MemberDriverCommandRun(ctx context.Context, request MemberDriverCommandRunRequestObject) (MemberDriverCommandRunResponseObject, error)
 	// MemberDrivers List the driver instances of a member
 	// (GET /api/v1/node/{node}/drivers)
 	MemberDrivers(ctx context.Context, request MemberDriversRequestObject) (MemberDriversResponseObject, error)
@@ -7208,6 +7547,61 @@ func (sh *strictHandler) NodeThisDrainSet(w http.ResponseWriter, r *http.Request
 	}
 }
 
+// NodeThisDriverCommandList operation middleware
+func (sh *strictHandler) NodeThisDriverCommandList(w http.ResponseWriter, r *http.Request) {
+	var request NodeThisDriverCommandListRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.NodeThisDriverCommandList(ctx, request.(NodeThisDriverCommandListRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NodeThisDriverCommandList")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(NodeThisDriverCommandListResponseObject); ok {
+		if err := validResponse.VisitNodeThisDriverCommandListResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// NodeThisDriverCommandRun operation middleware
+func (sh *strictHandler) NodeThisDriverCommandRun(w http.ResponseWriter, r *http.Request) {
+	var request NodeThisDriverCommandRunRequestObject
+
+	var body NodeThisDriverCommandRunJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.NodeThisDriverCommandRun(ctx, request.(NodeThisDriverCommandRunRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NodeThisDriverCommandRun")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(NodeThisDriverCommandRunResponseObject); ok {
+		if err := validResponse.VisitNodeThisDriverCommandRunResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // NodeThisDrivers operation middleware
 func (sh *strictHandler) NodeThisDrivers(w http.ResponseWriter, r *http.Request) {
 	var request NodeThisDriversRequestObject
@@ -7442,6 +7836,65 @@ func (sh *strictHandler) MemberDrainSet(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(MemberDrainSetResponseObject); ok {
 		if err := validResponse.VisitMemberDrainSetResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MemberDriverCommandList operation middleware
+func (sh *strictHandler) MemberDriverCommandList(w http.ResponseWriter, r *http.Request, node Member) {
+	var request MemberDriverCommandListRequestObject
+
+	request.Node = node
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MemberDriverCommandList(ctx, request.(MemberDriverCommandListRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MemberDriverCommandList")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MemberDriverCommandListResponseObject); ok {
+		if err := validResponse.VisitMemberDriverCommandListResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MemberDriverCommandRun operation middleware
+func (sh *strictHandler) MemberDriverCommandRun(w http.ResponseWriter, r *http.Request, node Member) {
+	var request MemberDriverCommandRunRequestObject
+
+	request.Node = node
+
+	var body MemberDriverCommandRunJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MemberDriverCommandRun(ctx, request.(MemberDriverCommandRunRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MemberDriverCommandRun")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MemberDriverCommandRunResponseObject); ok {
+		if err := validResponse.VisitMemberDriverCommandRunResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

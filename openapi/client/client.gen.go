@@ -398,6 +398,31 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/node/this/drain (the `NodeThisDrainSet` operationId).
 	NodeThisDrainSet(ctx context.Context, body NodeThisDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// NodeThisDriverCommandList List the commands of the driver instances of the answering node
+	//
+	// For the admin. The commands that the ready driver instances have beside applications, such as to see what a cloud is paid for. Many drivers have none.
+	//
+	// Corresponds with GET /api/v1/node/this/driver/command/ (the `NodeThisDriverCommandList` operationId).
+	NodeThisDriverCommandList(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// NodeThisDriverCommandRunWithBody Have a driver instance of the answering node do a command
+	//
+	// For the admin. It takes 30 s at most. A command that changes something can be asked again, and is noted in the audit; it goes on for the rest of its time when the client leaves. After a 503 it may have done a part of it where the message says so.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/node/this/driver/command/ (the `NodeThisDriverCommandRun` operationId).
+	NodeThisDriverCommandRunWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// NodeThisDriverCommandRun Have a driver instance of the answering node do a command
+	//
+	// For the admin. It takes 30 s at most. A command that changes something can be asked again, and is noted in the audit; it goes on for the rest of its time when the client leaves. After a 503 it may have done a part of it where the message says so.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/node/this/driver/command/ (the `NodeThisDriverCommandRun` operationId).
+	NodeThisDriverCommandRun(ctx context.Context, body NodeThisDriverCommandRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// NodeThisDrivers List the driver instances of the answering node
 	//
 	// For the admin. Every configured instance, sorted by name, also those that are not ready, with the error of their last attempt.
@@ -484,6 +509,31 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/v1/node/{node}/drain (the `MemberDrainSet` operationId).
 	MemberDrainSet(ctx context.Context, node Member, body MemberDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberDriverCommandList List the commands of the driver instances of a member
+	//
+	// For the admin. The same as `node/this/driver/command/`, of any member of the cluster, whichever node is asked.
+	//
+	// Corresponds with GET /api/v1/node/{node}/driver/command/ (the `MemberDriverCommandList` operationId).
+	MemberDriverCommandList(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberDriverCommandRunWithBody Have a driver instance of a member do a command
+	//
+	// For the admin. The same as `node/this/driver/command/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/node/{node}/driver/command/ (the `MemberDriverCommandRun` operationId).
+	MemberDriverCommandRunWithBody(ctx context.Context, node Member, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MemberDriverCommandRun Have a driver instance of a member do a command
+	//
+	// For the admin. The same as `node/this/driver/command/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/node/{node}/driver/command/ (the `MemberDriverCommandRun` operationId).
+	MemberDriverCommandRun(ctx context.Context, node Member, body MemberDriverCommandRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MemberDrivers List the driver instances of a member
 	//
@@ -1356,6 +1406,61 @@ func (c *Client) NodeThisDrainSet(ctx context.Context, body NodeThisDrainSetJSON
 	return c.Client.Do(req)
 }
 
+// NodeThisDriverCommandList List the commands of the driver instances of the answering node
+//
+// For the admin. The commands that the ready driver instances have beside applications, such as to see what a cloud is paid for. Many drivers have none.
+//
+// Corresponds with GET /api/v1/node/this/driver/command/ (the `NodeThisDriverCommandList` operationId).
+func (c *Client) NodeThisDriverCommandList(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNodeThisDriverCommandListRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NodeThisDriverCommandRunWithBody Have a driver instance of the answering node do a command
+//
+// For the admin. It takes 30 s at most. A command that changes something can be asked again, and is noted in the audit; it goes on for the rest of its time when the client leaves. After a 503 it may have done a part of it where the message says so.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/node/this/driver/command/ (the `NodeThisDriverCommandRun` operationId).
+func (c *Client) NodeThisDriverCommandRunWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNodeThisDriverCommandRunRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NodeThisDriverCommandRun Have a driver instance of the answering node do a command
+//
+// For the admin. It takes 30 s at most. A command that changes something can be asked again, and is noted in the audit; it goes on for the rest of its time when the client leaves. After a 503 it may have done a part of it where the message says so.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/node/this/driver/command/ (the `NodeThisDriverCommandRun` operationId).
+func (c *Client) NodeThisDriverCommandRun(ctx context.Context, body NodeThisDriverCommandRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNodeThisDriverCommandRunRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // NodeThisDrivers List the driver instances of the answering node
 //
 // For the admin. Every configured instance, sorted by name, also those that are not ready, with the error of their last attempt.
@@ -1543,6 +1648,61 @@ func (c *Client) MemberDrainSetWithBody(ctx context.Context, node Member, conten
 // Corresponds with POST /api/v1/node/{node}/drain (the `MemberDrainSet` operationId).
 func (c *Client) MemberDrainSet(ctx context.Context, node Member, body MemberDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewMemberDrainSetRequest(c.Server, node, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberDriverCommandList List the commands of the driver instances of a member
+//
+// For the admin. The same as `node/this/driver/command/`, of any member of the cluster, whichever node is asked.
+//
+// Corresponds with GET /api/v1/node/{node}/driver/command/ (the `MemberDriverCommandList` operationId).
+func (c *Client) MemberDriverCommandList(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberDriverCommandListRequest(c.Server, node)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberDriverCommandRunWithBody Have a driver instance of a member do a command
+//
+// For the admin. The same as `node/this/driver/command/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/node/{node}/driver/command/ (the `MemberDriverCommandRun` operationId).
+func (c *Client) MemberDriverCommandRunWithBody(ctx context.Context, node Member, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberDriverCommandRunRequestWithBody(c.Server, node, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MemberDriverCommandRun Have a driver instance of a member do a command
+//
+// For the admin. The same as `node/this/driver/command/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/node/{node}/driver/command/ (the `MemberDriverCommandRun` operationId).
+func (c *Client) MemberDriverCommandRun(ctx context.Context, node Member, body MemberDriverCommandRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberDriverCommandRunRequest(c.Server, node, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3188,6 +3348,73 @@ func NewNodeThisDrainSetRequestWithBody(server string, contentType string, body 
 	return req, nil
 }
 
+// NewNodeThisDriverCommandListRequest constructs an http.Request for the NodeThisDriverCommandList method
+func NewNodeThisDriverCommandListRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/this/driver/command/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewNodeThisDriverCommandRunRequest calls the generic NodeThisDriverCommandRun builder with application/json body
+func NewNodeThisDriverCommandRunRequest(server string, body NodeThisDriverCommandRunJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewNodeThisDriverCommandRunRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewNodeThisDriverCommandRunRequestWithBody constructs an http.Request for the NodeThisDriverCommandRun method, with any body, and a specified content type
+func NewNodeThisDriverCommandRunRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/this/driver/command/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewNodeThisDriversRequest constructs an http.Request for the NodeThisDrivers method
 func NewNodeThisDriversRequest(server string) (*http.Request, error) {
 	var err error
@@ -3572,6 +3799,87 @@ func NewMemberDrainSetRequestWithBody(server string, node Member, contentType st
 	}
 
 	operationPath := fmt.Sprintf("/api/v1/node/%s/drain", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewMemberDriverCommandListRequest constructs an http.Request for the MemberDriverCommandList method
+func NewMemberDriverCommandListRequest(server string, node Member) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/%s/driver/command/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMemberDriverCommandRunRequest calls the generic MemberDriverCommandRun builder with application/json body
+func NewMemberDriverCommandRunRequest(server string, node Member, body MemberDriverCommandRunJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMemberDriverCommandRunRequestWithBody(server, node, "application/json", bodyReader)
+}
+
+// NewMemberDriverCommandRunRequestWithBody constructs an http.Request for the MemberDriverCommandRun method, with any body, and a specified content type
+func NewMemberDriverCommandRunRequestWithBody(server string, node Member, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/%s/driver/command/", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5005,6 +5313,33 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/v1/node/this/drain (the `NodeThisDrainSet` operationId).
 	NodeThisDrainSetWithResponse(ctx context.Context, body NodeThisDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*NodeThisDrainSetResponse, error)
 
+	// NodeThisDriverCommandListWithResponse List the commands of the driver instances of the answering node
+	//
+	// For the admin. The commands that the ready driver instances have beside applications, such as to see what a cloud is paid for. Many drivers have none.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/this/driver/command/ (the `NodeThisDriverCommandList` operationId).
+	NodeThisDriverCommandListWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisDriverCommandListResponse, error)
+
+	// NodeThisDriverCommandRunWithBodyWithResponse Have a driver instance of the answering node do a command
+	//
+	// For the admin. It takes 30 s at most. A command that changes something can be asked again, and is noted in the audit; it goes on for the rest of its time when the client leaves. After a 503 it may have done a part of it where the message says so.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/node/this/driver/command/ (the `NodeThisDriverCommandRun` operationId).
+	NodeThisDriverCommandRunWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NodeThisDriverCommandRunResponse, error)
+
+	// NodeThisDriverCommandRunWithResponse Have a driver instance of the answering node do a command
+	//
+	// For the admin. It takes 30 s at most. A command that changes something can be asked again, and is noted in the audit; it goes on for the rest of its time when the client leaves. After a 503 it may have done a part of it where the message says so.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/node/this/driver/command/ (the `NodeThisDriverCommandRun` operationId).
+	NodeThisDriverCommandRunWithResponse(ctx context.Context, body NodeThisDriverCommandRunJSONRequestBody, reqEditors ...RequestEditorFn) (*NodeThisDriverCommandRunResponse, error)
+
 	// NodeThisDriversWithResponse List the driver instances of the answering node
 	//
 	// For the admin. Every configured instance, sorted by name, also those that are not ready, with the error of their last attempt.
@@ -5105,6 +5440,33 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/v1/node/{node}/drain (the `MemberDrainSet` operationId).
 	MemberDrainSetWithResponse(ctx context.Context, node Member, body MemberDrainSetJSONRequestBody, reqEditors ...RequestEditorFn) (*MemberDrainSetResponse, error)
+
+	// MemberDriverCommandListWithResponse List the commands of the driver instances of a member
+	//
+	// For the admin. The same as `node/this/driver/command/`, of any member of the cluster, whichever node is asked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/{node}/driver/command/ (the `MemberDriverCommandList` operationId).
+	MemberDriverCommandListWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberDriverCommandListResponse, error)
+
+	// MemberDriverCommandRunWithBodyWithResponse Have a driver instance of a member do a command
+	//
+	// For the admin. The same as `node/this/driver/command/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/node/{node}/driver/command/ (the `MemberDriverCommandRun` operationId).
+	MemberDriverCommandRunWithBodyWithResponse(ctx context.Context, node Member, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MemberDriverCommandRunResponse, error)
+
+	// MemberDriverCommandRunWithResponse Have a driver instance of a member do a command
+	//
+	// For the admin. The same as `node/this/driver/command/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/node/{node}/driver/command/ (the `MemberDriverCommandRun` operationId).
+	MemberDriverCommandRunWithResponse(ctx context.Context, node Member, body MemberDriverCommandRunJSONRequestBody, reqEditors ...RequestEditorFn) (*MemberDriverCommandRunResponse, error)
 
 	// MemberDriversWithResponse List the driver instances of a member
 	//
@@ -6695,6 +7057,102 @@ func (r NodeThisDrainSetResponse) ContentType() string {
 	return ""
 }
 
+type NodeThisDriverCommandListResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DriverCommandList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r NodeThisDriverCommandListResponse) GetJSON200() *DriverCommandList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r NodeThisDriverCommandListResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r NodeThisDriverCommandListResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r NodeThisDriverCommandListResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r NodeThisDriverCommandListResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r NodeThisDriverCommandListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type NodeThisDriverCommandRunResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DriverCommandResult
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r NodeThisDriverCommandRunResponse) GetJSON200() *DriverCommandResult {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r NodeThisDriverCommandRunResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r NodeThisDriverCommandRunResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r NodeThisDriverCommandRunResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r NodeThisDriverCommandRunResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r NodeThisDriverCommandRunResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type NodeThisDriversResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7107,6 +7565,102 @@ func (r MemberDrainSetResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r MemberDrainSetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MemberDriverCommandListResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DriverCommandList
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MemberDriverCommandListResponse) GetJSON200() *DriverCommandList {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r MemberDriverCommandListResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MemberDriverCommandListResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MemberDriverCommandListResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MemberDriverCommandListResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MemberDriverCommandListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MemberDriverCommandRunResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DriverCommandResult
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MemberDriverCommandRunResponse) GetJSON200() *DriverCommandResult {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r MemberDriverCommandRunResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MemberDriverCommandRunResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MemberDriverCommandRunResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MemberDriverCommandRunResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MemberDriverCommandRunResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -8758,6 +9312,51 @@ func (c *ClientWithResponses) NodeThisDrainSetWithResponse(ctx context.Context, 
 	return ParseNodeThisDrainSetResponse(rsp)
 }
 
+// NodeThisDriverCommandListWithResponse List the commands of the driver instances of the answering node
+//
+// For the admin. The commands that the ready driver instances have beside applications, such as to see what a cloud is paid for. Many drivers have none.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/this/driver/command/ (the `NodeThisDriverCommandList` operationId).
+func (c *ClientWithResponses) NodeThisDriverCommandListWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisDriverCommandListResponse, error) {
+	rsp, err := c.NodeThisDriverCommandList(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNodeThisDriverCommandListResponse(rsp)
+}
+
+// NodeThisDriverCommandRunWithBodyWithResponse Have a driver instance of the answering node do a command
+//
+// For the admin. It takes 30 s at most. A command that changes something can be asked again, and is noted in the audit; it goes on for the rest of its time when the client leaves. After a 503 it may have done a part of it where the message says so.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/node/this/driver/command/ (the `NodeThisDriverCommandRun` operationId).
+func (c *ClientWithResponses) NodeThisDriverCommandRunWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*NodeThisDriverCommandRunResponse, error) {
+	rsp, err := c.NodeThisDriverCommandRunWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNodeThisDriverCommandRunResponse(rsp)
+}
+
+// NodeThisDriverCommandRunWithResponse Have a driver instance of the answering node do a command
+//
+// For the admin. It takes 30 s at most. A command that changes something can be asked again, and is noted in the audit; it goes on for the rest of its time when the client leaves. After a 503 it may have done a part of it where the message says so.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/node/this/driver/command/ (the `NodeThisDriverCommandRun` operationId).
+func (c *ClientWithResponses) NodeThisDriverCommandRunWithResponse(ctx context.Context, body NodeThisDriverCommandRunJSONRequestBody, reqEditors ...RequestEditorFn) (*NodeThisDriverCommandRunResponse, error) {
+	rsp, err := c.NodeThisDriverCommandRun(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNodeThisDriverCommandRunResponse(rsp)
+}
+
 // NodeThisDriversWithResponse List the driver instances of the answering node
 //
 // For the admin. Every configured instance, sorted by name, also those that are not ready, with the error of their last attempt.
@@ -8923,6 +9522,51 @@ func (c *ClientWithResponses) MemberDrainSetWithResponse(ctx context.Context, no
 		return nil, err
 	}
 	return ParseMemberDrainSetResponse(rsp)
+}
+
+// MemberDriverCommandListWithResponse List the commands of the driver instances of a member
+//
+// For the admin. The same as `node/this/driver/command/`, of any member of the cluster, whichever node is asked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/{node}/driver/command/ (the `MemberDriverCommandList` operationId).
+func (c *ClientWithResponses) MemberDriverCommandListWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberDriverCommandListResponse, error) {
+	rsp, err := c.MemberDriverCommandList(ctx, node, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberDriverCommandListResponse(rsp)
+}
+
+// MemberDriverCommandRunWithBodyWithResponse Have a driver instance of a member do a command
+//
+// For the admin. The same as `node/this/driver/command/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/node/{node}/driver/command/ (the `MemberDriverCommandRun` operationId).
+func (c *ClientWithResponses) MemberDriverCommandRunWithBodyWithResponse(ctx context.Context, node Member, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MemberDriverCommandRunResponse, error) {
+	rsp, err := c.MemberDriverCommandRunWithBody(ctx, node, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberDriverCommandRunResponse(rsp)
+}
+
+// MemberDriverCommandRunWithResponse Have a driver instance of a member do a command
+//
+// For the admin. The same as `node/this/driver/command/`, of any member of the cluster, whichever node is asked. A 503 that says so may have been obeyed; asking again does no harm.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/node/{node}/driver/command/ (the `MemberDriverCommandRun` operationId).
+func (c *ClientWithResponses) MemberDriverCommandRunWithResponse(ctx context.Context, node Member, body MemberDriverCommandRunJSONRequestBody, reqEditors ...RequestEditorFn) (*MemberDriverCommandRunResponse, error) {
+	rsp, err := c.MemberDriverCommandRun(ctx, node, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberDriverCommandRunResponse(rsp)
 }
 
 // MemberDriversWithResponse List the driver instances of a member
@@ -10249,6 +10893,72 @@ func ParseNodeThisDrainSetResponse(rsp *http.Response) (*NodeThisDrainSetRespons
 	return response, nil
 }
 
+// ParseNodeThisDriverCommandListResponse parses an HTTP response from a NodeThisDriverCommandListWithResponse call
+func ParseNodeThisDriverCommandListResponse(rsp *http.Response) (*NodeThisDriverCommandListResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &NodeThisDriverCommandListResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DriverCommandList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseNodeThisDriverCommandRunResponse parses an HTTP response from a NodeThisDriverCommandRunWithResponse call
+func ParseNodeThisDriverCommandRunResponse(rsp *http.Response) (*NodeThisDriverCommandRunResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &NodeThisDriverCommandRunResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DriverCommandResult
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseNodeThisDriversResponse parses an HTTP response from a NodeThisDriversWithResponse call
 func ParseNodeThisDriversResponse(rsp *http.Response) (*NodeThisDriversResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -10515,6 +11225,72 @@ func ParseMemberDrainSetResponse(rsp *http.Response) (*MemberDrainSetResponse, e
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest NodeDrain
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMemberDriverCommandListResponse parses an HTTP response from a MemberDriverCommandListWithResponse call
+func ParseMemberDriverCommandListResponse(rsp *http.Response) (*MemberDriverCommandListResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MemberDriverCommandListResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DriverCommandList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMemberDriverCommandRunResponse parses an HTTP response from a MemberDriverCommandRunWithResponse call
+func ParseMemberDriverCommandRunResponse(rsp *http.Response) (*MemberDriverCommandRunResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MemberDriverCommandRunResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DriverCommandResult
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
