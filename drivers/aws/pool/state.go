@@ -1,43 +1,270 @@
 package pool
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // State is a pool. It is used by one goroutine at a time.
 type State struct {
-	cfg Config
+	cfg   Config
+	saved *Saved // until the first step, which has the time to judge it
+
+	// wall is the time as the last step had it. now is wall plus skew and never
+	// goes back: all that is measured here is measured in it, so that a clock
+	// set back holds up nothing. AWS's times are compared with wall.
+	wall, now time.Time
+	skew      time.Duration
+	seq       uint64 // the last action or mark
+	out       []Action
+
+	owner, draining bool
+	kept            bool      // what was saved is of an owner, and whole
+	quarantine      time.Time // nothing is done before
+	acting          bool      // what acts said in the last step
+
+	hosts   []*host // by id
+	byID    map[string]*host
+	count   [phases]int
+	touched []*host
+	timers  timers
+	tokens  map[string]*host // of the hosts that are reserved for, or busy with, a token
+	ghosts  map[string]*ghost
+
+	queue    queue
+	requests []*request
+	allocate allocation
+	look     look
+	scrubs   durations
+
+	generation uint64
+	revision   uint64
+	due        time.Time // zero: nothing is awaited
 }
 
 // New makes the State of a pool from what was saved, nil if there is nothing:
-// then it waits for Config.Settled after it got the pool (Own), as others may
-// have things under way there. &Saved{Owned: true} is a pool that never had a host.
-func New(cfg Config, saved *Saved) *State { _ = saved; return &State{cfg: cfg.WithDefaults()} }
+// then it waits after it got the pool (Own), as others may have things under
+// way there. &Saved{Owned: true} is a pool that never had a host.
+func New(cfg Config, saved *Saved) *State {
+	if saved == nil {
+		saved = &Saved{}
+	}
+	return &State{
+		cfg: cfg.WithDefaults(), saved: saved, byID: map[string]*host{}, tokens: map[string]*host{}, ghosts: map[string]*ghost{},
+		queue: queue{byToken: map[string]*waiting{}}, allocate: allocation{dry: map[string]time.Time{}},
+	}
+}
 
 // Step takes an event in and says what is to be done, in that order.
-func (s *State) Step(now time.Time, e Event) []Action { _, _ = now, e; return nil }
+func (s *State) Step(now time.Time, e Event) []Action {
+	s.out = nil
+	s.advance(now)
+	s.handle(e)
+	s.decide()
+	return s.out
+}
 
 // Next is when Step has to be called with a Tick, if nothing happens before;
 // zero: never.
-func (s *State) Next(now time.Time) time.Time { _ = now; return time.Time{} }
+func (s *State) Next() time.Time {
+	if s.due.IsZero() {
+		return time.Time{}
+	}
+	return s.outer(s.due)
+}
 
-// Capacity is how many requests more could be served now: free hosts, and what
-// may be allocated, less those who wait.
-func (s *State) Capacity(now time.Time) int { _ = now; return 0 }
+// advance sets the clocks, and in the first step takes over what was saved.
+func (s *State) advance(now time.Time) {
+	now = now.Round(0).UTC()
+	if now.Before(s.wall) {
+		s.skew += s.wall.Sub(now)
+	}
+	s.wall, s.now = now, now.Add(s.skew)
+	if s.saved != nil {
+		s.restore(s.saved)
+		s.saved = nil
+	}
+}
 
-// Accounting says where all hosts are.
-func (s *State) Accounting() Accounting { return Accounting{} }
+// inner is a time of AWS or of a caller by the pool's clock, outer the reverse.
+func (s *State) inner(wall time.Time) time.Time { return wall.Add(s.skew) }
+func (s *State) outer(now time.Time) time.Time  { return now.Add(-s.skew) }
 
-// Views are the hosts for people, by id, after them the open requests.
-func (s *State) Views(now time.Time) []View { _ = now; return nil }
+func (s *State) handle(e Event) {
+	switch e := e.(type) {
+	case Want:
+		s.want(e)
+	case Cancel:
+		s.cancel(e.Token)
+	case Launched:
+		s.launched(e)
+	case Described:
+		s.described(e)
+	case Allocated:
+		s.allocated(e)
+	case Released:
+		s.released(e)
+	case ScrubStarted:
+		s.scrubStarted(e)
+	case ScrubEnded:
+		s.scrubEnded(e)
+	case Drain:
+		s.drain(e.On)
+	case Own:
+		s.own(e.Owner)
+	case Look:
+		s.look.need = s.mark()
+	case Tick:
+	}
+}
 
-// ScrubTimes are how long observed scrubs took.
-func (s *State) ScrubTimes() Durations { return Durations{} }
+// decide does what is due. Who waits is served before anything is scrubbed or
+// released, and what there is, is given out before more is allocated.
+func (s *State) decide() {
+	if acting := s.acts(); acting != s.acting {
+		s.acting = acting
+		s.save()
+		s.touchAll()
+	}
+	s.due = time.Time{}
+	for h := s.timers.pop(s.now); h != nil; h = s.timers.pop(s.now) {
+		s.touch(h)
+	}
+	slices.SortFunc(s.touched, func(a, b *host) int { return strings.Compare(a.id, b.id) })
+	for _, h := range s.touched {
+		if !h.removed {
+			s.place(h)
+		}
+	}
+	s.expire()
+	s.serve()
+	s.tendAll()
+	s.allocateHosts()
+	s.lookAround()
+	s.wake(s.timers.next())
+	if s.owner && s.now.Before(s.quarantine) {
+		s.wake(s.quarantine)
+	}
+}
 
-// Revision changes whenever Saved does.
-func (s *State) Revision() uint64 { return 0 }
+// tendAll looks after each host that something happened to. It may touch more.
+func (s *State) tendAll() {
+	for len(s.touched) > 0 {
+		var releases []string
+		touched := s.touched
+		s.touched = nil
+		for _, h := range touched {
+			h.touched = false
+			if h.removed {
+				continue
+			}
+			s.place(h)
+			if s.tend(h) {
+				releases = append(releases, h.id)
+			}
+		}
+		s.releaseHosts(releases)
+	}
+}
 
-// Saved is what a restart must not forget.
-func (s *State) Saved() Saved { return Saved{} }
+// acts reports whether anything may be done at AWS.
+func (s *State) acts() bool { return s.looks() && !s.cfg.ReportOnly && !s.now.Before(s.quarantine) }
 
-// Holder is the host that the token has, and whether it has one: reserved for
-// it, or busy with it.
-func (s *State) Holder(token string) (host string, ok bool) { _ = token; return "", false }
+// looks reports whether lists may be asked for.
+func (s *State) looks() bool { return s.owner }
+
+// wake has the next Tick not later than that. What is past was looked at in
+// this step.
+func (s *State) wake(at time.Time) {
+	if at.After(s.now) {
+		s.due = earlier(s.due, at)
+	}
+}
+
+func (s *State) emit(a Action) { s.out = append(s.out, a) }
+
+// nextID names a new action.
+func (s *State) nextID() ActionID {
+	s.seq++
+	return ActionID(s.seq)
+}
+
+// mark is this instant, in the order of the actions.
+func (s *State) mark() mark {
+	s.seq++
+	return mark{s.seq, s.now}
+}
+
+// save says that what Saved returns is different now.
+func (s *State) save() { s.revision++ }
+
+// own takes over the pool, or leaves it.
+func (s *State) own(owner bool) {
+	if owner == s.owner {
+		return
+	}
+	s.owner = owner
+	s.save()
+	if !owner {
+		s.look = look{no: s.look.no}
+		s.refuseAll("the pool is run by another node now")
+		return
+	}
+	if s.kept {
+		s.kept = false
+		return
+	}
+	s.quarantine = s.now.Add(s.cfg.LaunchTimeout + s.cfg.Settled)
+	// What others did meanwhile is in the lists. What we have under way is not.
+	for _, h := range slices.Clone(s.hosts) {
+		h.releasing = nil
+		if h.res == nil && h.scrub == nil {
+			s.remove(h)
+		}
+	}
+	s.touchAll()
+}
+
+func (s *State) drain(on bool) {
+	if on == s.draining {
+		return
+	}
+	s.draining = on
+	s.save()
+	if on {
+		s.refuseAll("the pool is being drained")
+	}
+	s.touchAll()
+}
+
+// mark is an instant in the order of the actions, which a jump of the clock
+// does not change, with its time.
+type mark struct {
+	seq uint64
+	at  time.Time
+}
+
+// earlier is the earlier of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// backoff is the pause after n failures in a row: first, doubled up to most.
+func backoff(first, most time.Duration, n int) time.Duration {
+	for ; n > 1 && first < most; n-- {
+		first *= 2
+	}
+	return min(first, most)
+}

@@ -1,6 +1,11 @@
 package pool
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+)
 
 // View is a host as a person sees it.
 type View struct {
@@ -87,4 +92,121 @@ type Saved struct {
 	Releasing  []string        `json:"releasing"`
 	ScrubTimes []time.Duration `json:"scrub_times"` // the last ones, oldest first
 	ScrubCount int             `json:"scrub_count"`
+}
+
+// Capacity is how many requests more could be served now: free hosts, and what
+// may be allocated, less those who wait. It is 0 while the pool may not act.
+func (s *State) Capacity() int {
+	if !s.acts() || s.draining {
+		return 0
+	}
+	n := s.count[Available] + s.count[Requested] + len(s.requests)
+	if !s.allocate.pause.After(s.now) && len(s.wetZones()) > 0 {
+		n += max(0, s.cfg.Max-s.live())
+	}
+	return max(0, n-s.queue.len())
+}
+
+// Holder is the host that the token has, and whether it has one: reserved for
+// it, or busy with it.
+func (s *State) Holder(token string) (host string, ok bool) {
+	h := s.tokens[token]
+	if h == nil || h.phase != Reserved && h.phase != Busy {
+		return "", false
+	}
+	return h.id, true
+}
+
+// Accounting says where all hosts are.
+func (s *State) Accounting() Accounting {
+	a := Accounting{Phases: map[Phase]int{}, Open: len(s.requests), Waiting: s.queue.len()}
+	for i, n := range s.count {
+		a.Phases[Phase(i)] = n
+	}
+	a.Phases[Requested] += a.Open
+	a.Total = len(s.hosts) + a.Open
+	a.Paid = a.Total
+	for _, h := range s.hosts {
+		if h.lost || h.aws == cloud.HostPending {
+			a.Paid--
+		}
+	}
+	for _, g := range s.ghosts { // counting needs no order
+		if g.listed {
+			a.Ghosts++
+		}
+	}
+	return a
+}
+
+// Views are the hosts for people, by id, after them the open requests.
+func (s *State) Views() []View {
+	var all []View
+	for _, h := range s.hosts {
+		v := View{
+			ID: h.id, Type: h.typ, Zone: h.zone, Phase: h.phase, AWS: h.aws, Since: s.outer(h.since), Allocated: h.allocated,
+			Token: h.holder, Why: s.why(h), Unpaid: h.unpaid,
+		}
+		if h.scrub != nil {
+			v.Scrub = h.scrub.Instance
+		}
+		if s.leaves(h) {
+			v.Release = s.outer(s.releaseFrom(h, s.releaseDelay(h)))
+		}
+		all = append(all, v)
+	}
+	for _, r := range s.requests {
+		all = append(all, View{Type: r.Type, Zone: r.Zone, Since: s.outer(r.Tried), Allocated: s.outer(r.Decided),
+			Why: fmt.Sprintf("asked for %d times, and the answer is not known", r.tries)})
+	}
+	return all
+}
+
+// leaves reports whether the time of a host's release can be foreseen.
+func (s *State) leaves(h *host) bool {
+	if h.allocated.IsZero() || s.cfg.ReportOnly {
+		return false
+	}
+	switch h.phase {
+	case Requested, Unknown, Lost:
+		return false
+	case Failed:
+		return !h.occupied
+	}
+	return true
+}
+
+// why is why a host is in its phase, for people.
+func (s *State) why(h *host) string {
+	switch h.phase {
+	case Requested:
+		return "allocated, and not in AWS's lists yet"
+	case Reserved:
+		if h.res != nil && h.res.launch.IsZero() {
+			return "granted, and no launch was told of yet"
+		}
+		return "its launch is not in AWS's lists yet"
+	case Scrubbing:
+		switch {
+		case h.scrub != nil && h.scrub.ended:
+			return "idle, to be scrubbed: its instance ended"
+		case h.scrub != nil:
+			return "idle, to be scrubbed: an instance is started and ended on it"
+		}
+		return "AWS scrubs it, unpaid"
+	case Settling:
+		return "AWS says that it is available since a moment"
+	case Resting:
+		return h.restWhy
+	case Failed:
+		return "AWS says that it failed for good"
+	case Unknown:
+		return "AWS calls its state " + h.aws
+	case Lost:
+		return "AWS does not list it any more"
+	}
+	if h.missing > 0 {
+		return "the last list has it not"
+	}
+	return ""
 }

@@ -1,0 +1,314 @@
+package pool
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+)
+
+// request is an open request for a host.
+type request struct {
+	Request                // its times by the pool's clock
+	action        ActionID // the one under way; 0: none
+	tries         int
+	retry         time.Time // not again before
+	contradictory bool      // AWS knows the token otherwise: not again at all
+}
+
+// allocation is what keeps the pool from allocating.
+type allocation struct {
+	dry      map[string]time.Time // zone -> no capacity there, not asked before
+	pause    time.Time            // nothing is allocated before
+	why      string               // of the pause
+	failures int
+	decided  mark // when hosts were last asked for
+	alarmed  string
+}
+
+// allocateHosts asks for the hosts that those who wait need beyond what there
+// is and comes, never beyond the maximum.
+func (s *State) allocateHosts() {
+	s.timeOutRequests()
+	if s.queue.len() == 0 || !s.acts() || s.draining {
+		return
+	}
+	if s.allocate.pause.After(s.now) {
+		s.wake(s.allocate.pause)
+		return
+	}
+	for _, zone := range s.cfg.Zones {
+		s.wake(s.allocate.dry[zone])
+	}
+	resend, zones := s.demand()
+	for _, r := range resend {
+		s.send(r)
+	}
+	if len(zones) == 0 {
+		return
+	}
+	if !s.recounted() {
+		if s.look.asked.seq <= s.allocate.decided.seq {
+			s.look.need = s.mark()
+		}
+		return
+	}
+	for _, zone := range zones {
+		s.request(zone)
+	}
+	s.allocate.decided = s.mark()
+}
+
+// recounted reports whether a whole list is newer than the last hosts that
+// were asked for, and no old news.
+func (s *State) recounted() bool {
+	l := s.look.listed
+	return !l.at.IsZero() && l.knows(s.allocate.decided) && s.now.Sub(l.at) <= lookTimeout
+}
+
+// demand is what those who wait need: open requests to be sent again, and the
+// zones of hosts to be asked for.
+func (s *State) demand() (resend []*request, zones []string) {
+	room := s.cfg.Max - s.live()
+	if room <= 0 && len(s.requests) == 0 {
+		return nil, nil
+	}
+	wet := s.wetZones()
+	supply := s.supply()
+	for _, w := range s.queue.order {
+		if room <= 0 && len(supply) == 0 {
+			break
+		}
+		if i := slices.IndexFunc(supply, func(c coming) bool { return s.comesFor(c, w) }); i >= 0 {
+			if r := supply[i].request; r != nil && s.live() <= s.cfg.Max {
+				resend = append(resend, r)
+			}
+			supply = slices.Delete(supply, i, i+1)
+			continue
+		}
+		i := slices.IndexFunc(wet, func(zone string) bool { return w.fits(s.cfg.Type, zone) })
+		if room > 0 && i >= 0 {
+			zones = append(zones, wet[i])
+			room--
+		}
+	}
+	return resend, zones
+}
+
+// wetZones are the zones that may have capacity, best first.
+func (s *State) wetZones() []string {
+	var wet []string
+	for _, zone := range s.cfg.Zones {
+		if !s.allocate.dry[zone].After(s.now) {
+			wet = append(wet, zone)
+		}
+	}
+	return wet
+}
+
+// coming is a host that will be free: an open request, or a host that is back
+// at a time.
+type coming struct {
+	typ, zone string
+	request   *request
+	at        time.Time
+}
+
+// supply is what will be free without a new host being allocated.
+func (s *State) supply() []coming {
+	var all []coming
+	for _, r := range s.requests {
+		all = append(all, coming{r.Type, r.Zone, r, time.Time{}})
+	}
+	if s.count[Requested] == 0 && s.cfg.Patience == 0 {
+		return all
+	}
+	for _, h := range s.hosts {
+		if at, ok := s.back(h); ok && h.missing == 0 {
+			all = append(all, coming{h.typ, h.zone, nil, at})
+		}
+	}
+	return all
+}
+
+// back is when a host is expected to be free; zero: in a moment.
+func (s *State) back(h *host) (at time.Time, ok bool) {
+	switch {
+	case h.phase == Requested:
+		return time.Time{}, true
+	case s.cfg.Patience == 0:
+		return time.Time{}, false
+	case h.phase == Settling:
+		return h.settle, true
+	case h.phase == Resting:
+		return h.rest, true
+	case h.phase == Scrubbing && !h.pending.IsZero():
+		at = h.pending.Add(s.ScrubTimes().P95 + s.cfg.PendingToAvailable)
+		return at, at.After(s.now)
+	}
+	return time.Time{}, false
+}
+
+// comesFor reports whether what comes is worth the wait of a request.
+func (s *State) comesFor(c coming, w *waiting) bool {
+	if !w.fits(c.typ, c.zone) {
+		return false
+	}
+	patience := w.since.Add(s.cfg.Patience)
+	if c.at.After(patience) {
+		return false
+	}
+	if !c.at.IsZero() {
+		s.wake(patience)
+		s.wake(c.at)
+	}
+	return true
+}
+
+// request asks for one host more.
+func (s *State) request(zone string) {
+	s.generation++
+	r := &request{Request: Request{
+		Slot: s.freeSlot(), Generation: s.generation, Zone: zone, Type: s.cfg.Type, Decided: s.now,
+		ClientToken: s.newToken("host", zone),
+	}}
+	s.requests = append(s.requests, r)
+	s.send(r)
+}
+
+// send asks for the host of a request, once more if need be: the token is the
+// same, and so it is the same host.
+func (s *State) send(r *request) {
+	if r.action != 0 || r.contradictory || r.retry.After(s.now) {
+		s.wake(r.retry)
+		return
+	}
+	r.tries++
+	r.action, r.Tried = s.nextID(), s.now
+	s.save()
+	s.emit(AllocateHost{
+		ID: r.action, Slot: r.Slot, Zone: r.Zone, Type: r.Type, ClientToken: r.ClientToken, Decided: s.outer(r.Decided),
+	})
+	s.wake(s.now.Add(s.cfg.ActionTimeout))
+}
+
+// freeSlot is the lowest number that no host and no request has.
+func (s *State) freeSlot() int {
+	taken := map[int]bool{}
+	for _, h := range s.hosts {
+		taken[h.slot] = true
+	}
+	for _, r := range s.requests {
+		taken[r.Slot] = true
+	}
+	slot := 0
+	for taken[slot] {
+		slot++
+	}
+	return slot
+}
+
+// newToken is a client token that no other request has, of this node or of
+// another, even if what was saved is lost.
+func (s *State) newToken(kind, about string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %d %d", kind, s.cfg.Origin, s.cfg.Name, about, s.generation, s.wall.UnixNano()))
+	return hex.EncodeToString(sum[:])
+}
+
+// allocated takes in what became of a request.
+func (s *State) allocated(e Allocated) {
+	i := slices.IndexFunc(s.requests, func(r *request) bool { return r.action == e.Action })
+	s.look.need = s.mark()
+	if e.Action == 0 || i < 0 {
+		return // given up on; what it made is listed, or the request was answered by a list
+	}
+	r := s.requests[i]
+	r.action = 0
+	switch {
+	case e.Err == nil && e.Host != "":
+		s.allocate.failures, s.allocate.alarmed = 0, ""
+		if s.byID[e.Host] == nil && s.ghosts[e.Host] == nil {
+			h := s.add(e.Host, r.Type, r.Zone)
+			h.slot, h.changed = r.Slot, s.mark()
+		}
+		s.closeRequest(r)
+	case e.Err == nil || !cloud.Undone(e.Err):
+		r.Tried = s.now // until now it may have been done
+		r.retry = s.now.Add(backoff(30*time.Second, s.cfg.Settled, r.tries))
+	case cloud.IsKind(e.Err, cloud.Mismatch):
+		r.Tried, r.contradictory = s.now, true
+	default:
+		s.closeRequest(r)
+		s.refusedHost(r.Zone, e.Err)
+	}
+}
+
+// refusedHost remembers what an answer says about the next request.
+func (s *State) refusedHost(zone string, err error) {
+	a := &s.allocate
+	switch cloud.KindOf(err) {
+	case cloud.NoCapacity:
+		a.dry[zone] = s.now.Add(s.cfg.DryTime)
+		return
+	case cloud.Quota:
+		a.pause = s.now.Add(s.cfg.QuotaPause)
+	default:
+		a.failures++
+		a.pause = s.now.Add(backoff(30*time.Second, max(30*time.Second, s.cfg.QuotaPause), a.failures))
+	}
+	a.why = err.Error()
+	if cloud.IsKind(err, cloud.Throttled) || a.alarmed == a.why || !s.owner {
+		return
+	}
+	a.alarmed = a.why
+	s.emit(Alarm{Text: "no host can be allocated: " + a.why})
+}
+
+// timeOutRequests gives up on answers that do not come.
+func (s *State) timeOutRequests() {
+	for _, r := range s.requests {
+		if r.action == 0 {
+			continue // it is sent again when somebody waits, or ended by a list
+		}
+		if end := r.Tried.Add(s.cfg.ActionTimeout); end.After(s.now) {
+			s.wake(end)
+		} else {
+			r.action, r.Tried = 0, s.now
+		}
+	}
+}
+
+// closeRequests ends the requests that made no host: a list that must show it does not.
+func (s *State) closeRequests(a answer) {
+	for _, r := range slices.Clone(s.requests) {
+		if r.action == 0 && !a.at.Before(r.Tried.Add(s.cfg.Settled)) {
+			s.closeRequest(r)
+		}
+	}
+}
+
+func (s *State) closeRequest(r *request) {
+	i := slices.Index(s.requests, r)
+	s.requests = slices.Delete(s.requests, i, i+1)
+	s.save()
+}
+
+// whyNone is why those who wait got no host.
+func (s *State) whyNone() string {
+	switch {
+	case s.now.Before(s.quarantine):
+		return "the pool was taken over lately, and what others did there is not settled"
+	case s.allocate.pause.After(s.now):
+		return s.allocate.why
+	case s.live() >= s.cfg.Max:
+		return fmt.Sprintf("all %d hosts are in use", s.live())
+	case len(s.wetZones()) == 0:
+		return "AWS has no capacity for " + s.cfg.Type + " in the zones"
+	case s.look.failures > 0:
+		return "the hosts can not be listed"
+	}
+	return "hosts are on their way"
+}

@@ -1,0 +1,42 @@
+package pool
+
+import (
+	"slices"
+	"time"
+)
+
+// kept is how many of the last scrubs count: enough for a p95, few enough to
+// follow AWS when it changes.
+const kept = 100
+
+// durations are the last observed scrubs.
+type durations struct {
+	last  []time.Duration // oldest first
+	count int             // ever
+	known Durations       // of last
+}
+
+func (d *durations) add(took time.Duration) {
+	d.last = append(d.last, took)
+	if len(d.last) > kept {
+		d.last = slices.Delete(d.last, 0, len(d.last)-kept)
+	}
+	d.count++
+	sorted := slices.Clone(d.last)
+	slices.Sort(sorted)
+	d.known = Durations{Count: d.count, P50: rank(sorted, 50), P95: rank(sorted, 95)}
+}
+
+// rank is the nearest-rank percentile of sorted values.
+func rank(sorted []time.Duration, percent int) time.Duration {
+	return sorted[(len(sorted)*percent+99)/100-1]
+}
+
+// ScrubTimes are how long observed scrubs took; as long as there is none,
+// Count is 0 and both are Config.ScrubTime.
+func (s *State) ScrubTimes() Durations {
+	if len(s.scrubs.last) == 0 {
+		return Durations{P50: s.cfg.ScrubTime, P95: s.cfg.ScrubTime}
+	}
+	return s.scrubs.known
+}

@@ -1,0 +1,269 @@
+package pool
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+)
+
+const (
+	// stuckAfter is how long a host may be pending before somebody should know:
+	// AWS's documentation says 4.5 hours at most.
+	stuckAfter = 6 * time.Hour
+	// forgetAfter is how long a lost host is shown, and how long a released one
+	// is known as such.
+	forgetAfter = time.Hour
+	// noSlot is the slot of a host that was not allocated here.
+	noSlot = -1
+)
+
+// host is a host of the account. What is known of it are facts; its phase
+// follows from them (place). Times are the pool's own, but for allocated.
+type host struct {
+	id, typ, zone string
+	slot          int
+	phase         Phase
+	since         time.Time
+	removed       bool
+
+	// As AWS tells it.
+	aws       string    // state; empty: never listed
+	used      bool      // something is on it, or nothing fits any more
+	occupied  bool      // something is on it
+	allocated time.Time // by AWS's clock
+	pending   time.Time // since when it is; zero: it is not
+	exact     bool      // the beginning of pending was seen
+	counted   time.Time // what is in unpaid, up to here
+	unpaid    time.Duration
+	seen      time.Time // when the last list that had it was sent
+	missing   int       // how many lists in a row had it not
+	listNo    uint64    // of the last list that had it
+
+	// As we have it.
+	res       *reservation
+	holder    string // the token that it is reserved or busy for
+	scrub     *scrub
+	releasing *releasing
+	lost      bool
+
+	changed    mark      // a list sent before does not know what we did
+	busy       time.Time // since when it was seen used
+	idle       time.Time // since when it could serve; zero: it can not
+	settle     time.Time // it is Settling until
+	rest       time.Time // it is Resting until
+	restWhy    string
+	notBefore  time.Time // no release before
+	refusals   int       // of releases, in a row
+	failures   int       // of launches, in a row
+	scrubAfter time.Time // no scrub before
+	scrubFails int
+	alarmed    alarm
+
+	touched bool
+	timer   int // place in timers from 1; 0: none
+	due     time.Time
+}
+
+// reservation is a host's promise to a token.
+type reservation struct {
+	until  time.Time // the launch has to be sent before
+	launch time.Time // one was told of at; zero: of none
+}
+
+// end is from when on a list that does not show the launch ends the reservation.
+func (r *reservation) end(settled time.Duration) time.Time {
+	return later(r.until, r.launch).Add(settled)
+}
+
+// ghost is a released host, which lists may still show.
+type ghost struct {
+	released mark
+	seen     time.Time // in a list, at last
+	no       uint64    // of that list
+	listed   bool      // the last list had it as ours
+}
+
+// place puts a host into the phase that follows from the facts.
+func (s *State) place(h *host) {
+	phase := s.phaseOf(h)
+	if phase == Available && h.idle.IsZero() {
+		h.idle = s.now
+	}
+	switch phase {
+	case Available, Reserved, Resting, Releasing: // not used: a reservation that comes to nothing is no use
+	default:
+		h.idle = time.Time{}
+	}
+	switch phase {
+	case Reserved, Busy, Scrubbing:
+	default:
+		s.free(h)
+	}
+	if phase == h.phase {
+		return
+	}
+	s.count[h.phase]--
+	s.count[phase]++
+	h.phase, h.since = phase, s.now
+	if phase == Available || phase == Busy {
+		h.alarmed = 0
+	}
+	s.touch(h)
+}
+
+func (s *State) phaseOf(h *host) Phase {
+	switch {
+	case h.lost:
+		return Lost
+	case h.releasing != nil:
+		return Releasing
+	case h.res != nil:
+		return Reserved
+	case h.scrub != nil:
+		return Scrubbing
+	case h.aws == "":
+		return Requested
+	case h.aws == cloud.HostPending:
+		return Scrubbing
+	case h.aws == cloud.HostPermanentFailure:
+		return Failed
+	case h.aws != cloud.HostAvailable:
+		return Unknown
+	case h.used:
+		return Busy
+	case h.rest.After(s.now):
+		return Resting
+	case h.settle.After(s.now):
+		return Settling
+	}
+	return Available
+}
+
+// tend does what is due for a host, and reports whether to release it.
+func (s *State) tend(h *host) (release bool) {
+	due := time.Time{}
+	switch h.phase {
+	case Resting:
+		due = h.rest
+	case Settling:
+		due = h.settle
+	case Available, Failed:
+		due, release = s.tendIdle(h)
+	case Scrubbing:
+		if h.scrub != nil {
+			due = s.tendScrub(h)
+		} else {
+			due, release = s.tendPending(h)
+		}
+	case Releasing:
+		due, release = s.tendReleasing(h)
+	case Unknown:
+		s.alarmHost(h, alarmUnknown, "AWS calls its state "+h.aws+": it is neither used nor released meanwhile")
+	case Lost:
+		if due = h.since.Add(forgetAfter); !due.After(s.now) {
+			s.remove(h)
+			return false
+		}
+	case Requested, Reserved, Busy: // lists tell
+	}
+	s.timers.set(h, due)
+	return release
+}
+
+// touch has the host looked after in this step.
+func (s *State) touch(h *host) {
+	if !h.touched && !h.removed {
+		h.touched = true
+		s.touched = append(s.touched, h)
+	}
+}
+
+func (s *State) touchAll() {
+	for _, h := range s.hosts {
+		s.touch(h)
+	}
+}
+
+// add makes a host known.
+func (s *State) add(id, typ, zone string) *host {
+	h := &host{id: id, typ: typ, zone: zone, slot: noSlot, since: s.now, seen: s.now}
+	i, _ := slices.BinarySearchFunc(s.hosts, id, func(h *host, id string) int { return strings.Compare(h.id, id) })
+	s.hosts = slices.Insert(s.hosts, i, h)
+	s.byID[id] = h
+	s.count[h.phase]++
+	s.touch(h)
+	return h
+}
+
+// remove forgets a host.
+func (s *State) remove(h *host) {
+	s.free(h)
+	s.timers.set(h, time.Time{})
+	i, _ := slices.BinarySearchFunc(s.hosts, h.id, func(h *host, id string) int { return strings.Compare(h.id, id) })
+	s.hosts = slices.Delete(s.hosts, i, i+1)
+	delete(s.byID, h.id)
+	s.count[h.phase]--
+	h.removed = true
+}
+
+// gone is for a host that was released: lists may show it a while longer.
+func (s *State) gone(h *host) {
+	s.remove(h)
+	s.ghosts[h.id] = &ghost{released: s.mark(), seen: s.now, listed: true}
+	s.save()
+}
+
+// free takes the host from its token.
+func (s *State) free(h *host) {
+	if s.tokens[h.holder] == h {
+		delete(s.tokens, h.holder)
+	}
+	h.holder = ""
+	if h.res != nil {
+		h.res = nil
+		s.save()
+	}
+}
+
+// live is how many hosts count for the maximum: all that the account has or
+// may have, also those that lists still show after their release.
+func (s *State) live() int {
+	n := len(s.hosts) - s.count[Lost] + len(s.requests)
+	for _, g := range s.ghosts { // counting needs no order
+		if g.listed {
+			n++
+		}
+	}
+	return n
+}
+
+// age is how long ago AWS allocated the host; 0 as long as that is not known.
+func (s *State) age(h *host) time.Duration {
+	if h.allocated.IsZero() {
+		return 0
+	}
+	return s.wall.Sub(h.allocated)
+}
+
+// alarm is what a person was told of a host, one bit for each cause.
+type alarm uint8
+
+const (
+	alarmUnknown alarm = 1 << iota
+	alarmFailed
+	alarmLost
+	alarmStuck
+	alarmLaunch
+	alarmScrub
+	alarmRelease
+)
+
+// alarmHost tells a person, once until the host is in order again.
+func (s *State) alarmHost(h *host, cause alarm, text string) {
+	if h.alarmed&cause == 0 && s.owner {
+		h.alarmed |= cause
+		s.emit(Alarm{Host: h.id, Text: text})
+	}
+}

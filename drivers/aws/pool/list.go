@@ -1,0 +1,317 @@
+package pool
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+)
+
+const (
+	// lookTimeout is how long the answer to Describe is waited for; one that
+	// comes later is too old to be of use.
+	lookTimeout = time.Minute
+	// blindAfter is how long lists may fail before somebody should know.
+	blindAfter = 10 * time.Minute
+	// shortestScrub is what is taken for a scrub: lists of servers of AWS that
+	// lag differently show a host as pending for moments.
+	shortestScrub = 10 * time.Minute
+)
+
+// look is the knowledge of the pool's hosts as a whole.
+type look struct {
+	asked    mark // the Describe under way; seq 0: none
+	need     mark // a list is needed that knows of this
+	listed   answer
+	no       uint64 // of the last list
+	tried    time.Time
+	failures int
+	since    time.Time // of the failures
+	alarmed  bool
+}
+
+// answer is a list's place in the order of things.
+type answer struct {
+	seq  uint64 // it knows what came before; 0: at decides
+	at   time.Time
+	sure bool // it is the truth of this instant
+}
+
+// knows reports whether the list was sent after the mark.
+func (a answer) knows(m mark) bool {
+	if a.seq > 0 {
+		return a.seq > m.seq
+	}
+	return a.at.After(m.at)
+}
+
+// lookAround asks for a list when one is due.
+func (s *State) lookAround() {
+	l := &s.look
+	if !s.looks() {
+		return
+	}
+	if l.asked.seq > 0 && s.now.Sub(l.asked.at) >= lookTimeout {
+		l.asked = mark{}
+		s.lookFailed("no answer within a minute")
+	}
+	if l.asked.seq > 0 {
+		s.wake(l.asked.at.Add(lookTimeout))
+		return
+	}
+	due := l.tried.Add(s.lookPause())
+	if !l.tried.IsZero() && due.After(s.now) {
+		s.wake(due)
+		return
+	}
+	id := s.nextID()
+	l.asked, l.tried = mark{uint64(id), s.now}, s.now
+	s.emit(Describe{id})
+	s.wake(s.now.Add(lookTimeout))
+}
+
+// lookPause is how long after the last try the next list is due.
+func (s *State) lookPause() time.Duration {
+	l := &s.look
+	switch {
+	case l.failures > 0:
+		return backoff(s.cfg.LookEvery, max(s.cfg.LookEvery, s.cfg.LookIdle), l.failures)
+	case l.need.seq > 0 && !l.listed.knows(l.need):
+		return 0
+	case s.queue.len() > 0 || len(s.requests) > 0 || s.count[Requested]+s.count[Reserved]+s.count[Settling]+s.count[Releasing] > 0:
+		return s.cfg.LookEvery
+	}
+	return s.cfg.LookIdle
+}
+
+func (s *State) lookFailed(why string) {
+	l := &s.look
+	if l.failures++; l.failures == 1 {
+		l.since = s.now
+	}
+	if !l.alarmed && s.now.Sub(l.since) >= blindAfter {
+		l.alarmed = true
+		s.emit(Alarm{Text: "the hosts can not be listed since " + s.outer(l.since).Format(time.RFC3339) + ": " + why})
+	}
+}
+
+// described takes in a list, as far as it knows more than the pool does.
+func (s *State) described(e Described) {
+	a, ok := s.answerOf(e)
+	if !ok {
+		return
+	}
+	if e.Err != nil {
+		s.lookFailed(e.Err.Error())
+		return
+	}
+	l := &s.look
+	l.failures, l.alarmed = 0, false
+	l.no++
+	for _, d := range e.Hosts {
+		if d.ID != "" {
+			s.hostListed(d, a)
+		}
+	}
+	if e.Partial {
+		return
+	}
+	l.listed = a
+	s.missing(a)
+	s.fadeGhosts(a)
+	s.closeRequests(a)
+}
+
+// answerOf finds out what a list can know of, and whether it is of use.
+func (s *State) answerOf(e Described) (answer, bool) {
+	l := &s.look
+	switch {
+	case e.Action != 0:
+		if uint64(e.Action) != l.asked.seq {
+			return answer{}, false // given up on, and another is under way or was had
+		}
+		a := answer{seq: l.asked.seq, at: l.asked.at}
+		l.asked = mark{}
+		return a, true
+	case e.Sent.IsZero():
+		return answer{seq: s.mark().seq, at: s.now, sure: true}, true
+	}
+	a := answer{at: s.inner(e.Sent.Round(0))}
+	return a, !a.at.Before(l.listed.at) && !a.at.After(s.now)
+}
+
+// hostListed takes in what a list tells of one host.
+func (s *State) hostListed(d cloud.Host, a answer) {
+	if g := s.ghosts[d.ID]; g != nil {
+		if !s.haunts(g, d, a) {
+			return
+		}
+		delete(s.ghosts, d.ID)
+		s.save()
+		s.emit(Alarm{Host: d.ID, Text: "AWS said that it is released, and lists it on: it is managed again"})
+	}
+	h := s.byID[d.ID]
+	switch {
+	case d.Released() && h == nil:
+		return
+	case d.Released():
+		if h.releasing == nil {
+			s.emit(Alarm{Host: h.id, Text: "AWS calls it " + d.State + ", though the pool did not release it"})
+		}
+		s.endScrub(h)
+		s.gone(h)
+		s.ghosts[d.ID].listed = false
+		return
+	case h == nil:
+		h = s.adopt(d)
+	}
+	h.seen, h.missing, h.listNo = later(h.seen, a.at), 0, s.look.no
+	if a.knows(h.changed) {
+		s.see(h, d, a)
+		s.touch(h)
+	}
+}
+
+// adopt makes a host of a list known: one that was asked for without an
+// answer, or one that others made for the pool.
+func (s *State) adopt(d cloud.Host) *host {
+	h := s.add(d.ID, d.Type, d.Zone)
+	for _, r := range s.requests {
+		if d.ClientToken != "" && r.ClientToken == d.ClientToken {
+			h.slot = r.Slot
+			s.closeRequest(r)
+			break
+		}
+	}
+	return h
+}
+
+// see takes over the facts of a host.
+func (s *State) see(h *host, d cloud.Host, a answer) {
+	occupied := len(d.Instances) > 0
+	used := occupied || d.Free == 0
+	idle := d.State == cloud.HostAvailable && !used
+	if h.phase == Busy && !used && !a.sure && a.at.Before(h.busy.Add(s.cfg.Settled)) {
+		return // it may not show yet what began so lately
+	}
+	if used && (!h.used || h.busy.IsZero()) {
+		h.busy = a.at
+	}
+	s.seePending(h, d, a, idle)
+	h.aws, h.used, h.occupied, h.lost = d.State, used, occupied, false
+	if d.Type != "" && d.Zone != "" {
+		h.typ, h.zone = d.Type, d.Zone
+	}
+	if !d.AllocationTime.IsZero() {
+		h.allocated = d.AllocationTime.Round(0).UTC()
+	}
+	if h.res != nil {
+		s.seeReserved(h, a)
+	}
+	if h.scrub != nil && h.scrub.ended && (!a.at.Before(h.scrub.at.Add(s.cfg.Settled)) || a.sure && !used) {
+		if idle {
+			s.scrubFailed(h) // it ended, and nothing was scrubbed
+		}
+		s.endScrub(h)
+	}
+	if h.used && h.scrub == nil {
+		h.failures, h.refusals = 0, 0
+	}
+}
+
+// seePending keeps the books of a host's scrubs.
+func (s *State) seePending(h *host, d cloud.Host, a answer, idle bool) {
+	was, is := h.aws == cloud.HostPending, d.State == cloud.HostPending
+	exact := h.aws != "" && (a.sure || a.at.Sub(h.counted) <= 3*s.cfg.LookIdle)
+	switch {
+	case is && !was:
+		h.pending, h.exact = a.at, exact
+	case was && is:
+		h.unpaid += max(0, a.at.Sub(h.counted))
+	case was:
+		took := a.at.Sub(h.pending)
+		if h.exact && exact && idle && took >= shortestScrub {
+			s.scrubs.add(took)
+			s.save()
+		}
+		if idle {
+			h.settle = s.now.Add(s.cfg.PendingToAvailable)
+		}
+		h.pending, h.scrubFails = time.Time{}, 0
+	}
+	h.counted = a.at
+}
+
+// seeReserved ends a reservation when its launch is seen, or can not come any more.
+func (s *State) seeReserved(h *host, a answer) {
+	launch := h.res.launch
+	switch {
+	case h.aws == cloud.HostAvailable && h.used:
+	case h.aws == cloud.HostPending && !launch.IsZero() && (a.sure || !a.at.Before(launch.Add(s.cfg.Settled))): // it began and ended
+	case !a.at.Before(h.res.end(s.cfg.Settled)):
+	default:
+		return
+	}
+	h.res = nil // the token keeps the host as long as something is on it
+	s.save()
+}
+
+// missing notes which hosts a whole list has not.
+func (s *State) missing(a answer) {
+	var lost []*host
+	for _, h := range s.hosts {
+		if h.listNo == s.look.no || h.lost || !a.knows(h.changed) {
+			continue
+		}
+		h.missing++
+		if h.missing >= 2 && a.at.Sub(h.seen) >= s.cfg.Settled && (h.scrub == nil || h.scrub.ended) {
+			lost = append(lost, h)
+		}
+	}
+	for _, h := range lost {
+		s.lose(h)
+	}
+}
+
+// lose gives up a host that lists do not have any more.
+func (s *State) lose(h *host) {
+	s.endScrub(h)
+	if h.releasing != nil { // that is what was asked for
+		s.gone(h)
+		s.ghosts[h.id].listed = false
+		return
+	}
+	s.free(h)
+	h.lost = true
+	s.place(h)
+	s.alarmHost(h, alarmLost, fmt.Sprintf("it is not in AWS's lists any more since %s, though the pool did not release it",
+		s.outer(h.seen).Format(time.RFC3339)))
+}
+
+// haunts reports whether a released host is there after all.
+func (s *State) haunts(g *ghost, d cloud.Host, a answer) bool {
+	g.seen = later(g.seen, a.at)
+	g.no = s.look.no
+	if d.Released() {
+		g.listed = false
+		return false
+	}
+	if !a.knows(g.released) {
+		return false
+	}
+	g.listed = true
+	return a.at.Sub(g.released.at) >= 2*s.cfg.Settled
+}
+
+// fadeGhosts forgets released hosts that lists do not show any more.
+func (s *State) fadeGhosts(a answer) {
+	for id, g := range s.ghosts { // each by itself: the order does not matter
+		if g.no != s.look.no && a.knows(g.released) {
+			g.listed = false
+		}
+		if !g.listed && a.at.Sub(g.seen) >= forgetAfter {
+			delete(s.ghosts, id)
+			s.save()
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package pool
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+)
+
+// waiting is a request without a host.
+type waiting struct {
+	Want
+	since, until time.Time // by the pool's clock; until zero: never
+}
+
+// fits reports whether a host of the type and zone serves the request.
+func (w *waiting) fits(typ, zone string) bool {
+	return w.Type == typ && (len(w.Zones) == 0 || slices.Contains(w.Zones, zone))
+}
+
+// queue has the requests that wait, by when they first asked.
+type queue struct {
+	order   []*waiting
+	byToken map[string]*waiting
+	// deadline is not after the first until; zero: there is none.
+	deadline time.Time
+}
+
+func (q *queue) len() int { return len(q.order) }
+
+func (q *queue) add(w *waiting) {
+	i := len(q.order) // most ask for the first time, now
+	for i > 0 && q.order[i-1].since.After(w.since) {
+		i--
+	}
+	q.order = slices.Insert(q.order, i, w)
+	q.byToken[w.Token] = w
+	q.deadline = earlier(q.deadline, w.until)
+}
+
+func (q *queue) remove(token string) {
+	w := q.byToken[token]
+	if w == nil {
+		return
+	}
+	delete(q.byToken, token)
+	i := slices.Index(q.order, w)
+	q.order = slices.Delete(q.order, i, i+1)
+}
+
+// want puts a request into the queue, or answers it.
+func (s *State) want(e Want) {
+	if h := s.tokens[e.Token]; h != nil && (h.phase == Reserved || h.phase == Busy) {
+		s.promise(h, e.Token) // the answer was lost
+		return
+	}
+	if e.Type == "" {
+		e.Type = s.cfg.Type
+	}
+	w := &waiting{Want: e, since: s.now}
+	if !e.Since.IsZero() {
+		w.since = earlier(s.inner(e.Since.Round(0)), s.now)
+	}
+	if !e.Until.IsZero() {
+		w.until = s.inner(e.Until.Round(0))
+	}
+	if old := s.queue.byToken[e.Token]; old != nil {
+		w.since = earlier(w.since, old.since)
+		s.queue.remove(e.Token)
+	}
+	if reason := s.unwanted(w); reason != "" {
+		s.emit(Refuse{e.Token, reason})
+		return
+	}
+	s.queue.add(w)
+}
+
+// unwanted is why a request can not be served at all; empty if it may be.
+func (s *State) unwanted(w *waiting) string {
+	switch {
+	case !s.owner:
+		return "the pool is not run by this node"
+	case s.draining:
+		return "the pool is being drained"
+	case s.cfg.ReportOnly:
+		return "the pool is not configured any more"
+	case !w.until.IsZero() && !w.until.After(s.now):
+		return "its time was over before it came"
+	case s.canAllocate(w) || s.look.listed.at.IsZero():
+		return ""
+	}
+	for _, h := range s.hosts {
+		if w.fits(h.typ, h.zone) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("the pool has no %s in the zones asked for, and allocates %s", w.Type, s.cfg.Type)
+}
+
+// canAllocate reports whether a host that the pool allocates could serve it.
+func (s *State) canAllocate(w *waiting) bool {
+	return s.cfg.Max > 0 && slices.ContainsFunc(s.cfg.Zones, func(zone string) bool { return w.fits(s.cfg.Type, zone) })
+}
+
+// serve gives the free hosts to who waits, first come, first served.
+func (s *State) serve() {
+	if !s.acts() {
+		return
+	}
+	if s.queue.len() == 0 || s.count[Available] == 0 {
+		return
+	}
+	free := s.freeHosts()
+	for i := 0; i < len(s.queue.order) && len(free) > 0; {
+		w := s.queue.order[i]
+		best := bestFor(w, free)
+		if best < 0 {
+			i++
+			continue
+		}
+		s.queue.remove(w.Token)
+		s.promise(free[best], w.Token)
+		free = slices.Delete(free, best, best+1)
+	}
+}
+
+// freeHosts are those that may be given out.
+func (s *State) freeHosts() []*host {
+	var free []*host
+	for _, h := range s.hosts {
+		if h.phase == Available && h.missing == 0 {
+			free = append(free, h)
+		}
+	}
+	return free
+}
+
+// bestFor is the free host to give to a request, -1 if none fits: one on which
+// no launch failed lately, and then the youngest, as that has to be paid for
+// anyway, while an old one can be released.
+func bestFor(w *waiting, free []*host) int {
+	best := -1
+	for i, h := range free {
+		if !w.fits(h.typ, h.zone) {
+			continue
+		}
+		if best < 0 || h.failures < free[best].failures ||
+			h.failures == free[best].failures && h.allocated.After(free[best].allocated) {
+			best = i
+		}
+	}
+	return best
+}
+
+// promise reserves the host for the token, once more if it has it already.
+func (s *State) promise(h *host, token string) {
+	until := s.now.Add(s.cfg.LaunchTimeout)
+	if h.phase != Busy {
+		if h.res == nil {
+			h.res = &reservation{}
+		}
+		h.res.until = until
+		h.changed = s.mark()
+		s.save()
+	}
+	h.holder, s.tokens[token] = token, h
+	s.place(h)
+	s.emit(Grant{Token: token, Host: h.id, Zone: h.zone, Until: s.outer(until)})
+}
+
+// cancel takes back a request, or the host that it got.
+func (s *State) cancel(token string) {
+	s.queue.remove(token)
+	h := s.tokens[token]
+	if h == nil || h.res != nil && !h.res.launch.IsZero() {
+		return // of a launch that was told of, the lists tell the end
+	}
+	s.letGo(h)
+}
+
+// launched takes in how a launch ended.
+func (s *State) launched(e Launched) {
+	h := s.tokens[e.Token]
+	switch {
+	case h == nil:
+	case e.Err == nil || !cloud.Undone(e.Err):
+		if h.res != nil {
+			h.res.launch = s.now
+			h.changed = s.mark()
+			s.save()
+		}
+	case h.res != nil && !h.res.launch.IsZero(): // an earlier try may have done it
+	case cloud.IsKind(e.Err, cloud.NoHostCapacity, cloud.NotFound):
+		h.failures++
+		h.rest, h.restWhy = s.now.Add(s.cfg.RestTime), "a launch was refused: "+e.Err.Error()
+		if h.failures >= 3 {
+			s.alarmHost(h, alarmLaunch, "launches on it are refused again and again: "+e.Err.Error())
+		}
+		s.letGo(h)
+	default:
+		s.letGo(h)
+	}
+}
+
+// letGo ends what a host promised to its token, on which nothing was launched.
+func (s *State) letGo(h *host) {
+	if h.phase == Reserved {
+		h.changed = s.mark()
+	}
+	s.free(h)
+	s.place(h)
+	s.touch(h)
+}
+
+// expire refuses who waited too long.
+func (s *State) expire() {
+	q := &s.queue
+	if q.deadline.IsZero() || q.deadline.After(s.now) {
+		s.wake(q.deadline)
+		return
+	}
+	q.deadline = time.Time{}
+	for _, w := range slices.Clone(q.order) {
+		if !w.until.IsZero() && !w.until.After(s.now) {
+			q.remove(w.Token)
+			s.emit(Refuse{w.Token, "no host was free in time: " + s.whyNone()})
+			continue
+		}
+		q.deadline = earlier(q.deadline, w.until)
+	}
+	s.wake(q.deadline)
+}
+
+func (s *State) refuseAll(reason string) {
+	for _, w := range s.queue.order {
+		s.emit(Refuse{w.Token, reason})
+	}
+	s.queue = queue{byToken: map[string]*waiting{}}
+}
