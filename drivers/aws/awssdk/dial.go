@@ -11,16 +11,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go/logging"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 )
@@ -106,7 +101,7 @@ type client struct {
 var _ cloud.API = (*client)(nil)
 
 func newClient(ctx context.Context, s cloud.Settings, sender HTTPClient) (*client, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, options(s, sender)...)
+	cfg, err := configure(ctx, s, sender)
 	if err != nil {
 		return nil, err
 	}
@@ -138,50 +133,4 @@ func newClient(ctx context.Context, s cloud.Settings, sender HTTPClient) (*clien
 		c.secrets = []string{s.SecretKey}
 	}
 	return c, nil
-}
-
-// options are where the configuration comes from. With a key of our own, the
-// files of other tools are not read: nothing in them should change or break us.
-func options(s cloud.Settings, sender HTTPClient) []func(*config.LoadOptions) error {
-	opts := []func(*config.LoadOptions) error{
-		config.WithRegion(s.Region),
-		config.WithHTTPClient(sender),
-		config.WithAppID(application),
-		config.WithLogger(logging.Nop{}), // it would write to standard error
-		config.WithClientLogMode(0),
-	}
-	if s.KeyID != "" {
-		opts = append(opts,
-			config.WithSharedConfigFiles([]string{}),
-			config.WithSharedCredentialsFiles([]string{}),
-			config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(s.KeyID, s.SecretKey, "")))
-	}
-	return opts
-}
-
-// endpoint returns what chooses a service's base URL: that of the settings
-// before any of the environment.
-func endpoint(s cloud.Settings) func(*string) *string {
-	return func(otherwise *string) *string {
-		if s.Endpoint == "" {
-			return otherwise
-		}
-		return aws.String(s.Endpoint)
-	}
-}
-
-// role is credentials of a role that are taken on when first needed, and anew
-// before they expire. Their requests have the SDK's own retries.
-func role(cfg aws.Config, s cloud.Settings) aws.CredentialsProvider {
-	endpoint := endpoint(s)
-	asker := sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = endpoint(o.BaseEndpoint) })
-	return aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(asker, s.AssumeRole, func(o *stscreds.AssumeRoleOptions) {
-		o.RoleSessionName = application
-		if s.SessionName != "" {
-			o.RoleSessionName = s.SessionName
-		}
-		if s.ExternalID != "" {
-			o.ExternalID = aws.String(s.ExternalID)
-		}
-	}))
 }
