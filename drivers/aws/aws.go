@@ -8,16 +8,34 @@
 package aws
 
 import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/account"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/price"
+	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
 )
 
 // Name is the driver's name in the config file and in labels.
 const Name = "aws"
+
+// Factory makes instances of the driver, which reach EC2 through what dial
+// makes. Those of one process share what they know of an account.
+func Factory(dial cloud.Dial) drivers.Factory {
+	o := &opener{dial: dial, accounts: &account.Accounts{}}
+	return drivers.Factory{Name: Name, New: o.open, Check: check, Shares: shares, Lifetime: lifetime}
+}
 
 // check reads a cfg and makes nothing.
 func check(cfg drivers.Config) ([]yamlconf.Problem, error) {
@@ -49,4 +67,161 @@ func lifetime(cfg drivers.Config) (time.Duration, bool) {
 }
 
 // driver is one instance.
-type driver struct{}
+type driver struct {
+	node     model.UID
+	instance string // full name
+	account  string // whose the credentials are
+	settings settings
+	log      *slog.Logger
+	began    time.Time // what was listed after it shows what earlier processes made
+
+	api      cloud.API
+	member   *account.Member
+	hosts    hosts
+	resolver *resolver
+	ledger   *ledger
+	turns    *turns.Turns
+	absences absences
+}
+
+// opener makes instances.
+type opener struct {
+	dial     cloud.Dial
+	accounts *account.Accounts
+}
+
+// open makes an instance, or says why it can not serve here.
+func (o *opener) open(ctx context.Context, cfg drivers.Config) (drivers.Driver, error) {
+	s, warnings, err := readSettings(cfg.Cfg)
+	if err != nil {
+		return nil, fmt.Errorf("read cfg: %w", err)
+	}
+	for _, w := range warnings {
+		cfg.Logger.Warn("unknown key in the driver's cfg", "key", w.Key, "line", w.Line, "hint", w.Text)
+	}
+	prices, err := price.New(s.Prices)
+	if err != nil {
+		return nil, fmt.Errorf("read prices: %w", err)
+	}
+	d := &driver{
+		node: cfg.NodeUID, instance: cfg.Instance, settings: s, log: cfg.Logger, began: time.Now(), turns: turns.New(), hosts: noPools{},
+	}
+	if d.ledger, err = openLedger(cfg.Directory, cfg.Instance, cfg.NodeUID, d.began); err != nil {
+		return nil, err
+	}
+	d.member, err = o.accounts.Join(ctx, account.Options{
+		Settings: s.cloud(), Dial: o.dial, NodeUID: cfg.NodeUID.String(), Instance: cfg.Instance,
+		Brakes: account.Brakes{MaxInstances: s.MaxInstances, MaxHourlyCost: s.MaxHourlyCost, Prices: prices},
+		Pools:  len(s.DedicatedPool) > 0, HasRoom: cfg.HasRoom, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := d.start(ctx); err != nil {
+		d.member.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// start makes sure that the credentials are good, and counts what earlier
+// processes may have sent.
+func (d *driver) start(ctx context.Context) error {
+	d.api = d.member.API()
+	id, err := d.api.Identity(ctx)
+	if err != nil {
+		return whoAmI(d.settings, err)
+	}
+	d.account = id.Account
+	owners := append([]string{id.Account}, d.settings.AccountIDs...)
+	d.resolver = &resolver{api: d.api, owners: slices.Compact(owners)}
+	d.log.Info("aws account reached", "account", id.Account, "identity", id.ARN, "region", d.settings.Region)
+	if d.settings.DefaultLifetime < 0 {
+		d.log.Warn("environments whose label sets no lifetime live, and cost, until they are deallocated; set default_lifetime to bound it")
+	}
+	return d.assume()
+}
+
+// whoAmI says what to do when the credentials are not taken.
+func whoAmI(s settings, err error) error {
+	const ask = "ask AWS whose the credentials are"
+	if !cloud.IsKind(err, cloud.Denied) {
+		return fmt.Errorf("%s: %w", ask, err)
+	}
+	if s.KeyID != "" {
+		return fmt.Errorf("%s (correct key_id and secret_key, or assume_role): %w", ask, err)
+	}
+	return fmt.Errorf("%s (set key_id and secret_key, or give this machine a role or a profile): %w", ask, err)
+}
+
+// assume counts what intents tell of, so that brakes and quotas know of it
+// before lists do.
+func (d *driver) assume() error {
+	tokens, err := d.ledger.tokens()
+	if err != nil {
+		return err
+	}
+	for _, token := range tokens {
+		in, ours, err := d.ledger.load(token)
+		if err != nil {
+			return err
+		}
+		if a := in.last(); ours && a != nil && a.open() {
+			d.member.Assume(needOf(token, *a))
+		}
+	}
+	return nil
+}
+
+// Limits implements drivers.Driver: machines of EC2 take nothing of this one.
+func (d *driver) Limits() drivers.Limits { return drivers.Limits{Remote: true} }
+
+// Validate implements drivers.Driver.
+func (d *driver) Validate(def model.LabelDefinition) error {
+	_, err := readOptions(def)
+	return err
+}
+
+// Capacity implements drivers.Driver. It answers from memory.
+func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
+	o, err := readOptions(def)
+	if err != nil {
+		return 0, err
+	}
+	q := account.Question{
+		Spot: o.spot.attempts > 0, OnDemand: o.spot.attempts == 0 || o.spot.onDemand,
+		Network: def.Resources.Network, Owners: d.resolver.owners, Zones: o.zones, Hosts: account.NoHosts,
+	}
+	if o.pool != "" {
+		if q.Hosts, _, err = d.hosts.Free(o.pool); err != nil {
+			return 0, err
+		}
+	}
+	if q.Types, err = d.typesOf(o); err != nil {
+		return 0, err
+	}
+	a := d.member.Capacity(q)
+	if a.N < 1 {
+		return 0, errors.New(cmp.Or(a.Why, "nothing is known of the account yet"))
+	}
+	return a.N, nil
+}
+
+// Trouble implements drivers.Unwell.
+func (d *driver) Trouble() error { return d.member.Trouble() }
+
+// RunTask implements drivers.Driver.
+func (d *driver) RunTask(context.Context, drivers.TaskRequest) (json.RawMessage, error) {
+	return nil, drivers.ErrTaskUnknown
+}
+
+// Close implements drivers.Driver.
+func (d *driver) Close() error {
+	d.member.Close()
+	return nil
+}
+
+var _ interface {
+	drivers.OptionNamer
+	drivers.Unwell
+} = (*driver)(nil)

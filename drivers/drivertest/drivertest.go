@@ -11,6 +11,7 @@ package drivertest
 import (
 	"encoding/json"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
@@ -101,6 +102,17 @@ func rules() []rule {
 func Run(t *testing.T, h Harness) {
 	for _, r := range rules() {
 		t.Run(r.name, func(t *testing.T) { r.run(t, h) })
+	}
+}
+
+// RunInBubbles is Run in fake time, for a driver that waits by its nature and
+// whose outside is a fake in this process: each rule has a bubble of package
+// testing/synctest for itself, and a harness that is made in it.
+func RunInBubbles(t *testing.T, harness func(t testing.TB) Harness) {
+	for _, r := range rules() {
+		t.Run(r.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { r.run(t, harness(t)) })
+		})
 	}
 }
 

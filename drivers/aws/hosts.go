@@ -1,0 +1,45 @@
+package aws
+
+import (
+	"context"
+	"fmt"
+)
+
+// hosts gives out the dedicated hosts of the pools. Its methods are idempotent
+// by token, and bounded by their context.
+type hosts interface {
+	// Reserve reserves a host of the pool for a token until Failed or Released,
+	// and waits for one as long as that makes sense. What was reserved for the token
+	// before is returned again, also to the next process.
+	Reserve(ctx context.Context, pool, token string) (host, zone string, err error)
+	// Launched says that a machine was made on the host of the token.
+	Launched(ctx context.Context, pool, token, host, instance string)
+	// Failed says that the host took none: Reserve then gives another one.
+	Failed(ctx context.Context, pool, token, host string, cause error)
+	// Released says that nothing of the token is on any host, nor will be.
+	Released(ctx context.Context, pool, token string) error
+	// Free is how many more a pool can take now, from memory, and of what type
+	// its hosts are.
+	Free(pool string) (n int, instanceType string, err error)
+}
+
+// noPools are the hosts of an instance that has no pool.
+type noPools struct{}
+
+func (noPools) Reserve(_ context.Context, pool, _ string) (host, zone string, err error) {
+	return "", "", errNoPool(pool)
+}
+func (noPools) Launched(context.Context, string, string, string, string) {}
+func (noPools) Failed(context.Context, string, string, string, error)    {}
+func (noPools) Released(context.Context, string, string) error           { return nil }
+func (noPools) Free(pool string) (n int, instanceType string, err error) {
+	return 0, "", errNoPool(pool)
+}
+
+// errNoPool is about a pool that the configuration does not have.
+type errNoPool string
+
+// Error implements error.
+func (e errNoPool) Error() string {
+	return fmt.Sprintf("option pool: %q is not in dedicated_pool of this node's configuration", string(e))
+}
