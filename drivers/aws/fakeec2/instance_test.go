@@ -84,20 +84,20 @@ func TestAnInstanceLives(t *testing.T) {
 		time.Sleep(time.Minute)
 		i = b.is(i.ID, cloud.Running)
 		if !strings.HasPrefix(i.PrivateIP, "10.0.0.") || i.PublicIP == "" || len(i.Volumes) != 1 || i.VCPUs != 2 {
-			t.Errorf("a running instance is %+v", i)
+			b.Errorf("a running instance is %+v", i)
 		}
-		if err := b.TerminateInstances(t.Context(), []string{i.ID}); err != nil {
-			t.Fatal(err)
+		if err := b.TerminateInstances(b.Context(), []string{i.ID}); err != nil {
+			b.Fatal(err)
 		}
 		b.is(i.ID, cloud.ShuttingDown)
 		time.Sleep(2 * time.Minute)
 		i = b.is(i.ID, cloud.Terminated)
 		if i.Reason.Code != "Client.UserInitiatedShutdown" || i.PrivateIP != "" || len(b.Billable()) > 0 {
-			t.Errorf("what ended is %+v, and costs %v", i, b.Billable())
+			b.Errorf("what ended is %+v, and costs %v", i, b.Billable())
 		}
 		time.Sleep(2 * time.Hour)
 		if _, found := b.Instance(i.ID); found {
-			t.Error("it is listed for ever")
+			b.Error("it is listed for ever")
 		}
 	})
 }
@@ -107,19 +107,19 @@ func TestATokenIsOfOneZone(t *testing.T) {
 		l := b.linux("one")
 		first := b.run(l)
 		if again := b.run(l); again.ID != first.ID {
-			t.Error("the same request made a second instance")
+			b.Error("the same request made a second instance")
 		}
 		l.UserData = []byte("other")
-		_, err := b.RunInstance(t.Context(), l)
+		_, err := b.RunInstance(b.Context(), l)
 		b.refused(err, "IdempotentParameterMismatch")
 		l = b.linux("one")
 		l.SubnetID = b.subnet("b")
 		if other := b.run(l); other.ID == first.ID {
-			t.Error("the token reached into another zone")
+			b.Error("the token reached into another zone")
 		}
 		time.Sleep(time.Minute)
-		b.TerminateInstances(t.Context(), []string{first.ID})
-		_, err = b.RunInstance(t.Context(), b.linux("one"))
+		b.TerminateInstances(b.Context(), []string{first.ID})
+		_, err = b.RunInstance(b.Context(), b.linux("one"))
 		b.refused(err, "IdempotentInstanceTerminated")
 	})
 }
