@@ -41,6 +41,29 @@ func class(action string, unpaged bool) (b Bucket, limited bool) {
 	return Bucket{50, 5}, true
 }
 
+// resources are EC2's limits of how many things, and not requests, actions touch.
+func resources() map[string]Bucket {
+	return map[string]Bucket{
+		"RunInstances": {1000, 2}, "StartInstances": {1000, 2}, "StopInstances": {1000, 20}, "TerminateInstances": {1000, 20},
+	}
+}
+
+// admitResources takes so many things out of the action's second bucket.
+func (a *account) admitResources(now time.Time, things int) error {
+	limit, limited := resources()[a.asked.Action]
+	if !limited || a.opts.Unthrottled {
+		return nil
+	}
+	key := a.asked.Action + " resources"
+	if a.buckets[key] == nil {
+		a.buckets[key] = &bucket{Bucket: limit, left: limit.Size, at: now}
+	}
+	if !a.buckets[key].take(now, things) {
+		return errThrottled()
+	}
+	return nil
+}
+
 // admit takes so many requests out of the action's bucket, if they are in it.
 func (a *account) admit(action string, now time.Time, requests int) bool {
 	if a.opts.Unthrottled {
@@ -60,11 +83,15 @@ func (a *account) admit(action string, now time.Time, requests int) bool {
 		b = &bucket{Bucket: limit, left: limit.Size, at: now}
 		a.buckets[action] = b
 	}
+	return b.take(now, requests)
+}
+
+func (b *bucket) take(now time.Time, n int) bool {
 	b.left = min(b.Size, b.left+now.Sub(b.at).Seconds()*b.PerSecond)
 	b.at = now
-	if b.left < float64(requests) {
+	if b.left < float64(n) {
 		return false
 	}
-	b.left -= float64(requests)
+	b.left -= float64(n)
 	return true
 }

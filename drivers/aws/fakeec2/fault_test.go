@@ -234,16 +234,13 @@ func TestManyAtOnce(t *testing.T) {
 		all.Go(func() {
 			launch := l
 			launch.ClientToken = fmt.Sprint(n % 16)
-			for {
-				i, err := ec2.RunInstance(t.Context(), launch)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				ec2.Instances(t.Context(), cloud.Where("instance-id", i.ID))
-				ec2.CreateTags(t.Context(), []string{i.ID}, cloud.Tags{"n": fmt.Sprint(n)})
+			i, err := ec2.RunInstance(t.Context(), launch)
+			if err != nil {
+				t.Error(err)
 				return
 			}
+			ec2.Instances(t.Context(), cloud.Where("instance-id", i.ID))
+			ec2.CreateTags(t.Context(), []string{i.ID}, cloud.Tags{"n": fmt.Sprint(n)})
 		})
 	}
 	all.Wait()

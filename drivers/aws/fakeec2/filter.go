@@ -46,8 +46,11 @@ func checkQuery[T any](q cloud.Query, by fields[T]) error {
 	values := 0
 	for _, f := range q.Filters {
 		_, known := by[f.Name]
-		tag, isTag := strings.CutPrefix(f.Name, "tag:")
-		if _, tagged := by["tag-key"]; !known && (!isTag || tag == "" || !tagged) {
+		if tag, isTag := strings.CutPrefix(f.Name, "tag:"); isTag {
+			_, tagged := by["tag-key"]
+			known = tagged && tag != ""
+		}
+		if !known {
 			return cloud.NewError("InvalidParameterValue", "The filter '%s' is invalid", f.Name)
 		}
 		if len(f.Values) == 0 {

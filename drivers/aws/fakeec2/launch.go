@@ -102,6 +102,9 @@ func (a *account) launch(l cloud.Launch, now time.Time) (instance, error) {
 	if err := a.checkRoom(l, t, net); err != nil {
 		return instance{}, err
 	}
+	if err := a.admitResources(now, 1); err != nil {
+		return instance{}, err
+	}
 	i := a.build(l, t, net, disks, now)
 	a.promised(key, l, i.ID)
 	return i, nil

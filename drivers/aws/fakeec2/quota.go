@@ -65,8 +65,7 @@ func QuotaCode(kind string, market Market) string {
 	if market == Dedicated {
 		return macQuotas()[family]
 	}
-	letters := strings.TrimRight(strings.SplitN(family, "-", 2)[0], "abcdefghijklmnopqrstuvwxyz")
-	letters = strings.TrimRight(letters, "0123456789")
+	letters := family[:len(family)-len(strings.TrimLeft(family, "abcdefghijklmnopqrstuvwxyz"))]
 	spot := market == Spot
 	switch letters {
 	case "g", "gr", "vt":

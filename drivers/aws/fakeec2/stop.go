@@ -44,6 +44,9 @@ func (a *account) stop(i instance, how cloud.Stop, now time.Time) error {
 	case how.Hibernate && now.Sub(i.since) < bootTime:
 		return cloud.NewError("UnsupportedOperation", "The instance '%s' is not ready to hibernate yet, retry in a few minutes", i.ID)
 	}
+	if err := a.admitResources(now, 1); err != nil {
+		return err
+	}
 	a.halt(i.ID, now, byUser(), how.Hibernate && a.memoryFits(i))
 	return nil
 }
@@ -118,6 +121,9 @@ func (a *account) start(i instance, now time.Time) error {
 	if err := a.checkCapacity(i.Type, i.Zone, i.market()); err != nil {
 		return err
 	}
+	if err := a.admitResources(now, 1); err != nil {
+		return err
+	}
 	a.instances.change(i.ID, now, func(i *instance) {
 		i.LaunchTime = now.UTC().Truncate(time.Second)
 		if i.sleeps {
@@ -156,6 +162,9 @@ func (c *Cloud) TerminateInstances(ctx context.Context, ids []string) error {
 		}
 		if len(unknown) > 1 {
 			return none, cloud.NewError("InvalidInstanceID.NotFound", "The instance IDs '%s' do not exist", strings.Join(unknown, ", "))
+		}
+		if err := c.admitResources(now, len(ids)); err != nil {
+			return none, err
 		}
 		for _, id := range ids {
 			if i, _ := c.instances.get(id); !cloud.Gone(i.State) {
