@@ -37,10 +37,11 @@ type Shell interface {
 }
 
 // Command is the command `aws`.
-func Command(Shell) *cobra.Command {
+func Command(sh Shell) *cobra.Command {
 	c := &cobra.Command{
 		Use: "aws", Short: "Look at what the aws driver pays for, tidy up, and compute what a pool would cost", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	c.AddCommand(simulateCommand(sh))
 	return c
 }

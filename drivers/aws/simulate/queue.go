@@ -1,0 +1,74 @@
+package simulate
+
+// event is something that happens at a time, to a host or to a job.
+type event struct {
+	at   int64  // Unix time
+	seq  uint64 // of those at the same time the one that was foreseen first comes first
+	kind kind
+	of   int32 // the host or job, by its number
+}
+
+// before is the order in which things happen: total, so that a run comes out
+// the same every time.
+func (e event) before(o event) bool {
+	if e.at != o.at {
+		return e.at < o.at
+	}
+	return e.seq < o.seq
+}
+
+// queue is what is foreseen, the next first: a heap by (time, seq).
+type queue struct {
+	heap []event
+	seq  uint64
+}
+
+// push foresees an event.
+func (q *queue) push(e event) {
+	q.seq++
+	e.seq = q.seq
+	q.heap = append(q.heap, e)
+	i := len(q.heap) - 1
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !q.heap[i].before(q.heap[parent]) {
+			break
+		}
+		q.heap[i], q.heap[parent] = q.heap[parent], q.heap[i]
+		i = parent
+	}
+}
+
+// pop takes the next event out; ok is false when nothing is foreseen.
+func (q *queue) pop() (e event, ok bool) {
+	if len(q.heap) == 0 {
+		return event{}, false
+	}
+	e = q.heap[0]
+	last := len(q.heap) - 1
+	q.heap[0] = q.heap[last]
+	q.heap = q.heap[:last]
+	for i := 0; ; {
+		child := 2*i + 1
+		if child >= last {
+			break
+		}
+		if child+1 < last && q.heap[child+1].before(q.heap[child]) {
+			child++
+		}
+		if !q.heap[child].before(q.heap[i]) {
+			break
+		}
+		q.heap[i], q.heap[child] = q.heap[child], q.heap[i]
+		i = child
+	}
+	return e, true
+}
+
+// next is when the next event is.
+func (q *queue) next() (at int64, ok bool) {
+	if len(q.heap) == 0 {
+		return 0, false
+	}
+	return q.heap[0].at, true
+}
