@@ -69,8 +69,7 @@ func doing(do func(ctx context.Context) error) run {
 
 // listing is an action that lists things of one kind.
 type listing[T any] struct {
-	action  string
-	filters []string // of those that EC2 documents
+	action string
 	// ids is the parameter that names things, which have to be there, idFilter
 	// the filter by which the backend finds them, and idOf the id of a thing.
 	ids, idFilter string
@@ -82,7 +81,7 @@ type listing[T any] struct {
 
 // list reads a request for things; the function gets one page of them.
 func list[T any](h *Handler, f form, l listing[T]) func(ctx context.Context) (page []T, next string, err error) {
-	query := readQuery(f, "Filter", l.filters)
+	query := readQuery(f, l.action)
 	ids := f.texts(l.ids)
 	if len(ids) > 0 {
 		query = query.And(l.idFilter, ids...)
@@ -129,10 +128,11 @@ func (l listing[T]) complete(things []T, ids []string) error {
 
 // readQuery reads filters, of which the names have to be known to EC2: a backend
 // that takes more must not hide that EC2 does not.
-func readQuery(f form, name string, known []string) cloud.Query {
+func readQuery(f form, action string) cloud.Query {
 	var q cloud.Query
+	known := filtersOf(action)
 	count := 0
-	for _, g := range f.groups(name) {
+	for _, g := range f.groups("Filter") {
 		filter, values := g.required("Name"), g.texts("Value")
 		if !filterKnown(filter, known) {
 			f.fail("InvalidParameterValue", "The filter '%s' is invalid", filter)

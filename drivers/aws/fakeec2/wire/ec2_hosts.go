@@ -69,9 +69,8 @@ func lookOfHost(h cloud.Host) hostItem {
 func (h *Handler) describeHosts(f form) run {
 	get := list(h, f, listing[cloud.Host]{
 		action: "DescribeHosts", ids: "HostId", idFilter: "host-id", missing: "InvalidHostID.NotFound", most: 500,
-		filters: []string{"auto-placement", "availability-zone", "client-token", "host-reservation-id", "instance-type", "state", "tag-key"},
-		idOf:    func(h cloud.Host) string { return h.ID },
-		fetch:   h.backend.Hosts,
+		idOf:  func(h cloud.Host) string { return h.ID },
+		fetch: h.backend.Hosts,
 	})
 	type reply struct {
 		head
@@ -106,9 +105,8 @@ func (h *Handler) releaseHosts(f form) run {
 func (h *Handler) describeMacHosts(f form) run {
 	get := list(h, f, listing[cloud.MacHost]{
 		action: "DescribeMacHosts", ids: "HostId", idFilter: "host-id", missing: "InvalidHostID.NotFound", most: 500,
-		filters: []string{"availability-zone", "instance-type"},
-		idOf:    func(m cloud.MacHost) string { return m.HostID },
-		fetch:   h.backend.MacHosts,
+		idOf:  func(m cloud.MacHost) string { return m.HostID },
+		fetch: h.backend.MacHosts,
 	})
 	type item struct {
 		HostID string      `xml:"hostId"`

@@ -48,11 +48,6 @@ func (h *Handler) describeImages(f form) run {
 	owners := f.texts("Owner")
 	get := list(h, f, listing[cloud.Image]{
 		action: "DescribeImages", ids: "ImageId", idFilter: "image-id", missing: "InvalidAMIID.NotFound",
-		filters: []string{
-			"architecture", "block-device-mapping.snapshot-id", "creation-date", "description", "image-id", "image-type",
-			"is-public", "name", "owner-alias", "owner-id", "root-device-name", "root-device-type", "source-image-id",
-			"source-instance-id", "state", "tag-key", "tag:",
-		},
 		idOf: func(i cloud.Image) string { return i.ID },
 		fetch: func(ctx context.Context, q cloud.Query) ([]cloud.Image, error) {
 			return h.backend.Images(ctx, owners, q)

@@ -9,12 +9,6 @@ import (
 func (h *Handler) describeInstances(f form) run {
 	get := list(h, f, listing[cloud.Instance]{
 		action: "DescribeInstances", ids: "InstanceId", idFilter: "instance-id", missing: "InvalidInstanceID.NotFound",
-		filters: []string{
-			"availability-zone", "client-token", "host-id", "image-id", "instance-id", "instance-lifecycle",
-			"instance-state-code", "instance-state-name", "instance-type", "ip-address", "launch-time",
-			"private-ip-address", "reason", "spot-instance-request-id", "state-reason-code", "state-reason-message",
-			"subnet-id", "tag-key", "tag:", "tenancy", "vpc-id", "instance.group-id", "block-device-mapping.volume-id",
-		},
 		idOf:  func(i cloud.Instance) string { return i.ID },
 		fetch: h.backend.Instances,
 	})
@@ -89,7 +83,6 @@ func (h *Handler) describeSpotRequests(f form) run {
 	get := list(h, f, listing[cloud.SpotRequest]{
 		action: "DescribeSpotInstanceRequests", ids: "SpotInstanceRequestId", idFilter: "spot-instance-request-id",
 		missing: "InvalidSpotInstanceRequestID.NotFound",
-		filters: []string{"instance-id", "spot-instance-request-id", "state", "status-code", "tag-key", "tag:", "type"},
 		idOf:    func(s cloud.SpotRequest) string { return s.ID },
 		fetch:   h.backend.SpotRequests,
 	})

@@ -9,9 +9,8 @@ import (
 func (h *Handler) describeVPCs(f form) run {
 	get := list(h, f, listing[cloud.VPC]{
 		action: "DescribeVpcs", ids: "VpcId", idFilter: "vpc-id", missing: "InvalidVpcID.NotFound",
-		filters: []string{"cidr", "is-default", "owner-id", "state", "tag-key", "tag:", "vpc-id"},
-		idOf:    func(v cloud.VPC) string { return v.ID },
-		fetch:   h.backend.VPCs,
+		idOf:  func(v cloud.VPC) string { return v.ID },
+		fetch: h.backend.VPCs,
 	})
 	type item struct {
 		ID      string       `xml:"vpcId"`
@@ -35,10 +34,6 @@ func (h *Handler) describeVPCs(f form) run {
 func (h *Handler) describeSubnets(f form) run {
 	get := list(h, f, listing[cloud.Subnet]{
 		action: "DescribeSubnets", ids: "SubnetId", idFilter: "subnet-id", missing: "InvalidSubnetID.NotFound",
-		filters: []string{
-			"availability-zone", "available-ip-address-count", "cidr-block", "default-for-az", "owner-id", "state",
-			"subnet-id", "tag-key", "tag:", "vpc-id",
-		},
 		idOf:  func(s cloud.Subnet) string { return s.ID },
 		fetch: h.backend.Subnets,
 	})
@@ -67,9 +62,8 @@ func (h *Handler) describeSubnets(f form) run {
 func (h *Handler) describeSecurityGroups(f form) run {
 	get := list(h, f, listing[cloud.SecurityGroup]{
 		action: "DescribeSecurityGroups", ids: "GroupId", idFilter: "group-id", missing: "InvalidGroup.NotFound",
-		filters: []string{"description", "group-id", "group-name", "owner-id", "tag-key", "tag:", "vpc-id"},
-		idOf:    func(g cloud.SecurityGroup) string { return g.ID },
-		fetch:   h.backend.SecurityGroups,
+		idOf:  func(g cloud.SecurityGroup) string { return g.ID },
+		fetch: h.backend.SecurityGroups,
 	})
 	type item struct {
 		ID    string       `xml:"groupId"`

@@ -45,10 +45,6 @@ func (h *Handler) describeSnapshots(f form) run {
 	owners := f.texts("Owner")
 	get := list(h, f, listing[cloud.Snapshot]{
 		action: "DescribeSnapshots", ids: "SnapshotId", idFilter: "snapshot-id", missing: "InvalidSnapshot.NotFound",
-		filters: []string{
-			"description", "encrypted", "owner-alias", "owner-id", "progress", "snapshot-id", "start-time", "status",
-			"tag-key", "tag:", "volume-id", "volume-size",
-		},
 		idOf: func(s cloud.Snapshot) string { return s.ID },
 		fetch: func(ctx context.Context, q cloud.Query) ([]cloud.Snapshot, error) {
 			return h.backend.Snapshots(ctx, owners, q)
@@ -108,10 +104,6 @@ func lookOfVolume(v cloud.Volume) volumeItem {
 func (h *Handler) describeVolumes(f form) run {
 	get := list(h, f, listing[cloud.Volume]{
 		action: "DescribeVolumes", ids: "VolumeId", idFilter: "volume-id", missing: "InvalidVolume.NotFound",
-		filters: []string{
-			"attachment.instance-id", "attachment.device", "attachment.status", "availability-zone", "create-time", "encrypted",
-			"size", "snapshot-id", "status", "tag-key", "tag:", "volume-id", "volume-type",
-		},
 		idOf:  func(v cloud.Volume) string { return v.ID },
 		fetch: h.backend.Volumes,
 	})

@@ -68,9 +68,9 @@ func (h *Handler) describeOfferings(f form) run {
 		kind = "availability-zone"
 	}
 	get := list(h, f, listing[cloud.Offering]{
-		action: "DescribeInstanceTypeOfferings", filters: []string{"instance-type", "location"},
-		idOf:  func(o cloud.Offering) string { return o.Type + " " + o.Zone },
-		fetch: func(ctx context.Context, q cloud.Query) ([]cloud.Offering, error) { return h.offerings(ctx, q, byZone) },
+		action: "DescribeInstanceTypeOfferings",
+		idOf:   func(o cloud.Offering) string { return o.Type + " " + o.Zone },
+		fetch:  func(ctx context.Context, q cloud.Query) ([]cloud.Offering, error) { return h.offerings(ctx, q, byZone) },
 	})
 	type item struct {
 		Type         string `xml:"instanceType"`
@@ -147,7 +147,7 @@ func like(pattern, text string) bool {
 
 // describeZones lists the zones in which anything is offered, or has a subnet.
 func (h *Handler) describeZones(f form) run {
-	query := readQuery(f, "Filter", []string{"region-name", "state", "zone-name"})
+	query := readQuery(f, "DescribeAvailabilityZones")
 	if names := f.texts("ZoneName"); len(names) > 0 {
 		query = query.And("zone-name", names...)
 	}

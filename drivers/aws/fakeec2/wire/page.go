@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"slices"
-	"strings"
 )
 
 // pager makes the tokens of pages. A token holds the last thing that was
@@ -87,9 +86,10 @@ type paging struct {
 
 // pageOf is the part of a list that was asked for, and the token of the next.
 func pageOf[T any](t turn, list []T, id func(T) string) (page []T, next string) {
-	list = slices.SortedFunc(slices.Values(list), func(a, b T) int { return cmp.Compare(id(a), id(b)) })
+	list = append([]T{}, list...) // no nil, which JSON would show
+	slices.SortFunc(list, func(a, b T) int { return cmp.Compare(id(a), id(b)) })
 	if t.started {
-		list = slices.DeleteFunc(list, func(item T) bool { return strings.Compare(id(item), t.after) <= 0 })
+		list = slices.DeleteFunc(list, func(item T) bool { return id(item) <= t.after })
 	}
 	if len(list) <= t.size {
 		return list, ""

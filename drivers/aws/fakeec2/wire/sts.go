@@ -22,19 +22,20 @@ func (h *Handler) getCallerIdentity(form) run {
 			return nil, err
 		}
 		if as := callerOf(ctx); as.role != "" {
-			who.ARN = as.arn()
+			who.ARN, who.Account = as.arn(), as.account()
 		}
 		return reply{who.ARN, userID(who.ARN), who.Account}, nil
 	}
 }
 
+// account is the one that the role belongs to.
+func (c caller) account() string {
+	return strings.Split(c.role, ":")[4] // assumeRole has looked
+}
+
 // arn is the name of who has a role.
 func (c caller) arn() string {
-	account := "000000000000"
-	if parts := strings.Split(c.role, ":"); len(parts) == 6 {
-		account = parts[4]
-	}
-	return "arn:aws:sts::" + account + ":assumed-role/" + c.role[strings.LastIndex(c.role, "/")+1:] + "/" + c.session
+	return "arn:aws:sts::" + c.account() + ":assumed-role/" + c.role[strings.LastIndex(c.role, "/")+1:] + "/" + c.session
 }
 
 // userID has the form of AWS's ids of principals, which mean nothing.

@@ -84,6 +84,13 @@ func (w *world) note(method string, args ...any) error {
 	return w.fail[method]
 }
 
+// heard is all that was asked for so far.
+func (w *world) heard() []any {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.asked)
+}
+
 // find narrows by the filter for ids alone.
 func find[T any](w *world, method string, q cloud.Query, filter string, all []T, id func(T) string) ([]T, error) {
 	w.mu.Lock()

@@ -2,6 +2,7 @@
 
 stdin: a JSON list of {"service", "operation", "params"} and the endpoint as the first argument. stdout: a JSON list of
 {"result" or "code" and "status", "unknown"}. "unknown" are elements of the answer that the service's model does not have.
+A call with "endpoint" goes there instead, and one with "as" is made with the credentials that the call of that number got from AssumeRole.
 """
 import datetime
 import json
@@ -84,10 +85,18 @@ def main():
     clients, answers = {}, []
     config = Config(retries={"total_max_attempts": 1}, parameter_validation=True)
     for call in calls:
-        service = call["service"]
-        if service not in clients:
-            clients[service] = made.create_client(service, endpoint_url=endpoint, config=config)
-        client, seen = clients[service], []
+        service, role, to = call["service"], call.get("as"), call.get("endpoint") or endpoint
+        if (service, role, to) not in clients:
+            given = {}
+            if role is not None:
+                role_keys = answers[role]["result"]["Credentials"]
+                given = {
+                    "aws_access_key_id": role_keys["AccessKeyId"],
+                    "aws_secret_access_key": role_keys["SecretAccessKey"],
+                    "aws_session_token": role_keys["SessionToken"],
+                }
+            clients[service, role, to] = made.create_client(service, endpoint_url=to, config=config, **given)
+        client, seen = clients[service, role, to], []
         model = client.meta.service_model.operation_model(call["operation"])
         keep = lambda response_dict, **_: seen.append(response_dict)
         client.meta.events.register("before-parse", keep)

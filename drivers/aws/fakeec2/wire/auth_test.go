@@ -1,0 +1,128 @@
+package wire_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2/wire"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2/wiretest"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
+)
+
+// TestSignatures lets botocore sign with what is right and wrong.
+func TestSignatures(t *testing.T) {
+	calls := []call{
+		ec2("DescribeVpcs", nil), {Service: "sts", Operation: "GetCallerIdentity"},
+		{Service: "kms", Operation: "ListAliases"}, {Service: "service-quotas", Operation: "ListServiceQuotas", Params: object{"ServiceCode": "ec2"}},
+	}
+	cases := []struct {
+		name    string
+		options wire.Options
+		codes   string
+		status  []int
+	}{
+		{"unknown key", wire.Options{Keys: map[string]string{"AKIDOTHER": secret}},
+			"AuthFailure InvalidClientTokenId UnrecognizedClientException UnrecognizedClientException", []int{401, 403, 400, 400}},
+		{"other secret", wire.Options{Keys: map[string]string{keyID: secret + "x"}},
+			"SignatureDoesNotMatch SignatureDoesNotMatch InvalidSignatureException InvalidSignatureException", []int{403, 403, 400, 400}},
+		{"other region", wire.Options{Keys: map[string]string{keyID: secret}, Region: "us-east-1"},
+			"SignatureDoesNotMatch SignatureDoesNotMatch InvalidSignatureException InvalidSignatureException", []int{403, 403, 400, 400}},
+	}
+	var all []call
+	for _, tt := range cases {
+		for _, c := range calls {
+			c.Endpoint = wiretest.Serve(t, newWorld(), tt.options).URL
+			all = append(all, c)
+		}
+	}
+	outcomes := botocore(t, wiretest.Serve(t, newWorld(), wire.Options{}), all...)
+	for i, tt := range cases {
+		for j, c := range calls {
+			got := outcomes[i*len(calls)+j]
+			if want := strings.Fields(tt.codes)[j]; got.Code != want || got.Status != tt.status[j] {
+				t.Errorf("%s: %s is answered with %s (%d), want %s (%d)", tt.name, c.Operation, got.Code, got.Status, want, tt.status[j])
+			}
+		}
+	}
+}
+
+// TestUnsigned is of a server that wants signatures, and a request without.
+func TestUnsigned(t *testing.T) {
+	status, body := post(t, serve(t, newWorld(), wire.Options{}).URL, "Action", "DescribeVpcs")
+	if status != 401 || !strings.Contains(body, "<Code>AuthFailure</Code>") {
+		t.Errorf("answered with %d %s", status, body)
+	}
+}
+
+// TestRoles is of the credentials that AssumeRole gives.
+func TestRoles(t *testing.T) {
+	now := time.Date(2026, 2, 28, 23, 30, 0, 0, time.UTC)
+	s := serve(t, newWorld(), wire.Options{Now: func() time.Time { return now }})
+	role := 0
+	add(t, s, wire.Fault{Action: "DescribeSubnets", Hook: func(wire.Call) { now = now.Add(15 * time.Minute) }})
+	got := botocore(t, s,
+		call{Service: "sts", Operation: "AssumeRole", Params: object{"RoleArn": "arn:aws:iam::777:role/ci/fish", "RoleSessionName": "node1", "DurationSeconds": 900, "ExternalId": "ours"}},
+		call{Service: "ec2", Operation: "DescribeVpcs", As: &role},
+		call{Service: "sts", Operation: "GetCallerIdentity", As: &role},
+		call{Service: "kms", Operation: "ListAliases", As: &role},
+		call{Service: "ec2", Operation: "DescribeSubnets", As: &role}, // the clock is turned before
+	)
+	const arn = "arn:aws:sts::777:assumed-role/fish/node1"
+	given := got[0].Result["Credentials"].(object)
+	if given["Expiration"] != "2026-02-28T23:45:00.000000Z" || got[0].Result["AssumedRoleUser"].(object)["Arn"] != arn || len(got[0].Unknown) > 0 {
+		t.Errorf("AssumeRole is answered with %+v", got[0])
+	}
+	for i, c := range got[:4] {
+		if c.Code != "" {
+			t.Errorf("call %d with the role is refused: %s", i, c.Code)
+		}
+	}
+	if who := got[2].Result; who["Arn"] != arn || who["Account"] != "777" {
+		t.Errorf("who has the role is %v", who)
+	}
+	if got[4].Code != "RequestExpired" {
+		t.Errorf("credentials that expired: %+v", got[4])
+	}
+}
+
+// TestCLI runs aws itself: its own words, pages that it turns, and a waiter.
+func TestCLI(t *testing.T) {
+	needs.Unhurried(t, "starts aws four times")
+	if _, err := exec.LookPath("aws"); err != nil {
+		needPython(t)
+		t.Fatal("there is botocore, but no aws: ", err)
+	}
+	w := newWorld()
+	w.volumes = volumes(45)
+	s := serve(t, w, wire.Options{})
+	for _, tt := range []struct{ name, args, want string }{
+		{"pages", "ec2 describe-volumes --query length(Volumes) --output json", "45\n"},
+		{"waiter", "ec2 wait instance-running --instance-ids i-1", ""},
+		{"tags", "ec2 run-instances --image-id ami-1 --instance-type m7g.large --subnet-id subnet-1 --count 1 --query Instances[0].Tags[?Key=='AquariumNode'].Value --output text", "n1\n"},
+		{"error", "ec2 describe-images --image-ids ami-x", "\nAn error occurred (InvalidAMIID.NotFound) when calling the DescribeImages operation: The ID 'ami-x' does not exist\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command("aws", strings.Fields(tt.args)...)
+			cmd.Env = wiretest.Environment(s.URL, region, keyID, secret)
+			out, err := cmd.CombinedOutput()
+			if string(out) != tt.want && !strings.HasSuffix(string(out), tt.want+"\n") {
+				t.Errorf("aws %s says %q (%v), want %q", tt.args, out, err, tt.want)
+			}
+		})
+	}
+}
+
+// TestEnvironment: nothing of the user's own is left for a client.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("AWS_PROFILE", "production")
+	t.Setenv("AWS_SESSION_TOKEN", "mine")
+	t.Setenv("HTTPS_PROXY", "http://proxy.example")
+	for _, variable := range wiretest.Environment("http://127.0.0.1:1", region, keyID, secret) {
+		if strings.Contains(variable, "production") || strings.Contains(variable, "=mine") || strings.Contains(variable, "proxy.example") {
+			t.Errorf("%s is left", variable)
+		}
+	}
+}
