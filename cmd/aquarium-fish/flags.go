@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/awscli"
 	"github.com/aquarium-fish/aquarium-fish/lib/cli"
 	"github.com/aquarium-fish/aquarium-fish/lib/config"
 )
@@ -65,7 +66,7 @@ func newRootCommand(stdout, stderr io.Writer) *cobra.Command {
 		},
 	})
 	client := clientOptions(stdout, stderr)
-	cli.Add(root, client)
+	cli.Add(root, client, func(sh *cli.Shell) *cobra.Command { return awscli.Command(sh) })
 	root.AddCommand(configCommand())
 	addOffline(root, client)
 	return root

@@ -31,11 +31,15 @@ type Options struct {
 // group is the heading of the client's commands in the help.
 const group = "client"
 
-// Add adds the commands to the program's root.
-func Add(root *cobra.Command, options Options) {
+// Add adds the commands to the program's root, and those that others make with its Shell.
+func Add(root *cobra.Command, options Options, more ...func(*Shell) *cobra.Command) {
 	s := &shell{Options: options}
 	root.AddGroup(&cobra.Group{ID: group, Title: "Commands that ask a node:"})
-	for _, c := range nouns(s) {
+	all := nouns(s)
+	for _, command := range more {
+		all = append(all, command(&Shell{s: s}))
+	}
+	for _, c := range all {
 		c.GroupID = group
 		s.wrap(c)
 		root.AddCommand(c)
