@@ -39,7 +39,7 @@ type Account struct {
 // newAccount makes one that asks until stop; of ctx it keeps no end.
 func newAccount(ctx context.Context, api cloud.API, name, node string, log *slog.Logger) *Account {
 	a := &Account{
-		api: api, node: node, name: name, log: log,
+		api: api, node: node, name: name, log: log.With("account", name),
 		ended:   make(chan struct{}),
 		asked:   make(map[string]bool),
 		members: make(map[*Member]struct{}),

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -132,7 +133,10 @@ func (s *Snapshot) ofType(name string, q Question, subnets []cloud.Subnet, now t
 	case q.Hosts != NoHosts:
 		return s.addresses(Place{Type: name}, q, subnets, now), nil
 	}
-	best = bound{n: -1, why: "neither spot nor on demand is asked for"}
+	if !q.Spot && !q.OnDemand {
+		return bound{0, "neither spot nor on demand is asked for"}, nil
+	}
+	best = bound{n: -1}
 	for _, spot := range []bool{true, false} {
 		if spot && !q.Spot || !spot && !q.OnDemand {
 			continue
@@ -148,26 +152,51 @@ func (s *Snapshot) ofType(name string, q Question, subnets []cloud.Subnet, now t
 
 // addresses sums up the free addresses where the type may be launched.
 func (s *Snapshot) addresses(p Place, q Question, subnets []cloud.Subnet, now time.Time) bound {
-	n, offered, wet := 0, false, false
+	fit, dry := s.offered(p, q, subnets, now)
+	n := 0
+	for _, sub := range fit {
+		n += s.Free(sub)
+	}
+	switch {
+	case len(fit) > 0:
+		return bound{n, "free addresses of the network"}
+	case dry:
+		return bound{0, fmt.Sprintf("all zones had no capacity for %s lately", p.Type)}
+	}
+	return bound{0, fmt.Sprintf("%s is not to be had in any zone of the network", p.Type)}
+}
+
+// Candidates are the subnets in which an environment of the type may be
+// launched, the best first: where the type is offered and capacity was not
+// refused lately, by free addresses. On a host, capacity is there already.
+func (s *Snapshot) Candidates(instanceType string, spot bool, q Question, now time.Time) ([]cloud.Subnet, error) {
+	subnets, err := s.Network(q.Network, q.Owners)
+	if err != nil {
+		return nil, err
+	}
+	fit, _ := s.offered(Place{Type: instanceType, Spot: spot}, q, subnets, now)
+	fit = slices.DeleteFunc(fit, func(sub cloud.Subnet) bool { return s.Free(sub) <= 0 })
+	slices.SortFunc(fit, func(a, b cloud.Subnet) int {
+		return cmp.Or(cmp.Compare(s.Free(b), s.Free(a)), cmp.Compare(a.ID, b.ID))
+	})
+	return fit, nil
+}
+
+// offered are those of the subnets in zones that may be used; dry is whether
+// others would be, but for their lack of capacity.
+func (s *Snapshot) offered(p Place, q Question, subnets []cloud.Subnet, now time.Time) (fit []cloud.Subnet, dry bool) {
 	for _, sub := range subnets {
-		p.Zone = sub.Zone
 		if len(q.Zones) > 0 && !slices.Contains(q.Zones, sub.Zone) || !slices.Contains(s.Zones[p.Type], sub.Zone) {
 			continue
 		}
-		offered = true
-		if s.dry(p, now) {
+		p.Zone = sub.Zone
+		if q.Hosts == NoHosts && now.Before(s.Dry[p]) {
+			dry = true
 			continue
 		}
-		wet = true
-		n += s.free(sub)
+		fit = append(fit, sub)
 	}
-	switch {
-	case !offered:
-		return bound{0, fmt.Sprintf("%s is not to be had in any zone of the network", p.Type)}
-	case !wet:
-		return bound{0, fmt.Sprintf("all zones had no capacity for %s lately", p.Type)}
-	}
-	return bound{n, "free addresses of the network"}
+	return fit, dry
 }
 
 // vcpusLeft is what the quota leaves. What is not known bounds nothing.

@@ -36,10 +36,10 @@ func quotasGrew(before, after *Snapshot) bool {
 func addressesGrew(before, after *Snapshot) bool {
 	had := make(map[string]bool, len(before.Subnets))
 	for _, sub := range before.Subnets {
-		had[sub.ID] = before.free(sub) > 0
+		had[sub.ID] = before.Free(sub) > 0
 	}
 	for _, sub := range after.Subnets {
-		if after.free(sub) > 0 && !had[sub.ID] {
+		if after.Free(sub) > 0 && !had[sub.ID] {
 			return true
 		}
 	}
@@ -56,7 +56,7 @@ func dryOf(n Need, zone string, err error) (Place, bool) {
 	if zone == "" || n.OnHost || !cloud.IsKind(err, cloud.NoCapacity) {
 		return Place{}, false
 	}
-	return Place{Zone: zone, Type: n.Type, Spot: n.Spot}, true
+	return Place{Zone: zone, Type: n.Type, Spot: n.Spot, Host: n.Host}, true
 }
 
 // exhaustedOf is the quota of which an error says that it is used up.

@@ -149,20 +149,19 @@ func (a *Account) askTypes(ctx context.Context) (func(*facts, time.Time), error)
 	}, nil
 }
 
-// lookUp adds what there is to know of types. One name that does not exist may
-// fail a request for many: then each is asked for alone.
+// lookUp adds what there is to know of types. One name that does not exist
+// fails a request for many: then each half of them is asked for.
 func (a *Account) lookUp(ctx context.Context, names []string, found map[string]cloud.InstanceType, zones map[string][]string) error {
 	infos, err := a.api.InstanceTypes(ctx, names)
 	if cloud.IsKind(err, cloud.Refused, cloud.NotFound) {
 		if len(names) == 1 {
 			return nil // there is none
 		}
-		for _, name := range names {
-			if err := a.lookUp(ctx, []string{name}, found, zones); err != nil {
-				return err
-			}
+		half := len(names) / 2
+		if err := a.lookUp(ctx, names[:half], found, zones); err != nil {
+			return err
 		}
-		return nil
+		return a.lookUp(ctx, names[half:], found, zones)
 	}
 	if err != nil || len(infos) == 0 {
 		return err

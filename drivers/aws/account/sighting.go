@@ -38,7 +38,7 @@ func (s Sighting) transient() bool {
 	case cloud.Pending, cloud.Stopping, cloud.ShuttingDown:
 		return true
 	}
-	return !s.Missing.IsZero()
+	return !s.Missing.IsZero() && s.Alive()
 }
 
 // sightings are those of one node, by the instance's id.
@@ -56,8 +56,9 @@ func (old sightings) see(list []cloud.Instance, asked time.Time) (next sightings
 	for _, inst := range list {
 		listed[inst.ID] = true
 		was, known := old[inst.ID]
-		changed = changed || !known || differs(was.Instance, inst) || !was.Missing.IsZero()
-		next[inst.ID] = was.again(inst, asked)
+		is := was.again(inst, asked)
+		changed = changed || !known || !was.Missing.IsZero() || differs(was.Instance, is.Instance)
+		next[inst.ID] = is
 	}
 	for id, was := range old {
 		if listed[id] || !asked.After(was.Last) { // it may have begun after the list

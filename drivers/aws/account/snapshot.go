@@ -12,9 +12,10 @@ import (
 // Snapshot is what is known at one moment. Nobody changes one: all maps and
 // slices in it are for reading.
 type Snapshot struct {
-	// When the newest answers to each question were asked for; zero: never
+	// FirstAsked is when the first list of our instances was asked for, and the
+	// others when the newest answers to each question were asked for. Zero: never
 	// answered.
-	InstancesAsked, UseAsked, NetworksAsked, QuotasAsked, HostsAsked time.Time
+	FirstAsked, InstancesAsked, UseAsked, NetworksAsked, QuotasAsked, HostsAsked time.Time
 
 	// Types are those that were looked up; NoSuchType those of them that the
 	// region has not.
@@ -49,14 +50,11 @@ type Snapshot struct {
 	trouble *Trouble
 }
 
-// Place is where instances of a type come from.
+// Place is where instances of a type, or hosts for them, come from.
 type Place struct {
 	Zone, Type string
-	Spot       bool
+	Spot, Host bool
 }
-
-// dry reports whether a place is better left alone.
-func (s *Snapshot) dry(p Place, now time.Time) bool { return now.Before(s.Dry[p]) }
 
 // Network are the subnets that a definition's network means: that of an id, or
 // all of a VPC ("vpc-..."), of the default VPC (""), or of the VPC or the
@@ -124,8 +122,8 @@ func (e errUnknown) Error() string {
 	return fmt.Sprintf("the account's %s are not known yet", string(e))
 }
 
-// free is how many addresses a subnet has left for new launches.
-func (s *Snapshot) free(sub cloud.Subnet) int { return max(0, sub.FreeAddresses-s.Taken[sub.ID]) }
+// Free is how many addresses a subnet has left for new launches.
+func (s *Snapshot) Free(sub cloud.Subnet) int { return max(0, sub.FreeAddresses-s.Taken[sub.ID]) }
 
 // HostsLeft is how many more dedicated hosts of a type the quota allows;
 // false: nobody knows.

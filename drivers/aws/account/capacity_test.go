@@ -1,0 +1,251 @@
+package account
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/price"
+)
+
+// noon is when the snapshots of these tests were made.
+func noon() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
+
+const (
+	stdOnDemand = "L-1216C47A"
+	stdSpot     = "L-34B43A08"
+)
+
+// known is a region of two zones in which everything is known and ample.
+func known() *Snapshot {
+	asked := noon().Add(-10 * time.Second)
+	info := func(name string, vcpus int, arch string) cloud.InstanceType {
+		return cloud.InstanceType{Name: name, VCPUs: vcpus, Architectures: []string{arch}}
+	}
+	both := []string{"z1", "z2"}
+	return &Snapshot{
+		FirstAsked: asked, InstancesAsked: asked, UseAsked: asked, NetworksAsked: asked, QuotasAsked: asked, HostsAsked: asked,
+		Types: map[string]cloud.InstanceType{
+			"c6i.large": info("c6i.large", 2, "x86_64"), "c6i.8xlarge": info("c6i.8xlarge", 32, "x86_64"),
+			"q9.large": info("q9.large", 4, "x86_64"), "mac-m4.metal": info("mac-m4.metal", 10, "arm64_mac"),
+			"im4gn.large": info("im4gn.large", 2, "arm64"), "u7i-12tb.224xlarge": info("u7i-12tb.224xlarge", 896, "x86_64"),
+		},
+		NoSuchType: map[string]bool{"c6i.lagre": true},
+		Zones: map[string][]string{"c6i.large": both, "c6i.8xlarge": {"z2"}, "q9.large": both, "mac-m4.metal": {"z1"},
+			"im4gn.large": {"z3"}, "u7i-12tb.224xlarge": both},
+		VPCs: []cloud.VPC{{ID: "vpc-1", Default: true}, {ID: "vpc-2", Tags: cloud.Tags{"Net": "ci"}}},
+		Subnets: []cloud.Subnet{
+			{ID: "subnet-1", VPCID: "vpc-1", Zone: "z1", Owner: "me", FreeAddresses: 100},
+			{ID: "subnet-2", VPCID: "vpc-1", Zone: "z2", Owner: "me", FreeAddresses: 40},
+			{ID: "subnet-3", VPCID: "vpc-2", Zone: "z1", Owner: "other", FreeAddresses: 7, Tags: cloud.Tags{"Use": "ci"}},
+		},
+		Taken:     map[string]int{"subnet-2": 5},
+		Quotas:    map[string]float64{stdOnDemand: 640, stdSpot: 64, "L-2CBA8B92": 3},
+		Used:      map[string]Use{stdOnDemand: {All: 600, Running: 500}, stdSpot: {All: 10, Running: 10}},
+		UsedHosts: map[string]int{"mac-m4.metal": 1},
+	}
+}
+
+func onDemand(types ...string) Question {
+	return Question{Types: types, OnDemand: true, Hosts: NoHosts}
+}
+
+func TestCapacity(t *testing.T) {
+	rich := Bill{Known: true}
+	for _, test := range []struct {
+		name   string
+		change func(s *Snapshot, q *Question)
+		q      Question
+		brakes Brakes
+		bill   Bill
+		want   int
+		why    string // part of
+	}{
+		{name: "vCPUs of the type are left", q: onDemand("c6i.large"), want: 20, why: stdOnDemand},
+		{name: "running ones alone count if so wanted", q: onDemand("c6i.large"), want: 70, why: stdOnDemand,
+			change: func(_ *Snapshot, q *Question) { q.RunningOnly = true }},
+		{name: "a big type fits once", q: onDemand("c6i.8xlarge"), want: 1, why: stdOnDemand},
+		{name: "spot has a quota of its own", q: Question{Types: []string{"c6i.large"}, Spot: true, Hosts: NoHosts}, want: 27, why: stdSpot},
+		{name: "spot or on demand: the better one", q: Question{Types: []string{"c6i.large"}, Spot: true, OnDemand: true, Hosts: NoHosts}, want: 27},
+		{name: "neither", q: Question{Types: []string{"c6i.large"}, Hosts: NoHosts}, want: 0, why: "neither"},
+		{name: "of several types the best", q: onDemand("c6i.8xlarge", "c6i.large"), want: 20},
+		{name: "no type", q: onDemand(), want: 0, why: "no instance type"},
+		{name: "used more than the quota is not negative", q: onDemand("c6i.large"), want: 0,
+			change: func(s *Snapshot, _ *Question) { s.Used[stdOnDemand] = Use{All: 9999} }},
+		{name: "a quota of 0", q: onDemand("c6i.large"), want: 0, change: func(s *Snapshot, _ *Question) { s.Quotas[stdOnDemand] = 0 }},
+		{name: "EC2 said that the quota is used up", q: onDemand("c6i.large"), want: 0, why: "used up",
+			change: func(s *Snapshot, _ *Question) { s.Exhausted = map[string]bool{stdOnDemand: true} }},
+		{name: "what EC2 said of spot is not about on demand", q: onDemand("c6i.large"), want: 20,
+			change: func(s *Snapshot, _ *Question) { s.Exhausted = map[string]bool{stdSpot: true} }},
+		{name: "an unknown family is bounded by addresses, and is not -1", q: onDemand("q9.large"), want: 135, why: "addresses"},
+		{name: "a quota that is not known does not bound", q: onDemand("u7i-12tb.224xlarge"), want: 135, why: "addresses"},
+		{name: "no quotas at all", q: onDemand("c6i.large"), want: 135, change: func(s *Snapshot, _ *Question) { s.Quotas = nil }},
+		{name: "addresses less those on their way", q: onDemand("c6i.large"), want: 3, why: "addresses",
+			change: func(s *Snapshot, _ *Question) {
+				s.Subnets[0].FreeAddresses, s.Subnets[1].FreeAddresses = -1, 8
+				s.Taken["subnet-1"] = 2
+			}},
+		{name: "zones of the label", q: onDemand("q9.large"), want: 35, change: func(_ *Snapshot, q *Question) { q.Zones = []string{"z2"} }},
+		{name: "a subnet", q: onDemand("q9.large"), want: 7, change: func(_ *Snapshot, q *Question) { q.Network = "subnet-3" }},
+		{name: "a VPC by its tag", q: onDemand("q9.large"), want: 7, change: func(_ *Snapshot, q *Question) { q.Network = "Net:ci" }},
+		{name: "a subnet by its tag", q: onDemand("q9.large"), want: 7, change: func(_ *Snapshot, q *Question) { q.Network = "Use:ci" }},
+		{name: "somebody else's subnet", q: onDemand("q9.large"), want: 0, why: "trusted",
+			change: func(_ *Snapshot, q *Question) { q.Network, q.Owners = "subnet-3", []string{"me"} }},
+		{name: "no such tag", q: onDemand("q9.large"), want: 0, why: "Net:none", change: func(_ *Snapshot, q *Question) { q.Network = "Net:none" }},
+		{name: "no default VPC", q: onDemand("q9.large"), want: 0, why: "default VPC", change: func(s *Snapshot, _ *Question) { s.VPCs = s.VPCs[1:] }},
+		{name: "nonsense for a network", q: onDemand("q9.large"), want: 0, why: "neither empty", change: func(_ *Snapshot, q *Question) { q.Network = "nonsense" }},
+		{name: "not offered in the zones of the network", q: onDemand("im4gn.large"), want: 0, why: "not to be had"},
+		{name: "one zone is dry", q: onDemand("q9.large"), want: 35,
+			change: func(s *Snapshot, _ *Question) {
+				s.Dry = map[Place]time.Time{{Zone: "z1", Type: "q9.large"}: noon().Add(time.Second)}
+			}},
+		{name: "dry as spot is not dry on demand", q: onDemand("q9.large"), want: 135,
+			change: func(s *Snapshot, _ *Question) {
+				s.Dry = map[Place]time.Time{{Zone: "z1", Type: "q9.large", Spot: true}: noon().Add(time.Second)}
+			}},
+		{name: "all zones are dry", q: onDemand("c6i.8xlarge"), want: 0, why: "lately",
+			change: func(s *Snapshot, _ *Question) {
+				s.Dry = map[Place]time.Time{{Zone: "z2", Type: "c6i.8xlarge"}: noon().Add(time.Second)}
+			}},
+		{name: "dry until now", q: onDemand("c6i.8xlarge"), want: 1,
+			change: func(s *Snapshot, _ *Question) { s.Dry = map[Place]time.Time{{Zone: "z2", Type: "c6i.8xlarge"}: noon()} }},
+		{name: "a type not looked up", q: onDemand("m9.large"), want: 0, why: "not looked up yet"},
+		{name: "a type that does not exist", q: onDemand("c6i.lagre"), want: 0, why: "no instance type c6i.lagre"},
+		{name: "but the next one does", q: onDemand("c6i.lagre", "c6i.large"), want: 20},
+		{name: "a Mac without a host", q: onDemand("mac-m4.metal"), want: 0, why: "dedicated host"},
+		{name: "a Mac on hosts: no vCPUs, no price", q: Question{Types: []string{"mac-m4.metal"}, Hosts: 2}, want: 2, why: "pool",
+			brakes: Brakes{MaxHourlyCost: 0.01}, bill: rich},
+		{name: "more hosts than addresses", q: Question{Types: []string{"mac-m4.metal"}, Hosts: 200}, want: 100, why: "addresses"},
+		{name: "no free host", q: Question{Types: []string{"mac-m4.metal"}, Hosts: 0}, want: 0, why: "pool"},
+		{name: "a zone dry for hosts has the hosts that are there", q: Question{Types: []string{"mac-m4.metal"}, Hosts: 2}, want: 2,
+			change: func(s *Snapshot, _ *Question) {
+				s.Dry = map[Place]time.Time{{Zone: "z1", Type: "mac-m4.metal", Host: true}: noon().Add(time.Hour)}
+			}},
+		{name: "max_instances", q: onDemand("c6i.large"), brakes: Brakes{MaxInstances: 10}, bill: Bill{Known: true, Instances: 7}, want: 3, why: "max_instances"},
+		{name: "max_instances counts those on hosts", q: Question{Types: []string{"mac-m4.metal"}, Hosts: 9}, brakes: Brakes{MaxInstances: 10},
+			bill: Bill{Known: true, Instances: 9}, want: 1, why: "max_instances"},
+		{name: "more than max_instances", q: onDemand("c6i.large"), brakes: Brakes{MaxInstances: 10}, bill: Bill{Known: true, Instances: 70}, want: 0},
+		{name: "max_hourly_cost", q: onDemand("c6i.large"), brakes: Brakes{MaxHourlyCost: 1}, bill: Bill{Known: true, Hourly: 0.66}, want: 4, why: "max_hourly_cost"},
+		{name: "max_hourly_cost, exactly", q: onDemand("c6i.large"), brakes: Brakes{MaxHourlyCost: 0.85}, bill: rich, want: 10, why: "max_hourly_cost"},
+		{name: "the cheaper of two types", q: onDemand("c6i.8xlarge", "c6i.large"), brakes: Brakes{MaxHourlyCost: 1}, bill: rich, want: 11},
+		{name: "an unknown price under the brake", q: onDemand("q9.large"), brakes: Brakes{MaxHourlyCost: 100}, bill: rich, want: 0, why: "price of q9.large is not known"},
+		{name: "an unknown price of what runs", q: onDemand("c6i.large"), brakes: Brakes{MaxHourlyCost: 100},
+			bill: Bill{Known: true, Unpriced: []string{"q9.large"}}, want: 0, why: "price of q9.large, of which there are some"},
+		{name: "an unknown price without the brake", q: onDemand("q9.large"), brakes: Brakes{MaxInstances: 5}, bill: rich, want: 5},
+		{name: "a brake before anything is known", q: onDemand("c6i.large"), brakes: Brakes{MaxInstances: 5}, want: 0, why: "not known yet"},
+		{name: "use is not known yet", q: onDemand("c6i.large"), want: 0, why: "not known yet", change: func(s *Snapshot, _ *Question) { s.UseAsked = time.Time{} }},
+		{name: "networks are not known yet", q: onDemand("c6i.large"), want: 0, why: "not known yet", change: func(s *Snapshot, _ *Question) { s.NetworksAsked = time.Time{} }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := known()
+			if test.change != nil {
+				test.change(s, &test.q)
+			}
+			got := s.Capacity(test.q, test.brakes, test.bill, noon())
+			if got.N != test.want || !strings.Contains(got.Why, test.why) {
+				t.Errorf("Capacity = %d (%s), want %d (%s)", got.N, got.Why, test.want, test.why)
+			}
+			if got.N < 0 || got.N > drivers.Unlimited {
+				t.Errorf("Capacity = %d, which is no number of environments", got.N)
+			}
+		})
+	}
+}
+
+func TestCapacityOfAFreePrice(t *testing.T) {
+	free, err := price.New(map[string]float64{"c6i.large": 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := known().Capacity(onDemand("c6i.large"), Brakes{MaxHourlyCost: 1, Prices: free}, Bill{Known: true, Hourly: 5}, noon())
+	if got.N != 20 {
+		t.Errorf("Capacity of what costs nothing = %d (%s), want 20", got.N, got.Why)
+	}
+}
+
+// TestUnknownIsSaid: what may bound and is not known is in the answer.
+func TestUnknownIsSaid(t *testing.T) {
+	for _, test := range []struct{ of, want string }{
+		{"q9.large", "which quota q9.large"},
+		{"u7i-12tb.224xlarge", "L-43DA4232"},
+		{"c6i.large", ""},
+	} {
+		got := strings.Join(known().Capacity(onDemand(test.of), Brakes{}, Bill{}, noon()).Unknown, "; ")
+		if !strings.Contains(got, test.want) || test.want == "" && got != "" {
+			t.Errorf("unknown of %s: %q, want %q in it", test.of, got, test.want)
+		}
+	}
+}
+
+func TestAge(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(s *Snapshot)
+		age    time.Duration
+		stale  bool
+	}{
+		{"new", func(*Snapshot) {}, 10 * time.Second, false},
+		{"one is old", func(s *Snapshot) { s.UseAsked = noon().Add(-2 * time.Minute) }, 2 * time.Minute, false},
+		{"one is stale", func(s *Snapshot) { s.NetworksAsked = noon().Add(-4 * time.Minute) }, 4 * time.Minute, true},
+		{"one was never answered", func(s *Snapshot) { s.InstancesAsked = time.Time{} }, 10 * time.Second, true},
+		{"quotas may be older", func(s *Snapshot) { s.QuotasAsked = noon().Add(-2 * time.Hour) }, 10 * time.Second, false},
+		{"but not that old", func(s *Snapshot) { s.QuotasAsked = noon().Add(-4 * time.Hour) }, 10 * time.Second, true},
+		{"quotas that may not be read are not stale", func(s *Snapshot) { s.QuotasAsked = time.Time{} }, 10 * time.Second, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := known()
+			test.change(s)
+			got := s.Capacity(onDemand("c6i.large"), Brakes{}, Bill{}, noon())
+			if got.Age != test.age || got.Stale != test.stale {
+				t.Errorf("age = %v, stale %v, want %v, %v", got.Age, got.Stale, test.age, test.stale)
+			}
+		})
+	}
+}
+
+func TestCandidates(t *testing.T) {
+	s := known()
+	s.Subnets = append(s.Subnets,
+		cloud.Subnet{ID: "subnet-4", VPCID: "vpc-1", Zone: "z2", Owner: "me", FreeAddresses: 3},
+		cloud.Subnet{ID: "subnet-5", VPCID: "vpc-1", Zone: "z3", Owner: "me", FreeAddresses: 999}, // not offered there
+		cloud.Subnet{ID: "subnet-0", VPCID: "vpc-1", Zone: "z1", Owner: "me", FreeAddresses: 35})
+	s.Taken["subnet-4"] = 3
+	got, err := s.Candidates("c6i.large", false, onDemand("c6i.large"), noon())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, sub := range got {
+		ids = append(ids, sub.ID)
+	}
+	if want := "subnet-1 subnet-0 subnet-2"; strings.Join(ids, " ") != want {
+		t.Errorf("candidates = %v, want %s", ids, want)
+	}
+	s.Dry = map[Place]time.Time{{Zone: "z1", Type: "c6i.large"}: noon().Add(time.Minute)}
+	if got, _ = s.Candidates("c6i.large", false, onDemand("c6i.large"), noon()); len(got) != 1 || got[0].ID != "subnet-2" {
+		t.Errorf("candidates with a dry zone = %v, want subnet-2", got)
+	}
+	if _, err := s.Candidates("c6i.large", false, Question{Network: "vpc-9"}, noon()); err == nil {
+		t.Error("candidates in a VPC that is not there: no error")
+	}
+}
+
+func TestHostsLeft(t *testing.T) {
+	s := known()
+	if n, ok := s.HostsLeft("mac-m4.metal"); n != 2 || !ok {
+		t.Errorf("hosts left = %d, %v, want 2", n, ok)
+	}
+	if _, ok := s.HostsLeft("mac2.metal"); ok {
+		t.Error("hosts left of an unknown quota are known")
+	}
+	s.Exhausted = map[string]bool{"L-2CBA8B92": true}
+	if n, ok := s.HostsLeft("mac-m4.metal"); n != 0 || !ok {
+		t.Errorf("hosts left of a quota that is used up = %d, %v, want 0", n, ok)
+	}
+	s.HostsAsked = time.Time{}
+	if _, ok := s.HostsLeft("mac-m4.metal"); ok {
+		t.Error("hosts left are known before the hosts are")
+	}
+}
