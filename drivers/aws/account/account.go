@@ -32,8 +32,10 @@ type Account struct {
 	facts   facts
 	asked   map[string]bool // types that were asked for
 	hostsTo time.Time       // until when hosts are looked at
-	members map[*Member]struct{}
-	subs    map[chan struct{}]struct{}
+	// offersAsked is when all types that are known were looked up together.
+	offersAsked time.Time
+	members     map[*Member]struct{}
+	subs        map[chan struct{}]struct{}
 }
 
 // newAccount makes one that asks until stop; of ctx it keeps no end.

@@ -61,6 +61,7 @@ type world struct {
 	api   *counted
 	all   *Accounts
 	m     *Member
+	image string
 	rooms int // how often there was room; guarded by api.mu
 }
 
@@ -72,6 +73,7 @@ func inWorld(t *testing.T, o Options, f func(w *world)) {
 		ec2.SetQuota(stdSpot, 640)
 		w := &world{T: t, ec2: ec2, all: &Accounts{},
 			api: &counted{API: ec2, underWay: map[string]int{}, most: map[string]int{}}}
+		w.image = ec2.AddImage(fakeec2.ImageSpec{Name: "test"})
 		w.m = w.join(o)
 		f(w)
 	})
@@ -112,29 +114,31 @@ func (w *world) sawRoom() bool {
 	return saw
 }
 
-// launch is what the driver does.
+// launch is what the driver does: in the best subnet, with one attempt.
 func (w *world) launch(m *Member, token string, n Need) (cloud.Instance, error) {
 	subnets, err := m.Snapshot().Candidates(n.Type, n.Spot, onDemand(n.Type), time.Now())
 	if err != nil || len(subnets) == 0 {
 		return cloud.Instance{}, errors.Join(err, errors.New("no subnet"))
 	}
-	images, err := w.ec2.Images(w.Context(), []string{"self"}, cloud.Where("name", "ci-linux-2026"))
-	if err != nil || len(images) == 0 {
-		return cloud.Instance{}, errors.Join(err, errors.New("no image"))
-	}
 	n.Token, n.SubnetID = token, subnets[0].ID
 	if err := m.Reserve(n); err != nil {
 		return cloud.Instance{}, err
 	}
-	got, err := w.ec2.RunInstance(w.Context(), cloud.Launch{
-		ClientToken: token, ImageID: images[0].ID, Type: n.Type, SubnetID: n.SubnetID, Spot: n.Spot, Tags: cloud.Tags{
-			cloud.TagNode: node, cloud.TagInstance: m.instance, cloud.TagToken: token, cloud.TagPurpose: cloud.PurposeWork}})
-	switch {
-	case err == nil:
-		m.Launched(token, got)
-	case cloud.Undone(err):
+	got, err := w.attempt(m, n)
+	if err != nil && cloud.Undone(err) {
 		m.Failed(n, subnets[0].Zone, err)
 		m.Release(token)
+	}
+	return got, err
+}
+
+// attempt launches what is reserved.
+func (w *world) attempt(m *Member, n Need) (cloud.Instance, error) {
+	got, err := w.ec2.RunInstance(w.Context(), cloud.Launch{
+		ClientToken: n.Token, ImageID: w.image, Type: n.Type, SubnetID: n.SubnetID, Spot: n.Spot, Tags: cloud.Tags{
+			cloud.TagNode: node, cloud.TagInstance: m.instance, cloud.TagToken: n.Token, cloud.TagPurpose: cloud.PurposeWork}})
+	if err == nil {
+		m.Launched(n.Token, got)
 	}
 	return got, err
 }

@@ -30,8 +30,14 @@ const (
 	quotasRetry = 5 * time.Minute
 	// hostsFor is how long after somebody asked hosts are looked at.
 	hostsFor = 10 * time.Minute
-	// typesAtOnce is how many names EC2 takes in a request.
-	typesAtOnce = 100
+	// typesAtOnce is how many names are looked up in one request. EC2 takes 100;
+	// of as many misspelt ones all questions have to be answered in askTimeout.
+	typesAtOnce = 50
+	// valuesAtOnce is how many values a condition has; EC2 takes 200 in a request.
+	valuesAtOnce = 150
+	// silentFor is how long after its beginning a launch without an answer is
+	// looked for among what has ended, too.
+	silentFor = 10 * time.Second
 )
 
 func (a *Account) addTopics() {
@@ -71,14 +77,79 @@ func (a *Account) instancesPace() time.Duration {
 	return pace
 }
 
+// askInstances lists what is ours. What has ended is listed for an hour, which
+// is most of a list where much comes and goes: so only the first list is of
+// everything. Later ones leave out what ended, and what is missed is asked for
+// by name.
 func (a *Account) askInstances(ctx context.Context) (func(*facts, time.Time), error) {
-	list, err := a.api.Instances(ctx, cloud.Where("tag:"+cloud.TagNode, a.node))
-	return func(f *facts, asked time.Time) { f.seeMine(list, asked) }, err
+	a.mu.Lock()
+	first := a.facts.mineAsked.IsZero()
+	missed := a.facts.missed(time.Now())
+	a.mu.Unlock()
+	ours := cloud.Where("tag:"+cloud.TagNode, a.node)
+	query := ours
+	if !first {
+		query = query.And("instance-state-name", notTerminated()...)
+	}
+	list, err := a.api.Instances(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	for _, ask := range missed.not(list) {
+		more, err := a.api.Instances(ctx, ours.And(ask.Name, ask.Values...))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, more...)
+	}
+	return func(f *facts, asked time.Time) { f.seeMine(list, asked) }, nil
+}
+
+// notTerminated are all states but that which an instance never leaves.
+func notTerminated() []string {
+	return []string{cloud.Pending, cloud.Running, cloud.Stopping, cloud.Stopped, cloud.ShuttingDown}
+}
+
+// wanted is what a list of instances should show, or it is asked for by name.
+type wanted struct {
+	ids    []string
+	tokens []string // of launches of which nothing was heard for a while
+}
+
+// missed is what is known to be there, or may be. An instance that ended is
+// not: nothing more happens to it.
+func (f *facts) missed(now time.Time) (w wanted) {
+	for id, s := range f.mine {
+		if s.State != cloud.Terminated {
+			w.ids = append(w.ids, id)
+		}
+	}
+	for token, h := range f.holds {
+		if !h.Host && now.Sub(h.since) > silentFor {
+			w.tokens = append(w.tokens, token)
+		}
+	}
+	return w
+}
+
+// not are the conditions for what is wanted and not in the list.
+func (w wanted) not(list []cloud.Instance) (asks []cloud.Filter) {
+	listed := make(map[string]bool, 2*len(list))
+	for _, inst := range list {
+		listed[inst.ID], listed[inst.Tags[cloud.TagToken]] = true, true
+	}
+	is := func(name string) bool { return listed[name] }
+	for ids := range slices.Chunk(slices.DeleteFunc(w.ids, is), valuesAtOnce) {
+		asks = append(asks, cloud.Filter{Name: "instance-id", Values: ids})
+	}
+	for tokens := range slices.Chunk(slices.DeleteFunc(w.tokens, is), valuesAtOnce) {
+		asks = append(asks, cloud.Filter{Name: "tag:" + cloud.TagToken, Values: tokens})
+	}
+	return asks
 }
 
 func (a *Account) askUse(ctx context.Context) (func(*facts, time.Time), error) {
-	list, err := a.api.Instances(ctx, cloud.Where("instance-state-name",
-		cloud.Pending, cloud.Running, cloud.Stopping, cloud.Stopped, cloud.ShuttingDown))
+	list, err := a.api.Instances(ctx, cloud.Where("instance-state-name", notTerminated()...))
 	return func(f *facts, asked time.Time) { f.use, f.useAsked = list, asked }, err
 }
 
@@ -124,14 +195,16 @@ func (a *Account) askHosts(ctx context.Context) (func(*facts, time.Time), error)
 	return func(f *facts, asked time.Time) { f.seeHosts(list, asked) }, err
 }
 
-// askTypes looks up the types that are needed and not known; if there are
-// none, those that are known once more.
+// askTypes looks up the types that are needed and not known; now and then
+// those that are known once more.
 func (a *Account) askTypes(ctx context.Context) (func(*facts, time.Time), error) {
 	a.mu.Lock()
 	names := a.facts.unknownTypes(a.asked)
-	again := len(names) == 0
+	again := len(names) == 0 && !a.offersAsked.IsZero() && time.Since(a.offersAsked) >= offersPace
 	if again {
 		names = slices.Sorted(maps.Keys(a.facts.types))
+	} else {
+		names = names[:min(len(names), typesAtOnce)] // the next question is for the rest
 	}
 	a.mu.Unlock()
 	found := map[string]cloud.InstanceType{}
@@ -141,10 +214,14 @@ func (a *Account) askTypes(ctx context.Context) (func(*facts, time.Time), error)
 			return nil, err
 		}
 	}
-	return func(f *facts, _ time.Time) {
+	return func(f *facts, asked time.Time) {
 		f.learnTypes(names, found, zones)
-		if again { // what is not there may be by now, when it is asked for again
+		if again || a.offersAsked.IsZero() {
+			a.offersAsked = asked
+		}
+		if again { // what does not exist may by now: whoever needs it asks again
 			f.noSuch = nil
+			clear(a.asked)
 		}
 	}, nil
 }
