@@ -14,7 +14,8 @@ import (
 // is cloud.API; the rest is for the test. It is safe for use by many goroutines.
 type Cloud struct {
 	*account
-	who string
+	who    string
+	strict bool
 }
 
 var _ cloud.API = (*Cloud)(nil)
@@ -109,7 +110,13 @@ func New(opts Options) *Cloud {
 
 // As is the same account for somebody else: what is asked of it has his name in
 // the journal, and faults may be his alone.
-func (c *Cloud) As(who string) *Cloud { return &Cloud{account: c.account, who: who} }
+func (c *Cloud) As(who string) *Cloud { return &Cloud{account: c.account, who: who, strict: c.strict} }
+
+// Strict is the same account as the service itself answers, where a Cloud is a
+// client like any other cloud.API, which asks again or in parts: one unknown
+// id fails a request about many, a request has at most 200 values of filters,
+// and a connection that breaks is nothing but that. It is for servers.
+func (c *Cloud) Strict() *Cloud { return &Cloud{account: c.account, who: c.who, strict: true} }
 
 // newID makes an id as EC2 makes them.
 func (a *account) newID(prefix string) string {

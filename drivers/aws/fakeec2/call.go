@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 )
 
 // requestLimit is how long one request waits for its answer at most: cloud.API
@@ -19,6 +21,9 @@ func ask[T any](ctx context.Context, c *Cloud, action string, work func(now time
 	call := c.begin(action)
 	if err := c.hook(ctx, call); err != nil {
 		return none, err
+	}
+	if err := ctx.Err(); err != nil {
+		return none, cloud.NotSent(err)
 	}
 	request, reply := c.latency()
 	if err := c.opts.Sleep(ctx, request); err != nil {
@@ -47,7 +52,7 @@ func perform[T any](c *Cloud, call Call, work func(now time.Time) (T, error)) (a
 	now := c.catchUp()
 	order = c.judge(call, now)
 	if order.undone {
-		return answer, order, order.err
+		return answer, order, c.told(order.err)
 	}
 	c.touched, c.asked = nil, call
 	answer, err = work(now)
@@ -60,11 +65,20 @@ func perform[T any](c *Cloud, call Call, work func(now time.Time) (T, error)) (a
 	return answer, order, err
 }
 
+// told is what a client makes of an error: that nobody answered at the service's
+// address says that nothing was done.
+func (c *Cloud) told(err error) error {
+	if errors.Is(err, ErrUnreachable) && !c.strict {
+		return cloud.NotSent(err)
+	}
+	return err
+}
+
 func (c *Cloud) begin(action string) Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls++
-	return Call{N: c.calls, Who: c.who, Action: action, Writes: writes(action)}
+	return Call{N: c.calls, Who: c.who, Action: action, Writes: writes(action), strict: c.strict}
 }
 
 func (c *Cloud) hook(ctx context.Context, call Call) error {
@@ -121,6 +135,21 @@ var (
 	// ErrLost is what a caller gets whose connection broke after the request
 	// was sent.
 	ErrLost = errors.New("connection reset by peer")
-	// ErrUnreachable is what a caller gets who can not reach the service.
+	// ErrUnreachable is what a caller gets who can not reach the service; as
+	// cloud.NotSent, as nothing was done.
 	ErrUnreachable = errors.New("connection refused")
 )
+
+// each does a call about many things. The service does all or none, and one
+// unknown id is the end of it; so a client that wants the others done divides.
+func each(c *Cloud, ids []string, call func(ids []string) error) error {
+	if len(ids) == 0 && !c.strict {
+		return nil
+	}
+	err := call(ids)
+	if c.strict || len(ids) < 2 || !cloud.IsKind(err, cloud.NotFound) {
+		return err
+	}
+	half := len(ids) / 2
+	return errors.Join(each(c, ids[:half], call), each(c, ids[half:], call))
+}

@@ -26,7 +26,7 @@ type Fault struct {
 
 // Storm is what goes wrong by chance; each number is the share of calls.
 type Storm struct {
-	Unreachable float64 // not done, and no answer of the service
+	Unreachable float64 // not done, and no answer of the service: the caller may know or not
 	Lost        float64 // done, and no answer of the service
 	Throttled   float64 // not done: RequestLimitExceeded
 	Internal    float64 // InternalError, done or not
@@ -109,7 +109,7 @@ func (a *account) lagging() time.Duration { return a.faults.lag.pick(a.random) }
 // judge says what becomes of a call at the door of the service.
 func (a *account) judge(call Call, now time.Time) verdict {
 	if now.Before(a.faults.outage) {
-		return verdict{undone: true, err: ErrUnreachable}
+		return verdict{undone: true, err: a.silence()}
 	}
 	order := a.ordered(call)
 	if order != nil && !order.Done {
@@ -123,6 +123,15 @@ func (a *account) judge(call Call, now time.Time) verdict {
 		return order.verdict()
 	}
 	return a.faults.storm.judge(a)
+}
+
+// silence is how it shows that the service is not there: the one time nobody
+// answers, the other time a connection is taken and breaks.
+func (a *account) silence() error {
+	if a.random.IntN(2) == 0 {
+		return ErrLost
+	}
+	return ErrUnreachable
 }
 
 // ordered is the fault that is meant for the call, if any.
@@ -167,7 +176,7 @@ func (s Storm) judge(a *account) verdict {
 		share float64
 		verdict
 	}{
-		{s.Unreachable, verdict{undone: true, err: ErrUnreachable}},
+		{s.Unreachable, verdict{undone: true, err: a.silence()}},
 		{s.Lost, verdict{err: ErrLost}},
 		{s.Throttled, verdict{undone: true, err: errThrottled()}},
 		{s.Internal, verdict{undone: a.random.IntN(2) == 0, err: errInternal()}},

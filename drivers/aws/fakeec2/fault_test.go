@@ -185,15 +185,19 @@ func TestAStormIsTheSameForASeed(t *testing.T) {
 	if first != again || first == other {
 		t.Error("chance is not the seed's")
 	}
-	for _, want := range []error{fakeec2.ErrLost, fakeec2.ErrUnreachable} {
-		found := 0
-		for _, s := range one(1) {
-			if s == want.Error() {
-				found++
-			}
-		}
-		if found < 8 || found > 40 {
-			t.Errorf("%d of 200 are %q, want about 20", found, want)
+	found := map[string]int{}
+	for _, said := range one(1) {
+		found[said]++
+	}
+	for said, want := range map[string][2]int{ // of 200
+		"connection reset by peer":                       {18, 45}, // lost, and half of the unreachable
+		"connection refused (NotSent)":                   {3, 20},
+		"Request limit exceeded. (RequestLimitExceeded)": {8, 35},
+		"An internal error has occurred (InternalError)": {8, 35},
+		"<nil>": {90, 150},
+	} {
+		if n := found[said]; n < want[0] || n > want[1] {
+			t.Errorf("%d of 200 are %q, want %v", n, said, want)
 		}
 	}
 }

@@ -17,7 +17,8 @@ const maxFilterValues = 200
 
 // list answers a call of a list: what is seen, as far as the filters let it.
 func list[S, T any](a *account, q cloud.Query, t *table[S], by fields[S], show func(S) (T, bool)) ([]T, error) {
-	if err := checkQuery(q, by); err != nil {
+	requests, err := split(a, q, by)
+	if err != nil || requests == 0 {
 		return nil, err
 	}
 	var found []T
@@ -26,24 +27,13 @@ func list[S, T any](a *account, q cloud.Query, t *table[S], by fields[S], show f
 			found = append(found, shown)
 		}
 	}
-	return found, a.turnPages(len(found))
+	return found, a.goOn(requests, len(found))
 }
 
-// turnPages takes the requests that a list of so many results needs beyond the first.
-func (a *account) turnPages(results int) error {
-	if a.opts.PageSize < 0 || results <= a.opts.PageSize {
-		return nil
-	}
-	more := (results - 1) / a.opts.PageSize
-	a.counts[a.asked.Action] += more
-	if !a.admit(a.asked.Action, a.time, more) {
-		return errThrottled()
-	}
-	return nil
-}
-
-func checkQuery[T any](q cloud.Query, by fields[T]) error {
-	values := 0
+// split says how many requests a query needs: more than one where a client
+// divides what is too long for one, and none for a filter that nothing fits.
+func split[T any](a *account, q cloud.Query, by fields[T]) (requests int, err error) {
+	values, longest, empty := 0, 0, false
 	for _, f := range q.Filters {
 		_, known := by[f.Name]
 		if tag, isTag := strings.CutPrefix(f.Name, "tag:"); isTag {
@@ -51,15 +41,37 @@ func checkQuery[T any](q cloud.Query, by fields[T]) error {
 			known = tagged && tag != ""
 		}
 		if !known {
-			return cloud.NewError("InvalidParameterValue", "The filter '%s' is invalid", f.Name)
+			return 0, cloud.NewError("InvalidParameterValue", "The filter '%s' is invalid", f.Name)
 		}
-		if len(f.Values) == 0 {
-			return cloud.NewError("InvalidParameterValue", "The filter '%s' has no values", f.Name)
+		if empty = empty || len(f.Values) == 0; empty && a.asked.strict {
+			return 0, cloud.NewError("InvalidParameterValue", "The filter '%s' has no values", f.Name)
 		}
-		values += len(f.Values)
+		values, longest = values+len(f.Values), max(longest, len(f.Values))
 	}
-	if values > maxFilterValues {
-		return cloud.NewError("FilterLimitExceeded", "The maximum number of filter values specified on a single call is %d", maxFilterValues)
+	switch {
+	case empty:
+		return 0, nil
+	case values <= maxFilterValues:
+		return 1, nil
+	case a.asked.strict:
+		return 0, cloud.NewError("FilterLimitExceeded", "The maximum number of filter values specified on a single call is %d", maxFilterValues)
+	}
+	room := max(1, maxFilterValues-(values-longest))
+	return (longest + room - 1) / room, nil
+}
+
+// goOn takes the requests of a list beyond the first: for what was split, and
+// for the pages of so many results.
+func (a *account) goOn(requests, results int) error {
+	if a.opts.PageSize > 0 {
+		requests = max(requests, (results+a.opts.PageSize-1)/a.opts.PageSize)
+	}
+	if requests <= 1 {
+		return nil
+	}
+	a.counts[a.asked.Action] += requests - 1
+	if !a.admit(a.asked.Action, a.time, requests-1) {
+		return errThrottled()
 	}
 	return nil
 }
@@ -78,48 +90,12 @@ func matches[T any](one T, q cloud.Query, by fields[T]) bool {
 			have = by[f.Name](one)
 		}
 		if !slices.ContainsFunc(f.Values, func(pattern string) bool {
-			return slices.ContainsFunc(have, func(value string) bool { return wild(pattern, value) })
+			return slices.ContainsFunc(have, func(value string) bool { return cloud.Match(pattern, value) })
 		}) {
 			return false
 		}
 	}
 	return true
-}
-
-// wild matches EC2's patterns: "*" is anything, "?" one character, and a
-// backslash takes the next character as it is.
-func wild(pattern, value string) bool {
-	p, v := []rune(pattern), []rune(value)
-	star, mark := -1, 0
-	i, j := 0, 0
-	for j < len(v) {
-		switch {
-		case i < len(p) && p[i] == '*':
-			star, mark = i, j
-			i++
-			continue
-		case i < len(p) && p[i] == '?':
-			i++
-			j++
-			continue
-		case i+1 < len(p) && p[i] == '\\' && p[i+1] == v[j]:
-			i += 2
-			j++
-			continue
-		case i < len(p) && p[i] == v[j] && p[i] != '\\':
-			i++
-			j++
-			continue
-		case star < 0:
-			return false
-		}
-		mark++
-		i, j = star+1, mark
-	}
-	for i < len(p) && p[i] == '*' {
-		i++
-	}
-	return i == len(p)
 }
 
 // withTags adds the filters by tags, of which every tagged thing has the same.

@@ -41,6 +41,7 @@ func (c *Cloud) Hosts(ctx context.Context, q cloud.Query) ([]cloud.Host, error) 
 			"instance-type":     func(h host) []string { return one(h.Type) },
 			"state":             func(h host) []string { return one(h.State) },
 			"client-token":      func(h host) []string { return one(h.ClientToken) },
+			"host-id":           func(h host) []string { return one(h.ID) }, // not EC2's: see cloud.Query
 			"auto-placement":    func(host) []string { return one("off") },
 		}, func(h host) cloud.Tags { return h.Tags }), func(h host) (cloud.Host, bool) { return h.show(), true })
 	})
@@ -67,6 +68,7 @@ func (c *Cloud) MacHosts(ctx context.Context, q cloud.Query) ([]cloud.MacHost, e
 		return list(c.account, q, &c.hosts, fields[host]{
 			"availability-zone": func(h host) []string { return one(h.Zone) },
 			"instance-type":     func(h host) []string { return one(h.Type) },
+			"host-id":           func(h host) []string { return one(h.ID) },
 		}, func(h host) (cloud.MacHost, bool) {
 			return cloud.MacHost{HostID: h.ID, Latest: slices.Clone(c.macOS(h.Type))}, h.mac && !h.Released()
 		})

@@ -167,8 +167,9 @@ func TestSnapshotsOfAnInstance(t *testing.T) {
 		if err != nil || len(failed) != 1 || failed[0].Reason != "disk on fire" {
 			b.Errorf("failed are %+v, %v", failed, err)
 		}
-		if err := b.DeleteSnapshot(b.Context(), failed[0].ID); err != nil {
-			b.Error(err)
+		before := len(b.Billable())
+		if err := b.DeleteSnapshot(b.Context(), failed[0].ID); err != nil || len(b.Billable()) != before-1 {
+			b.Errorf("error %v, and %v costs", err, b.Billable())
 		}
 		l := b.linux("")
 		l.Disks = []cloud.Disk{{Device: "/dev/sdb", SnapshotID: failed[0].ID}}

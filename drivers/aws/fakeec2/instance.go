@@ -16,6 +16,7 @@ type instance struct {
 	who       string
 	addressed time.Time // when its address and volumes are shown
 	since     time.Time // in this state
+	ready     time.Time // it can hibernate
 	gen       int       // counts states: what was planned in another is off
 	boots     int       // how often it started without its memory
 	resumes   int       // how often with it

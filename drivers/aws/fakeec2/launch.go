@@ -162,6 +162,8 @@ func (a *account) started(id string, failure cloud.StateReason) {
 			a.end(id, now, failure)
 			return
 		}
+		ready := now.Add(a.opts.Timing.Boot.pick(a.random))
+		a.instances.change(id, now, func(i *instance) { i.ready = ready })
 		a.enter(id, now, cloud.Running, cloud.StateReason{})
 	})
 }

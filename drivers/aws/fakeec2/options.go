@@ -55,6 +55,8 @@ type Call struct {
 	Writes bool   // it may change something
 	After  bool   // it was done, or refused: Err
 	Err    error  // what the caller is about to get
+
+	strict bool
 }
 
 // Range is from how much to how much something takes, each as likely.
@@ -91,6 +93,7 @@ type Timing struct {
 	HostCounted Range // how long released hosts count towards the limit
 
 	Snapshot Range // pending -> completed
+	Boot     Range // how long after its start an instance can not hibernate yet
 	Image    Range // what an image takes beyond its snapshots
 	NameHeld Range // how long the name of an image that is gone can not be used again
 	Notice   Range // from the notice of a spot interruption to the end
@@ -107,7 +110,7 @@ func AWSTiming() Timing {
 		Scrub: Range{40 * m, 110 * m}, ScrubIntel: Range{40 * m, 60 * m}, Settle: Range{0, 2 * m},
 		HostStart: Range{0, 30 * s}, Vacated: Range{30 * s, 3 * m},
 		HostListed: Range{5 * m, 20 * m}, HostCounted: Range{1 * m, 5 * m},
-		Snapshot: Range{30 * s, 10 * m}, Image: Range{30 * s, 2 * m}, NameHeld: Range{0, 2 * m}, Notice: Fixed(2 * m),
+		Snapshot: Range{30 * s, 10 * m}, Boot: Fixed(2 * m), Image: Range{30 * s, 2 * m}, NameHeld: Range{0, 2 * m}, Notice: Fixed(2 * m),
 	}
 }
 

@@ -83,20 +83,26 @@ func (c *Cloud) SpotRequests(ctx context.Context, q cloud.Query) ([]cloud.SpotRe
 // CancelSpotRequests implements cloud.API. An instance that a request started
 // runs on.
 func (c *Cloud) CancelSpotRequests(ctx context.Context, ids []string) error {
-	_, err := ask(ctx, c, "CancelSpotInstanceRequests", func(now time.Time) (none struct{}, err error) {
-		c.touch(ids...)
-		for _, id := range ids {
-			if !c.spots.known(c.account, id) {
-				return none, cloud.NewError("InvalidSpotInstanceRequestID.NotFound", "The spot instance request ID '%s' does not exist", id)
-			}
-		}
-		for _, id := range ids {
-			if s, _ := c.spots.get(id); s.State == "active" {
-				c.spots.change(id, now, func(s *spot) { s.State, s.Status = "cancelled", "request-canceled-and-instance-running" })
-				c.gone(id, now)
-			}
-		}
-		return none, nil
+	return each(c, ids, func(ids []string) error {
+		_, err := ask(ctx, c, "CancelSpotInstanceRequests", func(now time.Time) (struct{}, error) {
+			return struct{}{}, c.cancelSpots(ids, now)
+		})
+		return err
 	})
-	return err
+}
+
+func (a *account) cancelSpots(ids []string, now time.Time) error {
+	a.touch(ids...)
+	for _, id := range ids {
+		if !a.spots.known(a, id) {
+			return cloud.NewError("InvalidSpotInstanceRequestID.NotFound", "The spot instance request ID '%s' does not exist", id)
+		}
+	}
+	for _, id := range ids {
+		if s, _ := a.spots.get(id); s.State == "active" {
+			a.spots.change(id, now, func(s *spot) { s.State, s.Status = "cancelled", "request-canceled-and-instance-running" })
+			a.gone(id, now)
+		}
+	}
+	return nil
 }

@@ -8,9 +8,6 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 )
 
-// bootTime is how long after its start an instance can not hibernate yet.
-const bootTime = 2 * time.Minute
-
 func byUser() cloud.StateReason {
 	return cloud.StateReason{Code: "Client.UserInitiatedShutdown", Message: "Client.UserInitiatedShutdown: User initiated shutdown"}
 }
@@ -41,7 +38,7 @@ func (a *account) stop(i instance, how cloud.Stop, now time.Time) error {
 		return nil
 	case i.State != cloud.Running:
 		return cloud.NewError("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be stopped.", i.ID)
-	case how.Hibernate && now.Sub(i.since) < bootTime:
+	case how.Hibernate && now.Before(i.ready):
 		return cloud.NewError("UnsupportedOperation", "The instance '%s' is not ready to hibernate yet, retry in a few minutes", i.ID)
 	}
 	if err := a.admitResources(now, 1); err != nil {
@@ -143,37 +140,44 @@ func (a *account) start(i instance, now time.Time) error {
 
 // TerminateInstances implements cloud.API.
 func (c *Cloud) TerminateInstances(ctx context.Context, ids []string) error {
-	_, err := ask(ctx, c, "TerminateInstances", func(now time.Time) (none struct{}, err error) {
-		c.touch(ids...)
-		if len(ids) == 0 {
-			return none, cloud.NewError("InvalidParameterCombination", "No instances specified")
-		}
-		var unknown []string
-		for _, id := range ids { // all or none: one unknown id is the end of the request
-			if !strings.HasPrefix(id, "i-") {
-				return none, cloud.NewError("InvalidInstanceID.Malformed", "Invalid id: \"%s\"", id)
-			}
-			if _, err := c.known(id); err != nil {
-				unknown = append(unknown, id)
-			}
-		}
-		if len(unknown) == 1 {
-			return none, cloud.NewError("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", unknown[0])
-		}
-		if len(unknown) > 1 {
-			return none, cloud.NewError("InvalidInstanceID.NotFound", "The instance IDs '%s' do not exist", strings.Join(unknown, ", "))
-		}
-		if err := c.admitResources(now, len(ids)); err != nil {
-			return none, err
-		}
-		for _, id := range ids {
-			if i, _ := c.instances.get(id); !cloud.Gone(i.State) {
-				c.end(id, now, byUser())
-			}
-		}
-		return none, nil
+	return each(c, ids, func(ids []string) error {
+		_, err := ask(ctx, c, "TerminateInstances", func(now time.Time) (struct{}, error) {
+			return struct{}{}, c.terminate(ids, now)
+		})
+		return err
 	})
-	return err
+}
+
+// terminate ends all of the instances or, if one is unknown, none.
+func (c *Cloud) terminate(ids []string, now time.Time) error {
+	c.touch(ids...)
+	if len(ids) == 0 {
+		return cloud.NewError("InvalidParameterCombination", "No instances specified")
+	}
+	var unknown []string
+	for _, id := range ids {
+		if !strings.HasPrefix(id, "i-") {
+			return cloud.NewError("InvalidInstanceID.Malformed", "Invalid id: \"%s\"", id)
+		}
+		if !c.instances.known(c.account, id) {
+			unknown = append(unknown, id)
+		}
+	}
+	if len(unknown) == 1 {
+		return cloud.NewError("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", unknown[0])
+	}
+	if len(unknown) > 1 {
+		return cloud.NewError("InvalidInstanceID.NotFound", "The instance IDs '%s' do not exist", strings.Join(unknown, ", "))
+	}
+	if err := c.admitResources(now, len(ids)); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if i, _ := c.instances.get(id); !cloud.Gone(i.State) {
+			c.end(id, now, byUser())
+		}
+	}
+	return nil
 }
 
 // end begins to end an instance.

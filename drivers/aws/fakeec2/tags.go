@@ -31,25 +31,32 @@ func (c *Cloud) Key(ctx context.Context, name string) (arn string, err error) {
 // CreateTags implements cloud.API.
 func (c *Cloud) CreateTags(ctx context.Context, ids []string, tags cloud.Tags) error {
 	tags = copyTags(tags)
-	_, err := ask(ctx, c, "CreateTags", func(now time.Time) (none struct{}, err error) {
-		c.touch(ids...)
-		if err := checkTags(tags); err != nil {
-			return none, err
-		}
-		for _, id := range ids { // all or none
-			if err := c.taggable(id, tags); err != nil {
-				return none, err
-			}
-		}
-		for _, id := range ids {
-			c.tag(id, tags, now)
-		}
-		return none, nil
+	return each(c, ids, func(ids []string) error {
+		_, err := ask(ctx, c, "CreateTags", func(now time.Time) (struct{}, error) {
+			return struct{}{}, c.tagAll(ids, tags, now)
+		})
+		return err
 	})
-	return err
 }
 
-// kinds of things that have tags, by the beginning of their ids.
+// tagAll tags all of the things or, if one is unknown, none.
+func (a *account) tagAll(ids []string, tags cloud.Tags, now time.Time) error {
+	a.touch(ids...)
+	if err := checkTags(tags); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := a.taggable(id, tags); err != nil {
+			return err
+		}
+	}
+	for _, id := range ids {
+		a.tag(id, tags, now)
+	}
+	return nil
+}
+
+// notFoundCodes are of the things that have tags, by the beginning of their ids.
 func notFoundCodes() map[string]string {
 	return map[string]string{
 		"i": "InvalidInstanceID.NotFound", "vol": "InvalidVolume.NotFound", "h": "InvalidHostID.NotFound", "ami": "InvalidAMIID.NotFound",

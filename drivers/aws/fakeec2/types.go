@@ -3,7 +3,6 @@ package fakeec2
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -13,27 +12,22 @@ import (
 func (c *Cloud) InstanceTypes(ctx context.Context, names []string) ([]cloud.InstanceType, error) {
 	return ask(ctx, c, "DescribeInstanceTypes", func(time.Time) ([]cloud.InstanceType, error) {
 		var found []cloud.InstanceType
-		if len(names) == 0 {
-			for _, t := range c.types.all() {
+		for _, t := range c.types.all() {
+			if named(t.Name, names) {
 				found = append(found, copyType(t))
 			}
-			return found, c.turnPages(len(found) * max(c.opts.PageSize, 0) / typesPage)
 		}
-		var unknown []string
-		for _, name := range names {
-			t, known := c.types.get(name)
-			if !known {
-				unknown = append(unknown, name)
-				continue
-			}
-			found = append(found, copyType(t))
-		}
-		if unknown != nil {
-			return nil, cloud.NewError("InvalidInstanceType", "The following supplied instance types do not exist: [%s]", strings.Join(unknown, ", "))
-		}
-		return found, nil
+		return found, c.goOn(forNames(names), len(found)*max(c.opts.PageSize, 0)/typesPage)
 	})
 }
+
+// named reports whether a type is one of those asked for: any if none is.
+func named(kind string, names []string) bool {
+	return len(names) == 0 || slices.ContainsFunc(names, func(pattern string) bool { return cloud.Match(pattern, kind) })
+}
+
+// forNames is how many requests it takes to ask for so many names.
+func forNames(names []string) int { return (len(names) + maxFilterValues - 1) / maxFilterValues }
 
 // typesPage is how many types one page can have at most, where other lists have 1000.
 const typesPage = 100
@@ -46,20 +40,15 @@ func copyType(t cloud.InstanceType) cloud.InstanceType {
 // Offerings implements cloud.API.
 func (c *Cloud) Offerings(ctx context.Context, types []string) ([]cloud.Offering, error) {
 	return ask(ctx, c, "DescribeInstanceTypeOfferings", func(time.Time) ([]cloud.Offering, error) {
-		if len(types) > maxFilterValues {
-			return nil, cloud.NewError("FilterLimitExceeded", "The maximum number of filter values specified on a single call is %d", maxFilterValues)
-		}
 		var found []cloud.Offering
 		for _, kind := range c.types.ids {
 			for _, zone := range c.Zones() {
-				o := cloud.Offering{Type: kind, Zone: zone}
-				wanted := len(types) == 0 || slices.ContainsFunc(types, func(pattern string) bool { return wild(pattern, kind) })
-				if wanted && c.offered[o] {
+				if o := (cloud.Offering{Type: kind, Zone: zone}); c.offered[o] && named(kind, types) {
 					found = append(found, o)
 				}
 			}
 		}
-		return found, c.turnPages(len(found))
+		return found, c.goOn(forNames(types), len(found))
 	})
 }
 
