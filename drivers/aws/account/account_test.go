@@ -1,10 +1,12 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +21,8 @@ const (
 	node  = "node-1"
 	inst  = "aws/ci"
 	large = "c5.large"
+
+	dryPause = 7 * time.Minute
 )
 
 // counted counts questions while they are asked.
@@ -83,6 +87,7 @@ func (w *world) join(o Options) *Member {
 	w.Helper()
 	o.Settings.Region = "eu-central-1"
 	o.Dial = func(context.Context, cloud.Settings) (cloud.API, error) { return w.api, nil }
+	o.DryPause = dryPause
 	o.NodeUID, o.Logger = node, slog.New(slog.NewTextHandler(io.Discard, nil))
 	if o.Instance == "" {
 		o.Instance = inst
@@ -116,9 +121,9 @@ func (w *world) sawRoom() bool {
 
 // launch is what the driver does: in the best subnet, with one attempt.
 func (w *world) launch(m *Member, token string, n Need) (cloud.Instance, error) {
-	subnets, err := m.Snapshot().Candidates(n.Type, n.Spot, onDemand(n.Type), time.Now())
-	if err != nil || len(subnets) == 0 {
-		return cloud.Instance{}, errors.Join(err, errors.New("no subnet"))
+	subnets := w.places(m, n.Type)
+	if len(subnets) == 0 {
+		return cloud.Instance{}, errors.New("no subnet")
 	}
 	n.Token, n.SubnetID = token, subnets[0].ID
 	if err := m.Reserve(n); err != nil {
@@ -130,6 +135,18 @@ func (w *world) launch(m *Member, token string, n Need) (cloud.Instance, error) 
 		m.Release(token)
 	}
 	return got, err
+}
+
+// places are where the type is to be had, the subnet with most addresses first.
+func (w *world) places(m *Member, typ string) []cloud.Subnet {
+	s := m.Snapshot()
+	subnets, err := s.Network("", nil)
+	if err != nil {
+		w.Error(err)
+	}
+	fit, _ := s.offered(Place{Type: typ}, onDemand(typ), subnets, time.Now())
+	slices.SortFunc(fit, func(a, b cloud.Subnet) int { return cmp.Compare(s.Free(b), s.Free(a)) })
+	return fit
 }
 
 // attempt launches what is reserved.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 )
@@ -36,6 +37,10 @@ type Options struct {
 	// Instance is the driver instance's full name, as in cloud.TagInstance.
 	Instance string
 	Brakes   Brakes
+	// DryPause is how long a place that had no capacity is left alone after
+	// this instance met that: short enough to profit from what others give
+	// back, long enough not to begin every launch with a refusal.
+	DryPause time.Duration
 	// Pools says that the instance has pools: their hosts are watched, and what
 	// they cost counts to its bill.
 	Pools bool
@@ -87,7 +92,7 @@ func (as *Accounts) enter(ctx context.Context, k key, o Options, api cloud.API) 
 		as.open[k] = acc
 	}
 	acc.members++
-	m := &Member{Account: acc.account, instance: o.Instance, brakes: o.Brakes, pools: o.Pools, hasRoom: o.HasRoom}
+	m := &Member{Account: acc.account, instance: o.Instance, brakes: o.Brakes, dryPause: o.DryPause, pools: o.Pools, hasRoom: o.HasRoom}
 	m.leave = func() { as.leave(k, m) }
 	acc.account.join(m)
 	return m

@@ -276,9 +276,9 @@ func (w *world) live(who int, random *rand.Rand) {
 	for n := range 5 {
 		pause(time.Minute)
 		typ := []string{large, "c5.xlarge"}[random.IntN(2)]
-		subnets, err := w.m.Snapshot().Candidates(typ, false, onDemand(typ), time.Now())
-		if err != nil || len(subnets) == 0 {
-			w.Errorf("no candidates: %v", err)
+		subnets := w.places(w.m, typ)
+		if len(subnets) == 0 {
+			w.Error("no candidates")
 			return
 		}
 		need := Need{Token: fmt.Sprintf("t-%d-%d", who, n), Type: typ, SubnetID: subnets[0].ID}

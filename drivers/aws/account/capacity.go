@@ -1,7 +1,6 @@
 package account
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -164,22 +163,6 @@ func (s *Snapshot) addresses(p Place, q Question, subnets []cloud.Subnet, now ti
 		return bound{0, fmt.Sprintf("all zones had no capacity for %s lately", p.Type)}
 	}
 	return bound{0, fmt.Sprintf("%s is not to be had in any zone of the network", p.Type)}
-}
-
-// Candidates are the subnets in which an environment of the type may be
-// launched, the best first: where the type is offered and capacity was not
-// refused lately, by free addresses. On a host, capacity is there already.
-func (s *Snapshot) Candidates(instanceType string, spot bool, q Question, now time.Time) ([]cloud.Subnet, error) {
-	subnets, err := s.Network(q.Network, q.Owners)
-	if err != nil {
-		return nil, err
-	}
-	fit, _ := s.offered(Place{Type: instanceType, Spot: spot}, q, subnets, now)
-	fit = slices.DeleteFunc(fit, func(sub cloud.Subnet) bool { return s.Free(sub) <= 0 })
-	slices.SortFunc(fit, func(a, b cloud.Subnet) int {
-		return cmp.Or(cmp.Compare(s.Free(b), s.Free(a)), cmp.Compare(a.ID, b.ID))
-	})
-	return fit, nil
 }
 
 // offered are those of the subnets in zones that may be used; dry is whether

@@ -205,33 +205,6 @@ func TestAge(t *testing.T) {
 	}
 }
 
-func TestCandidates(t *testing.T) {
-	s := known()
-	s.Subnets = append(s.Subnets,
-		cloud.Subnet{ID: "subnet-4", VPCID: "vpc-1", Zone: "z2", Owner: "me", FreeAddresses: 3},
-		cloud.Subnet{ID: "subnet-5", VPCID: "vpc-1", Zone: "z3", Owner: "me", FreeAddresses: 999}, // not offered there
-		cloud.Subnet{ID: "subnet-0", VPCID: "vpc-1", Zone: "z1", Owner: "me", FreeAddresses: 35})
-	s.Taken["subnet-4"] = 3
-	got, err := s.Candidates("c6i.large", false, onDemand("c6i.large"), noon())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var ids []string
-	for _, sub := range got {
-		ids = append(ids, sub.ID)
-	}
-	if want := "subnet-1 subnet-0 subnet-2"; strings.Join(ids, " ") != want {
-		t.Errorf("candidates = %v, want %s", ids, want)
-	}
-	s.Dry = map[Place]time.Time{{Zone: "z1", Type: "c6i.large"}: noon().Add(time.Minute)}
-	if got, _ = s.Candidates("c6i.large", false, onDemand("c6i.large"), noon()); len(got) != 1 || got[0].ID != "subnet-2" {
-		t.Errorf("candidates with a dry zone = %v, want subnet-2", got)
-	}
-	if _, err := s.Candidates("c6i.large", false, Question{Network: "vpc-9"}, noon()); err == nil {
-		t.Error("candidates in a VPC that is not there: no error")
-	}
-}
-
 func TestHostsLeft(t *testing.T) {
 	s := known()
 	if n, ok := s.HostsLeft("mac-m4.metal"); n != 2 || !ok {

@@ -9,10 +9,6 @@ import (
 )
 
 const (
-	// dryFor is how long a place that had no capacity is left alone: short
-	// enough to profit from what others give back, long enough not to begin
-	// every launch with a refusal.
-	dryFor = 7 * time.Minute
 	// exhaustedFor is how long a quota that EC2 called used up is taken for
 	// it at least: what was ended counts for a while.
 	exhaustedFor = time.Minute

@@ -15,6 +15,7 @@ type Member struct {
 	*Account
 	instance string
 	brakes   Brakes
+	dryPause time.Duration
 	pools    bool // it has some, and so pays for hosts
 	hasRoom  func()
 	leave    func()
@@ -232,7 +233,7 @@ func (m *Member) Failed(n Need, zone string, err error) {
 	m.change(func(f *facts) {
 		now := time.Now()
 		if place, dry := dryOf(n, zone, err); dry {
-			f.dry[place] = now.Add(dryFor)
+			f.dry[place] = now.Add(m.dryPause)
 		}
 		if code, exhausted := exhaustedOf(n, err); exhausted {
 			f.exhausted[code] = now

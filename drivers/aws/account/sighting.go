@@ -15,7 +15,7 @@ type Sighting struct {
 	// asked for, or when its launch was answered.
 	First, Last time.Time
 	// Missing is when the first of the lists that lack it was asked for; zero
-	// while it is in the lists.
+	// while it is in the lists, and once it is terminated.
 	Missing time.Time
 	// launched is when its launch was answered to this process, zero for what
 	// was only seen in lists.
@@ -41,6 +41,10 @@ func (s Sighting) transient() bool {
 	return !s.Missing.IsZero() && s.Alive()
 }
 
+// endedFor is how long what is terminated is remembered; EC2 does for an hour
+// or so, and does not know it after that.
+const endedFor = 2 * time.Hour
+
 // sightings are those of one node, by the instance's id.
 type sightings map[string]Sighting
 
@@ -64,16 +68,29 @@ func (old sightings) see(list []cloud.Instance, asked time.Time) (next sightings
 		if listed[id] || !asked.After(was.Last) { // it may have begun after the list
 			continue
 		}
-		if was.Missing.IsZero() {
-			was.Missing, changed = asked, true
-			next[id] = was
-		}
-		if asked.Sub(was.Missing) > cloud.Settled {
+		is, forgotten := was.missed(asked)
+		if forgotten {
 			delete(next, id)
-			changed = true
+		} else {
+			next[id] = is
 		}
+		changed = changed || forgotten || was.Missing.IsZero() != is.Missing.IsZero()
 	}
 	return next, changed
+}
+
+// missed is the sighting after a list without it, and whether that is enough
+// to forget it. What is terminated is left out of most lists, and is
+// remembered for longer than EC2 itself does: so that who asks late, hears
+// that it has ended.
+func (s Sighting) missed(asked time.Time) (next Sighting, forgotten bool) {
+	if s.State == cloud.Terminated {
+		return s, asked.Sub(s.Last) > endedFor
+	}
+	if s.Missing.IsZero() {
+		s.Missing = asked
+	}
+	return s, asked.Sub(s.Missing) > cloud.Settled
 }
 
 // again is the sighting after a list showed it. The zero Sighting is of one

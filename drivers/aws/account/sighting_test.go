@@ -50,8 +50,16 @@ func TestSightings(t *testing.T) {
 		t.Errorf("%d are known at the end of the time to settle, want 2", len(k))
 	}
 	see(10+int(cloud.Settled/time.Second), true)
+	if _, known := k["i-2"]; known || len(k) != 1 {
+		t.Errorf("%d are known after the time to settle, want the one that has ended", len(k))
+	}
+	see(8+int(endedFor/time.Second), false)
+	if one := k["i-1"]; one.State != cloud.Terminated || !one.Missing.IsZero() {
+		t.Errorf("i-1 = %+v, want it known to have ended", one)
+	}
+	see(9+int(endedFor/time.Second), true)
 	if len(k) != 0 {
-		t.Errorf("%d are known after the time to settle, want none", len(k))
+		t.Errorf("%d are known at the end, want none", len(k))
 	}
 }
 
@@ -99,7 +107,7 @@ func TestSightingsProperty(t *testing.T) {
 				if known && !was.Alive() && is.Alive() {
 					t.Fatalf("%s was %s and is %s", id, was.State, is.State)
 				}
-				if !known && now.Sub(lastListed[id]) <= cloud.Settled {
+				if !known && (now.Sub(lastListed[id]) <= cloud.Settled || was.State == cloud.Terminated && now.Sub(lastListed[id]) <= endedFor) {
 					t.Fatalf("%s is forgotten %v after it was listed", id, now.Sub(lastListed[id]))
 				}
 			}

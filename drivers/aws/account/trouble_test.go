@@ -180,12 +180,12 @@ func TestDryZone(t *testing.T) {
 	inWorld(t, Options{}, func(w *world) {
 		w.capacity(large)
 		w.pass(5 * time.Second)
-		first := w.candidates()[0]
+		first := w.places(w.m, large)[0]
 		w.ec2.SetCapacity(first.Zone, large, fakeec2.OnDemand, 0)
 		if _, err := w.launch(w.m, "t-1", Need{Type: large}); !cloud.IsKind(err, cloud.NoCapacity) {
 			w.Fatalf("launch = %v, want no capacity", err)
 		}
-		if left := w.candidates(); len(left) != 2 || left[0].Zone == first.Zone || left[1].Zone == first.Zone {
+		if left := w.places(w.m, large); len(left) != 2 || left[0].Zone == first.Zone || left[1].Zone == first.Zone {
 			w.Errorf("candidates = %v, want the other zones", left)
 		}
 		got := w.mustLaunch("t-2", Need{Type: large})
@@ -193,22 +193,14 @@ func TestDryZone(t *testing.T) {
 			w.Errorf("launched in %s, which has no capacity", got.Zone)
 		}
 		w.sawRoom()
-		w.pass(dryFor + networksPace)
-		if n := len(w.candidates()); n != 3 {
+		w.pass(dryPause + networksPace)
+		if n := len(w.places(w.m, large)); n != 3 {
 			w.Errorf("%d candidates after the pause, want 3", n)
 		}
 		if !w.sawRoom() {
 			w.Error("nobody was told of the zone")
 		}
 	})
-}
-
-func (w *world) candidates() []cloud.Subnet {
-	list, err := w.m.Snapshot().Candidates(large, false, onDemand(large), time.Now())
-	if err != nil {
-		w.Error(err)
-	}
-	return list
 }
 
 // TestTypes: what does not exist hides nothing of what does, and all is asked
