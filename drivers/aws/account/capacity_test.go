@@ -26,7 +26,7 @@ func known() *Snapshot {
 	}
 	both := []string{"z1", "z2"}
 	return &Snapshot{
-		FirstAsked: asked, InstancesAsked: asked, UseAsked: asked, NetworksAsked: asked, QuotasAsked: asked, HostsAsked: asked,
+		InstancesAsked: asked, UseAsked: asked, NetworksAsked: asked, QuotasAsked: asked, HostsAsked: asked,
 		Types: map[string]cloud.InstanceType{
 			"c6i.large": info("c6i.large", 2, "x86_64"), "c6i.8xlarge": info("c6i.8xlarge", 32, "x86_64"),
 			"q9.large": info("q9.large", 4, "x86_64"), "mac-m4.metal": info("mac-m4.metal", 10, "arm64_mac"),

@@ -45,7 +45,6 @@ type hold struct {
 type facts struct {
 	mine      sightings
 	mineAsked time.Time
-	mineFirst time.Time // when the first list was asked for
 
 	use      []cloud.Instance // of anybody in the account, but what is terminated
 	useAsked time.Time
@@ -90,9 +89,6 @@ func (f *facts) forget(now time.Time) {
 func (f *facts) seeMine(list []cloud.Instance, asked time.Time) (changed bool) {
 	f.mine, changed = f.mine.see(list, asked)
 	f.mineAsked = asked
-	if f.mineFirst.IsZero() {
-		f.mineFirst = asked
-	}
 	for id, s := range f.mine {
 		h, held := f.holds[s.Tags[cloud.TagToken]]
 		if !held || h.Host || !s.Alive() && s.First.Before(h.since) {
@@ -132,7 +128,7 @@ func (f *facts) seeHosts(list []cloud.Host, asked time.Time) {
 // snapshot is what the facts come to.
 func (f *facts) snapshot() *Snapshot {
 	s := &Snapshot{
-		FirstAsked: f.mineFirst, InstancesAsked: f.mineAsked, UseAsked: f.useAsked, NetworksAsked: f.networksAsked,
+		InstancesAsked: f.mineAsked, UseAsked: f.useAsked, NetworksAsked: f.networksAsked,
 		QuotasAsked: f.quotasAsked, HostsAsked: f.hostsAsked,
 		Types: f.types, NoSuchType: f.noSuch, Zones: f.zones,
 		VPCs: f.vpcs, Subnets: f.subnets, Taken: f.taken(),

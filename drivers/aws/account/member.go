@@ -118,22 +118,6 @@ func (m *Member) Instances() (list []Sighting, asked time.Time) {
 	return list, s.InstancesAsked
 }
 
-// Missing is for how long the lists have lacked an instance of this node, up
-// to the last one: 0 if that shows it. Only when that is longer than
-// cloud.Settled it is gone.
-func (s *Snapshot) Missing(id string) time.Duration {
-	one, known := s.mine[id]
-	switch {
-	case !known && s.FirstAsked.IsZero():
-		return 0
-	case !known:
-		return s.InstancesAsked.Sub(s.FirstAsked)
-	case one.Missing.IsZero():
-		return 0
-	}
-	return s.InstancesAsked.Sub(one.Missing)
-}
-
 // Capacity answers from memory. Types that were never heard of are looked up,
 // and HasRoom is called when they are known.
 func (m *Member) Capacity(q Question) Answer {

@@ -12,10 +12,9 @@ import (
 // Snapshot is what is known at one moment. Nobody changes one: all maps and
 // slices in it are for reading.
 type Snapshot struct {
-	// FirstAsked is when the first list of our instances was asked for, and the
-	// others when the newest answers to each question were asked for. Zero: never
+	// When the newest answers to each question were asked for; zero: never
 	// answered.
-	FirstAsked, InstancesAsked, UseAsked, NetworksAsked, QuotasAsked, HostsAsked time.Time
+	InstancesAsked, UseAsked, NetworksAsked, QuotasAsked, HostsAsked time.Time
 
 	// Types are those that were looked up; NoSuchType those of them that the
 	// region has not.
