@@ -71,6 +71,9 @@ type launcher struct {
 	in      *intent
 	log     *slog.Logger
 	refusal error // of the last candidate
+	// unsure: the last attempt was sent before, and nobody knows what became of
+	// that. A refusal at the door, such as of credentials, says nothing about it.
+	unsure bool
 }
 
 // begin waits until it is known what earlier processes made, and writes the
@@ -201,6 +204,7 @@ func (l *launcher) arm(ctx context.Context) error {
 		if err := l.member.Reserve(l.need()); err != nil {
 			return err
 		}
+		l.unsure = l.unsure || last.Answer == answerNone
 		last.Answer, last.Sent = answerNone, time.Now().UTC()
 		return l.ledger.save(l.in)
 	}
@@ -208,6 +212,7 @@ func (l *launcher) arm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.unsure = false
 	n := len(l.in.Attempts)
 	l.in.Attempts = append(l.in.Attempts, attempt{candidate: c, ClientToken: clientToken(l.in.Token, n, c), Sent: time.Now().UTC()})
 	if err = l.member.Reserve(l.need()); err == nil {
@@ -275,6 +280,10 @@ func (l *launcher) settle(ctx context.Context, inst cloud.Instance, err error) (
 		l.log.Info("launch not done", "zone", a.Zone, "type", a.Type, "spot", a.Spot, "host", a.Host, "error", err)
 	}
 	switch v {
+	case nextPlace, nextHost, noQuota, isGone: // EC2 looks at the token before
+		l.unsure = false
+	}
+	switch v {
 	case isMade:
 		return isThere, l.answered(answerMade, inst.ID)
 	case nextPlace, nextHost:
@@ -293,17 +302,26 @@ func (l *launcher) settle(ctx context.Context, inst cloud.Instance, err error) (
 		return l.lookUp(ctx)
 	case hopeless:
 		l.refusedBy(ctx, err)
-		return anotherOne, errors.Join(l.answered(answerRefused, ""), err)
+		return anotherOne, errors.Join(l.undone(answerRefused), err)
 	case notKnown: // it was there when the intent was made
 		if time.Since(l.in.Created) > mostNew {
 			l.refusedBy(ctx, err)
-			return anotherOne, errors.Join(l.answered(answerRefused, ""), err)
+			return anotherOne, errors.Join(l.undone(answerRefused), err)
 		}
 	}
 	if cloud.Undone(err) {
-		return sameAgain, l.answered(answerLater, "")
+		return sameAgain, l.undone(answerLater)
 	}
 	return sameAgain, nil
+}
+
+// undone writes down that the last attempt led to nothing, unless only its
+// last repetition certainly did.
+func (l *launcher) undone(is answer) error {
+	if l.unsure {
+		return nil
+	}
+	return l.answered(is, "")
 }
 
 // answered writes down the answer to the last attempt.
@@ -319,6 +337,9 @@ func (l *launcher) refusedBy(ctx context.Context, err error) {
 	a := l.in.last()
 	l.refusal = err
 	l.member.Failed(l.need(), a.Zone, err)
+	if l.unsure { // something may have come of it
+		return
+	}
 	l.member.Release(l.in.Token)
 	if a.Host != "" {
 		l.hosts.Failed(ctx, l.in.Pool, l.in.Token, a.Host, err)
