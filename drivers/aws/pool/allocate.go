@@ -12,11 +12,13 @@ import (
 
 // request is an open request for a host.
 type request struct {
-	Request                // its times by the pool's clock
-	action        ActionID // the one under way; 0: none
-	tries         int
-	retry         time.Time // not again before
-	contradictory bool      // AWS knows the token otherwise: not again at all
+	Request            // its times by the pool's clock
+	action   ActionID  // the one under way; 0: none
+	tried    time.Time // until then it may have been done
+	tries    int
+	restored bool      // it was sent before the restart, perhaps
+	retry    time.Time // not again before
+	sealed   bool      // not to be sent again: lists tell whether an earlier try made a host
 }
 
 // allocation is what keeps the pool from allocating.
@@ -35,6 +37,9 @@ func (s *State) allocateHosts() {
 	s.timeOutRequests()
 	if s.queue.len() == 0 || !s.acts() || s.draining {
 		return
+	}
+	if s.look.listed.at.IsZero() {
+		return // what there is, is not known yet
 	}
 	if s.allocate.pause.After(s.now) {
 		s.wake(s.allocate.pause)
@@ -121,7 +126,9 @@ type coming struct {
 func (s *State) supply() []coming {
 	var all []coming
 	for _, r := range s.requests {
-		all = append(all, coming{r.Type, r.Zone, r, time.Time{}})
+		if !r.sealed {
+			all = append(all, coming{r.Type, r.Zone, r, time.Time{}})
+		}
 	}
 	if s.count[Requested] == 0 && s.cfg.Patience == 0 {
 		return all
@@ -182,13 +189,15 @@ func (s *State) request(zone string) {
 // send asks for the host of a request, once more if need be: the token is the
 // same, and so it is the same host.
 func (s *State) send(r *request) {
-	if r.action != 0 || r.contradictory || r.retry.After(s.now) {
+	if r.action != 0 || r.retry.After(s.now) {
 		s.wake(r.retry)
 		return
 	}
 	r.tries++
-	r.action, r.Tried = s.nextID(), s.now
-	s.save()
+	r.action, r.tried = s.nextID(), s.now
+	if r.tries == 1 {
+		s.save()
+	}
 	s.emit(AllocateHost{
 		ID: r.action, Slot: r.Slot, Zone: r.Zone, Type: r.Type, ClientToken: r.ClientToken, Decided: s.outer(r.Decided),
 	})
@@ -236,12 +245,13 @@ func (s *State) allocated(e Allocated) {
 		}
 		s.closeRequest(r)
 	case e.Err == nil || !cloud.Undone(e.Err):
-		r.Tried = s.now // until now it may have been done
+		r.tried = s.now
 		r.retry = s.now.Add(backoff(30*time.Second, s.cfg.Settled, r.tries))
-	case cloud.IsKind(e.Err, cloud.Mismatch):
-		r.Tried, r.contradictory = s.now, true
 	default:
-		s.closeRequest(r)
+		if r.tries == 1 && !r.restored && !cloud.IsKind(e.Err, cloud.Mismatch) {
+			s.closeRequest(r)
+		}
+		r.sealed = true
 		s.refusedHost(r.Zone, e.Err)
 	}
 }
@@ -273,10 +283,10 @@ func (s *State) timeOutRequests() {
 		if r.action == 0 {
 			continue // it is sent again when somebody waits, or ended by a list
 		}
-		if end := r.Tried.Add(s.cfg.ActionTimeout); end.After(s.now) {
+		if end := r.tried.Add(s.cfg.ActionTimeout); end.After(s.now) {
 			s.wake(end)
 		} else {
-			r.action, r.Tried = 0, s.now
+			r.action, r.tried = 0, s.now
 		}
 	}
 }
@@ -284,7 +294,7 @@ func (s *State) timeOutRequests() {
 // closeRequests ends the requests that made no host: a list that must show it does not.
 func (s *State) closeRequests(a answer) {
 	for _, r := range slices.Clone(s.requests) {
-		if r.action == 0 && !a.at.Before(r.Tried.Add(s.cfg.Settled)) {
+		if r.action == 0 && !a.at.Before(r.tried.Add(s.cfg.Settled)) {
 			s.closeRequest(r)
 		}
 	}

@@ -68,8 +68,10 @@ type host struct {
 
 // reservation is a host's promise to a token.
 type reservation struct {
-	until  time.Time // the launch has to be sent before
-	launch time.Time // one was told of at; zero: of none
+	since    time.Time // it was promised
+	until    time.Time // the launch has to be sent before
+	launch   time.Time // one was told of at; zero: of none
+	instance string    // that was launched, if that was told
 }
 
 // end is from when on a list that does not show the launch ends the reservation.

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -206,7 +207,7 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 		h.allocated = d.AllocationTime.Round(0).UTC()
 	}
 	if h.res != nil {
-		s.seeReserved(h, a)
+		s.seeReserved(h, d, a)
 	}
 	if h.scrub != nil && h.scrub.ended && (!a.at.Before(h.scrub.at.Add(s.cfg.Settled)) || a.sure && !used) {
 		if idle {
@@ -242,13 +243,16 @@ func (s *State) seePending(h *host, d cloud.Host, a answer, idle bool) {
 	h.counted = a.at
 }
 
-// seeReserved ends a reservation when its launch is seen, or can not come any more.
-func (s *State) seeReserved(h *host, a answer) {
-	launch := h.res.launch
+// seeReserved ends a reservation when its launch is seen, or can not come any
+// more. A list may be so late that it shows what was on the host before.
+func (s *State) seeReserved(h *host, d cloud.Host, a answer) {
+	r := h.res
+	settled := func(t time.Time) bool { return a.sure || !a.at.Before(t.Add(s.cfg.Settled)) }
 	switch {
-	case h.aws == cloud.HostAvailable && h.used:
-	case h.aws == cloud.HostPending && !launch.IsZero() && (a.sure || !a.at.Before(launch.Add(s.cfg.Settled))): // it began and ended
-	case !a.at.Before(h.res.end(s.cfg.Settled)):
+	case h.aws == cloud.HostAvailable && h.used && (settled(r.since) || slices.Contains(d.Instances, r.instance)):
+		h.busy = a.at
+	case h.aws == cloud.HostPending && !r.launch.IsZero() && settled(r.launch): // it began and ended
+	case !a.at.Before(r.end(s.cfg.Settled)):
 	default:
 		return
 	}

@@ -158,7 +158,7 @@ func (s *State) promise(h *host, token string) {
 	until := s.now.Add(s.cfg.LaunchTimeout)
 	if h.phase != Busy {
 		if h.res == nil {
-			h.res = &reservation{}
+			h.res = &reservation{since: s.now}
 		}
 		h.res.until = until
 		h.changed = s.mark()
@@ -186,7 +186,7 @@ func (s *State) launched(e Launched) {
 	case h == nil:
 	case e.Err == nil || !cloud.Undone(e.Err):
 		if h.res != nil {
-			h.res.launch = s.now
+			h.res.launch, h.res.instance = s.now, e.Instance
 			h.changed = s.mark()
 			s.save()
 		}

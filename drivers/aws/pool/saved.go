@@ -20,7 +20,7 @@ func (s *State) Saved() Saved {
 	}
 	for _, r := range s.requests {
 		kept := r.Request
-		kept.Decided, kept.Tried = s.outer(r.Decided), s.outer(r.Tried)
+		kept.Decided = s.outer(r.Decided)
 		out.Requests = append(out.Requests, kept)
 	}
 	for _, h := range s.hosts {
@@ -61,12 +61,12 @@ func (s *State) restore(saved *Saved) {
 	s.scrubs.known.Count = s.scrubs.count
 	for _, r := range saved.Requests {
 		r.Decided = past(r.Decided)
-		r.Tried = s.now // until the end of the process before it may have been done
-		s.requests = append(s.requests, &request{Request: r})
+		// Until the end of the process before it may have been done.
+		s.requests = append(s.requests, &request{Request: r, tried: s.now, restored: true})
 	}
 	for _, r := range saved.Reservations {
 		h := s.known(r.Host, r.Type, r.Zone)
-		h.res = &reservation{until: earlier(r.Until.Round(0).UTC(), s.now.Add(s.cfg.LaunchTimeout))}
+		h.res = &reservation{since: s.now, until: earlier(r.Until.Round(0).UTC(), s.now.Add(s.cfg.LaunchTimeout))}
 		if r.Until.IsZero() {
 			h.res.until = s.now
 		}

@@ -52,8 +52,6 @@ type Request struct {
 	Type        string    `json:"type"`
 	ClientToken string    `json:"client_token"`
 	Decided     time.Time `json:"decided"`
-	// Tried is when it was last sent.
-	Tried time.Time `json:"tried"`
 }
 
 // Reservation is a host that belongs to a token.
@@ -156,7 +154,7 @@ func (s *State) Views() []View {
 		all = append(all, v)
 	}
 	for _, r := range s.requests {
-		all = append(all, View{Type: r.Type, Zone: r.Zone, Since: s.outer(r.Tried), Allocated: s.outer(r.Decided),
+		all = append(all, View{Type: r.Type, Zone: r.Zone, Since: s.outer(r.tried), Allocated: s.outer(r.Decided),
 			Why: fmt.Sprintf("asked for %d times, and the answer is not known", r.tries)})
 	}
 	return all
