@@ -309,7 +309,7 @@ func (s *State) closeRequest(r *request) {
 // whyNone is why those who wait got no host.
 func (s *State) whyNone() string {
 	switch {
-	case s.now.Before(s.quarantine):
+	case !s.quarantine.IsZero():
 		return "the pool was taken over lately, and what others did there is not settled"
 	case s.allocate.pause.After(s.now):
 		return s.allocate.why

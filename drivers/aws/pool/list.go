@@ -61,6 +61,9 @@ func (s *State) lookAround() {
 		return
 	}
 	due := l.tried.Add(s.lookPause())
+	if l.tried.Before(s.quarantine) {
+		due = earlier(due, s.quarantine)
+	}
 	if !l.tried.IsZero() && due.After(s.now) {
 		s.wake(due)
 		return
@@ -118,6 +121,9 @@ func (s *State) described(e Described) {
 		return
 	}
 	l.listed = a
+	if !a.at.Before(s.quarantine) {
+		s.quarantine = time.Time{}
+	}
 	s.missing(a)
 	s.fadeGhosts(a)
 	s.closeRequests(a)
@@ -192,7 +198,7 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 	occupied := len(d.Instances) > 0
 	used := occupied || d.Free == 0
 	idle := d.State == cloud.HostAvailable && !used
-	if h.phase == Busy && !used && !a.sure && a.at.Before(h.busy.Add(s.cfg.Settled)) {
+	if (idle || d.State == cloud.HostPending) && !a.sure && a.at.Before(h.busy.Add(s.cfg.Settled)) {
 		return // it may not show yet what began so lately
 	}
 	if used && (!h.used || h.busy.IsZero()) {
@@ -227,9 +233,9 @@ func (s *State) seePending(h *host, d cloud.Host, a answer, idle bool) {
 	switch {
 	case is && !was:
 		h.pending, h.exact = a.at, exact
-	case was && is:
+	case was && is && exact:
 		h.unpaid += max(0, a.at.Sub(h.counted))
-	case was:
+	case was && !is:
 		took := a.at.Sub(h.pending)
 		if h.exact && exact && idle && took >= shortestScrub {
 			s.scrubs.add(took)

@@ -81,7 +81,8 @@ type game struct {
 	open     map[string]time.Time
 	tokens   int
 	decided  ActionID // of the last new host in this step
-	jumps    bool
+	jumps    bool     // of the clocks
+	jumped   time.Time
 	steps    int
 	seen     map[string]int
 	log      []string
@@ -96,6 +97,9 @@ func newGame(t *testing.T, seed uint64) *game {
 	g := &game{
 		t: t, seed: seed, dice: dice, w: newWorld(dice, minAge), promises: map[string]*promise{}, open: map[string]time.Time{},
 		jumps: dice.IntN(4) == 0, seen: map[string]int{},
+	}
+	if g.jumps { // a jump may count for the time to the next tick
+		g.w.lag = 2 * time.Minute
 	}
 	for i := range 2 {
 		n := &node{name: fmt.Sprintf("n%d", i)}
@@ -116,6 +120,9 @@ func (g *game) config(n *node) Config {
 		ScrubbingDelay: pick(0, time.Minute, 5*time.Minute, time.Hour), ReleaseDelay: pick(0, 0, 10*time.Minute, 5*time.Hour),
 		PendingToAvailable: pick(0, 2*time.Minute), Patience: pick(0, 10*time.Minute, 2*time.Hour),
 		LookEvery: pick(10*time.Second, time.Minute, 4*time.Minute), LookIdle: pick(time.Minute, 4*time.Minute),
+	}
+	if g.jumps {
+		c.LookEvery, c.LookIdle = min(c.LookEvery, time.Minute), time.Minute
 	}
 	if g.dice.IntN(8) == 0 {
 		c.Type = "mac1.metal"
@@ -454,7 +461,8 @@ func (g *game) play(steps int) {
 			g.restart(n)
 		case roll < 455:
 			g.handOver()
-		case roll < 470 && g.jumps:
+		case roll < 470 && g.jumps && g.w.now.Sub(g.jumped) > 10*time.Minute:
+			g.jumped = g.w.now
 			g.seen["jump"]++
 			n.clock = []time.Duration{0, -3 * time.Hour, 5 * time.Hour, 200 * 24 * time.Hour, -time.Second}[g.dice.IntN(5)]
 		case roll < 520:

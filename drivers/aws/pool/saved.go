@@ -15,7 +15,7 @@ func (s *State) Saved() Saved {
 		return *s.saved
 	}
 	out := Saved{
-		Owned: s.owner && !s.now.Before(s.quarantine), Draining: s.draining, Generation: s.generation,
+		Owned: s.owner && s.quarantine.IsZero(), Draining: s.draining, Generation: s.generation,
 		ScrubTimes: slices.Clone(s.scrubs.last), ScrubCount: s.scrubs.count,
 	}
 	for _, r := range s.requests {

@@ -11,9 +11,8 @@ type State struct {
 	cfg   Config
 	saved *Saved // until the first step, which has the time to judge it
 
-	// wall is the time as the last step had it. now is wall plus skew and never
-	// goes back: all that is measured here is measured in it, so that a clock
-	// set back holds up nothing. AWS's times are compared with wall.
+	// wall is the time as the last step had it. now is wall plus skew, and is what
+	// all spans are measured in: see advance. AWS's times are compared with wall.
 	wall, now time.Time
 	skew      time.Duration
 	seq       uint64 // the last action or mark
@@ -21,7 +20,7 @@ type State struct {
 
 	owner, draining bool
 	kept            bool      // what was saved is of an owner, and whole
-	quarantine      time.Time // nothing is done before
+	quarantine      time.Time // nothing is done before a list sent then; zero: it is over
 	acting          bool      // what acts said in the last step
 
 	hosts   []*host // by id
@@ -74,13 +73,24 @@ func (s *State) Next() time.Time {
 	return s.outer(s.due)
 }
 
-// advance sets the clocks, and in the first step takes over what was saved.
-func (s *State) advance(now time.Time) {
-	now = now.Round(0).UTC()
-	if now.Before(s.wall) {
-		s.skew += s.wall.Sub(now)
+// late is by how much a Tick may be late before it is taken for a jump of the
+// clock, or a sleep of the machine.
+const late = 10 * time.Second
+
+// advance sets the clocks, and in the first step takes over what was saved. The
+// pool's own never goes back, so that a clock set back holds up nothing, and
+// goes forward only as far as the pool was awake: else a clock set forward would
+// end what waits for late lists.
+func (s *State) advance(wall time.Time) {
+	wall = wall.Round(0).UTC()
+	now := wall.Add(s.skew)
+	if now.Before(s.now) {
+		now = s.now
 	}
-	s.wall, s.now = now, now.Add(s.skew)
+	if limit := s.due.Add(late); !s.due.IsZero() && now.After(limit) {
+		now = limit
+	}
+	s.wall, s.now, s.skew = wall, now, now.Sub(wall)
 	if s.saved != nil {
 		s.restore(s.saved)
 		s.saved = nil
@@ -143,9 +153,6 @@ func (s *State) decide() {
 	s.allocateHosts()
 	s.lookAround()
 	s.wake(s.timers.next())
-	if s.owner && s.now.Before(s.quarantine) {
-		s.wake(s.quarantine)
-	}
 }
 
 // tendAll looks after each host that something happened to. It may touch more.
@@ -169,7 +176,7 @@ func (s *State) tendAll() {
 }
 
 // acts reports whether anything may be done at AWS.
-func (s *State) acts() bool { return s.looks() && !s.cfg.ReportOnly && !s.now.Before(s.quarantine) }
+func (s *State) acts() bool { return s.looks() && !s.cfg.ReportOnly && s.quarantine.IsZero() }
 
 // looks reports whether lists may be asked for.
 func (s *State) looks() bool { return s.owner }
@@ -219,6 +226,9 @@ func (s *State) own(owner bool) {
 	// What others did meanwhile is in the lists. What we have under way is not.
 	for _, h := range slices.Clone(s.hosts) {
 		h.releasing = nil
+		if h.scrub != nil && h.scrub.Instance == "" {
+			h.scrub = nil // the host may be another's by now; what was started is swept
+		}
 		if h.res == nil && h.scrub == nil {
 			s.remove(h)
 		}

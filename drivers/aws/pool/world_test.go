@@ -17,8 +17,9 @@ type world struct {
 	dice   *rand.Rand
 	now    time.Time
 	minAge time.Duration
-	kind   bool // nothing goes wrong by chance any more
-	outage bool // no call is answered
+	lag    time.Duration // of lists at most
+	kind   bool          // nothing goes wrong by chance any more
+	outage bool          // no call is answered
 	dry    map[string]bool
 	quota  int
 
@@ -61,7 +62,7 @@ type instance struct {
 
 func newWorld(dice *rand.Rand, minAge time.Duration) *world {
 	return &world{
-		dice: dice, now: at("2026-02-27 22:00"), minAge: minAge, dry: map[string]bool{}, quota: 1000, byToken: map[string]*realHost{}, calls: map[string]int{},
+		dice: dice, now: at("2026-02-27 22:00"), minAge: minAge, lag: cloud.Settled - time.Second, dry: map[string]bool{}, quota: 1000, byToken: map[string]*realHost{}, calls: map[string]int{},
 	}
 }
 
@@ -127,7 +128,7 @@ func (w *world) list() []cloud.Host {
 	for _, h := range w.hosts {
 		as := w.now
 		if w.chance(0.3) {
-			as = w.now.Add(-w.between(0, cloud.Settled-time.Second))
+			as = w.now.Add(-w.between(0, w.lag))
 		}
 		for _, v := range slices.Backward(h.past) {
 			if !v.since.After(as) {
