@@ -87,7 +87,7 @@ func (b *bed) wait(d time.Duration, hosts ...cloud.Host) []Action {
 	return all
 }
 
-// now gives the pool a list that is the truth of this instant.
+// list gives the pool a list that is the truth of this instant.
 func (b *bed) list(hosts ...cloud.Host) []Action {
 	b.t.Helper()
 	return b.step(Described{Hosts: hosts})

@@ -198,11 +198,14 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 	occupied := len(d.Instances) > 0
 	used := occupied || d.Free == 0
 	idle := d.State == cloud.HostAvailable && !used
-	if (idle || d.State == cloud.HostPending) && !a.sure && a.at.Before(h.busy.Add(s.cfg.Settled)) {
+	if (idle || d.State == cloud.HostPending) && !s.settled(h.busy, a) {
 		return // it may not show yet what began so lately
 	}
 	if used && (!h.used || h.busy.IsZero()) {
 		h.busy = a.at
+	}
+	if used && h.scrub == nil {
+		h.failures, h.refusals = 0, 0
 	}
 	s.seePending(h, d, a, idle)
 	h.aws, h.used, h.occupied, h.lost = d.State, used, occupied, false
@@ -215,15 +218,25 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 	if h.res != nil {
 		s.seeReserved(h, d, a)
 	}
-	if h.scrub != nil && h.scrub.ended && (!a.at.Before(h.scrub.at.Add(s.cfg.Settled)) || a.sure && !used) {
-		if idle {
-			s.scrubFailed(h) // it ended, and nothing was scrubbed
-		}
-		s.endScrub(h)
+	if h.scrub != nil {
+		s.seeScrub(h, a, idle)
 	}
-	if h.used && h.scrub == nil {
-		h.failures, h.refusals = 0, 0
+}
+
+// settled reports whether a list shows for certain what was done at a time.
+func (s *State) settled(t time.Time, a answer) bool {
+	return a.sure || !a.at.Before(t.Add(s.cfg.Settled))
+}
+
+// seeScrub closes the books of a scrub instance that ended, once lists show it.
+func (s *State) seeScrub(h *host, a answer, idle bool) {
+	if !h.scrub.ended || a.sure && h.used && a.at.Before(h.scrub.at.Add(s.cfg.Settled)) || !s.settled(h.scrub.at, a) {
+		return
 	}
+	if idle {
+		s.scrubFailed(h) // nothing was scrubbed
+	}
+	s.endScrub(h)
 }
 
 // seePending keeps the books of a host's scrubs.
@@ -253,11 +266,10 @@ func (s *State) seePending(h *host, d cloud.Host, a answer, idle bool) {
 // more. A list may be so late that it shows what was on the host before.
 func (s *State) seeReserved(h *host, d cloud.Host, a answer) {
 	r := h.res
-	settled := func(t time.Time) bool { return a.sure || !a.at.Before(t.Add(s.cfg.Settled)) }
 	switch {
-	case h.aws == cloud.HostAvailable && h.used && (settled(r.since) || slices.Contains(d.Instances, r.instance)):
+	case h.aws == cloud.HostAvailable && h.used && (s.settled(r.since, a) || slices.Contains(d.Instances, r.instance)):
 		h.busy = a.at
-	case h.aws == cloud.HostPending && !r.launch.IsZero() && settled(r.launch): // it began and ended
+	case h.aws == cloud.HostPending && !r.launch.IsZero() && s.settled(r.launch, a): // it began and ended
 	case !a.at.Before(r.end(s.cfg.Settled)):
 	default:
 		return

@@ -37,7 +37,11 @@ func TestModel(t *testing.T) {
 		}
 	}
 	t.Logf("in %d steps: %v", steps, total)
-	for _, k := range []string{"grant", "refuse", "allocate", "release", "scrub", "restart", "handover", "jump", "lost answer", "young refused"} {
+	want := []string{"grant", "refuse", "allocate", "release", "scrub", "restart", "handover", "lost answer"}
+	if steps > 1_000_000 {
+		want = append(want, "jump", "young refused")
+	}
+	for _, k := range want {
 		if total[k] == 0 {
 			t.Errorf("the world never came to %q: the test is not hostile enough", k)
 		}
@@ -288,13 +292,13 @@ func (g *game) checkKnown(n *node, e Event) {
 		}
 	}
 	for _, mine := range n.state.hosts {
-		real := g.w.host(mine.id)
-		if real == nil {
+		h := g.w.host(mine.id)
+		if h == nil {
 			continue
 		}
-		pending := real.pendingFor
-		if real.state == cloud.HostPending {
-			pending += g.w.now.Sub(real.pendingSince)
+		pending := h.pendingFor
+		if h.state == cloud.HostPending {
+			pending += g.w.now.Sub(h.pendingSince)
 		}
 		if mine.unpaid > pending+2*cloud.Settled {
 			g.fatalf("%s was pending for %v, and the pool says %v", mine.id, pending, mine.unpaid)

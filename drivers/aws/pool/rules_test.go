@@ -1,14 +1,11 @@
 package pool
 
 import (
-	"errors"
 	"testing"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 )
-
-var errLost = errors.New("connection reset") // says nothing about what was done
 
 // TestLife is one request and its host from the first to the last day.
 func TestLife(t *testing.T) {
@@ -26,7 +23,7 @@ func TestLife(t *testing.T) {
 	if g := must[Grant](b); g.Host != "h-1" || g.Token != "t1" || g.Zone != "a" || !g.Until.Equal(b.clock.Add(5*time.Minute)) {
 		t.Fatalf("granted %+v", g)
 	}
-	b.step(Launched{Token: "t1", Instance: "i-1"})
+	b.step(Launched{Token: "t1", Instance: "i-h-1"})
 	b.wantPhase("h-1", Reserved)
 	b.wait(20*time.Second, used(h))
 	b.wantPhase("h-1", Busy)
