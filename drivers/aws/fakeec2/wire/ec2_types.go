@@ -120,29 +120,11 @@ func regionOf(zone string) string {
 func matches(q cloud.Query, values map[string]string) bool {
 	for _, filter := range q.Filters {
 		value, ok := values[filter.Name]
-		if !ok || !slices.ContainsFunc(filter.Values, func(pattern string) bool { return like(pattern, value) }) {
+		if !ok || !slices.ContainsFunc(filter.Values, func(pattern string) bool { return cloud.Match(pattern, value) }) {
 			return false
 		}
 	}
 	return true
-}
-
-// like matches "*" and "?" in a pattern.
-func like(pattern, text string) bool {
-	for ; pattern != ""; pattern, text = pattern[1:], text[1:] {
-		if pattern[0] == '*' {
-			for i := range len(text) + 1 {
-				if like(pattern[1:], text[i:]) {
-					return true
-				}
-			}
-			return false
-		}
-		if text == "" || pattern[0] != '?' && pattern[0] != text[0] {
-			return false
-		}
-	}
-	return text == ""
 }
 
 // describeZones lists the zones in which anything is offered, or has a subnet.

@@ -147,7 +147,7 @@ func (h *Handler) suffer(p patient, f *Fault) bool {
 	case Hang:
 		select {
 		case <-p.r.Context().Done():
-		case <-h.closed:
+		case <-h.life.Done():
 		}
 		panic(http.ErrAbortHandler)
 	case Refuse:
@@ -190,7 +190,7 @@ func (h *Handler) drip(p patient, pause time.Duration) {
 		case <-timer.C:
 		case <-p.r.Context().Done():
 			return
-		case <-h.closed:
+		case <-h.life.Done():
 			return
 		}
 	}

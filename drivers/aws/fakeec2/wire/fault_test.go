@@ -141,6 +141,31 @@ func TestCloseEndsWhatHangs(t *testing.T) {
 	}
 }
 
+// TestCloseEndsTheBackend: so does a backend that waits for its context.
+func TestCloseEndsTheBackend(t *testing.T) {
+	w := &waiting{newWorld(), make(chan struct{})}
+	s := unsigned(t, w)
+	go func() {
+		<-w.entered
+		s.Close()
+	}()
+	if _, _, err := send(t.Context(), s.URL, "Action", "DeleteVolume", "VolumeId", "vol-1"); err == nil {
+		t.Error("what hangs was answered")
+	}
+}
+
+// waiting is a backend whose DeleteVolume takes as long as it may.
+type waiting struct {
+	*world
+	entered chan struct{}
+}
+
+func (w *waiting) DeleteVolume(ctx context.Context, _ string) error {
+	close(w.entered)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // TestBackendsErrors is of how an error of the backend goes over the wire.
 func TestBackendsErrors(t *testing.T) {
 	unsure := cloud.NewError("InvalidParameterValue", "who knows")

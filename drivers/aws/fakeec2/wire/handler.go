@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -50,8 +49,8 @@ type Handler struct {
 	faults  faults
 	roles   roles
 
-	closed    chan struct{} // ends what hangs
-	closeOnce sync.Once
+	life  context.Context // of the Handler: its end ends what hangs
+	close context.CancelFunc
 }
 
 // service is one of AWS's services: what can be asked of it, and how its
@@ -79,7 +78,8 @@ func New(backend cloud.API, o Options) *Handler {
 	if o.MaxCalls <= 0 {
 		o.MaxCalls = 100_000
 	}
-	h := &Handler{backend: backend, opts: o, pages: newPager(), closed: make(chan struct{})}
+	h := &Handler{backend: backend, opts: o, pages: newPager()}
+	h.life, h.close = context.WithCancel(context.Background())
 	h.services = map[string]service{
 		serviceEC2:    {h.ec2Actions(), renderEC2{}},
 		serviceSTS:    {h.stsActions(), renderSTS{}},
@@ -89,8 +89,9 @@ func New(backend cloud.API, o Options) *Handler {
 	return h
 }
 
-// Close ends requests that hang by a Fault. It may be called twice.
-func (h *Handler) Close() { h.closeOnce.Do(func() { close(h.closed) }) }
+// Close ends requests that hang, by a Fault or in the backend. It may be called
+// twice.
+func (h *Handler) Close() { h.close() }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -151,6 +152,7 @@ func (h *Handler) do(ctx context.Context, s service, q request) (any, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
+	defer context.AfterFunc(h.life, cancel)() //nolint:contextcheck // the Handler's own end is no part of a request
 	return todo(context.WithValue(ctx, callerKey{}, who))
 }
 
