@@ -21,6 +21,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/account"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/inventory"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/price"
 	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -82,6 +83,8 @@ type driver struct {
 	ledger   *ledger
 	turns    *turns.Turns
 	absences absences
+	// inventory is what an admin sees.
+	inventory *inventory.Inventory
 }
 
 // opener makes instances.
@@ -117,6 +120,7 @@ func (o *opener) open(ctx context.Context, cfg drivers.Config) (drivers.Driver, 
 	if err != nil {
 		return nil, err
 	}
+	d.inventory = inventory.New(inventory.Options{Account: d.member, Node: cfg.NodeUID.String(), Instance: cfg.Instance, Prices: prices})
 	if err := d.start(ctx); err != nil {
 		d.member.Close()
 		return nil, err

@@ -1,0 +1,105 @@
+package aws
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/view"
+)
+
+// poolKeeper are hosts that an admin can look at and drain.
+type poolKeeper interface {
+	// Pools are those of the configuration, by name, as their owners tell; of one
+	// whose owner does not, Trouble says why.
+	Pools(ctx context.Context) []view.Pool
+	// Drain is idempotent. Its error wraps those of drivers.Operator.
+	Drain(ctx context.Context, pool string, off bool) (view.Pool, error)
+}
+
+var _ drivers.Operator = (*driver)(nil)
+
+// Commands implements drivers.Operator.
+func (d *driver) Commands() []drivers.Command {
+	list := []drivers.Command{
+		{Name: view.Status, Help: "Lists what carries our tags in the account and region: whose it is, its age, what it cost, when it can be given back. No arguments."},
+	}
+	if _, has := d.hosts.(poolKeeper); has {
+		list = append(list,
+			drivers.Command{Name: view.Pools, Help: "Lists the pools and their hosts, as their owners tell. No arguments."},
+			drivers.Command{
+				Name: view.Drain, Changes: true, Object: view.ArgPool,
+				Help: "Has a `pool` take no host into use any more and give back those it has, also after restarts; with `off` true that ends.",
+			},
+		)
+	}
+	return list
+}
+
+// Do implements drivers.Operator.
+func (d *driver) Do(ctx context.Context, command string, args json.RawMessage) (json.RawMessage, error) {
+	keeper, hasPools := d.hosts.(poolKeeper)
+	switch {
+	case command == view.Status:
+		return d.status(ctx, args)
+	case command == view.Pools && hasPools:
+		if err := readArgs(args, &struct{}{}); err != nil {
+			return nil, err
+		}
+		return json.Marshal(view.PoolList{Region: d.settings.Region, Pools: keeper.Pools(ctx)})
+	case command == view.Drain && hasPools:
+		return drain(ctx, keeper, args)
+	}
+	return nil, fmt.Errorf("%w: %q", drivers.ErrCommandUnknown, command)
+}
+
+// readArgs reads the arguments of a command, of which none may be unknown: who
+// asks for more than this version does is to know.
+func readArgs(args json.RawMessage, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(args))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("%w: %w", drivers.ErrCommandArgument, err)
+	}
+	return nil
+}
+
+// status lists what there is, of other nodes too: who pays is to see it all.
+func (d *driver) status(ctx context.Context, args json.RawMessage) (json.RawMessage, error) {
+	if err := readArgs(args, &struct{}{}); err != nil {
+		return nil, err
+	}
+	listing, err := d.inventory.Look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bill := d.member.Bill()
+	a := view.Account{
+		Account: d.account, Region: d.settings.Region, Node: d.node.String(), Things: listing.Things, Missing: listing.Missing,
+		Hourly: bill.Hourly, Unpriced: bill.Unpriced, Pools: []view.Pool{}, Memory: listing.Memory,
+	}
+	if keeper, has := d.hosts.(poolKeeper); has {
+		a.Pools = keeper.Pools(ctx)
+	}
+	if a.Things == nil {
+		a.Things = []view.Thing{}
+	}
+	return json.Marshal(a)
+}
+
+func drain(ctx context.Context, keeper poolKeeper, args json.RawMessage) (json.RawMessage, error) {
+	var a view.DrainArgs
+	if err := readArgs(args, &a); err != nil {
+		return nil, err
+	}
+	if a.Pool == "" {
+		return nil, fmt.Errorf("%w: %s: want the name of a pool", drivers.ErrCommandArgument, view.ArgPool)
+	}
+	pool, err := keeper.Drain(ctx, a.Pool, a.Off)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(pool)
+}
