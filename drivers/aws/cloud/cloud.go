@@ -31,7 +31,9 @@ type API interface {
 	// StopInstance begins to stop. Of one that is stopped it returns nil.
 	StopInstance(ctx context.Context, id string, how Stop) error
 	StartInstance(ctx context.Context, id string) error
-	// TerminateInstances begins to end all of them, and is idempotent.
+	// TerminateInstances begins to end all of them, and is idempotent. After
+	// NotFound, which one unknown id is enough for, the others may live on: ask for
+	// each alone then.
 	TerminateInstances(ctx context.Context, ids []string) error
 
 	// AllocateHost is idempotent by HostRequest.ClientToken within a zone.
@@ -69,7 +71,8 @@ type API interface {
 	Subnets(ctx context.Context, q Query) ([]Subnet, error)
 	SecurityGroups(ctx context.Context, q Query) ([]SecurityGroup, error)
 
-	// InstanceTypes are those of the names; all that the region has if none.
+	// InstanceTypes are those of the names that the region has, so that one wrong
+	// name hides no other; all if there are no names.
 	InstanceTypes(ctx context.Context, names []string) ([]InstanceType, error)
 	// Offerings says in which zones the types can be had; of all if none.
 	Offerings(ctx context.Context, types []string) ([]Offering, error)
