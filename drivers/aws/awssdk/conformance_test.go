@@ -31,7 +31,7 @@ func dial(t *testing.T, endpoint string) cloud.API {
 // TestFakeOverHTTP is the fake in memory, asked by the SDK: with signatures, and
 // with pages of two.
 func TestFakeOverHTTP(t *testing.T) {
-	cloudtest.Run(t, cloudtest.Harness{New: func(t *testing.T) cloudtest.Fixture {
+	cloudtest.Run(t, cloudtest.Harness{Parallel: true, New: func(t *testing.T) cloudtest.Fixture {
 		f := cloudtest.Fake(t)
 		server := wiretest.Serve(t, f.API, wire.Options{Region: region, Keys: map[string]string{keyID: secret}, PageSize: 2})
 		f.API = dial(t, server.URL)

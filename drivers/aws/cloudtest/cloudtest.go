@@ -37,6 +37,8 @@ type Fixture struct {
 type Harness struct {
 	// New makes an account of its own for one test.
 	New func(t *testing.T) Fixture
+	// Parallel lets tests run beside each other: the accounts share nothing.
+	Parallel bool
 	// Differs are the tests in which this service is known to differ from EC2,
 	// each with the reason. One that does not differ any more fails too.
 	Differs map[string]string
@@ -48,6 +50,9 @@ func Run(t *testing.T, h Harness) {
 	for _, c := range cases() {
 		known[c.name] = true
 		t.Run(c.name, func(t *testing.T) {
+			if h.Parallel {
+				t.Parallel()
+			}
 			k := &check{Fixture: h.New(t), ctx: t.Context(), token: "t"}
 			failures := k.run(c.do)
 			reason, differs := h.Differs[c.name]

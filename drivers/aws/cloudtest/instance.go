@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 )
 
@@ -52,17 +54,21 @@ func launchIsAsAsked(k *check) {
 		k.errorf("the answer is %+v", first)
 	}
 	i := k.reach(first.ID, cloud.Running)
-	if i.ClientToken != l.ClientToken || i.Type != l.Type || i.ImageID != l.ImageID || i.SubnetID != l.SubnetID || i.Zone != k.Zones[0] || i.VPCID != k.VPC {
-		k.errorf("it is %+v, asked for was %+v", i, l)
-	}
 	if !fits(i.Tags) {
 		k.errorf("its tags are %v", i.Tags)
 	}
 	if i.PrivateIP == "" || i.MAC == "" || i.RootDevice == "" || i.Volumes[i.RootDevice] == "" || i.LaunchTime.IsZero() {
 		k.errorf("it runs, and lacks something: %+v", i)
 	}
-	if i.Spot || i.SpotRequestID != "" || i.HostID != "" || i.Hibernates {
-		k.errorf("it is more than was asked for: %+v", i)
+	got := cloud.Instance{
+		ClientToken: i.ClientToken, Type: i.Type, ImageID: i.ImageID, SubnetID: i.SubnetID, Zone: i.Zone, VPCID: i.VPCID,
+		Spot: i.Spot, SpotRequestID: i.SpotRequestID, HostID: i.HostID, Hibernates: i.Hibernates,
+	}
+	asked := cloud.Instance{
+		ClientToken: l.ClientToken, Type: l.Type, ImageID: l.ImageID, SubnetID: l.SubnetID, Zone: k.Zones[0], VPCID: k.VPC,
+	}
+	if d := cmp.Diff(asked, got); d != "" {
+		k.errorf("not what was asked for (-asked +got):\n%s", d)
 	}
 }
 

@@ -43,8 +43,11 @@ func (h *Handler) describeInstanceTypes(f form) run {
 	get := list(h, f, listing[cloud.InstanceType]{
 		action: "DescribeInstanceTypes", ids: "InstanceType", missing: "InvalidInstanceType", most: 100,
 		idOf: func(t cloud.InstanceType) string { return t.Name },
-		fetch: func(ctx context.Context, _ cloud.Query) ([]cloud.InstanceType, error) {
-			return h.backend.InstanceTypes(ctx, names)
+		fetch: func(ctx context.Context, q cloud.Query) ([]cloud.InstanceType, error) {
+			all, err := h.backend.InstanceTypes(ctx, names)
+			return slices.DeleteFunc(all, func(t cloud.InstanceType) bool {
+				return !matches(q, map[string]string{"instance-type": t.Name})
+			}), err
 		},
 	})
 	if len(names) > 100 {

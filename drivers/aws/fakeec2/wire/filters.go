@@ -19,6 +19,9 @@ func filtersOf(action string) []string {
 		"DescribeInstanceTypeOfferings": {
 			"instance-type", "location",
 		},
+		"DescribeInstanceTypes": {
+			"instance-type",
+		},
 		"DescribeInstances": {
 			"availability-zone", "block-device-mapping.volume-id", "client-token", "host-id", "image-id", "instance-id",
 			"instance-lifecycle", "instance-state-code", "instance-state-name", "instance-type", "instance.group-id",
