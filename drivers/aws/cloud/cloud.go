@@ -31,9 +31,8 @@ type API interface {
 	// StopInstance begins to stop. Of one that is stopped it returns nil.
 	StopInstance(ctx context.Context, id string, how Stop) error
 	StartInstance(ctx context.Context, id string) error
-	// TerminateInstances begins to end all of them, and is idempotent. After
-	// NotFound, which one unknown id is enough for, the others may live on: ask for
-	// each alone then.
+	// TerminateInstances begins to end all of them, and is idempotent. One that is
+	// unknown, which makes the error NotFound, keeps no other from its end.
 	TerminateInstances(ctx context.Context, ids []string) error
 
 	// AllocateHost is idempotent by HostRequest.ClientToken within a zone.
@@ -88,7 +87,9 @@ type API interface {
 // Query narrows a list, by EC2's own names of filters; values are joined by
 // "or", filters by "and". "*" and "?" are wildcards in values. What is asked for by
 // the filter "instance-id" and the like is merely missing from the answer if it
-// is not there, which is why there is no list of ids here.
+// is not there, which is why there is no list of ids here. A filter may have any
+// number of values, and finds nothing if it has none. Hosts have the filters "host-id",
+// "state" and "tag:...", too, which the implementation looks at where EC2 does not.
 type Query struct{ Filters []Filter }
 
 // Filter is one condition of a Query.

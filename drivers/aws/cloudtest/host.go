@@ -114,6 +114,10 @@ func hostFilters(k *check) {
 		{cloud.Where("state", cloud.HostPending), nil},
 		{cloud.Where("tag-key", cloud.TagPool), []string{b.ID}},
 		{cloud.Where("tag-key", "none"), nil},
+		{cloud.Where("host-id", a.ID, "h-00000000000000bad"), []string{a.ID}},
+		{cloud.Where("tag:"+cloud.TagPool, "mac"), []string{b.ID}},
+		{cloud.Where("tag:"+cloud.TagNode, "node-*").And("state", cloud.HostAvailable), []string{a.ID}},
+		{cloud.Where("tag:"+cloud.TagPool, "other"), nil},
 	})
 }
 

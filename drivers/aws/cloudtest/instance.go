@@ -265,11 +265,15 @@ func instanceNotThere(k *check) {
 	if err != nil || len(list) != 0 {
 		k.errorf("found %v, %v", list, err)
 	}
+	list, err = k.API.Instances(k.ctx, cloud.Where("instance-id"))
+	if err != nil || len(list) != 0 {
+		k.errorf("of no id found %v, %v", list, err)
+	}
 }
 
 func instancesManyIDs(k *check) {
 	var wanted, asked []string
-	for n := range 190 {
+	for n := range 300 {
 		asked = append(asked, fmt.Sprintf("i-%017x", n))
 	}
 	for range 3 {
