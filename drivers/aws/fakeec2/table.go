@@ -10,6 +10,7 @@ import (
 type table[T any] struct {
 	ids     []string // in the order of their making, so that a seed gives one result
 	records map[string]*record[T]
+	full    int // when so many are kept, what is gone for long is dropped
 }
 
 type record[T any] struct{ versions []version[T] } // oldest first, never empty
@@ -63,6 +64,10 @@ func (t *table[T]) add(id string, v version[T]) {
 	if r == nil {
 		if t.records == nil {
 			t.records = map[string]*record[T]{}
+		}
+		if len(t.ids) >= t.full {
+			t.forget(v.at)
+			t.full = 2*len(t.ids) + 100
 		}
 		r = &record[T]{}
 		t.records[id] = r
