@@ -115,8 +115,9 @@ func (c *Cloud) As(who string) *Cloud { return &Cloud{account: c.account, who: w
 // Strict is the same account as the service itself answers, where a Cloud is a
 // client like any other cloud.API, which asks again or in parts: one unknown
 // id fails a request about many, a request has at most 200 values of filters,
-// and a connection that breaks is nothing but that. It is for servers.
-func (c *Cloud) Strict() *Cloud { return &Cloud{account: c.account, who: c.who, strict: true} }
+// and a connection that breaks is nothing but that. It is for servers, and
+// package wire takes it by itself.
+func (c *Cloud) Strict() cloud.API { return &Cloud{account: c.account, who: c.who, strict: true} }
 
 // newID makes an id as EC2 makes them.
 func (a *account) newID(prefix string) string {

@@ -67,8 +67,13 @@ type action func(f form) run
 // run does what was asked for and returns what is to be rendered.
 type run func(ctx context.Context) (reply any, err error)
 
-// New makes the front of a backend.
+// New makes the front of a backend. One that has a form without the manners of
+// a client (fakeec2.Cloud.Strict) is used in that form, as the client is on the
+// other side of the wire.
 func New(backend cloud.API, o Options) *Handler {
+	if service, ok := backend.(interface{ Strict() cloud.API }); ok {
+		backend = service.Strict()
+	}
 	if o.PageSize <= 0 {
 		o.PageSize = 20
 	}
