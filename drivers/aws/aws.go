@@ -114,8 +114,8 @@ func (o *opener) open(ctx context.Context, cfg drivers.Config) (drivers.Driver, 
 	}
 	d.member, err = o.accounts.Join(ctx, account.Options{
 		Settings: s.cloud(), Dial: o.dial, NodeUID: cfg.NodeUID.String(), Instance: cfg.Instance,
-		Brakes: account.Brakes{MaxInstances: s.MaxInstances, MaxHourlyCost: s.MaxHourlyCost, Prices: prices},
-		Pools:  len(s.DedicatedPool) > 0, HasRoom: cfg.HasRoom, Logger: cfg.Logger,
+		Brakes:   account.Brakes{MaxInstances: s.MaxInstances, MaxHourlyCost: s.MaxHourlyCost, Prices: prices},
+		DryPause: s.DryZonePause, Pools: len(s.DedicatedPool) > 0, HasRoom: cfg.HasRoom, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -195,6 +195,7 @@ func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 	q := account.Question{
 		Spot: o.spot.attempts > 0, OnDemand: o.spot.attempts == 0 || o.spot.onDemand,
 		Network: def.Resources.Network, Owners: d.resolver.owners, Zones: o.zones, Hosts: account.NoHosts,
+		RunningOnly: d.settings.QuotaCounts == countRunning,
 	}
 	if o.pool != "" {
 		if q.Hosts, _, err = d.hosts.Free(o.pool); err != nil {
@@ -204,7 +205,15 @@ func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 	if q.Types, err = d.typesOf(o); err != nil {
 		return 0, err
 	}
-	a := d.member.Capacity(q)
+	return d.room(d.member.Capacity(q))
+}
+
+// room is what the node is told of an answer. While AWS is away nothing can be
+// launched, so that other nodes, or other definitions, are the better choice.
+func (d *driver) room(a account.Answer) (int, error) {
+	if err := d.member.Trouble(); err != nil {
+		return 0, fmt.Errorf("%w (%v ago there was room for %d)", err, a.Age.Round(time.Second), a.N)
+	}
 	if a.N < 1 {
 		return 0, errors.New(cmp.Or(a.Why, "nothing is known of the account yet"))
 	}

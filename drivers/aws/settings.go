@@ -39,6 +39,10 @@ type settings struct {
 	MaxHourlyCost float64 `yaml:"max_hourly_cost"`
 	// Prices are USD per hour by type; they win over the built-in table.
 	Prices map[string]float64 `yaml:"prices"`
+	// QuotaCounts is which instances count to vCPU quotas: all that are not
+	// terminated, or those that run. AWS documents the latter, and its staff was
+	// heard saying the former.
+	QuotaCounts string `yaml:"quota_counts"`
 	// DefaultLifetime is how long an environment lives whose label says nothing;
 	// negative: for ever.
 	DefaultLifetime time.Duration `yaml:"default_lifetime"`
@@ -78,6 +82,12 @@ const (
 	orphanRelease = "release"
 )
 
+// What may count to quotas.
+const (
+	countAll     = "all"
+	countRunning = "running"
+)
+
 // The defaults of times. Snapshots and images of large disks take hours; an
 // environment that nobody ends is paid for, so it ends by itself; AWS names no
 // time for which a zone stays dry, and advises to wait some minutes.
@@ -100,7 +110,7 @@ const mostHosts = 1000
 func readSettings(cfg []byte) (settings, []yamlconf.Problem, error) {
 	s := settings{
 		SnapshotCreateWait: defaultCreateWait, ImageCreateWait: defaultCreateWait, DefaultLifetime: defaultLifetime,
-		OrphanHosts: orphanReport, DryZonePause: defaultDryPause, AddressWait: defaultAddressWait, WatchPeriod: defaultWatchPeriod,
+		OrphanHosts: orphanReport, QuotaCounts: countAll, DryZonePause: defaultDryPause, AddressWait: defaultAddressWait, WatchPeriod: defaultWatchPeriod,
 	}
 	doc, err := yamlconf.Parse(cfg)
 	if err != nil {
@@ -176,6 +186,9 @@ func (s *settings) checkMoney(doc *yamlconf.Document) error {
 	}
 	if s.OrphanHosts != orphanReport && s.OrphanHosts != orphanRelease {
 		errs = append(errs, doc.Problem("orphan_hosts", "got %q, want %s or %s", s.OrphanHosts, orphanReport, orphanRelease))
+	}
+	if s.QuotaCounts != countAll && s.QuotaCounts != countRunning {
+		errs = append(errs, doc.Problem("quota_counts", "got %q, want %s or %s", s.QuotaCounts, countAll, countRunning))
 	}
 	if s.DefaultLifetime == 0 {
 		errs = append(errs, doc.Problem("default_lifetime", "got 0, want a time such as 24h, or -1s for no end"))

@@ -21,7 +21,7 @@ func TestReadSettings(t *testing.T) {
 		{"all of contract 29", region + "key_id: AKIA\nsecret_key: s\naccount_ids: [\"123456789012\"]\ninstance_tags: {Team: ci}\n" +
 			"snapshot_create_wait: 1h\nimage_create_wait: 1h\ndedicated_pool: {mac: {type: mac2.metal, zones: [eu-west-1a], max: 1, scrubbing_delay: 1m}}\n", ""},
 		{"ours", region + "assume_role: \"arn:aws:iam::123456789012:role/ci\"\nendpoint: http://127.0.0.1:5000\nmax_instances: 5\nmax_hourly_cost: 1.5\n" +
-			"prices: {m7i.large: 0.1}\ndefault_lifetime: -1s\norphan_hosts: release\npool_owner: node-1\ndry_zone_pause: 5m\naddress_wait: 1m\nwatch_period: 5s\n", ""},
+			"prices: {m7i.large: 0.1}\ndefault_lifetime: -1s\norphan_hosts: release\npool_owner: node-1\ndry_zone_pause: 5m\naddress_wait: 1m\nwatch_period: 5s\nquota_counts: running\n", ""},
 		{"a secret elsewhere", region + "key_id: AKIA\nsecret_key: {env: AWS_TEST_SECRET}\n", ""},
 		{"nothing", "", "region: is empty"},
 		{"another region", "region: europe", "line 1: region: \"europe\" is no name"},
@@ -36,6 +36,7 @@ func TestReadSettings(t *testing.T) {
 		{"a price below nothing", region + "prices: {m7i.large: -1}", "prices.m7i.large: got -1"},
 		{"a price of no type", region + "prices: {large: 1}", "prices.large"},
 		{"orphans", region + "orphan_hosts: keep", "line 2: orphan_hosts: got \"keep\", want report or release"},
+		{"quotas", region + "quota_counts: some", "line 2: quota_counts: got \"some\", want all or running"},
 		{"no lifetime", region + "default_lifetime: 0s", "line 2: default_lifetime"},
 		{"no wait", region + "image_create_wait: 1ms", "line 2: image_create_wait"},
 		{"a poll without pause", region + "watch_period: 1ms", "watch_period"},
