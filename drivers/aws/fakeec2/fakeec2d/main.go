@@ -138,7 +138,7 @@ func newDaemon(s settings) *daemon {
 	if s.keyID != "" {
 		s.wire.Keys = map[string]string{s.keyID: s.secret}
 	}
-	d.front = wire.New(d.cloud, s.wire)
+	d.front = wire.New(d.cloud.Strict(), s.wire)
 	return d
 }
 

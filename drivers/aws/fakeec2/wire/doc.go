@@ -11,5 +11,6 @@
 //
 // It is stricter than AWS where that finds a client's mistakes: a parameter
 // that it does not know is refused, pages are small, and what cloud.API can not
-// say is refused with "NotImplemented" and never ignored. DESIGN.md says more.
+// say is refused with "NotImplemented" and never ignored. A backend is best as
+// strict as AWS too: a fakeec2.Cloud has Strict for that. DESIGN.md says more.
 package wire

@@ -185,6 +185,7 @@ func TestBackendsErrors(t *testing.T) {
 		{"unsure", unsure, 500},
 		{"none of the service", errors.New("connection reset"), 0},
 		{"deadline", context.DeadlineExceeded, 0},
+		{"never sent", cloud.NotSent(errors.New("connection refused")), 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld()

@@ -128,7 +128,7 @@ func (h *Handler) answer(ctx context.Context, q request, id string) (answer, err
 		return s.render.reply(q.action, id, reply), nil
 	}
 	problem, ok := errors.AsType[*cloud.Error](err)
-	if !ok {
+	if !ok || problem.Err != nil { // a request that the backend never sent has no answer either
 		return answer{}, err
 	}
 	return failure(s.render, id, problem), nil
