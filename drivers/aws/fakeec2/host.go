@@ -171,6 +171,7 @@ func (a *account) makeHost(r cloud.HostRequest, now time.Time, starts time.Durat
 	}
 	a.hosts.put(h.ID, now, h)
 	a.open("host", h.ID, h.Type, a.prices[h.Type], false)
+	a.happened(now, "host "+cloud.HostPending, h.ID)
 	if starts == 0 {
 		a.enterHost(h.ID, now, cloud.HostAvailable)
 		return h.ID

@@ -1,6 +1,7 @@
 package fakeec2_test
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -294,4 +295,20 @@ func TestAdoptedHosts(t *testing.T) {
 		time.Sleep(time.Hour)
 		b.released(id)
 	})(t)
+}
+
+func TestScrubsOfAnyLength(t *testing.T) {
+	opts := fakeec2.Options{Timing: fakeec2.QuickTiming(), Scrub: func(kind string, _ *rand.Rand) time.Duration {
+		return time.Duration(len(kind)) * time.Hour
+	}}
+	inBubble(t, opts, func(b bench) {
+		id := b.AddHost(fakeec2.HostSpec{Type: "mac2.metal", Zone: "eu-central-1a"})
+		i := b.run(b.macOn(id, "one"))
+		time.Sleep(time.Minute)
+		b.terminate(i.ID)
+		time.Sleep(10*time.Hour - time.Second)
+		b.hostIs(id, cloud.HostPending)
+		time.Sleep(time.Second)
+		b.hostIs(id, cloud.HostAvailable)
+	})
 }

@@ -61,15 +61,21 @@ func (a *account) vacate(i instance, now time.Time) {
 // that it is available a little before it is.
 func (a *account) scrub(h host, now time.Time) {
 	a.enterHost(h.ID, now, cloud.HostPending)
-	took := a.opts.Timing.Scrub
-	if h.intel {
-		took = a.opts.Timing.ScrubIntel
-	}
-	a.nextHost(h.ID, took.pick(a.random), func(now time.Time, h host) {
+	a.nextHost(h.ID, a.scrubTime(h), func(now time.Time, h host) {
 		a.enterHost(h.ID, now, cloud.HostAvailable)
 		settled := now.Add(a.opts.Timing.Settle.pick(a.random))
 		a.hosts.change(h.ID, now, func(h *host) { h.settled = settled })
 	})
+}
+
+func (a *account) scrubTime(h host) time.Duration {
+	switch {
+	case a.opts.Scrub != nil:
+		return a.opts.Scrub(h.Type, a.random)
+	case h.intel:
+		return a.opts.Timing.ScrubIntel.pick(a.random)
+	}
+	return a.opts.Timing.Scrub.pick(a.random)
 }
 
 func without(ids []string, id string) []string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -66,10 +65,11 @@ func (c *Cloud) RunInstance(ctx context.Context, l cloud.Launch) (cloud.Instance
 	})
 }
 
+// copyLaunch takes a request as its bytes: what is empty is not there.
 func copyLaunch(l cloud.Launch) cloud.Launch {
-	l.SecurityGroupIDs = slices.Clone(l.SecurityGroupIDs)
-	l.UserData = slices.Clone(l.UserData)
-	l.Disks = slices.Clone(l.Disks)
+	l.SecurityGroupIDs = append([]string(nil), l.SecurityGroupIDs...)
+	l.UserData = append([]byte(nil), l.UserData...)
+	l.Disks = append([]cloud.Disk(nil), l.Disks...)
 	l.Tags = copyTags(l.Tags)
 	return l
 }

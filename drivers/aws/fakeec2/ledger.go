@@ -139,7 +139,7 @@ func (a *account) tagsOf(id string) cloud.Tags {
 }
 
 func copyTags(tags cloud.Tags) cloud.Tags {
-	if tags == nil {
+	if len(tags) == 0 {
 		return nil
 	}
 	copied := make(cloud.Tags, len(tags))

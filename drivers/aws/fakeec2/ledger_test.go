@@ -200,6 +200,34 @@ func (a actor) end() {
 	if left := a.Billable(); len(left) > 0 {
 		a.Fatalf("%+v is left", left)
 	}
+	a.conserve()
+}
+
+// conserve compares what hosts were paid for with what the journal says of them.
+func (a actor) conserve() {
+	pending, since := map[string]time.Duration{}, map[string]time.Time{}
+	for _, e := range a.Journal() {
+		if len(e.IDs) != 1 || e.Who != "aws" {
+			continue
+		}
+		id := e.IDs[0]
+		switch e.Action {
+		case "host pending":
+			since[id] = e.At
+		case "host available":
+			if !since[id].IsZero() {
+				pending[id] += e.At.Sub(since[id])
+			}
+		}
+	}
+	for _, bill := range a.Bills() {
+		if bill.Kind != "host" {
+			continue
+		}
+		if all := bill.Until.Sub(bill.Since); bill.Paid+pending[bill.ID] != all {
+			a.Fatalf("host %s was there for %v, paid for %v, and pending for %v", bill.ID, all, bill.Paid, pending[bill.ID])
+		}
+	}
 }
 
 func TestTheSameSeedGivesTheSame(t *testing.T) {

@@ -222,10 +222,16 @@ func TestMachinesThatShutThemselvesDown(t *testing.T) {
 		time.Sleep(time.Minute)
 		b.ShutDown(stops.ID)
 		b.ShutDown(gone.ID)
+		b.ShutDown("i-none")
 		time.Sleep(2 * time.Minute)
 		b.is(stops.ID, cloud.Stopped)
 		if got := b.is(gone.ID, cloud.Terminated).Reason.Code; got != "Client.InstanceInitiatedShutdown" {
 			b.Errorf("it ended by %s", got)
+		}
+		b.End(stops.ID, "Server.InternalError", "broken")
+		time.Sleep(2 * time.Minute)
+		if got := b.is(stops.ID, cloud.Terminated).Reason; got.Code != "Server.InternalError" || got.Message != "broken" {
+			b.Errorf("it ended by %+v", got)
 		}
 	})
 }

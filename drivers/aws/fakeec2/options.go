@@ -25,6 +25,9 @@ type Options struct {
 
 	// Timing is how long things take; AWSTiming() if zero.
 	Timing Timing
+	// Scrub says how long the host of a Mac takes to be scrubbed, where a
+	// range is not what is wanted; Timing says it if nil.
+	Scrub func(kind string, random *rand.Rand) time.Duration
 	// Prices are USD per hour by instance type, over the table of this package.
 	Prices map[string]float64
 	// Buckets are the limits of requests by action, over AWS's own.

@@ -223,3 +223,13 @@ func (c *Cloud) ShutDown(id string) {
 	}
 	c.halt(id, now, why, false)
 }
+
+// End is AWS that ends an instance, for a reason such as "Server.InternalError".
+func (c *Cloud) End(id, code, message string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.catchUp()
+	if i, found := c.instances.get(id); found && !cloud.Gone(i.State) {
+		c.end(id, now, cloud.StateReason{Code: code, Message: message})
+	}
+}
