@@ -206,18 +206,19 @@ func (s *State) send(r *request) {
 
 // freeSlot is the lowest number that no host and no request has.
 func (s *State) freeSlot() int {
-	taken := map[int]bool{}
+	taken := make([]bool, len(s.hosts)+len(s.requests)+1)
+	take := func(slot int) {
+		if slot >= 0 && slot < len(taken) {
+			taken[slot] = true
+		}
+	}
 	for _, h := range s.hosts {
-		taken[h.slot] = true
+		take(h.slot)
 	}
 	for _, r := range s.requests {
-		taken[r.Slot] = true
+		take(r.Slot)
 	}
-	slot := 0
-	for taken[slot] {
-		slot++
-	}
-	return slot
+	return slices.Index(taken, false)
 }
 
 // newToken is a client token that no other request has, of this node or of

@@ -117,15 +117,17 @@ func (s *State) described(e Described) {
 			s.hostListed(d, a)
 		}
 	}
-	if e.Partial {
-		return
+	if e.Partial && e.Action == 0 {
+		return // it was about some
 	}
 	l.listed = a
 	if !a.at.Before(s.quarantine) {
 		s.quarantine = time.Time{}
 	}
-	s.missing(a)
-	s.fadeGhosts(a)
+	if !e.Partial {
+		s.missing(a)
+	}
+	s.fadeGhosts(a, e.Partial)
 	s.closeRequests(a)
 }
 
@@ -230,7 +232,7 @@ func (s *State) settled(t time.Time, a answer) bool {
 
 // seeScrub closes the books of a scrub instance that ended, once lists show it.
 func (s *State) seeScrub(h *host, a answer, idle bool) {
-	if !h.scrub.ended || a.sure && h.used && a.at.Before(h.scrub.at.Add(s.cfg.Settled)) || !s.settled(h.scrub.at, a) {
+	if !h.scrub.ended || a.sure && h.occupied && a.at.Before(h.scrub.at.Add(s.cfg.Settled)) || !s.settled(h.scrub.at, a) {
 		return
 	}
 	if idle {
@@ -326,9 +328,9 @@ func (s *State) haunts(g *ghost, d cloud.Host, a answer) bool {
 }
 
 // fadeGhosts forgets released hosts that lists do not show any more.
-func (s *State) fadeGhosts(a answer) {
+func (s *State) fadeGhosts(a answer, partial bool) {
 	for id, g := range s.ghosts { // each by itself: the order does not matter
-		if g.no != s.look.no && a.knows(g.released) {
+		if !partial && g.no != s.look.no && a.knows(g.released) {
 			g.listed = false
 		}
 		if !g.listed && a.at.Sub(g.seen) >= forgetAfter {

@@ -61,7 +61,8 @@ type Described struct {
 	Sent time.Time
 	// Hosts are those with the pool's tags, whatever their type, zone and state.
 	Hosts []cloud.Host
-	// Partial: hosts that are not named are as before. Else they are missing.
+	// Partial: hosts that are not named are as before, and of an answer that is
+	// all there is to know. Else they are missing.
 	Partial bool
 	Err     error // the list is not known
 }

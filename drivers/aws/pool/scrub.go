@@ -35,9 +35,10 @@ func (s *State) worthScrubbing(h *host) time.Time {
 	}
 	at := later(h.idle.Add(s.cfg.ScrubbingDelay), h.scrubAfter)
 	left := s.cfg.MinAge - s.age(h) - max(0, at.Sub(s.now))
-	// Near its end a host comes back only to be released: what is left of its
-	// time is better used as a host that is free at once.
-	if h.allocated.IsZero() || left <= s.cfg.ScrubMargin || left < s.ScrubTimes().P50 {
+	// A scrub is worth it also where the host comes back only to be released:
+	// meanwhile nothing is paid, and of idling to the end all is. Near the end the
+	// start of the scrub costs as much as that.
+	if h.allocated.IsZero() || left <= s.cfg.ScrubMargin {
 		return time.Time{}
 	}
 	return at

@@ -16,7 +16,6 @@ type fleet struct {
 	hosts  []host  // all that there ever were
 	ours   []int32 // those that are not released, by number
 	byID   map[string]int32
-	listed []cloud.Host // room for a list
 	inZone map[string]int
 	left   []int64 // when hosts were released that may still count for the quota
 }
@@ -41,7 +40,7 @@ func newFleet() fleet { return fleet{byID: map[string]int32{}, inZone: map[strin
 func (w *world) do(action pool.Action) {
 	switch a := action.(type) {
 	case pool.Describe:
-		w.answer(pool.Described{Action: a.ID, Hosts: w.list()})
+		w.answer(pool.Described{Action: a.ID, Partial: true}) // all that changed was told
 	case pool.AllocateHost:
 		id, err := w.allocate(a)
 		w.answer(pool.Allocated{Action: a.ID, Host: id, Err: err})
@@ -141,7 +140,9 @@ func (w *world) occupy(id string, to measure) (string, error) {
 	}
 	h.instance = []string{"i-" + strconv.FormatInt(int64(n), 10) + "-" + strconv.FormatInt(w.now, 10)}
 	w.turn(h, to)
-	w.show(n)
+	if to != cleaning { // the pool knows of its own, whose end it sees
+		w.show(n)
+	}
 	return h.instance[0], nil
 }
 
@@ -177,15 +178,6 @@ func (w *world) launch(g pool.Grant) {
 	w.moved = w.now
 	w.meter.count[queued]--
 	w.foreseeHost(n, boots, w.Boot.draw(w.random))
-}
-
-// list is what DescribeHosts says of all hosts that are ours.
-func (w *world) list() []cloud.Host {
-	w.listed = w.listed[:0]
-	for _, n := range w.ours {
-		w.listed = append(w.listed, w.describe(n))
-	}
-	return w.listed
 }
 
 // describe is what DescribeHosts says of a host.

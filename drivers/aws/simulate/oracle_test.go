@@ -150,13 +150,7 @@ func (o *oracle) step(e pool.Event) {
 func (o *oracle) act(action pool.Action) pool.Event {
 	switch a := action.(type) {
 	case pool.Describe:
-		hosts := []cloud.Host{}
-		for _, h := range o.hosts {
-			if h.released < 0 {
-				hosts = append(hosts, h.described(o.p.Type))
-			}
-		}
-		return pool.Described{Action: a.ID, Hosts: hosts}
+		return pool.Described{Action: a.ID, Partial: true}
 	case pool.AllocateHost:
 		return o.allocate(a)
 	case pool.ReleaseHosts:
@@ -187,7 +181,9 @@ func (o *oracle) find(id string) *oracleHost {
 func (o *oracle) put(h *oracleHost, state string) {
 	h.state = state
 	h.instance = []string{"i-" + h.id[2:] + "-" + strconv.FormatInt(o.now, 10)}
-	o.show(h)
+	if state == "boot" {
+		o.show(h)
+	}
 }
 
 func (o *oracle) wipe(h *oracleHost) {
