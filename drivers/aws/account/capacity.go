@@ -210,7 +210,7 @@ func (s *Snapshot) vcpusLeft(info cloud.InstanceType, spot, runningOnly bool) (l
 
 func instancesLeft(brakes Brakes, bill Bill) bound {
 	if !bill.Known {
-		return bound{0, errUnknown("instances").Error()}
+		return bound{0, errUnknown("own instances and hosts").Error()}
 	}
 	return bound{max(0, brakes.MaxInstances-bill.Instances), fmt.Sprintf("max_instances is %d, and there are %d", brakes.MaxInstances, bill.Instances)}
 }
@@ -230,7 +230,7 @@ func affordable(name string, brakes Brakes, bill Bill) bound {
 	usd, known := brakes.Prices.Hourly(name)
 	switch {
 	case !bill.Known:
-		return bound{0, errUnknown("instances").Error()}
+		return bound{0, errUnknown("own instances and hosts").Error()}
 	case !known:
 		return bound{0, fmt.Sprintf("max_hourly_cost is set and the price of %s is not known: add it to prices", name)}
 	case len(bill.Unpriced) > 0:

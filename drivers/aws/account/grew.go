@@ -1,7 +1,5 @@
 package account
 
-import "github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
-
 // grew reports whether there may be room now for something of a driver
 // instance for which there was none.
 func grew(before, after *Snapshot, instance string) bool {
@@ -49,25 +47,4 @@ func addressesGrew(before, after *Snapshot) bool {
 func billShrank(before, after Bill) bool {
 	return after.Known && !before.Known || after.Instances < before.Instances ||
 		after.Hourly < before.Hourly || len(after.Unpriced) < len(before.Unpriced)
-}
-
-// dryOf is where an error says that there is no capacity.
-func dryOf(n Need, zone string, err error) (Place, bool) {
-	if zone == "" || n.OnHost || !cloud.IsKind(err, cloud.NoCapacity) {
-		return Place{}, false
-	}
-	return Place{Zone: zone, Type: n.Type, Spot: n.Spot, Host: n.Host}, true
-}
-
-// exhaustedOf is the quota of which an error says that it is used up.
-func exhaustedOf(n Need, err error) (code string, ok bool) {
-	switch {
-	case !cloud.IsKind(err, cloud.Quota):
-		return "", false
-	case n.Host:
-		return HostQuotaCode(n.Type)
-	case n.OnHost:
-		return "", false
-	}
-	return QuotaCode(n.Type, n.Spot)
 }

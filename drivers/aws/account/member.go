@@ -210,22 +210,3 @@ func (m *Member) Launched(token string, inst cloud.Instance) {
 func (m *Member) Release(token string) {
 	m.change(func(f *facts) { delete(f.holds, token) })
 }
-
-// Failed takes the error of an attempt to launch in a zone: a quota that is
-// used up and a zone that has no capacity are left alone for a while.
-func (m *Member) Failed(n Need, zone string, err error) {
-	m.change(func(f *facts) {
-		now := time.Now()
-		if place, dry := dryOf(n, zone, err); dry {
-			f.dry[place] = now.Add(m.dryPause)
-		}
-		if code, exhausted := exhaustedOf(n, err); exhausted {
-			f.exhausted[code] = now
-			m.use.wants(now)
-			m.quotas.wants(now)
-			if n.Host {
-				m.hosts.wants(now)
-			}
-		}
-	})
-}
