@@ -22,19 +22,7 @@ func ask[T any](ctx context.Context, c *Cloud, action string, work func(now time
 	if err := c.hook(ctx, call); err != nil {
 		return none, err
 	}
-	if err := ctx.Err(); err != nil {
-		return none, cloud.NotSent(err)
-	}
-	request, reply := c.latency()
-	if err := c.opts.Sleep(ctx, request); err != nil {
-		return none, fmt.Errorf("%s: %w", action, err)
-	}
-	answer, order, err := perform(c, call, work)
-	if order.hang {
-		err = c.hang(ctx, action)
-	} else if late := c.opts.Sleep(ctx, reply); late != nil {
-		err = fmt.Errorf("%s: %w", action, late)
-	}
+	answer, err := travel(ctx, c, call, work)
 	call.After, call.Err = true, err
 	if changed := c.hook(ctx, call); changed != nil {
 		err = changed
@@ -43,6 +31,25 @@ func ask[T any](ctx context.Context, c *Cloud, action string, work func(now time
 		return none, err
 	}
 	return answer, nil
+}
+
+// travel is the way to the service, and back.
+func travel[T any](ctx context.Context, c *Cloud, call Call, work func(now time.Time) (T, error)) (answer T, err error) {
+	if err := ctx.Err(); err != nil {
+		return answer, cloud.NotSent(err)
+	}
+	request, reply := c.latency()
+	if err := c.opts.Sleep(ctx, request); err != nil {
+		return answer, fmt.Errorf("%s: %w", call.Action, err)
+	}
+	answer, order, err := perform(c, call, work)
+	if order.hang {
+		return answer, c.hang(ctx, call.Action)
+	}
+	if late := c.opts.Sleep(ctx, reply); late != nil {
+		return answer, fmt.Errorf("%s: %w", call.Action, late)
+	}
+	return answer, err
 }
 
 // perform is the part of a call that happens at the service.

@@ -222,6 +222,12 @@ func TestTheHookSeesEveryCall(t *testing.T) {
 		if len(b.Billable()) == 0 {
 			b.Error("killed after the call, but it was not done")
 		}
+		calls = nil
+		ctx, cancel := context.WithCancel(b.Context())
+		cancel()
+		if _, err := b.Identity(ctx); !errors.Is(err, context.Canceled) || !cloud.Undone(err) || len(calls) != 2 {
+			b.Errorf("a call of nobody: error %v, and calls %+v", err, calls)
+		}
 		if err := b.StartInstance(b.Context(), "i-none"); !errors.Is(err, killed) {
 			b.Errorf("error %v, want that of the hook before the call", err)
 		}

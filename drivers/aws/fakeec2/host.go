@@ -3,6 +3,7 @@ package fakeec2
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -153,8 +154,12 @@ func (a *account) checkHostLimit(t cloud.InstanceType) error {
 		}
 	}
 	if float64(used+1) > a.quotas[code] {
-		return cloud.NewError("HostLimitExceeded", "Allocating 1 host(s) of type %s would bring your total up to %d, which exceeds your current "+
-			"limit of %v.", t.Name, used+1, a.quotas[code])
+		family, _, _ := strings.Cut(t.Name, ".")
+		return cloud.NewError("HostLimitExceeded", "The number of Dedicated hosts you've requested (1) would bring your total up to %d for the "+
+			"specified group of instance types (%s). This exceeds your current limit of %v. If you've recently released Dedicated hosts, it may "+
+			"take some time for them to stop counting towards your limit. Try allocating your hosts again after a few minutes. Please visit "+
+			"http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.",
+			used+1, family, a.quotas[code])
 	}
 	return nil
 }

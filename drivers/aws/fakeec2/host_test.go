@@ -261,6 +261,19 @@ func TestBrokenHosts(t *testing.T) {
 		if got := b.is(i.ID, cloud.Terminated).Reason.Code; got != "Server.InternalError" {
 			b.Errorf("it ended by %s", got)
 		}
+		b.WithdrawHost(replacement) // AWS may, before 24 hours are over
+		b.WithdrawHost("h-none")
+		b.hostIs(replacement, cloud.HostReleasedFailure)
+		unknown := b.AddHost(fakeec2.HostSpec{Type: "mac2.metal", Zone: "eu-central-1a"})
+		b.SetHostState(unknown, "configuring")
+		_, err := b.RunInstance(b.Context(), b.macOn(unknown, "second"))
+		b.refused(err, "InvalidHostState")
+		b.SetHostState(unknown, cloud.HostReleased)
+		for _, bill := range b.Billable() {
+			if bill.Kind == "host" {
+				b.Errorf("%+v costs", bill)
+			}
+		}
 	})(t)
 }
 

@@ -118,7 +118,7 @@ func (a *account) checkRelease(id string, now time.Time) *cloud.Error {
 	}
 	scrubbing := h.mac && h.State == cloud.HostPending && !a.opts.ScrubbingReleases
 	if len(h.busy) > 0 || len(h.Instances) > 0 || scrubbing {
-		return cloud.NewError("Client.InvalidHost.Occupied", "Dedicated Host '%s' cannot be released as it is occupied.", id)
+		return cloud.NewError("Client.InvalidHost.Occupied", "Dedicated host '%s' cannot be released as it is occupied", id)
 	}
 	if end := h.AllocationTime.Add(minimum); h.mac && now.Before(end) {
 		return cloud.NewError("Client.HostMinAllocationPeriodUnexpired", "Unable to release Dedicated Host %s. %s hosts must be allocated to your "+

@@ -124,3 +124,108 @@ func TestOneUnknownIDIsTheEndOfARequest(t *testing.T) {
 		}
 	})
 }
+
+func TestFiltersOfEveryList(t *testing.T) {
+	macs(1, func(b bench) {
+		ctx := b.Context()
+		b.SetLag(fakeec2.Range{})
+		b.AddKey("alias/ci")
+		host := b.allocate("h")
+		mac := b.run(b.macOn(host, "mac"))
+		l := b.linux("spot")
+		l.Spot, l.IAMProfile, l.SecurityGroupIDs = true, "ci", []string{b.group()}
+		l.Disks = []cloud.Disk{{Device: "/dev/sdb", SizeGB: 7, Encrypted: true, KeyID: "alias/ci"}}
+		spot := b.run(l)
+		time.Sleep(time.Minute)
+		spot, mac = b.is(spot.ID, cloud.Running), b.is(mac.ID, cloud.Running)
+		image := b.image(fakeec2.LinuxImage)
+		snapshots, err := b.CreateSnapshots(ctx, cloud.SnapshotsRequest{InstanceID: spot.ID, Description: "of spot", WithoutRoot: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		expect(b, "instances", func(q cloud.Query) ([]cloud.Instance, error) { return b.Instances(ctx, q) },
+			func(i cloud.Instance) string { return i.ID }, spot.ID, map[string]string{
+				"instance-id": spot.ID, "instance-state-name": "running", "instance-state-code": "16", "instance-type": "m5.large",
+				"image-id": image, "client-token": "spot", "availability-zone": spot.Zone, "vpc-id": spot.VPCID, "subnet-id": spot.SubnetID,
+				"private-ip-address": spot.PrivateIP, "ip-address": spot.PublicIP, "spot-instance-request-id": spot.SpotRequestID,
+				"launch-time": "2000-*", "root-device-name": "/dev/sda1", "hibernation-options.configured": "false",
+				"iam-instance-profile.name": "ci", "instance.group-id": l.SecurityGroupIDs[0], "tenancy": "default", "instance-lifecycle": "spot",
+				"block-device-mapping.volume-id": spot.Volumes["/dev/sdb"], "block-device-mapping.device-name": "/dev/sdb",
+			})
+		expect(b, "instances", func(q cloud.Query) ([]cloud.Instance, error) { return b.Instances(ctx, q) },
+			func(i cloud.Instance) string { return i.ID }, mac.ID, map[string]string{"host-id": host, "tenancy": "host"})
+		expect(b, "volumes", func(q cloud.Query) ([]cloud.Volume, error) { return b.Volumes(ctx, q) },
+			func(v cloud.Volume) string { return v.ID }, spot.Volumes["/dev/sdb"], map[string]string{
+				"volume-id": spot.Volumes["/dev/sdb"], "status": "in-use", "availability-zone": spot.Zone, "volume-type": "gp2", "size": "7",
+				"encrypted": "true", "create-time": "2000-*", "attachment.instance-id": spot.ID, "attachment.device": "/dev/sdb",
+				"attachment.status": "attached", "attachment.delete-on-termination": "true", "tag:owner": "me",
+			})
+		expect(b, "snapshots", func(q cloud.Query) ([]cloud.Snapshot, error) { return b.Snapshots(ctx, nil, q) },
+			func(s cloud.Snapshot) string { return s.ID }, snapshots[0].ID, map[string]string{
+				"snapshot-id": snapshots[0].ID, "volume-id": spot.Volumes["/dev/sdb"], "volume-size": "7", "owner-id": "123456789012",
+				"status": "pending", "progress": "0%", "encrypted": "true", "description": "of *", "start-time": "2000-*",
+			})
+		expect(b, "images", func(q cloud.Query) ([]cloud.Image, error) { return b.Images(ctx, nil, q) },
+			func(i cloud.Image) string { return i.ID }, image, map[string]string{
+				"image-id": image, "name": "al2023-*", "owner-id": fakeec2.Amazon, "owner-alias": "amazon", "state": "available",
+				"architecture": "x86_64", "is-public": "true", "creation-date": "1999-12-31T*", "root-device-name": "/dev/sda1",
+				"root-device-type": "ebs", "image-type": "machine", "virtualization-type": "hvm",
+				"block-device-mapping.snapshot-id": "snap-*", "block-device-mapping.device-name": "/dev/sda1",
+			})
+		expect(b, "hosts", func(q cloud.Query) ([]cloud.Host, error) { return b.Hosts(ctx, q) },
+			func(h cloud.Host) string { return h.ID }, host, map[string]string{
+				"host-id": host, "availability-zone": "eu-central-1a", "instance-type": "mac2.*", "state": "available", "client-token": "h",
+				"auto-placement": "off", "tag:pool": "ci", "tag-key": "pool",
+			})
+		expect(b, "spot requests", func(q cloud.Query) ([]cloud.SpotRequest, error) { return b.SpotRequests(ctx, q) },
+			func(s cloud.SpotRequest) string { return s.ID }, spot.SpotRequestID, map[string]string{
+				"spot-instance-request-id": spot.SpotRequestID, "instance-id": spot.ID, "state": "active", "status-code": "fulfilled", "type": "one-time",
+			})
+		expect(b, "subnets", func(q cloud.Query) ([]cloud.Subnet, error) { return b.Subnets(ctx, q) },
+			func(s cloud.Subnet) string { return s.ID }, spot.SubnetID, map[string]string{
+				"subnet-id": spot.SubnetID, "vpc-id": spot.VPCID, "availabilityZone": spot.Zone, "owner-id": "123456789012",
+				"default-for-az": "true", "map-public-ip-on-launch": "true", "available-ip-address-count": "4089", "state": "available",
+			})
+	})(t)
+}
+
+// group is the default security group.
+func (b bench) group() string {
+	b.Helper()
+	groups, err := b.SecurityGroups(b.Context(), cloud.Where("group-name", "default"))
+	if err != nil || len(groups) != 1 {
+		b.Fatalf("SecurityGroups = %v, %v", groups, err)
+	}
+	return groups[0].ID
+}
+
+// expect checks that a thing is found by each filter, and not by another value of it.
+func expect[T any](b bench, kind string, list func(cloud.Query) ([]T, error), id func(T) string, wanted string, by map[string]string) {
+	b.Helper()
+	has := func(name, value string) bool {
+		found, err := list(cloud.Where(name, value))
+		if err != nil {
+			b.Errorf("%s by %s: %v", kind, name, err)
+		}
+		return slices.ContainsFunc(found, func(one T) bool { return id(one) == wanted })
+	}
+	for name, value := range by {
+		if !has(name, value) {
+			b.Errorf("%s by %s %q: not found", kind, name, value)
+		}
+		if has(name, value+"-not") {
+			b.Errorf("%s by %s %q: found all the same", kind, name, value+"-not")
+		}
+	}
+}
+
+func TestPermissions(t *testing.T) {
+	for action, want := range map[string]string{
+		"RunInstances": "ec2:RunInstances", "GetCallerIdentity": "sts:GetCallerIdentity", "DescribeKey": "kms:DescribeKey",
+		"ListServiceQuotas": "servicequotas:ListServiceQuotas", "ListAWSDefaultServiceQuotas": "servicequotas:ListAWSDefaultServiceQuotas",
+	} {
+		if got := fakeec2.Permission(action); got != want {
+			t.Errorf("Permission(%s) = %s, want %s", action, got, want)
+		}
+	}
+}

@@ -39,7 +39,7 @@ func (a *account) stop(i instance, how cloud.Stop, now time.Time) error {
 	case i.State != cloud.Running:
 		return cloud.NewError("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be stopped.", i.ID)
 	case how.Hibernate && now.Before(i.ready):
-		return cloud.NewError("UnsupportedOperation", "The instance '%s' is not ready to hibernate yet, retry in a few minutes", i.ID)
+		return cloud.NewError("UnsupportedOperation", "Instance is not ready to hibernate yet, retry in a few minutes")
 	}
 	if err := a.admitResources(now, 1); err != nil {
 		return err
