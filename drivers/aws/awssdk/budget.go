@@ -10,18 +10,22 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 )
 
-// share is how much of what AWS allows we use: the account may have other
+// share is how much of what AWS allows we use by default: the account may have other
 // users, and the other nodes of a cluster are some of them.
 const share = 0.5
 
 // budget is a token bucket for each action, as AWS has one. So we wait here,
 // in order and with a deadline, rather than be refused there.
 type budget struct {
+	share float64
+
 	mu      sync.Mutex
 	buckets map[string]*rate.Limiter
 }
 
-func newBudget() *budget { return &budget{buckets: map[string]*rate.Limiter{}} }
+func newBudget(share float64) *budget {
+	return &budget{share: share, buckets: map[string]*rate.Limiter{}}
+}
 
 func (b *budget) bucket(action string) *rate.Limiter {
 	b.mu.Lock()
@@ -29,7 +33,7 @@ func (b *budget) bucket(action string) *rate.Limiter {
 	l := b.buckets[action]
 	if l == nil {
 		limit := cloud.LimitOf(action)
-		l = rate.NewLimiter(rate.Limit(limit.PerSecond*share), max(1, int(float64(limit.Burst)*share)))
+		l = rate.NewLimiter(rate.Limit(limit.PerSecond*b.share), max(1, int(float64(limit.Burst)*b.share)))
 		b.buckets[action] = l
 	}
 	return l

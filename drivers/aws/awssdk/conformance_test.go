@@ -2,6 +2,7 @@ package awssdk_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/awssdk"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -19,7 +20,13 @@ const (
 // dial is the SDK for a server of a test, which may send to loopback alone.
 func dial(t *testing.T, endpoint string) cloud.API {
 	t.Helper()
-	api, err := awssdk.NewDialer(awssdk.Options{HTTP: cloudtest.Loopback(t)}).Dial(t.Context(), cloud.Settings{
+	return dialIn(t, region, endpoint)
+}
+
+func dialIn(t *testing.T, region, endpoint string) cloud.API {
+	t.Helper()
+	dialer := awssdk.NewDialer(awssdk.Options{HTTP: cloudtest.Loopback(t), MaxBackoff: 10 * time.Millisecond, Share: 20})
+	api, err := dialer.Dial(t.Context(), cloud.Settings{
 		Region: region, KeyID: keyID, SecretKey: secret, Endpoint: endpoint,
 	})
 	if err != nil {

@@ -4,6 +4,7 @@
 package awssdk
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -39,12 +40,18 @@ type Options struct {
 	// HTTP sends all requests; nil: a client of the Dialer's own with the proxy
 	// of the environment.
 	HTTP HTTPClient
+	// MaxBackoff is the longest pause before a request is tried again; 5 s if 0.
+	MaxBackoff time.Duration
+	// Share is how much of the rate that AWS allows is used; 0.5 if 0.
+	Share float64
 }
 
 // Dialer makes clients and keeps one of each: only who shares a client shares
 // its connections, its credentials and its budget of requests. Made by NewDialer.
 type Dialer struct {
-	http HTTPClient
+	http    HTTPClient
+	backoff time.Duration
+	share   float64
 
 	mu      sync.Mutex
 	clients map[cloud.Settings]*client
@@ -52,7 +59,7 @@ type Dialer struct {
 
 // NewDialer makes a Dialer. It asks nobody anything.
 func NewDialer(o Options) *Dialer {
-	d := &Dialer{http: o.HTTP, clients: map[cloud.Settings]*client{}}
+	d := &Dialer{http: o.HTTP, backoff: cmp.Or(o.MaxBackoff, maxBackoff), share: cmp.Or(o.Share, share), clients: map[cloud.Settings]*client{}}
 	if d.http == nil {
 		d.http = awshttp.NewBuildableClient().WithDialerOptions(func(dialer *net.Dialer) {
 			dialer.Timeout = connectTimeout
@@ -75,7 +82,7 @@ func (d *Dialer) Dial(ctx context.Context, s cloud.Settings) (cloud.API, error) 
 	if known != nil {
 		return known, nil
 	}
-	made, err := newClient(ctx, s, d.http)
+	made, err := d.newClient(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration of AWS: %w", err)
 	}
@@ -100,8 +107,8 @@ type client struct {
 
 var _ cloud.API = (*client)(nil)
 
-func newClient(ctx context.Context, s cloud.Settings, sender HTTPClient) (*client, error) {
-	cfg, err := configure(ctx, s, sender)
+func (d *Dialer) newClient(ctx context.Context, s cloud.Settings) (*client, error) {
+	cfg, err := configure(ctx, s, d.http)
 	if err != nil {
 		return nil, err
 	}
@@ -109,23 +116,23 @@ func newClient(ctx context.Context, s cloud.Settings, sender HTTPClient) (*clien
 	if s.AssumeRole != "" {
 		cfg.Credentials = role(cfg, s)
 	}
-	g := newGate()
+	g := newGate(d.share)
 	c := &client{
 		region: s.Region,
 		ec2: ec2.NewFromConfig(cfg, func(o *ec2.Options) {
-			o.BaseEndpoint, o.Retryer = endpoint(o.BaseEndpoint), newRetryer()
+			o.BaseEndpoint, o.Retryer = endpoint(o.BaseEndpoint), newRetryer(d.backoff)
 			o.APIOptions = append(o.APIOptions, g.install)
 		}),
 		kms: kms.NewFromConfig(cfg, func(o *kms.Options) {
-			o.BaseEndpoint, o.Retryer = endpoint(o.BaseEndpoint), newRetryer()
+			o.BaseEndpoint, o.Retryer = endpoint(o.BaseEndpoint), newRetryer(d.backoff)
 			o.APIOptions = append(o.APIOptions, g.install)
 		}),
 		quotas: servicequotas.NewFromConfig(cfg, func(o *servicequotas.Options) {
-			o.BaseEndpoint, o.Retryer = endpoint(o.BaseEndpoint), newRetryer()
+			o.BaseEndpoint, o.Retryer = endpoint(o.BaseEndpoint), newRetryer(d.backoff)
 			o.APIOptions = append(o.APIOptions, g.install)
 		}),
 		sts: sts.NewFromConfig(cfg, func(o *sts.Options) {
-			o.BaseEndpoint, o.Retryer = endpoint(o.BaseEndpoint), newRetryer()
+			o.BaseEndpoint, o.Retryer = endpoint(o.BaseEndpoint), newRetryer(d.backoff)
 			o.APIOptions = append(o.APIOptions, g.install)
 		}),
 	}

@@ -21,7 +21,7 @@ const attemptTimeout = 60 * time.Second
 // for its turn, has a deadline of its own, and what came of it is judged.
 type gate struct{ budget *budget }
 
-func newGate() *gate { return &gate{newBudget()} }
+func newGate(share float64) *gate { return &gate{newBudget(share)} }
 
 // install puts the gate behind the SDK's retries (and before the signing, whose
 // time should be that of the sending), and the check of answers before anything

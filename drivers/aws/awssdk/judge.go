@@ -23,9 +23,9 @@ const (
 
 // newRetryer is the SDK's standard one, which also stops to retry when most
 // requests fail, with a judgement of our own of what may be tried again.
-func newRetryer() aws.Retryer {
+func newRetryer(backoff time.Duration) aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
+		o.MaxAttempts, o.MaxBackoff = maxAttempts, backoff
 		o.Retryables = []retry.IsErrorRetryable{
 			retry.RetryableError{}, // a wrong clock, which the SDK corrects
 			retry.IsErrorRetryableFunc(func(err error) aws.Ternary {

@@ -175,7 +175,7 @@ func hostInUse(k *check) {
 	h := k.allocate()
 	_, err := k.API.RunInstance(k.ctx, k.mac(h.ID))
 	k.ok(err, "launch")
-	k.Pass(25 * time.Hour)
+	k.pass(25 * time.Hour)
 	released, refused, err := k.API.ReleaseHosts(k.ctx, []string{h.ID})
 	k.ok(err, "release")
 	if e := refused[h.ID]; len(released) != 0 || e == nil || e.Kind != cloud.Busy {
@@ -185,7 +185,7 @@ func hostInUse(k *check) {
 
 func hostRelease(k *check) {
 	h := k.allocate()
-	k.Pass(25 * time.Hour)
+	k.pass(25 * time.Hour)
 	released, refused, err := k.API.ReleaseHosts(k.ctx, []string{h.ID})
 	if err != nil || !slices.Equal(released, []string{h.ID}) || len(refused) != 0 {
 		k.fatalf("released %v, refused %v, %v", released, refused, err)

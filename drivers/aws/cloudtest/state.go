@@ -83,7 +83,7 @@ func hibernate(k *check) {
 	if !i.Hibernates {
 		k.errorf("it has not the ability: %+v", i)
 	}
-	k.Pass(10 * time.Minute) // its agent has to be ready first
+	k.pass(10 * time.Minute) // its agent has to be ready first
 	k.ok(k.API.StopInstance(k.ctx, i.ID, cloud.Stop{Hibernate: true}), "hibernate")
 	k.reach(i.ID, cloud.Stopped)
 	k.ok(k.API.StartInstance(k.ctx, i.ID), "wake")
