@@ -62,6 +62,8 @@ type Config struct {
 	Owner OwnerOf
 	// Ask asks that owner. It is never nil.
 	Ask Ask
+	// Wanted says what the node keeps for the instance. It is never nil.
+	Wanted Wanted
 	// Rooms counts the room of file systems for all instances of the node: one
 	// with disks on this machine joins it in New, and leaves it in Close.
 	Rooms *space.Rooms
@@ -70,6 +72,13 @@ type Config struct {
 	// once. It may be nil, and never waits.
 	HasRoom func()
 }
+
+// Wanted are the tokens and identifiers of an instance's open allocations. They
+// are stored before the driver hears of them: what was listed before this is
+// asked, and is not among them, nobody asked for. It answers from memory. Names
+// are nil while nothing is known yet; whole is false where the database was
+// restored, or lay still for long: it may know less than what runs.
+type Wanted func() (names map[string]bool, whole bool)
 
 // Entry is one entry of the config key `drivers` (contract 2).
 type Entry struct {

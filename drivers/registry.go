@@ -43,7 +43,9 @@ type Options struct {
 	// Owner says who owns what instances share with other nodes. Nil: nobody.
 	Owner OwnerOf
 	// Ask asks who owns it. Nil: there is nobody to ask.
-	Ask    Ask
+	Ask Ask
+	// Wanted is Config.Wanted by the instance. Nil: nothing is known.
+	Wanted func(instance string) (names map[string]bool, whole bool)
 	Logger *slog.Logger
 
 	// Each 0 means the default above.
@@ -103,6 +105,9 @@ func NewRegistry(opts Options) (*Registry, error) {
 			return nil, &AskError{Why: AskNoOwner, Thing: thing}
 		}
 	}
+	if opts.Wanted == nil {
+		opts.Wanted = func(string) (map[string]bool, bool) { return nil, false }
+	}
 	r := &Registry{
 		opts:        opts,
 		listed:      len(opts.Entries) > 0,
@@ -142,7 +147,8 @@ func (r *Registry) add(e Entry, f Factory) {
 		factory: f,
 		log:     log,
 		config: Config{Instance: e.Name, Cfg: e.Cfg, Line: e.Line, Directory: r.opts.Directory,
-			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, Ask: r.opts.Ask, Rooms: &r.rooms, HasRoom: r.hasRoom, Logger: log},
+			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, Ask: r.opts.Ask, Wanted: func() (map[string]bool, bool) { return r.opts.Wanted(e.Name) },
+			Rooms: &r.rooms, HasRoom: r.hasRoom, Logger: log},
 		reason: "is not started yet",
 		since:  time.Now(),
 	}

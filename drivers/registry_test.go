@@ -144,7 +144,10 @@ func TestInstancesAreMadeFromTheirEntries(t *testing.T) {
 				t.Errorf("%s has room, and nobody is told", cfg.Instance)
 			}
 			stop()
-			cfg.Logger, cfg.Owner, cfg.Ask, cfg.Rooms, cfg.HasRoom = nil, nil, nil, nil, nil
+			if names, whole := cfg.Wanted(); names != nil || whole {
+				t.Errorf("Wanted() = %v, %v of a node that says nothing", names, whole)
+			}
+			cfg.Logger, cfg.Owner, cfg.Ask, cfg.Wanted, cfg.Rooms, cfg.HasRoom = nil, nil, nil, nil, nil, nil
 			made[cfg.Instance] = cfg
 		}
 		want := map[string]Config{

@@ -85,6 +85,7 @@ type driver struct {
 	absences absences
 	// inventory is what an admin sees.
 	inventory *inventory.Inventory
+	wanted    drivers.Wanted
 }
 
 // opener makes instances.
@@ -120,6 +121,7 @@ func (o *opener) open(ctx context.Context, cfg drivers.Config) (drivers.Driver, 
 	if err != nil {
 		return nil, err
 	}
+	d.wanted = cfg.Wanted
 	d.inventory = inventory.New(inventory.Options{Account: d.member, Node: cfg.NodeUID.String(), Instance: cfg.Instance, Prices: prices})
 	if err := d.start(ctx); err != nil {
 		d.member.Close()

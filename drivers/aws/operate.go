@@ -25,6 +25,8 @@ var _ drivers.Operator = (*driver)(nil)
 func (d *driver) Commands() []drivers.Command {
 	list := []drivers.Command{
 		{Name: view.Status, Help: "Lists what carries our tags in the account and region: whose it is, its age, what it cost, when it can be given back. No arguments."},
+		{Name: view.SweepPlan, Help: "Lists what carries the tags of this node and instance and belongs to nothing any more. No arguments."},
+		{Name: view.Sweep, Changes: true, Help: "Removes what `ids` names of a plan, as far as it belongs to nothing; with `forgotten` true also what a restored database may only have forgotten."},
 	}
 	if _, has := d.hosts.(poolKeeper); has {
 		list = append(list,
@@ -44,6 +46,10 @@ func (d *driver) Do(ctx context.Context, command string, args json.RawMessage) (
 	switch {
 	case command == view.Status:
 		return d.status(ctx, args)
+	case command == view.SweepPlan:
+		return d.sweepPlan(ctx, args)
+	case command == view.Sweep:
+		return d.sweep(ctx, args)
 	case command == view.Pools && hasPools:
 		if err := readArgs(args, &struct{}{}); err != nil {
 			return nil, err

@@ -101,11 +101,11 @@ func TestPoolCommands(t *testing.T) {
 		var names []string
 		for _, c := range d.Commands() {
 			names = append(names, c.Name)
-			if c.Changes != (c.Name == view.Drain) || c.Help == "" {
+			if c.Changes != (c.Name == view.Drain || c.Name == view.Sweep) || c.Help == "" {
 				t.Errorf("command %+v", c)
 			}
 		}
-		if diff := cmp.Diff([]string{view.Status, view.Pools, view.Drain}, names); diff != "" {
+		if diff := cmp.Diff([]string{view.Status, view.SweepPlan, view.Sweep, view.Pools, view.Drain}, names); diff != "" {
 			t.Errorf("commands (-want +got):\n%s", diff)
 		}
 		if got := command[view.PoolList](t, d, view.Pools, `{}`); len(got.Pools) != 1 || got.Region != "eu-central-1" {

@@ -39,6 +39,20 @@ func driverOf(r *drivers.Registry) func(name string) (drivers.Driver, string) {
 	}
 }
 
+// wanted says what a node keeps for an instance, once there is who knows.
+type wanted struct {
+	life atomic.Pointer[lifecycle.Manager]
+}
+
+// of is drivers.Config.Wanted of an instance.
+func (w *wanted) of(instance string) (names map[string]bool, whole bool) {
+	life := w.life.Load()
+	if life == nil {
+		return nil, false
+	}
+	return life.Wanted(instance)
+}
+
 // instances are the names of all configured instances, ready or not.
 func instances(r *drivers.Registry) func() []string {
 	return func() []string {

@@ -88,10 +88,10 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	// The drivers, as far as the config tells: what is wrong there is told before a database is made, and the password of
 	// its admin printed, which nobody gets to see again.
 	owners := &owners{log: log.With("component", "ownership")}
-	questions := newAsks(owners.Owner, log)
+	questions, wanted := newAsks(owners.Owner, log), &wanted{}
 	registry, err := drivers.NewRegistry(drivers.Options{
 		Factories: opts.Drivers, Entries: entries(cfg), Directory: cfg.Directory,
-		NodeUID: identity.UID, Owner: owners.Owner, Ask: questions.Ask, Logger: log,
+		NodeUID: identity.UID, Owner: owners.Owner, Ask: questions.Ask, Wanted: wanted.of, Logger: log,
 	})
 	if err != nil {
 		return fmt.Errorf("check drivers: %w", err)
@@ -165,6 +165,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		Boot:     lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
 	})
 	life.Restore()
+	wanted.life.Store(life)
 	a.addPart("lifecycle", life.Run)
 	var elect *election.Election
 	keeper, err = maintenance.New(maintenance.Options{

@@ -92,6 +92,12 @@ func (r *reaper) keepSightings(instance string, now map[stray]bool) {
 	}
 }
 
+// Wanted is drivers.Config.Wanted of an instance.
+func (m *Manager) Wanted(instance string) (names map[string]bool, whole bool) {
+	whole = !m.opts.spares() // before the look, as who confirms the database between them does not vouch for what was read
+	return wantedOf(m.opts.Store.Open(), instance), whole
+}
+
 // wantedOf are the tokens and identifiers of the instance's open allocations,
 // and of those of which an old database did not know the instance.
 func wantedOf(open []*model.Entry, instance string) map[string]bool {

@@ -316,6 +316,7 @@ func TestSweep(t *testing.T) {
 		return s
 	}
 	held := stray("i-2", func(s *view.Stray) { s.Held = "it was seen once" })
+	doubtful := stray("i-4", func(s *view.Stray) { s.Doubtful = true })
 	plan := view.Sweeping{Region: "eu-west-1", Memory: view.Memory{Asked: now}, Strays: []view.Stray{stray("i-1", nil), held, stray("i-3", nil)}}
 	f := farm()
 	f.instances["aws/mac"][view.SweepPlan] = plan
@@ -329,11 +330,28 @@ instance i-3 c6i.large running 1h0m 0.09 work no allocation has its token would 
 	if diff := cmp.Diff(want, strings.TrimSpace(squeeze(f.out.String()))); diff != "" {
 		t.Errorf("dry run (-want +got):\n%s", diff)
 	}
+	f = farm()
+	forgot := plan
+	forgot.Strays = []view.Stray{stray("i-1", nil), doubtful}
+	f.instances["aws/mac"][view.SweepPlan], f.instances["aws/mac"][view.Sweep] = forgot, forgot
+	for _, line := range []string{"sweep --dry-run", "sweep --confirm", "sweep --confirm --forgotten"} {
+		if err := f.run(t, line); err != nil {
+			t.Errorf("%s = %v", line, err)
+		}
+	}
+	if n := strings.Count(f.out.String(), "stays without --forgotten"); n != 2 {
+		t.Errorf("what is doubtful stays %d times, want 2:\n%s", n, &f.out)
+	}
+	asked := []string{"aws/mac sweep-plan {}", "aws/mac sweep-plan {}", `aws/mac sweep {"ids":["i-1"]}`, "aws/mac sweep-plan {}", `aws/mac sweep {"ids":["i-1","i-4"],"forgotten":true}`}
+	if diff := cmp.Diff(asked, f.asked); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+	f = farm()
+	f.instances["aws/mac"][view.SweepPlan] = plan
 	plan.Strays = []view.Stray{
 		stray("i-1", func(s *view.Stray) { s.Removed = true }), held, stray("i-3", func(s *view.Stray) { s.Error = "not allowed" }),
 	}
 	f.instances["aws/mac"][view.Sweep] = plan
-	f.out.Reset()
 	if err := f.run(t, "sweep --confirm"); !errors.Is(err, errNotSwept) {
 		t.Errorf("sweep = %v, want %v", err, errNotSwept)
 	}
@@ -342,7 +360,7 @@ instance i-3 c6i.large running 1h0m 0.09 work no allocation has its token would 
 			t.Errorf("%q is not printed:\n%s", want, &f.out)
 		}
 	}
-	if diff := cmp.Diff([]string{"aws/mac sweep-plan {}", "aws/mac sweep-plan {}", `aws/mac sweep {"ids":["i-1","i-3"]}`}, f.asked); diff != "" {
+	if diff := cmp.Diff([]string{"aws/mac sweep-plan {}", `aws/mac sweep {"ids":["i-1","i-3"]}`}, f.asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
 	f = farm()

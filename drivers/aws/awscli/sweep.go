@@ -9,39 +9,45 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/view"
 )
 
-const sweepHelp = `Find what a node pays for by mistake: what carries its tags and belongs to no allocation, task or pool. The node removes such
-things by itself after a while; on a restored database it only reports them, until this command confirms.
+const sweepHelp = `Find what a node pays for by mistake: what carries its tags and belongs to no allocation, task or pool. The node removes the
+environments among it by itself after a minute, but hosts of pools that are not configured any more only where
+orphan_hosts says so.
 
-Only what is provably of the node and instance that are asked is touched. With --confirm what is found is listed first, and
-then just that is removed, unless it has an owner again.`
+Only what is provably of the node and instance that are asked is touched. With --confirm just what was found is removed, unless
+it has an owner again. A restored database may not know the owner of what was made since the copy: with --forgotten that is
+removed too, whether somebody uses it or not.`
 
 // sweepCommand is `aws sweep`.
 func sweepCommand(sh Shell) *cobra.Command {
 	t := &target{sh: sh}
-	dry, confirm := false, false
+	dry, how := false, sweepFlags{}
 	c := &cobra.Command{
 		Use: "sweep {--dry-run | --confirm}", Args: cobra.NoArgs,
 		Short: "List what is paid for by mistake, or remove it (admin)", Long: sweepHelp,
-		RunE: func(cmd *cobra.Command, _ []string) error { return t.sweep(cmd.Context(), confirm) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return t.sweep(cmd.Context(), how) },
 	}
 	t.flags(c)
 	c.Flags().BoolVar(&dry, "dry-run", false, "list only")
-	c.Flags().BoolVar(&confirm, "confirm", false, "remove it")
+	c.Flags().BoolVar(&how.confirm, "confirm", false, "remove it")
+	c.Flags().BoolVar(&how.forgotten, "forgotten", false, "also what a restored database may only have forgotten")
 	c.MarkFlagsMutuallyExclusive("dry-run", "confirm")
 	c.MarkFlagsOneRequired("dry-run", "confirm")
 	return c
 }
 
+// sweepFlags are those of `aws sweep`.
+type sweepFlags struct{ confirm, forgotten bool }
+
 var errNotSwept = errors.New("not everything was removed: see above")
 
-func (t *target) sweep(ctx context.Context, confirm bool) error {
+func (t *target) sweep(ctx context.Context, how sweepFlags) error {
 	list, failed := ask[view.Sweeping](ctx, t, view.SweepPlan)
 	if len(list) == 0 {
 		return failed
 	}
-	if confirm {
+	if how.confirm {
 		for i := range list {
-			err := t.removePlanned(ctx, &list[i])
+			err := t.removePlanned(ctx, &list[i], how.forgotten)
 			if err != nil && (ctx.Err() != nil || len(list) == 1) {
 				return err
 			}
@@ -51,7 +57,7 @@ func (t *target) sweep(ctx context.Context, confirm bool) error {
 			}
 		}
 	}
-	table, ids, left := t.strayTable(list, confirm)
+	table, ids, left := t.strayTable(list, how)
 	if err := t.sh.Print(list, ids, table); err != nil {
 		return err
 	}
@@ -68,10 +74,10 @@ func (t *target) sweep(ctx context.Context, confirm bool) error {
 }
 
 // removePlanned has an instance remove what it planned to, and nothing else.
-func (t *target) removePlanned(ctx context.Context, a *answer[view.Sweeping]) error {
-	var args view.SweepArgs
+func (t *target) removePlanned(ctx context.Context, a *answer[view.Sweeping], forgotten bool) error {
+	args := view.SweepArgs{Forgotten: forgotten}
 	for _, s := range a.Result.Strays {
-		if s.Held == "" {
+		if s.Held == "" && (!s.Doubtful || forgotten) {
 			args.IDs = append(args.IDs, s.ID)
 		}
 	}
@@ -87,22 +93,22 @@ func (t *target) removePlanned(ctx context.Context, a *answer[view.Sweeping]) er
 }
 
 // strayTable has a row for each stray; left is whether something should have been removed and was not.
-func (t *target) strayTable(list []answer[view.Sweeping], confirmed bool) (table [][]string, ids []string, left bool) {
+func (t *target) strayTable(list []answer[view.Sweeping], how sweepFlags) (table [][]string, ids []string, left bool) {
 	several, now := len(list) > 1, t.sh.Now()
 	table = [][]string{column(several, "INSTANCE", "KIND", "ID", "TYPE", "STATE", "AGE", "USD", "FOR", "REASON", "RESULT")}
 	for _, a := range list {
 		for _, s := range a.Result.Strays {
 			ids = append(ids, s.ID)
-			left = left || confirmed && s.Error != ""
+			left = left || how.confirm && s.Error != ""
 			table = append(table, column(several, a.Instance, string(s.Kind), s.ID, what(s.Thing), s.State, since(s.Created, now), usd(s.Cost),
-				purpose(s.Owner), s.Reason, result(s, confirmed)))
+				purpose(s.Owner), s.Reason, result(s, how)))
 		}
 	}
 	return table, ids, left
 }
 
 // result is what became of a stray, or would.
-func result(s view.Stray, confirmed bool) string {
+func result(s view.Stray, how sweepFlags) string {
 	switch {
 	case s.Removed:
 		return "removed"
@@ -110,7 +116,9 @@ func result(s view.Stray, confirmed bool) string {
 		return "failed: " + s.Error
 	case s.Held != "":
 		return "stays: " + s.Held
-	case confirmed:
+	case s.Doubtful && !how.forgotten:
+		return "stays without --forgotten"
+	case how.confirm:
 		return "stays"
 	}
 	return "would be removed"

@@ -169,7 +169,7 @@ func TestLook(t *testing.T) {
 		}
 		i := s.find(l, runs.ID)
 		about(s.T, "an instance", i.Cost, 1)
-		if diff := cmp.Diff(view.Owner{Mine: true, Node: self, Instance: "aws", Purpose: "work", Application: app}, i.Owner); diff != "" {
+		if diff := cmp.Diff(view.Owner{Mine: true, Node: self, Instance: "aws", Purpose: "work", Application: app, Token: strings.Repeat("a", 32)}, i.Owner); diff != "" {
 			s.Errorf("its owner (-want +got):\n%s", diff)
 		}
 		if s.find(l, foreign.ID).Mine {

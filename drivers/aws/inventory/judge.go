@@ -48,7 +48,7 @@ type judge struct {
 func (j judge) owner(tags cloud.Tags) view.Owner {
 	o := view.Owner{
 		Node: tags[cloud.TagNode], Instance: tags[cloud.TagInstance], Purpose: tags[cloud.TagPurpose], Pool: poolOf(tags),
-		Application: tags[cloud.TagApplication], Task: tags[cloud.TagTask],
+		Application: tags[cloud.TagApplication], Task: tags[cloud.TagTask], Token: tags[cloud.TagToken],
 	}
 	o.Mine = whose{o.Node, o.Instance} == j.mine
 	if lease, err := time.Parse(time.RFC3339, tags[cloud.TagLease]); err == nil { // else it has none
@@ -87,6 +87,7 @@ func (j judge) host(h account.HostSighting) view.Thing {
 	}
 	switch {
 	case len(h.Instances) > 0:
+		t.Busy = true
 		t.Why = "has " + strings.Join(h.Instances, ", ")
 	case h.State == cloud.HostPending:
 		t.Why = "is not paid for while it is pending"

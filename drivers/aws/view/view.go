@@ -30,6 +30,8 @@ type SweepArgs struct {
 	// IDs are what the admin has seen in a plan, and wants removed. What is not
 	// astray any more stays.
 	IDs []string `json:"ids"`
+	// Forgotten: what is Doubtful too.
+	Forgotten bool `json:"forgotten,omitempty"`
 }
 
 // DrainArgs are the arguments of Drain.
@@ -101,6 +103,8 @@ type Thing struct {
 	Zone   string `json:"zone,omitempty"`
 	State  string `json:"state"` // EC2's word
 	SizeGB int    `json:"size_gb,omitempty"`
+	// Busy: an instance is on the host.
+	Busy bool `json:"busy,omitempty"`
 	// On is the host that an instance is on, or the instance that a volume is attached to.
 	On string `json:"on,omitempty"`
 	Owner
@@ -126,6 +130,9 @@ type Owner struct {
 	Application string    `json:"application,omitempty"`
 	Task        string    `json:"task,omitempty"` // UID
 	Lease       time.Time `json:"lease,omitzero"` // until when it may exist without an owner
+	// Token is the allocation's. It is told nobody: with it the environment's
+	// metadata can be read.
+	Token string `json:"-"`
 }
 
 // PoolList are the pools of an instance, by name.
@@ -203,9 +210,11 @@ type Stray struct {
 	Thing
 	// Reason is why it is one, such as "no allocation has its token".
 	Reason string `json:"reason"`
-	// Held is why it is left alone all the same, such as one that was seen once; empty: it can be
-	// removed.
+	// Held is why it is left alone all the same, for now; empty: it can be removed.
 	Held string `json:"held,omitempty"`
+	// Doubtful: the node's database was restored, and may have forgotten its
+	// owner. It is removed only where SweepArgs.Forgotten says so.
+	Doubtful bool `json:"doubtful,omitempty"`
 	// Removed: its end was asked for, or it was gone already. Error is why not.
 	Removed bool   `json:"removed"`
 	Error   string `json:"error,omitempty"`
