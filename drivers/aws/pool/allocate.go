@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -133,7 +134,14 @@ func (s *State) supply() []coming {
 	if s.count[Requested] == 0 && s.cfg.Patience == 0 {
 		return all
 	}
+	unseen := s.count[Requested]
 	for _, h := range s.hosts {
+		if s.cfg.Patience == 0 && unseen == 0 {
+			break // the others are not waited for
+		}
+		if h.phase == Requested {
+			unseen--
+		}
 		if at, ok := s.back(h); ok && h.missing == 0 {
 			all = append(all, coming{h.typ, h.zone, nil, at})
 		}
@@ -224,7 +232,12 @@ func (s *State) freeSlot() int {
 // newToken is a client token that no other request has, of this node or of
 // another, even if what was saved is lost.
 func (s *State) newToken(kind, about string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %d %d", kind, s.cfg.Origin, s.cfg.Name, about, s.generation, s.wall.UnixNano()))
+	text := make([]byte, 0, 128)
+	for _, part := range [...]string{kind, s.cfg.Origin, s.cfg.Name, about} {
+		text = append(strconv.AppendQuote(text, part), ' ')
+	}
+	text = append(strconv.AppendUint(text, s.generation, 10), ' ')
+	sum := sha256.Sum256(strconv.AppendInt(text, s.wall.UnixNano(), 10))
 	return hex.EncodeToString(sum[:])
 }
 

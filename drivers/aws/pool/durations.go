@@ -11,20 +11,23 @@ const kept = 100
 
 // durations are the last observed scrubs.
 type durations struct {
-	last  []time.Duration // oldest first
-	count int             // ever
-	known Durations       // of last
+	last   []time.Duration // oldest first
+	sorted []time.Duration // the same ones
+	count  int             // ever
+	known  Durations       // of last
 }
 
 func (d *durations) add(took time.Duration) {
-	d.last = append(d.last, took)
-	if len(d.last) > kept {
-		d.last = slices.Delete(d.last, 0, len(d.last)-kept)
+	if len(d.last) == kept {
+		i, _ := slices.BinarySearch(d.sorted, d.last[0])
+		d.sorted = slices.Delete(d.sorted, i, i+1)
+		d.last = slices.Delete(d.last, 0, 1)
 	}
+	i, _ := slices.BinarySearch(d.sorted, took)
+	d.sorted = slices.Insert(d.sorted, i, took)
+	d.last = append(d.last, took)
 	d.count++
-	sorted := slices.Clone(d.last)
-	slices.Sort(sorted)
-	d.known = Durations{Count: d.count, P50: rank(sorted, 50), P95: rank(sorted, 95)}
+	d.known = Durations{Count: d.count, P50: rank(d.sorted, 50), P95: rank(d.sorted, 95)}
 }
 
 // rank is the nearest-rank percentile of sorted values.

@@ -52,7 +52,7 @@ func (s *State) tendIdle(h *host) (due time.Time, release bool) {
 func (s *State) releaseDelay(h *host) time.Duration {
 	switch {
 	case s.draining, h.phase == Failed, h.typ != s.cfg.Type, !slices.Contains(s.cfg.Zones, h.zone),
-		s.live()-s.count[Releasing] > s.cfg.Max:
+		len(s.hosts)+len(s.requests)+len(s.ghosts) > s.cfg.Max && s.live()-s.count[Releasing] > s.cfg.Max:
 		return 0
 	}
 	return s.cfg.ReleaseDelay

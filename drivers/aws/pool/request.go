@@ -127,9 +127,17 @@ func (s *State) serve() {
 
 // freeHosts are those that may be given out.
 func (s *State) freeHosts() []*host {
-	var free []*host
+	free := make([]*host, 0, s.count[Available])
+	left := s.count[Available]
 	for _, h := range s.hosts {
-		if h.phase == Available && h.missing == 0 {
+		if left == 0 {
+			break
+		}
+		if h.phase != Available {
+			continue
+		}
+		left--
+		if h.missing == 0 {
 			free = append(free, h)
 		}
 	}

@@ -27,6 +27,7 @@ type State struct {
 	byID    map[string]*host
 	count   [phases]int
 	touched []*host
+	tended  []*host // room for the next ones
 	timers  timers
 	tokens  map[string]*host // of the hosts that are reserved for, or busy with, a token
 	ghosts  map[string]*ghost
@@ -160,7 +161,7 @@ func (s *State) tendAll() {
 	for len(s.touched) > 0 {
 		var releases []string
 		touched := s.touched
-		s.touched = nil
+		s.touched, s.tended = s.tended[:0], touched
 		for _, h := range touched {
 			h.touched = false
 			if h.removed {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,11 +37,12 @@ type world struct {
 	random *rand.Rand
 	meter  *meter
 	fleet
-	answers []pool.Event // to the actions of a step, told after it
-	tick    int64        // when the pool wants to be called; 0: never
-	tickSeq uint64       // the event in which it will be
-	atOnce  int          // events of this second
-	waits   []int32      // seconds by job
+	seen    [1]cloud.Host // in a list
+	answers []pool.Event  // to the actions of a step, told after it
+	tick    int64         // when the pool wants to be called; 0: never
+	tickSeq uint64        // the event in which it will be
+	atOnce  int           // events of this second
+	waits   []int32       // seconds by job
 	started int
 	ended   int
 	moved   int64 // when a job or a host last came further
@@ -162,7 +164,8 @@ func (w *world) happen(e event) {
 			w.tell(pool.Tick{})
 		}
 	case shows:
-		w.tell(pool.Described{Partial: true, Hosts: []cloud.Host{w.describe(e.of)}})
+		w.seen[0] = w.describe(e.of)
+		w.tell(pool.Described{Partial: true, Hosts: w.seen[:]})
 	default:
 		w.change(e)
 	}
@@ -229,7 +232,7 @@ func (w *world) tell(e pool.Event) {
 			return
 		}
 		e = w.answers[0]
-		w.answers = w.answers[1:]
+		w.answers = slices.Delete(w.answers, 0, 1) // of two or three
 	}
 }
 
