@@ -79,7 +79,7 @@ func (h *Handler) createImage(f form) run {
 	}
 	for _, g := range f.groups("BlockDeviceMapping") {
 		if !g.has("NoDevice") {
-			f.err = firstError(f.err, unimplemented("an image with other disks than the instance"))
+			f.decline("an image with other disks than the instance")
 		}
 		g.text("NoDevice") // its value says nothing
 		r.Omit = append(r.Omit, g.required("DeviceName"))
@@ -94,7 +94,7 @@ func (h *Handler) copyImage(f form) run {
 	f.only("Encrypted", "true", true) // cloud.API copies to encrypt
 	region := f.required("SourceRegion")
 	if h.opts.Region != "" && region != h.opts.Region {
-		f.err = firstError(f.err, unimplemented("a copy from another region (%s)", region))
+		f.decline("a copy from another region (%s)", region)
 	}
 	r := cloud.ImageCopy{
 		ClientToken: f.text("ClientToken"),

@@ -76,7 +76,7 @@ func readPlacement(f form) string {
 	case host != "" && tenancy != "host":
 		f.fail("InvalidParameterCombination", "a HostId needs the Tenancy host, and it is '%s'", tenancy)
 	case host == "" && tenancy != "" && tenancy != "default":
-		f.err = firstError(f.err, unimplemented("the Tenancy %s without a HostId", tenancy))
+		f.decline("the Tenancy %s without a HostId", tenancy)
 	}
 	return host
 }

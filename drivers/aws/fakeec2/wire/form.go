@@ -33,6 +33,11 @@ func (f form) fail(code, format string, args ...any) {
 	}
 }
 
+// decline refuses what AWS can do and cloud.API can not say.
+func (f form) decline(format string, args ...any) {
+	f.fail("NotImplemented", "this server can not do that: "+format, args...)
+}
+
 // problem is what is wrong with the request after all that is known was read.
 func (f form) problem() error {
 	for _, name := range f.names() {
@@ -100,9 +105,7 @@ func (f form) oneOf(name string, allowed ...string) string {
 func (f form) only(name, value string, needed bool) {
 	got := f.text(name)
 	if got != value && (got != "" || needed) {
-		if f.err == nil {
-			f.err = unimplemented("%s has to be %s, and is %q", f.prefix+name, value, got)
-		}
+		f.decline("%s has to be %s, and is %q", f.prefix+name, value, got)
 	}
 }
 
@@ -181,19 +184,10 @@ func (f form) tagsFor(types ...string) cloud.Tags {
 	first := specs[types[0]]
 	for _, kind := range types {
 		if specs[kind] == nil || !sameTags(specs[kind], first) {
-			f.err = firstError(f.err, unimplemented("TagSpecification has to have the same tags for all of %s", strings.Join(types, ", ")))
+			f.decline("TagSpecification has to have the same tags for all of %s", strings.Join(types, ", "))
 		}
 	}
 	return first
-}
-
-func firstError(errs ...*cloud.Error) *cloud.Error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func sameTags(a, b cloud.Tags) bool {

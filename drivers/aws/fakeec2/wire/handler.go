@@ -160,8 +160,3 @@ func (h *Handler) do(ctx context.Context, s service, q request) (any, error) {
 	defer context.AfterFunc(h.life, cancel)() //nolint:contextcheck // the Handler's own end is no part of a request
 	return todo(context.WithValue(ctx, callerKey{}, who))
 }
-
-// unimplemented is of what AWS can do and cloud.API can not say.
-func unimplemented(format string, args ...any) *cloud.Error {
-	return cloud.NewError("NotImplemented", "this server can not do that: "+format, args...)
-}
