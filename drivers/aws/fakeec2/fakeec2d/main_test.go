@@ -233,15 +233,13 @@ func TestClock(t *testing.T) {
 // TestCLI lets aws itself ask, with the key of the command line and another one.
 func TestCLI(t *testing.T) {
 	needs.Unhurried(t, "starts aws twice")
-	if _, err := exec.LookPath("aws"); err != nil {
-		needs.Lacking(t, "needs aws-cli:", err)
-	}
+	python := needs.Python(t, "awscli")
 	at := start(t, "--quick", "--key-id", "AKIDX", "--secret", "s3cret")
 	for _, tt := range []struct{ args, keyID, want string }{
 		{"ec2 describe-subnets --query length(Subnets) --output json", "AKIDX", "3\n"},
 		{"sts get-caller-identity", "AKIDY", "InvalidClientTokenId"},
 	} {
-		cmd := exec.CommandContext(t.Context(), "aws", strings.Fields(tt.args)...)
+		cmd := exec.CommandContext(t.Context(), python, append([]string{"-m", "awscli"}, strings.Fields(tt.args)...)...)
 		cmd.Env = wiretest.Environment(at, "eu-central-1", tt.keyID, "s3cret")
 		if out, err := cmd.CombinedOutput(); !strings.Contains(string(out), tt.want) {
 			t.Errorf("aws %s says %q (%v), want %q", tt.args, out, err, tt.want)

@@ -1,9 +1,14 @@
 package wire_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
+	"os"
 	"os/exec"
+	"sync"
 	"testing"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -38,12 +43,11 @@ func ec2(operation string, params object) call {
 
 // outcome is what botocore read.
 type outcome struct {
-	Result    object   `json:"result"`
-	Unknown   []string `json:"unknown"`
-	Code      string   `json:"code"`
-	Message   string   `json:"message"`
-	Status    int      `json:"status"`
-	RequestID string   `json:"request_id"`
+	Result  object   `json:"result"`
+	Unknown []string `json:"unknown"`
+	Code    string   `json:"code"`
+	Message string   `json:"message"`
+	Status  int      `json:"status"`
 }
 
 // serve serves a backend that wants signatures.
@@ -54,36 +58,89 @@ func serve(t *testing.T, backend cloud.API, o wire.Options) *wiretest.Server {
 	return wiretest.Serve(t, backend, o)
 }
 
-// needPython ends the test where there is no aws-cli, whose libraries the
-// scripts use.
-func needPython(t *testing.T) {
+// library is a process that has botocore loaded, which takes longer than all
+// that it does here.
+type library struct {
+	cmd    *exec.Cmd
+	orders io.WriteCloser
+	out    *bufio.Reader
+	stderr bytes.Buffer
+}
+
+// shared is the one library of all tests; TestMain ends it.
+var shared struct {
+	sync.Mutex
+	*library
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.library != nil {
+		shared.orders.Close() // which ends it
+		if err := shared.cmd.Wait(); err != nil {
+			fmt.Fprintln(os.Stderr, "botocore:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// python is one with aws-cli, whose libraries testdata/client.py uses.
+func python(t *testing.T) string {
 	t.Helper()
-	if out, err := exec.Command("python3", "-c", "import importlib.util as u; assert u.find_spec('botocore') or u.find_spec('awscli')").CombinedOutput(); err != nil {
-		needs.Lacking(t, "needs python3 with awscli:", err, string(out))
+	return needs.Python(t, "awscli")
+}
+
+func startLibrary(t *testing.T) *library {
+	t.Helper()
+	l := &library{cmd: exec.Command(python(t), "testdata/client.py")}
+	l.cmd.Env = wiretest.Environment("http://127.0.0.1:1", region, keyID, secret)
+	l.cmd.Stderr = &l.stderr
+	var err error
+	if l.orders, err = l.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := l.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.out = bufio.NewReader(out)
+	if err := l.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// order lets botocore do something, and reads what it says.
+func order(t *testing.T, what object, into any) {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.library == nil {
+		shared.library = startLibrary(t)
+	}
+	line, err := json.Marshal(what)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = shared.orders.Write(append(line, '\n')); err == nil {
+		line, err = shared.out.ReadBytes('\n')
+	}
+	if err != nil {
+		shared.orders.Close()
+		_ = shared.cmd.Wait() // after it everything that it said is there
+		t.Fatalf("%v\n%s", err, shared.stderr.Bytes())
+	}
+	if err := json.Unmarshal(line, into); err != nil {
+		t.Fatalf("%v in %s", err, line)
 	}
 }
 
 // botocore makes calls with the library that aws-cli is made of.
 func botocore(t *testing.T, s *wiretest.Server, calls ...call) []outcome {
 	t.Helper()
-	needPython(t)
-	input, err := json.Marshal(calls)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("python3", "testdata/client.py", s.URL)
-	cmd.Env = wiretest.Environment(s.URL, region, keyID, secret)
-	cmd.Stdin = bytes.NewReader(input)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.Bytes())
-	}
 	var outcomes []outcome
-	if err := json.Unmarshal(out, &outcomes); err != nil {
-		t.Fatalf("%v in %s", err, out)
-	}
+	order(t, object{"endpoint": s.URL, "calls": calls}, &outcomes)
 	if len(outcomes) != len(calls) {
 		t.Fatalf("%d outcomes of %d calls", len(outcomes), len(calls))
 	}

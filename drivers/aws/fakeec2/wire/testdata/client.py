@@ -1,22 +1,26 @@
 """Makes calls with botocore, which is what aws-cli is made of, and tells what it read.
 
-stdin: a JSON list of {"service", "operation", "params"} and the endpoint as the first argument. stdout: a JSON list of
-{"result" or "code" and "status", "unknown"}. "unknown" are elements of the answer that the service's model does not have.
-A call with "endpoint" goes there instead, and one with "as" is made with the credentials that the call of that number got from AssumeRole.
+Each line of stdin is a JSON object, and is answered by a line of stdout:
+
+{"endpoint", "calls": [{"service", "operation", "params"}]} makes calls. The answer is a list of {"result"} or {"code",
+"message", "status"}, with "unknown": elements that the service's model does not have. A call with "endpoint" goes there
+instead, and one with "as" is made with the credentials that the call of that number got from AssumeRole.
+
+{"filters": [actions]} asks which filters EC2 documents for its actions: {action: [names]}.
 """
 import datetime
 import json
+import re
 import sys
 import xml.etree.ElementTree as etree
 
-try:
-    import botocore.session as session
-    from botocore.config import Config
-    from botocore.exceptions import ClientError
-except ImportError:  # newer releases of aws-cli bring a copy
-    import awscli.botocore.session as session
-    from awscli.botocore.config import Config
-    from awscli.botocore.exceptions import ClientError
+import awscli  # noqa: F401; its newer releases bring a botocore, which is found by the imports below after this one
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+session = botocore.session.get_session()
+config = Config(retries={"total_max_attempts": 1})
 
 
 def local(element):
@@ -79,42 +83,63 @@ def plain(value):
     raise TypeError(repr(value))
 
 
-def main():
-    endpoint, calls = sys.argv[1], json.load(sys.stdin)
-    made = session.get_session()
+def client_for(service, endpoint, role):
+    given = {}
+    if role is not None:
+        given = {
+            "aws_access_key_id": role["AccessKeyId"],
+            "aws_secret_access_key": role["SecretAccessKey"],
+            "aws_session_token": role["SessionToken"],
+        }
+    return session.create_client(service, endpoint_url=endpoint, config=config, **given)
+
+
+def make(calls, endpoint):
     clients, answers = {}, []
-    config = Config(retries={"total_max_attempts": 1}, parameter_validation=True)
     for call in calls:
-        service, role, to = call["service"], call.get("as"), call.get("endpoint") or endpoint
-        if (service, role, to) not in clients:
-            given = {}
-            if role is not None:
-                role_keys = answers[role]["result"]["Credentials"]
-                given = {
-                    "aws_access_key_id": role_keys["AccessKeyId"],
-                    "aws_secret_access_key": role_keys["SecretAccessKey"],
-                    "aws_session_token": role_keys["SessionToken"],
-                }
-            clients[service, role, to] = made.create_client(service, endpoint_url=to, config=config, **given)
-        client, seen = clients[service, role, to], []
-        model = client.meta.service_model.operation_model(call["operation"])
-        keep = lambda response_dict, **_: seen.append(response_dict)
-        client.meta.events.register("before-parse", keep)
-        answer = {}
-        try:
-            result = client._make_api_call(call["operation"], call.get("params") or {})
-            result.pop("ResponseMetadata")
-            answer["result"] = result
-            answer["unknown"] = inspect(model, seen[-1])
-        except ClientError as e:
-            answer["code"] = e.response["Error"]["Code"]
-            answer["message"] = e.response["Error"].get("Message", "")
-            answer["status"] = e.response["ResponseMetadata"]["HTTPStatusCode"]
-            answer["request_id"] = e.response["ResponseMetadata"].get("RequestId", "")
-        finally:
-            client.meta.events.unregister("before-parse", keep)
-        answers.append(answer)
-    json.dump(answers, sys.stdout, default=plain)
+        key = (call["service"], call.get("endpoint") or endpoint, call.get("as"))
+        if key not in clients:
+            role = None if key[2] is None else answers[key[2]]["result"]["Credentials"]
+            clients[key] = client_for(key[0], key[1], role)
+        answers.append(make_one(clients[key], call))
+    return answers
 
 
-main()
+def make_one(client, call):
+    seen = []
+
+    def keep(response_dict, **_):
+        seen.append(response_dict)
+
+    client.meta.events.register("before-parse", keep)
+    try:
+        result = client._make_api_call(call["operation"], call.get("params") or {})
+    except ClientError as e:
+        return {
+            "code": e.response["Error"]["Code"],
+            "message": e.response["Error"].get("Message", ""),
+            "status": e.response["ResponseMetadata"]["HTTPStatusCode"],
+        }
+    finally:
+        client.meta.events.unregister("before-parse", keep)
+    result.pop("ResponseMetadata")
+    model = client.meta.service_model.operation_model(call["operation"])
+    return {"result": result, "unknown": inspect(model, seen[-1])}
+
+
+def filters(actions):
+    model = session.get_service_model("ec2")
+    found = {}
+    for action in actions:
+        members = model.operation_model(action).input_shape.members
+        text = (members.get("Filters") or members["Filter"]).documentation
+        names = re.findall(r"<li> ?<p> ?<code>([^<]+)</code>", text)
+        # Names of tags stand as "tag:&lt;key&gt;", or as "tag" with the key in other letters behind.
+        found[action] = ["tag:" if re.match("tag(:|$)", n) else n for n in names]
+    return found
+
+
+for line in sys.stdin:
+    order = json.loads(line)
+    reply = filters(order["filters"]) if "filters" in order else make(order["calls"], order["endpoint"])
+    print(json.dumps(reply, default=plain), flush=True)
