@@ -59,16 +59,17 @@ type account struct {
 	nextLaunch    cloud.StateReason   // why the next launch fails
 	noHibernation int                 // so many hibernations fail
 
-	faults     faults
-	buckets    map[string]*bucket
-	counts     map[string]int
-	calls      int
-	journal    []Entry
-	furnishing bool     // the test makes things, not a call
-	touched    []string // by the present call
-	asked      Call     // the present call
-	token      string   // of the present call
-	meters     ledger
+	faults      faults
+	buckets     map[string]*bucket
+	counts      map[string]int
+	calls       int
+	journal     []Entry
+	journalFull int      // when so many are kept, old ones may go
+	furnishing  bool     // the test makes things, not a call
+	touched     []string // by the present call
+	asked       Call     // the present call
+	token       string   // of the present call
+	meters      ledger
 }
 
 // slot is what capacity is counted by.

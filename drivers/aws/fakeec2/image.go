@@ -85,6 +85,15 @@ func (c *Cloud) Images(ctx context.Context, owners []string, q cloud.Query) ([]c
 	})
 }
 
+// Image is an image as it really is, whatever lists show.
+func (c *Cloud) Image(id string) (cloud.Image, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.catchUp()
+	i, found := c.images.get(id)
+	return i.show(), found
+}
+
 func (i image) show() cloud.Image {
 	shown := i.Image
 	shown.Tags, shown.Disks = copyTags(i.Tags), slices.Clone(i.Disks)

@@ -39,6 +39,17 @@ func TestAnImageOfAnInstance(t *testing.T) {
 		_, err = b.CreateImage(b.Context(), request)
 		b.refused(err, "InvalidAMIName.Duplicate")
 		image := b.imageIs(id, cloud.ImagePending)
+		if truth, found := b.Image(id); !found || truth.Name != "mine" {
+			b.Errorf("in truth it is %+v", truth)
+		}
+		for device, id := range i.Volumes {
+			if truth, found := b.Volume(id); !found || truth.InstanceID != i.ID {
+				b.Errorf("in truth %s is %+v", device, truth)
+			}
+		}
+		if truth, found := b.Snapshot(image.Disks[0].SnapshotID); !found || truth.VolumeID != i.Volumes["/dev/sda1"] {
+			b.Errorf("in truth its snapshot is %+v", truth)
+		}
 		if len(image.Disks) != 2 || !image.Disks[1].Encrypted || image.Tags["task"] != "1" || image.Architecture != "x86_64" {
 			b.Errorf("the image is %+v", image)
 		}

@@ -28,7 +28,7 @@ func (c *Cloud) Journal() []Entry {
 
 // record writes down a call.
 func (a *account) record(call Call, now time.Time, err error, lost bool) {
-	a.journal = append(a.journal, Entry{
+	a.note(Entry{
 		At: now, N: call.N, Who: call.Who, Action: call.Action, IDs: a.touched, Token: a.token, Err: err, Lost: lost,
 	})
 	a.token = ""
@@ -36,7 +36,18 @@ func (a *account) record(call Call, now time.Time, err error, lost bool) {
 
 // happened writes down what happened by itself.
 func (a *account) happened(now time.Time, what string, ids ...string) {
-	a.journal = append(a.journal, Entry{At: now, Who: "aws", Action: what, IDs: ids})
+	a.note(Entry{At: now, Who: "aws", Action: what, IDs: ids})
+}
+
+// note adds an entry, and drops old ones now and then, so that a long test does
+// not pay for it each time.
+func (a *account) note(e Entry) {
+	if a.opts.Keep > 0 && len(a.journal) >= a.journalFull {
+		old := e.At.Add(-a.opts.Keep)
+		a.journal = slices.DeleteFunc(a.journal, func(e Entry) bool { return e.At.Before(old) })
+		a.journalFull = 2*len(a.journal) + 1000
+	}
+	a.journal = append(a.journal, e)
 }
 
 // touch says which things the present call is about.

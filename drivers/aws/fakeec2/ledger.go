@@ -32,10 +32,31 @@ type meter struct {
 type ledger struct {
 	ids   []string
 	bills map[string]*meter
+	past  float64 // USD of bills that were dropped
+	full  int     // when there are so many, old ones may go
+}
+
+// drop forgets bills of what is gone since then.
+func (l *ledger) drop(since time.Time) {
+	l.ids = slices.DeleteFunc(l.ids, func(id string) bool {
+		m := l.bills[id]
+		if m.Until.IsZero() || !m.Until.Before(since) {
+			return false
+		}
+		if !m.fixture {
+			l.past += m.Cost
+		}
+		delete(l.bills, id)
+		return true
+	})
+	l.full = 2*len(l.ids) + 1000
 }
 
 // open begins to count a thing.
 func (a *account) open(kind, id, typ string, rate float64, paying bool) {
+	if a.opts.Keep > 0 && len(a.meters.ids) >= a.meters.full {
+		a.meters.drop(a.time.Add(-a.opts.Keep))
+	}
 	a.meters.ids = append(a.meters.ids, id)
 	a.meters.bills[id] = &meter{
 		Bill:    Bill{Kind: kind, ID: id, Type: typ, Who: a.asked.Who, Since: a.time, Paying: paying, Rate: rate},
@@ -110,8 +131,11 @@ func (c *Cloud) Paid(id string) time.Duration {
 
 // Cost is what everything made by calls has cost until now, in USD.
 func (c *Cloud) Cost() float64 {
-	sum := 0.0
-	for _, b := range c.Bills() {
+	bills := c.Bills()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := c.meters.past
+	for _, b := range bills {
 		sum += b.Cost
 	}
 	return sum

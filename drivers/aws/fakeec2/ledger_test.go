@@ -254,3 +254,28 @@ func TestTheSameSeedGivesTheSame(t *testing.T) {
 		t.Error("two seeds give one run")
 	}
 }
+
+// TestAYearIsFlat lets a host be used through a year that has a 29 February, and
+// counts what is remembered of it.
+func TestAYearIsFlat(t *testing.T) {
+	clock := &turned{now: time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC)}
+	all := fakeec2.New(fakeec2.Options{Now: clock.Now, Sleep: clock.Sleep})
+	few := fakeec2.New(fakeec2.Options{Now: clock.Now, Sleep: clock.Sleep, Keep: 24 * time.Hour})
+	for clock.now.Year() == 2028 {
+		for _, ec2 := range []*fakeec2.Cloud{all, few} {
+			b := bench{t, ec2}
+			l := b.linux(clock.now.String())
+			b.terminate(b.run(l).ID)
+		}
+		clock.now = clock.now.Add(6 * time.Hour)
+	}
+	if a, f := len(all.Bills()), len(few.Bills()); a != 366*4*2 || f > 1100 {
+		t.Errorf("%d bills, and %d of the last days", a, f)
+	}
+	if a, f := len(all.Journal()), len(few.Journal()); a != 366*4*4 || f > 1100 { // launch, shutting-down, end, terminated
+		t.Errorf("%d entries, and %d of the last days", a, f)
+	}
+	if a, f := all.Cost(), few.Cost(); math.Abs(a-f) > 1e-9 || f == 0 {
+		t.Errorf("all cost %v, or %v where old bills are dropped", a, f)
+	}
+}

@@ -44,6 +44,10 @@ type Options struct {
 	// some report of AWS, and others not.
 	ScrubbingReleases bool
 
+	// Keep is how long the journal, and the bills of what is gone, are kept,
+	// for tests of years; all of them for ever if 0. Cost stays that of all.
+	Keep time.Duration
+
 	// Hook is called before and after every call, outside of any lock. What
 	// it returns is what the caller gets: before, the call is not done. It
 	// may block, panic, or end the process.

@@ -101,6 +101,15 @@ func (c *Cloud) FailNextSnapshot(reason string) {
 	c.nextSnapshot = reason
 }
 
+// Snapshot is a snapshot as it really is, whatever lists show.
+func (c *Cloud) Snapshot(id string) (cloud.Snapshot, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.catchUp()
+	s, found := c.snapshots.get(id)
+	return s.show(now), found
+}
+
 // show is a snapshot as the service shows it.
 func (s snapshot) show(now time.Time) cloud.Snapshot {
 	shown := s.Snapshot

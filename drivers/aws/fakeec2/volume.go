@@ -203,11 +203,24 @@ func (c *Cloud) Volumes(ctx context.Context, q cloud.Query) ([]cloud.Volume, err
 			"attachment.status":                func(v volume) []string { return one(either(v.InstanceID == "", "", "attached")) },
 			"attachment.delete-on-termination": func(v volume) []string { return flag(!v.remains) },
 		}, func(v volume) cloud.Tags { return v.Tags }), func(v volume) (cloud.Volume, bool) {
-			shown := v.Volume
-			shown.Tags = copyTags(v.Tags)
-			return shown, true
+			return v.show(), true
 		})
 	})
+}
+
+func (v volume) show() cloud.Volume {
+	shown := v.Volume
+	shown.Tags = copyTags(v.Tags)
+	return shown
+}
+
+// Volume is a volume as it really is, whatever lists show.
+func (c *Cloud) Volume(id string) (cloud.Volume, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.catchUp()
+	v, found := c.volumes.get(id)
+	return v.show(), found
 }
 
 // DeleteVolume implements cloud.API.
