@@ -1,0 +1,376 @@
+package aws
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// process is a node's process that may be killed: from then on nothing that it
+// does has any effect.
+type process struct {
+	driver *driver
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	counts bool   // points are counted
+	points int    // how many there were
+	at     int    // which one something happens at; 0: none
+	do     damage // what happens there
+	where  string // what the point was
+	dead   bool
+}
+
+// damage is what happens at a point.
+type damage string
+
+const (
+	kill   damage = "killed"
+	lose   damage = "reply lost" // of calls; the process lives
+	recall damage = "recalled"   // the context ends; the process lives
+)
+
+var errKilled = errors.New("the process is dead")
+
+// point is a moment at which something may happen. An error says that what
+// follows does not take place.
+func (p *process) point(format string, args ...any) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead {
+		return errKilled
+	}
+	if !p.counts {
+		return nil
+	}
+	p.points++
+	if p.points != p.at {
+		return nil
+	}
+	p.where = fmt.Sprintf(format, args...)
+	switch p.do {
+	case kill:
+		p.dead = true
+		p.cancel()
+		return errKilled
+	case lose:
+		return fakeec2.ErrLost
+	case recall:
+		p.cancel()
+	}
+	return nil
+}
+
+// reached reports whether there was a point of the number.
+func (p *process) reached() (string, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.where, p.where != ""
+}
+
+// count lets points count from here on.
+func (p *process) count(at int, do damage) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counts, p.points, p.at, p.do = true, 0, at, do
+}
+
+// boot starts a process at the site. The one before is dead.
+func (s *site) boot(t testing.TB) *process {
+	p := &process{}
+	p.ctx, p.cancel = context.WithTimeout(context.Background(), 2*time.Hour)
+	s.hook = func(_ context.Context, c fakeec2.Call) error {
+		when := "before"
+		if c.After {
+			when = "after"
+		}
+		return p.point("%s %s", when, c.Action)
+	}
+	p.driver = s.open(t, "aws", node)
+	p.driver.ledger.write = func(path string, data []byte, mode fs.FileMode) error {
+		return errors.Join(p.point("before an intent is written"), p.alive(func() error { return durable.WriteFile(path, data, mode) }),
+			p.point("after an intent was written"))
+	}
+	p.driver.ledger.remove = func(path string) error {
+		return errors.Join(p.point("before an intent is removed"), p.alive(func() error { return durable.Remove(path) }),
+			p.point("after an intent was removed"))
+	}
+	return p
+}
+
+// alive does something unless the process is dead.
+func (p *process) alive(do func() error) error {
+	p.mu.Lock()
+	dead := p.dead
+	p.mu.Unlock()
+	if dead {
+		return errKilled
+	}
+	return do()
+}
+
+// end ends a process in the way of a test: its goroutines have to go.
+func (p *process) end() {
+	p.cancel()
+	_ = p.driver.Close()
+}
+
+// story is one way to a machine.
+type story struct {
+	name    string
+	def     func() model.LabelDefinition
+	prepare func(s *site)
+}
+
+func stories() []story {
+	return []story{
+		{"plain", plain, func(*site) {}},
+		{"with a marked disk in the third zone", func() model.LabelDefinition {
+			def := plain()
+			def.Resources.Disks = map[string]model.Disk{"/dev/sdf": {Size: 5, Label: "Kind:cache"}}
+			return def
+		}, func(s *site) {
+			for _, zone := range s.cloud.Zones()[:2] {
+				s.cloud.SetCapacity(zone, "m5.large", fakeec2.OnDemand, 0)
+			}
+		}},
+		{"spot, then on demand", func() model.LabelDefinition {
+			return definition(`{"image": "ci-linux-*", "instance_type": "m5.large", "spot": {"max_attempts": 2}, "userdata_format": "env"}`)
+		}, func(s *site) { s.cloud.SetQuota("L-34B43A08", 0) }},
+		{"spot", func() model.LabelDefinition {
+			return definition(`{"image": "ci-linux-*", "instance_type": "m5.large", "spot": true}`)
+		}, func(*site) {}},
+	}
+}
+
+// crash is one case of the matrix.
+type crash struct {
+	story
+	what     string // "allocate" or "deallocate"
+	do       damage
+	point    int
+	lost     bool // the node's directory too
+	then     string
+	sluggish bool // lists lag behind
+}
+
+func (c crash) String() string {
+	return fmt.Sprintf("%s, %s, %s at %d, lost %v, then %s, sluggish %v", c.name, c.what, c.do, c.point, c.lost, c.then, c.sluggish)
+}
+
+// run does one case, and returns what its point was; nothing if there was none.
+func (c crash) run(t *testing.T) (where string) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSiteOf(t, fakeec2.Options{Seed: uint64(c.point), Unthrottled: true})
+		time.Sleep(3 * time.Minute) // the account itself is known everywhere
+		if c.sluggish {
+			s.cloud.SetLag(fakeec2.Range{Min: 30 * time.Second, Max: 2 * time.Minute})
+		}
+		c.prepare(s)
+		req := request("a", c.def())
+		first := s.boot(t)
+		where = c.damage(t, first, req)
+		if c.do == kill {
+			first.end()
+			if c.lost {
+				s.dir = t.TempDir()
+			}
+			time.Sleep(3 * time.Second)
+			first = s.boot(t)
+		}
+		c.mend(t, s, first, req)
+		first.end()
+		if t.Failed() {
+			t.Logf("%s: it was %s", c, where)
+		}
+	})
+	return where
+}
+
+// damage does what is to be damaged, and says where that was; nowhere, if it
+// was done before.
+func (c crash) damage(t testing.TB, p *process, req drivers.Request) (where string) {
+	if c.what == "allocate" {
+		ctx, cancel := context.WithCancel(p.ctx)
+		defer cancel()
+		if c.do == recall {
+			p.cancel = cancel
+		}
+		p.count(c.point, c.do)
+		_, err := p.driver.Allocate(ctx, req)
+		where, _ = p.reached()
+		if err != nil && where == "" {
+			t.Errorf("Allocate() without any damage = %v", err)
+		}
+	} else {
+		env, err := p.driver.Allocate(p.ctx, req)
+		if err != nil {
+			t.Fatalf("Allocate() = %v", err)
+		}
+		p.count(c.point, c.do)
+		err = p.driver.Deallocate(p.ctx, refTo(req, env.Identifier))
+		where, _ = p.reached()
+		if err != nil && where == "" {
+			t.Errorf("Deallocate() without any damage = %v", err)
+		}
+	}
+	p.count(0, "")
+	return where
+}
+
+// mend goes on as a node does, and looks at what is left.
+func (c crash) mend(t testing.TB, s *site, p *process, req drivers.Request) {
+	ctx := within(t, time.Hour)
+	switch c.then {
+	case "allocate":
+		env, err := p.driver.Allocate(ctx, req)
+		if err != nil {
+			t.Errorf("the next Allocate() = %v", err)
+			break
+		}
+		s.useFor(t, p.driver, refTo(req, env.Identifier), 12*time.Minute)
+	case "reap":
+		s.reap(t, p.driver)
+	}
+	if c.then != "reap" {
+		if err := p.driver.Deallocate(ctx, drivers.Ref{Token: req.Token}); err != nil {
+			t.Errorf("the next Deallocate() = %v", err)
+		}
+	}
+	time.Sleep(2 * time.Minute) // what shuts down is down, and what might have come has
+	s.wantNothing(t)
+	time.Sleep(10 * time.Minute)
+	s.wantNothing(t)
+	if refs, err := p.driver.List(ctx); err != nil || len(refs) > 0 {
+		t.Errorf("List() at the end = %v, %v, want nothing", refs, err)
+	}
+}
+
+// useFor lets an environment be used for a while, watched by its node. There is
+// one machine of it at the end, which is the one that was promised.
+func (s *site) useFor(t testing.TB, d *driver, ref drivers.Ref, long time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), long)
+	defer cancel()
+	if ending, err := d.Watch(ctx, ref); err == nil {
+		t.Errorf("Watch() = %q: the environment ended", ending)
+	}
+	var machines []string
+	for _, b := range s.billable() {
+		if b.Kind == "instance" {
+			machines = append(machines, b.ID)
+		}
+	}
+	if len(machines) != 1 || machines[0] != ref.Identifier {
+		t.Errorf("machines are %v, want %s alone", machines, ref.Identifier)
+	}
+}
+
+// reap removes, as the reaper of a node that knows nothing, what is listed twice.
+func (s *site) reap(t testing.TB, d *driver) {
+	t.Helper()
+	seen := map[string]bool{}
+	for range 20 {
+		ctx := within(t, 15*time.Minute)
+		refs, err := d.List(ctx)
+		if err != nil {
+			t.Errorf("List() = %v", err)
+		}
+		for _, ref := range refs {
+			if name := ref.Token + ref.Identifier; !seen[name] {
+				seen[name] = true
+			} else if err := d.Deallocate(ctx, ref); err != nil {
+				t.Errorf("Deallocate(%v) = %v", ref, err)
+			}
+		}
+		time.Sleep(time.Minute)
+	}
+}
+
+// TestCrashMatrix kills the node at every call to EC2, before and after it was
+// done, and at every write of an intent, and goes on in every way that a node
+// may: with the same application, with its end, and without knowing of it; with
+// its directory, and without it.
+func TestCrashMatrix(t *testing.T) {
+	t.Parallel()
+	long := os.Getenv("FISH_LONG") == "1"
+	for i, story := range stories() {
+		for _, what := range []string{"allocate", "deallocate"} {
+			t.Run(story.name+"/"+what, func(t *testing.T) {
+				t.Parallel()
+				thens := []string{"deallocate", "reap"}
+				if what == "allocate" {
+					thens = append(thens, "allocate")
+				}
+				cases := 0
+				for point := 1; ; point++ {
+					where := ""
+					for n := range 4 * len(thens) {
+						if n > 0 && !long && (n+point+i)%(4*len(thens)) > much(where) {
+							continue
+						}
+						c := crash{story: story, what: what, do: kill, point: point, lost: n&1 != 0, sluggish: n&2 != 0, then: thens[n/4]}
+						where = cmp.Or(c.run(t), where)
+						cases++
+					}
+					if where == "" {
+						break
+					}
+				}
+				t.Logf("%d cases", cases)
+			})
+		}
+	}
+}
+
+// much is in how many ways it goes on after a point, beside the first: in all
+// where something changes, in some where it was only looked.
+func much(where string) int {
+	switch looks := strings.Contains(where, "Describe") || where == ""; {
+	case testing.Short():
+		return 0
+	case looks:
+		return 1
+	}
+	return 100
+}
+
+// TestTroubleMatrix loses the reply of every call, and ends the context at
+// every point, of a process that lives on.
+func TestTroubleMatrix(t *testing.T) {
+	t.Parallel()
+	for _, story := range stories() {
+		for _, do := range []damage{lose, recall} {
+			t.Run(story.name+"/"+string(do), func(t *testing.T) {
+				t.Parallel()
+				for point := 1; ; point++ {
+					where := ""
+					for n, then := range []string{"deallocate", "allocate", "reap"} {
+						if n > 0 && os.Getenv("FISH_LONG") != "1" && (n+point)%3 > much(where) {
+							continue
+						}
+						c := crash{story: story, what: "allocate", do: do, point: point, sluggish: point%2 == 0, then: then}
+						where = cmp.Or(c.run(t), where)
+					}
+					if where == "" {
+						break
+					}
+				}
+			})
+		}
+	}
+}
