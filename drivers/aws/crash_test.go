@@ -251,6 +251,9 @@ func (c crash) mend(t testing.TB, s *site, p *process, req drivers.Request) {
 			t.Errorf("the next Deallocate() = %v", err)
 		}
 	}
+	if n := s.everMade(); n > 1 && !c.lost {
+		t.Errorf("%d machines were made of one token", n)
+	}
 	time.Sleep(2 * time.Minute) // what shuts down is down, and what might have come has
 	s.wantNothing(t)
 	time.Sleep(10 * time.Minute)
@@ -258,6 +261,16 @@ func (c crash) mend(t testing.TB, s *site, p *process, req drivers.Request) {
 	if refs, err := p.driver.List(ctx); err != nil || len(refs) > 0 {
 		t.Errorf("List() at the end = %v, %v, want nothing", refs, err)
 	}
+}
+
+// everMade is how many machines there ever were.
+func (s *site) everMade() (n int) {
+	for _, b := range s.cloud.Bills() {
+		if b.Kind == "instance" {
+			n++
+		}
+	}
+	return n
 }
 
 // useFor lets an environment be used for a while, watched by its node. There is

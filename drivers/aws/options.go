@@ -153,6 +153,8 @@ func (o *options) whole() error {
 		return errors.New("option instance_type: got nothing, want a type such as m7i.large, or a list of them in instance_types")
 	case o.pool != "" && o.spot.attempts > 0:
 		return errors.New("option spot: want no pool with it: dedicated hosts run no spot instances")
+	case o.hibernate && o.spot.attempts > 0:
+		return errors.New("option hibernate: want no spot with it: a spot instance that hibernates is resumed by EC2 alone")
 	case o.pool != "" && o.hibernate:
 		return errors.New("option hibernate: want no pool with it: what is on a dedicated host can not hibernate there")
 	case o.pool != "" && len(o.types) > 1:

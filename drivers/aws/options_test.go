@@ -19,7 +19,7 @@ func TestReadOptions(t *testing.T) {
 		{"all of contract 29", `{"image":"base-*","instance_type":"mac2.metal","security_group":"ci","tags":{"A":"b"},"encrypt_key":"alias/ci","pool":"mac",` +
 			`"userdata_format":"env","userdata_prefix":"data","task_image_name":"out","task_image_encrypt_key":"alias/out"}`, ""},
 		{"ours", `{"image":"Os:mac","instance_types":["m7i.large","m6i.large"],"spot":{"max_attempts":2,"on_demand":false},"zones":["eu-west-1a"],` +
-			`"hibernate":true,"iam_instance_profile":"ci"}`, ""},
+			`"hibernate":false,"iam_instance_profile":"ci"}`, ""},
 		{"other cases and nulls", `{"IMAGE":"x","Instance_Type":"m7i.large","pool":null,"spot":false}`, ""},
 		{"unknown ones", `{` + least + `,"no_such":[1]}`, ""},
 		{"only a pool", `{"image":"x","pool":"mac"}`, ""},
@@ -37,6 +37,7 @@ func TestReadOptions(t *testing.T) {
 		{"a word for spot", `{` + least + `,"spot":"yes"}`, "option spot"},
 		{"an unknown word in spot", `{` + least + `,"spot":{"price":1}}`, "option spot"},
 		{"spot in a pool", `{` + least + `,"spot":true,"pool":"mac"}`, "option spot"},
+		{"hibernation of spot", `{` + least + `,"hibernate":true,"spot":true}`, "option hibernate: want no spot"},
 		{"hibernation in a pool", `{` + least + `,"hibernate":true,"pool":"mac"}`, "option hibernate"},
 		{"two types in a pool", `{` + least + `,"instance_types":["a1.metal"],"pool":"mac"}`, "option instance_types"},
 		{"a key with blanks", `{` + least + `,"encrypt_key":"my key"}`, "option encrypt_key"},

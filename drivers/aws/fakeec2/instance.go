@@ -102,6 +102,7 @@ func (c *Cloud) Instance(id string) (cloud.Instance, bool) {
 
 // Guest is what is inside of an instance.
 type Guest struct {
+	Launch   cloud.Launch // what it was asked for with
 	UserData []byte
 	Boots    int // starts from nothing, the first included
 	Resumes  int // starts with the memory of before
@@ -113,7 +114,7 @@ func (c *Cloud) Guest(id string) (Guest, bool) {
 	defer c.mu.Unlock()
 	c.catchUp()
 	i, found := c.instances.get(id)
-	return Guest{UserData: slices.Clone(i.launch.UserData), Boots: i.boots, Resumes: i.resumes}, found
+	return Guest{Launch: copyLaunch(i.launch), UserData: slices.Clone(i.launch.UserData), Boots: i.boots, Resumes: i.resumes}, found
 }
 
 // enter brings an instance into a state. What was planned for it is off.
