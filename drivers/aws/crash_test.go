@@ -15,7 +15,6 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
-	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -102,14 +101,23 @@ func (s *site) boot(t testing.TB) *process {
 	}
 	p.driver = s.open(t, "aws", node)
 	p.driver.ledger.write = func(path string, data []byte, mode fs.FileMode) error {
-		return errors.Join(p.point("before an intent is written"), p.alive(func() error { return durable.WriteFile(path, data, mode) }),
+		return errors.Join(p.point("before an intent is written"), p.alive(func() error { return replace(path, data, mode) }),
 			p.point("after an intent was written"))
 	}
 	p.driver.ledger.remove = func(path string) error {
-		return errors.Join(p.point("before an intent is removed"), p.alive(func() error { return durable.Remove(path) }),
+		return errors.Join(p.point("before an intent is removed"), p.alive(func() error { return os.Remove(path) }),
 			p.point("after an intent was removed"))
 	}
 	return p
+}
+
+// replace is durable.WriteFile without waiting for the disk: what is killed here
+// is a process, and not a machine, and thousands of times.
+func replace(path string, data []byte, mode fs.FileMode) error {
+	if err := os.WriteFile(path+".new", data, mode); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // alive does something unless the process is dead.
@@ -355,9 +363,9 @@ func TestCrashMatrix(t *testing.T) {
 func much(where string) int {
 	switch looks := strings.Contains(where, "Describe") || where == ""; {
 	case testing.Short():
-		return 0
+		return -1
 	case looks:
-		return 1
+		return 0
 	}
 	return 100
 }

@@ -139,18 +139,21 @@ func (*driver) OptionNames() []string {
 
 // whole checks what one option alone can not say.
 func (o *options) whole() error {
-	unique := []string{}
-	for _, t := range o.types {
-		if !slices.Contains(unique, t) {
-			unique = append(unique, t)
-		}
-	}
-	o.types = unique
+	o.types = unique(o.types)
 	switch {
 	case o.image == named{}:
 		return errors.New("option image: got nothing, want an image's id, its name (`*` and `?` stand for anything), or Tag:Value")
 	case len(o.types) == 0 && o.pool == "":
 		return errors.New("option instance_type: got nothing, want a type such as m7i.large, or a list of them in instance_types")
+	case o.userdataPrefix != "" && o.userdataFormat == "":
+		return errors.New("option userdata_prefix: want a userdata_format with it: env, ps1 or json")
+	}
+	return o.fit()
+}
+
+// fit checks that the options go with each other.
+func (o *options) fit() error {
+	switch {
 	case o.pool != "" && o.spot.attempts > 0:
 		return errors.New("option spot: want no pool with it: dedicated hosts run no spot instances")
 	case o.hibernate && o.spot.attempts > 0:
@@ -159,10 +162,19 @@ func (o *options) whole() error {
 		return errors.New("option hibernate: want no pool with it: what is on a dedicated host can not hibernate there")
 	case o.pool != "" && len(o.types) > 1:
 		return errors.New("option instance_types: want one type with a pool: that of its hosts")
-	case o.userdataPrefix != "" && o.userdataFormat == "":
-		return errors.New("option userdata_prefix: want a userdata_format with it: env, ps1 or json")
 	}
 	return nil
+}
+
+// unique is a list without repetitions, in its order.
+func unique(list []string) []string {
+	var once []string
+	for _, s := range list {
+		if !slices.Contains(once, s) {
+			once = append(once, s)
+		}
+	}
+	return once
 }
 
 func (o *options) readImage(v json.RawMessage) error {
