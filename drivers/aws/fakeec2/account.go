@@ -47,8 +47,8 @@ type account struct {
 	offered   map[cloud.Offering]bool
 	capacity  map[slot]int
 	spotPrice map[slot]float64
-	tokens    map[string]promise
-	tokenOf   map[string]string // what was made with a token, and not gone yet -> the token's key
+	tokens    map[use]promise
+	tokenOf   map[string]use // the token of what was made with one, and is not gone
 	prices    map[string]float64
 
 	macVersions   map[string][]string // by type, where set
@@ -94,8 +94,8 @@ func New(opts Options) *Cloud {
 		offered:      map[cloud.Offering]bool{},
 		capacity:     map[slot]int{},
 		spotPrice:    map[slot]float64{},
-		tokens:       map[string]promise{},
-		tokenOf:      map[string]string{},
+		tokens:       map[use]promise{},
+		tokenOf:      map[string]use{},
 		prices:       defaultPrices(),
 		buckets:      map[string]*bucket{},
 		counts:       map[string]int{},

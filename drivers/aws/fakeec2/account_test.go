@@ -33,7 +33,7 @@ func TestEventsHappenAtTheirTime(t *testing.T) {
 	timing.Launch, timing.Terminate = fakeec2.Fixed(20*time.Second), fakeec2.Fixed(30*time.Second)
 	b := bench{t, fakeec2.New(fakeec2.Options{Timing: timing, Now: clock.Now, Sleep: clock.Sleep})}
 	i := b.run(b.linux("one"))
-	b.Interrupt(i.ID, "price") // no spot instance: nothing happens
+	b.Interrupt(i.ID, "by-price") // no spot instance: nothing happens
 	clock.now = clock.now.Add(365 * 24 * time.Hour)
 	b.is(i.ID, cloud.Running) // nobody looked for a year
 	b.terminate(i.ID)

@@ -32,7 +32,12 @@ func (h host) room() int {
 
 // hostSlots is how many instances a host takes: of a Mac one, and of others
 // some number that no rule hangs on.
-func hostSlots(h host) int { return map[bool]int{true: 1, false: 8}[h.mac] }
+func hostSlots(h host) int {
+	if h.mac {
+		return 1
+	}
+	return 8
+}
 
 // Hosts implements cloud.API.
 func (c *Cloud) Hosts(ctx context.Context, q cloud.Query) ([]cloud.Host, error) {
@@ -95,15 +100,15 @@ func (c *Cloud) SetMacVersions(kind string, versions ...string) {
 func (c *Cloud) AllocateHost(ctx context.Context, r cloud.HostRequest) (id string, err error) {
 	r.Tags = copyTags(r.Tags)
 	return ask(ctx, c, "AllocateHosts", func(now time.Time) (string, error) {
-		key := "host/" + r.Zone + "/" + r.ClientToken
-		if id, err := c.replay(key, r); err != nil || id != "" {
+		u := use{"host", r.Zone, r.ClientToken}
+		if id, err := c.replay(u, r); err != nil || id != "" {
 			return id, err
 		}
 		if err := c.checkAllocation(r); err != nil {
 			return "", err
 		}
 		h := c.makeHost(r, now, c.opts.Timing.HostStart.pick(c.random))
-		c.promised(key, r, h)
+		c.promised(u, r, h)
 		c.touch(h)
 		return h, nil
 	})

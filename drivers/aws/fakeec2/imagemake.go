@@ -131,8 +131,8 @@ func (a *account) checkNewImage(name string, tags cloud.Tags) error {
 func (c *Cloud) CopyImage(ctx context.Context, r cloud.ImageCopy) (id string, err error) {
 	r.Tags = copyTags(r.Tags)
 	return ask(ctx, c, "CopyImage", func(now time.Time) (string, error) {
-		key := "copy/" + c.opts.Region + "/" + r.ClientToken
-		if id, err := c.replay(key, r); err != nil || id != "" {
+		u := use{"image", c.opts.Region, r.ClientToken}
+		if id, err := c.replay(u, r); err != nil || id != "" {
 			return id, err
 		}
 		source, err := c.launchable(r.SourceID)
@@ -143,7 +143,7 @@ func (c *Cloud) CopyImage(ctx context.Context, r cloud.ImageCopy) (id string, er
 			return "", err
 		}
 		made := c.copyOf(source, r, now)
-		c.promised(key, r, made)
+		c.promised(u, r, made)
 		c.touch(made)
 		return made, nil
 	})

@@ -103,12 +103,17 @@ func TestAnInstanceLives(t *testing.T) {
 }
 
 func TestATokenIsOfOneZone(t *testing.T) {
-	inBubble(t, fakeec2.Options{}, func(b bench) {
+	inBubble(t, fakeec2.Options{Unthrottled: true}, func(b bench) {
 		l := b.linux("one")
 		first := b.run(l)
 		l.Disks, l.SecurityGroupIDs, l.UserData = []cloud.Disk{}, []string{}, []byte{} // the same bytes on the wire
 		if again := b.run(l); again.ID != first.ID {
 			b.Error("the same request made a second instance")
+		}
+		b.SetQuota("L-1216C47A", 100)
+		slashed := b.run(b.linux("a/"))
+		if again := b.run(b.linux("a/")); again.ID != slashed.ID {
+			b.Error("a token may end in a slash")
 		}
 		l.UserData = []byte("other")
 		_, err := b.RunInstance(b.Context(), l)

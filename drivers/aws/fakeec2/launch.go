@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"strings"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -20,13 +19,14 @@ type promise struct {
 // was made with it.
 const tokensKept = 24 * time.Hour
 
+// use is a client token in its scope: a kind of things, in a zone or the region.
+type use struct{ kind, scope, token string }
+
 // replay finds what the token made before.
-func (a *account) replay(key string, request any) (id string, err error) {
-	if a.asked.Action != "" {
-		a.token = key[strings.LastIndex(key, "/")+1:]
-	}
-	p, used := a.tokens[key]
-	if !used || strings.HasSuffix(key, "/") {
+func (a *account) replay(u use, request any) (id string, err error) {
+	a.token = u.token
+	p, used := a.tokens[u]
+	if !used {
 		return "", nil
 	}
 	if !reflect.DeepEqual(p.request, request) {
@@ -37,19 +37,21 @@ func (a *account) replay(key string, request any) (id string, err error) {
 }
 
 // promised remembers what a token was used for.
-func (a *account) promised(key string, request any, id string) {
-	a.tokens[key] = promise{request: request, id: id}
-	a.tokenOf[id] = key
+func (a *account) promised(u use, request any, id string) {
+	if u.token != "" {
+		a.tokens[u] = promise{request: request, id: id}
+		a.tokenOf[id] = u
+	}
 }
 
 // forgetToken lets the token of what is gone be used again, much later.
 func (a *account) forgetToken(id string) {
-	key, used := a.tokenOf[id]
+	u, used := a.tokenOf[id]
 	if !used {
 		return
 	}
 	delete(a.tokenOf, id)
-	a.plan(tokensKept, func(time.Time) { delete(a.tokens, key) })
+	a.plan(tokensKept, func(time.Time) { delete(a.tokens, u) })
 }
 
 // RunInstance implements cloud.API.
@@ -87,8 +89,8 @@ func (a *account) launch(l cloud.Launch, now time.Time) (instance, error) {
 	if l.SubnetID == "" {
 		scope = a.opts.Region
 	}
-	key := "run/" + scope + "/" + l.ClientToken
-	if id, err := a.replay(key, l); err != nil || id != "" {
+	u := use{"instance", scope, l.ClientToken}
+	if id, err := a.replay(u, l); err != nil || id != "" {
 		return a.relaunched(id, err)
 	}
 	t, err := a.checkLaunch(l, net)
@@ -106,7 +108,7 @@ func (a *account) launch(l cloud.Launch, now time.Time) (instance, error) {
 		return instance{}, err
 	}
 	i := a.build(l, t, net, disks, now)
-	a.promised(key, l, i.ID)
+	a.promised(u, l, i.ID)
 	return i, nil
 }
 

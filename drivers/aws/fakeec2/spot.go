@@ -42,7 +42,8 @@ func (a *account) endSpot(i instance, now time.Time, why cloud.StateReason) {
 const statusMarked = "marked-for-termination"
 
 // Interrupt takes a spot instance back for a reason such as "no-capacity" or
-// "price": notice now, the end after the notice.
+// "by-price", as the request's status names it at the end: notice now, the end
+// after the notice.
 func (c *Cloud) Interrupt(id, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
