@@ -93,6 +93,21 @@ func (b *bed) list(hosts ...cloud.Host) []Action {
 	return b.step(Described{Hosts: hosts})
 }
 
+// answer waits until the pool asks for a list, and answers.
+func (b *bed) answer(err error, hosts ...cloud.Host) []Action {
+	b.t.Helper()
+	ask := one[Describe](b)
+	for ask == nil {
+		if b.Next().IsZero() || b.Next().After(b.clock.Add(time.Hour)) {
+			b.t.Fatal("no list is asked for within an hour")
+		}
+		b.clock = b.Next()
+		b.step(Tick{})
+		ask = one[Describe](b)
+	}
+	return b.step(Described{Action: ask.ID, Hosts: hosts, Err: err})
+}
+
 // one is the only action of a type among those of the last step, nil if there is none.
 func one[A Action](b *bed) *A {
 	b.t.Helper()

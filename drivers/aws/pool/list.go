@@ -198,7 +198,7 @@ func (s *State) adopt(d cloud.Host) *host {
 // see takes over the facts of a host.
 func (s *State) see(h *host, d cloud.Host, a answer) {
 	occupied := len(d.Instances) > 0
-	used := occupied || d.Free == 0
+	used := d.State == cloud.HostAvailable && (occupied || d.Free == 0)
 	idle := d.State == cloud.HostAvailable && !used
 	if (idle || d.State == cloud.HostPending) && !s.settled(h.busy, a) {
 		return // it may not show yet what began so lately
@@ -211,17 +211,22 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 	}
 	s.seePending(h, d, a, idle)
 	h.aws, h.used, h.occupied, h.lost = d.State, used, occupied, false
-	if d.Type != "" && d.Zone != "" {
-		h.typ, h.zone = d.Type, d.Zone
-	}
-	if !d.AllocationTime.IsZero() {
-		h.allocated = d.AllocationTime.Round(0).UTC()
-	}
+	h.describe(d)
 	if h.res != nil {
 		s.seeReserved(h, d, a)
 	}
 	if h.scrub != nil {
 		s.seeScrub(h, a, idle)
+	}
+}
+
+// describe takes over what of a host does not change.
+func (h *host) describe(d cloud.Host) {
+	if d.Type != "" && d.Zone != "" {
+		h.typ, h.zone = d.Type, d.Zone
+	}
+	if !d.AllocationTime.IsZero() {
+		h.allocated = d.AllocationTime.Round(0).UTC()
 	}
 }
 
@@ -232,7 +237,8 @@ func (s *State) settled(t time.Time, a answer) bool {
 
 // seeScrub closes the books of a scrub instance that ended, once lists show it.
 func (s *State) seeScrub(h *host, a answer, idle bool) {
-	if !h.scrub.ended || a.sure && h.occupied && a.at.Before(h.scrub.at.Add(s.cfg.Settled)) || !s.settled(h.scrub.at, a) {
+	late := !a.at.Before(h.scrub.at.Add(s.cfg.Settled))
+	if !h.scrub.ended || !late && (h.used || !a.sure) {
 		return
 	}
 	if idle {
@@ -269,7 +275,7 @@ func (s *State) seePending(h *host, d cloud.Host, a answer, idle bool) {
 func (s *State) seeReserved(h *host, d cloud.Host, a answer) {
 	r := h.res
 	switch {
-	case h.aws == cloud.HostAvailable && h.used && (s.settled(r.since, a) || slices.Contains(d.Instances, r.instance)):
+	case h.used && (s.settled(r.since, a) || slices.Contains(d.Instances, r.instance)):
 		h.busy = a.at
 	case h.aws == cloud.HostPending && !r.launch.IsZero() && s.settled(r.launch, a): // it began and ended
 	case !a.at.Before(r.end(s.cfg.Settled)):

@@ -515,9 +515,15 @@ func (g *game) restart(n *node) {
 		n.cfg = g.config(n)
 	}
 	g.start(n, true)
-	g.idle(g.w.between(0, 2*time.Hour))
-	if n.owner {
-		g.own(n, true)
+	if g.dice.IntN(2) == 0 {
+		g.idle(g.w.between(0, 2*time.Hour))
+	}
+	if !n.owner {
+		return
+	}
+	g.own(n, true)
+	for range g.dice.IntN(4) { // those who waited ask again
+		g.ask(n)
 	}
 }
 

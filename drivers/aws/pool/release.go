@@ -88,6 +88,16 @@ func (s *State) tendReleasing(h *host) (due time.Time, release bool) {
 	return time.Time{}, s.acts()
 }
 
+// startRelease takes a host out of use.
+func (s *State) startRelease(h *host) {
+	if h.releasing == nil {
+		h.releasing = &releasing{}
+		s.save()
+	}
+	s.place(h)
+	s.touch(h)
+}
+
 // releaseHosts asks for the release of hosts that are due.
 func (s *State) releaseHosts(ids []string) {
 	slices.Sort(ids)
@@ -95,15 +105,10 @@ func (s *State) releaseHosts(ids []string) {
 		id := s.nextID()
 		for _, host := range batch {
 			h := s.byID[host]
-			if h.releasing == nil {
-				h.releasing = &releasing{}
-			}
 			h.releasing.action, h.releasing.at = id, s.now
 			h.releasing.tries++
 			h.changed = s.mark()
-			s.place(h)
 		}
-		s.save()
 		s.emit(ReleaseHosts{ID: id, Hosts: batch})
 	}
 }

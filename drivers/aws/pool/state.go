@@ -169,6 +169,7 @@ func (s *State) tendAll() {
 			}
 			s.place(h)
 			if s.tend(h) {
+				s.startRelease(h)
 				releases = append(releases, h.id)
 			}
 		}

@@ -249,7 +249,7 @@ func (w *world) release(ids []string) (released []string, refused map[string]*cl
 		case h.on != nil || h.state == cloud.HostPending || w.chance(0.1):
 			refused[id] = cloud.NewError("Client.InvalidHost.Occupied", "it is occupied")
 		case w.chance(0.05):
-			refused[id] = cloud.NewError("InternalError", "no reason")
+			refused[id] = cloud.NewError([]string{"InternalError", "SomethingNew"}[w.dice.IntN(2)], "no reason")
 		default:
 			w.releaseNow(h, cloud.HostReleased)
 			released = append(released, id)
