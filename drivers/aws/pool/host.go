@@ -196,6 +196,7 @@ func (s *State) add(id, typ, zone string) *host {
 	s.byID[id] = h
 	s.count[h.phase]++
 	s.touch(h)
+	s.save()
 	return h
 }
 
@@ -208,6 +209,7 @@ func (s *State) remove(h *host) {
 	delete(s.byID, h.id)
 	s.count[h.phase]--
 	h.removed = true
+	s.save()
 }
 
 // gone is for a host that was released: lists may show it a while longer.

@@ -210,7 +210,11 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 		h.failures, h.refusals = 0, 0
 	}
 	s.seePending(h, d, a, idle)
-	h.aws, h.used, h.occupied, h.lost = d.State, used, occupied, false
+	if h.lost {
+		h.lost = false
+		s.save()
+	}
+	h.aws, h.used, h.occupied = d.State, used, occupied
 	h.describe(d)
 	if h.res != nil {
 		s.seeReserved(h, d, a)
@@ -313,6 +317,7 @@ func (s *State) lose(h *host) {
 	}
 	s.free(h)
 	h.lost = true
+	s.save()
 	s.place(h)
 	s.alarmHost(h, alarmLost, fmt.Sprintf("it is not in AWS's lists any more since %s, though the pool did not release it",
 		s.outer(h.seen).Format(time.RFC3339)))

@@ -24,6 +24,9 @@ func (s *State) Saved() Saved {
 		out.Requests = append(out.Requests, kept)
 	}
 	for _, h := range s.hosts {
+		if !h.lost {
+			out.Hosts = append(out.Hosts, h.id)
+		}
 		if h.res != nil {
 			kept := Reservation{Token: h.holder, Host: h.id, Zone: h.zone, Type: h.typ, Until: s.outer(h.res.until)}
 			if !h.res.launch.IsZero() {
@@ -80,6 +83,9 @@ func (s *State) restore(saved *Saved) {
 		h := s.known(c.Host, c.Type, c.Zone)
 		c.Since = past(c.Since)
 		h.scrub = &scrub{Scrub: c}
+	}
+	for _, id := range saved.Hosts {
+		s.known(id, "", "")
 	}
 	for _, id := range saved.Releasing {
 		s.known(id, "", "").releasing = &releasing{}

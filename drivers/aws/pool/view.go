@@ -86,6 +86,8 @@ type Saved struct {
 	Requests     []Request     `json:"requests"`
 	Reservations []Reservation `json:"reservations"`
 	Scrubs       []Scrub       `json:"scrubs"`
+	// Hosts are all that are not lost: lists may not have them yet.
+	Hosts []string `json:"hosts"`
 	// Releasing are hosts that may be released while lists still show them.
 	Releasing  []string        `json:"releasing"`
 	ScrubTimes []time.Duration `json:"scrub_times"` // the last ones, oldest first
