@@ -205,6 +205,7 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 	}
 	if used && (!h.used || h.busy.IsZero()) {
 		h.busy = a.at
+		s.save()
 	}
 	if used && h.scrub == nil {
 		h.failures, h.refusals = 0, 0

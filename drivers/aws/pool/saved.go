@@ -25,7 +25,11 @@ func (s *State) Saved() Saved {
 	}
 	for _, h := range s.hosts {
 		if !h.lost {
-			out.Hosts = append(out.Hosts, h.id)
+			known := KnownHost{ID: h.id}
+			if !h.busy.IsZero() {
+				known.Busy = s.outer(h.busy)
+			}
+			out.Hosts = append(out.Hosts, known)
 		}
 		if h.res != nil {
 			kept := Reservation{Token: h.holder, Host: h.id, Zone: h.zone, Type: h.typ, Until: s.outer(h.res.until)}
@@ -84,8 +88,11 @@ func (s *State) restore(saved *Saved) {
 		c.Since = past(c.Since)
 		h.scrub = &scrub{Scrub: c}
 	}
-	for _, id := range saved.Hosts {
-		s.known(id, "", "")
+	for _, h := range saved.Hosts {
+		known := s.known(h.ID, "", "")
+		if !h.Busy.IsZero() {
+			known.busy = past(h.Busy)
+		}
 	}
 	for _, id := range saved.Releasing {
 		s.known(id, "", "").releasing = &releasing{}

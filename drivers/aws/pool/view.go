@@ -75,6 +75,13 @@ type Scrub struct {
 	Since       time.Time `json:"since"`
 }
 
+// KnownHost is a host, of which a list that is late says less than is known.
+type KnownHost struct {
+	ID string `json:"id"`
+	// Busy is when something on it was first seen; zero: never.
+	Busy time.Time `json:"busy"`
+}
+
 // Saved is what a restart must not forget. It is to be stored whenever
 // Revision differs, before the actions of the step are carried out.
 type Saved struct {
@@ -87,7 +94,7 @@ type Saved struct {
 	Reservations []Reservation `json:"reservations"`
 	Scrubs       []Scrub       `json:"scrubs"`
 	// Hosts are all that are not lost: lists may not have them yet.
-	Hosts []string `json:"hosts"`
+	Hosts []KnownHost `json:"hosts"`
 	// Releasing are hosts that may be released while lists still show them.
 	Releasing  []string        `json:"releasing"`
 	ScrubTimes []time.Duration `json:"scrub_times"` // the last ones, oldest first
