@@ -181,7 +181,7 @@ func (r *removal) cancelSpots(ctx context.Context) error {
 	if r.known && r.in.unread.IsZero() && !slices.ContainsFunc(r.in.Attempts, func(a attempt) bool { return a.Spot }) {
 		return nil
 	}
-	list, err := r.api.SpotRequests(ctx, r.ours().And("tag:"+cloud.TagToken, r.in.Token))
+	list, err := r.api.SpotRequests(ctx, r.marks().And("tag:"+cloud.TagToken, r.in.Token))
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (r *removal) cancelSpots(ctx context.Context) error {
 // removeVolumes removes disks that outlived their machine, and waits for those
 // that go with it.
 func (r *removal) removeVolumes(ctx context.Context) error {
-	list, err := r.api.Volumes(ctx, r.ours().And("tag:"+cloud.TagToken, r.in.Token))
+	list, err := r.api.Volumes(ctx, r.marks().And("tag:"+cloud.TagToken, r.in.Token))
 	if err != nil {
 		return err
 	}
@@ -223,32 +223,45 @@ func (r *removal) removeVolumes(ctx context.Context) error {
 	return nil
 }
 
+// owner is whose a machine is that only its id is known of.
+type owner int
+
+const (
+	nobodys owner = iota // it is not listed
+	ours                 // it carries no mark, and this node's old database knows it
+	others               // it carries somebody's mark
+)
+
 // adopted finds a machine by its id alone. It is ours only by the node's old
-// database, so it must carry no mark of ours: that of another owner, or of this
-// one, for which there is a token.
-func (d *driver) adopted(ctx context.Context, ref drivers.Ref) (cloud.Instance, bool, error) {
+// database, so it must carry no mark of another owner.
+func (d *driver) adopted(ctx context.Context, ref drivers.Ref) (cloud.Instance, owner, error) {
 	if ref.Token != "" || !strings.HasPrefix(ref.Identifier, "i-") {
-		return cloud.Instance{}, false, nil
+		return cloud.Instance{}, others, nil
 	}
 	list, err := d.api.Instances(ctx, cloud.Where("instance-id", ref.Identifier))
 	if err != nil {
-		return cloud.Instance{}, false, err
+		return cloud.Instance{}, nobodys, err
 	}
 	for _, inst := range list {
-		owner, marked := inst.Tags[cloud.TagNode]
-		if inst.ID == ref.Identifier && (!marked || owner == d.node.String() && inst.Tags[cloud.TagInstance] == d.instance && isWork(inst.Tags)) {
-			return inst, true, nil
+		if inst.ID != ref.Identifier {
+			continue
 		}
+		node, marked := inst.Tags[cloud.TagNode]
+		if !marked || node == d.node.String() && inst.Tags[cloud.TagInstance] == d.instance && isWork(inst.Tags) {
+			return inst, ours, nil
+		}
+		return inst, others, nil
 	}
-	return cloud.Instance{}, false, nil
+	return cloud.Instance{}, nobodys, nil
 }
 
-// removeAdopted ends a machine that only its id is known of.
+// removeAdopted ends a machine that only its id is known of. It is old: what is
+// not listed is gone.
 func (d *driver) removeAdopted(ctx context.Context, ref drivers.Ref) error {
 	retry := backoff{leastLook, mostPasses}
 	for {
-		inst, found, err := d.adopted(ctx, ref)
-		if err != nil || !found || cloud.Gone(inst.State) {
+		inst, whose, err := d.adopted(ctx, ref)
+		if err != nil || whose != ours || cloud.Gone(inst.State) {
 			return err
 		}
 		if err := d.api.TerminateInstances(ctx, []string{inst.ID}); err != nil && !cloud.IsKind(err, cloud.NotFound) {

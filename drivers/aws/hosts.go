@@ -12,11 +12,13 @@ type hosts interface {
 	// and waits for one as long as that makes sense. What was reserved for the token
 	// before is returned again, also to the next process.
 	Reserve(ctx context.Context, pool, token string) (host, zone string, err error)
-	// Launched says that a machine was made on the host of the token.
+	// Launched says that a machine was made on the host of the token; more than
+	// once, where the process that made it may have been killed before it told.
 	Launched(ctx context.Context, pool, token, host, instance string)
 	// Failed says that the host took none: Reserve then gives another one.
 	Failed(ctx context.Context, pool, token, host string, cause error)
-	// Released says that nothing of the token is on any host, nor will be.
+	// Released says that nothing of the token is on any host, nor will be. The
+	// pool is empty where it is not known: an intent may be lost.
 	Released(ctx context.Context, pool, token string) error
 	// Free is how many more a pool can take now, from memory, and of what type
 	// its hosts are.

@@ -148,14 +148,17 @@ func (f findings) reportOf(one account.Sighting) drivers.Report {
 // inspectByID is for a machine that only its id is known of: v0.7 put no mark on
 // what it made. One that carries somebody's mark is theirs.
 func (d *driver) inspectByID(ctx context.Context, ref drivers.Ref, seen sight) (drivers.Report, bool, error) {
-	inst, found, err := d.adopted(ctx, ref)
+	inst, whose, err := d.adopted(ctx, ref)
 	if err != nil {
 		return drivers.Report{}, false, err
 	}
-	if !found || cloud.Gone(inst.State) {
-		return drivers.Report{Presence: drivers.Absent}, true, nil
+	if whose == nobodys {
+		return drivers.Report{Presence: drivers.Absent}, d.absences.of(ref.Identifier, seen) > cloud.Settled, nil
 	}
 	d.absences.forget(ref.Identifier)
+	if whose == others || cloud.Gone(inst.State) {
+		return drivers.Report{Presence: drivers.Absent}, true, nil
+	}
 	f := findings{definition: ref.Definition, seen: seen}
 	return f.reportOf(account.Sighting{Instance: inst}), true, nil
 }

@@ -145,8 +145,8 @@ func (l *launcher) machine(ctx context.Context) (cloud.Instance, error) {
 
 // made returns a machine that was made: by an attempt of before, or by the next.
 func (l *launcher) made(ctx context.Context) (cloud.Instance, error) {
-	if id := l.in.instanceID(); id != "" {
-		return cloud.Instance{ID: id, State: cloud.Pending}, nil // ready looks at it
+	if l.in.instanceID() != "" {
+		return l.known(ctx), nil
 	}
 	retry := newRetry()
 	for {
@@ -187,13 +187,25 @@ func newRetry() *backoff { return &backoff{leastRetry, mostRetry} }
 // taken is a machine that the launch ends with.
 func (l *launcher) taken(ctx context.Context, inst cloud.Instance) cloud.Instance {
 	if inst.ID == "" { // it was found by its token
-		return cloud.Instance{ID: l.in.instanceID(), State: cloud.Pending}
+		return l.known(ctx)
 	}
 	l.member.Launched(l.in.Token, inst)
-	if a := l.in.last(); a.Host != "" {
-		l.hosts.Launched(ctx, l.in.Pool, l.in.Token, a.Host, inst.ID)
-	}
+	l.tellHost(ctx)
 	return inst
+}
+
+// known is the machine that the intent names; ready looks at it.
+func (l *launcher) known(ctx context.Context) cloud.Instance {
+	l.tellHost(ctx)
+	return cloud.Instance{ID: l.in.instanceID(), State: cloud.Pending}
+}
+
+// tellHost tells the pool what is on its host, once more where the process that
+// launched it may have been killed before.
+func (l *launcher) tellHost(ctx context.Context) {
+	if a := l.in.last(); a.Host != "" {
+		l.hosts.Launched(ctx, l.in.Pool, l.in.Token, a.Host, a.InstanceID)
+	}
 }
 
 // arm sees to it that the last attempt is one that may be sent: one without an

@@ -78,7 +78,7 @@ func (d *driver) listMachines(ctx context.Context, found *refs) error {
 // listRest finds what outlives its machine: a disk that the machine's end did
 // not remove, and a spot request that has no machine yet.
 func (d *driver) listRest(ctx context.Context, found *refs) error {
-	volumes, err := d.api.Volumes(ctx, d.ours().And("status", "available", "error"))
+	volumes, err := d.api.Volumes(ctx, d.marks().And("status", "available", "error"))
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (d *driver) listRest(ctx context.Context, found *refs) error {
 			found.add(refOf(v.Tags))
 		}
 	}
-	spots, err := d.api.SpotRequests(ctx, d.ours().And("state", "open"))
+	spots, err := d.api.SpotRequests(ctx, d.marks().And("state", "open"))
 	if err != nil {
 		return err
 	}
@@ -99,8 +99,8 @@ func (d *driver) listRest(ctx context.Context, found *refs) error {
 	return nil
 }
 
-// ours asks for what is provably of this instance of this node.
-func (d *driver) ours() cloud.Query {
+// marks asks for what is provably of this instance of this node.
+func (d *driver) marks() cloud.Query {
 	return cloud.Where("tag:"+cloud.TagNode, d.node.String()).And("tag:"+cloud.TagInstance, d.instance)
 }
 
