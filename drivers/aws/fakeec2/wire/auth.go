@@ -78,7 +78,10 @@ func (h *Handler) authenticate(q request, w words) (caller, error) {
 	if c.service != q.service {
 		return caller{}, cloud.NewError(w.badSignature, "Credential should be scoped to correct service: '%s'.", q.service)
 	}
-	if !slices.Contains(c.headers, "host") || !signedBy(secret, c, q) {
+	if !slices.Contains(c.headers, "host") {
+		return caller{}, cloud.NewError(w.badSignature, "'Host' must be a 'SignedHeader' in the AWS Authorization.")
+	}
+	if !signedBy(secret, c, q) {
 		return caller{}, cloud.NewError(w.badSignature, "The request signature we calculated does not match the signature you provided.")
 	}
 	return who, nil

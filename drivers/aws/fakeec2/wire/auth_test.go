@@ -1,6 +1,8 @@
 package wire_test
 
 import (
+	"html"
+	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
@@ -53,6 +55,39 @@ func TestUnsigned(t *testing.T) {
 	status, body := post(t, serve(t, newWorld(), wire.Options{}).URL, "Action", "DescribeVpcs")
 	if status != 401 || !strings.Contains(body, "<Code>AuthFailure</Code>") {
 		t.Errorf("answered with %d %s", status, body)
+	}
+}
+
+// TestHeaders is of what an Authorization header says before its signature.
+func TestHeaders(t *testing.T) {
+	h := wire.New(newWorld(), wire.Options{Region: region, Keys: map[string]string{keyID: secret}})
+	all := func(key, region, service, headers, token string) http.Header {
+		header := formHeader()
+		header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+key+"/20260203/"+region+"/"+service+"/aws4_request, SignedHeaders="+headers+", Signature=00ff")
+		header.Set("X-Amz-Security-Token", token)
+		return header
+	}
+	role := wire.AssumeRole(h, time.Hour)
+	for _, tt := range []struct {
+		name   string
+		header http.Header
+		want   string
+	}{
+		{"other region", all(keyID, "us-east-1", "ec2", "host", ""), "a valid region"},
+		{"other service", all(keyID, region, "sts", "host", ""), "correct service: 'ec2'"},
+		{"other key", all("AKIDX", region, "ec2", "host", ""), "AuthFailure"},
+		{"host is not signed", all(keyID, region, "ec2", "x-amz-date", ""), "'Host' must be"},
+		{"signature", all(keyID, region, "ec2", "host", ""), "SignatureDoesNotMatch"},
+		{"role without token", all(role.KeyID, region, "ec2", "host", ""), "AuthFailure"},
+		{"role with other token", all(role.KeyID, region, "ec2", "host", role.Token+"x"), "AuthFailure"},
+		{"role", all(role.KeyID, region, "ec2", "host", role.Token), "SignatureDoesNotMatch"},
+		{"no scope", http.Header{"Content-Type": formHeader()["Content-Type"], "Authorization": {"AWS4-HMAC-SHA256 Credential=" + keyID}}, "AuthFailure"},
+		{"other algorithm", http.Header{"Content-Type": formHeader()["Content-Type"], "Authorization": {"Basic eDp5"}}, "AuthFailure"},
+	} {
+		w := ask(h, tt.header, "Action=DescribeVpcs&Version=2016-11-15")
+		if w.Code == 200 || !strings.Contains(html.UnescapeString(w.Body.String()), tt.want) {
+			t.Errorf("%s: %d %s, want %s", tt.name, w.Code, w.Body, tt.want)
+		}
 	}
 }
 

@@ -105,6 +105,20 @@ func TestPageSizes(t *testing.T) {
 	}
 }
 
+// TestIDsHaveOnePage: things that are named come all at once, as no page of
+// theirs could be asked for.
+func TestIDsHaveOnePage(t *testing.T) {
+	w := newWorld()
+	w.volumes = volumes(41)
+	params := []string{}
+	for i := range 30 {
+		params = append(params, "VolumeId."+itoa(i+1), w.volumes[i].ID)
+	}
+	if seen, pages := turnPages(t, unsigned(t, w).URL, func() {}, params...); pages != 1 || len(seen) != 30 {
+		t.Errorf("%d volumes on %d pages", len(seen), pages)
+	}
+}
+
 // TestTokensOfOthers: a token is good for the request and the server that gave it.
 func TestTokensOfOthers(t *testing.T) {
 	w := newWorld()
