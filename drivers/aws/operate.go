@@ -12,8 +12,8 @@ import (
 
 // poolKeeper are hosts that an admin can look at and drain.
 type poolKeeper interface {
-	// Pools are those of the configuration, by name, as their owners tell; of one
-	// whose owner does not, Trouble says why.
+	// Pools are those of the configuration, by name, as their owners tell
+	// (inventory.Tell); of one whose owner does not, Trouble says why.
 	Pools(ctx context.Context) []view.Pool
 	// Drain is idempotent. Its error wraps those of drivers.Operator.
 	Drain(ctx context.Context, pool string, off bool) (view.Pool, error)
