@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/account"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -67,6 +68,15 @@ type candidate struct {
 	Spot   bool     `json:"spot,omitempty"`
 }
 
+// quota names the quota that the candidate counts to, or itself where that is
+// not known.
+func (c candidate) quota() string {
+	if code, known := account.QuotaCode(c.Type, c.Spot); known {
+		return code
+	}
+	return fmt.Sprint(c.Type, c.Spot)
+}
+
 // attempt is one request. Repeated, it is the same byte by byte.
 type attempt struct {
 	candidate
@@ -113,13 +123,6 @@ func (in *intent) instanceID() string {
 
 // marked reports whether all disks have their tags.
 func (in *intent) marked() bool { return in.Marked || len(in.DiskTags) == 0 }
-
-// skipSpot leaves out the candidates that are spot instances.
-func (in *intent) skipSpot() {
-	for in.Next < len(in.Candidates) && in.Candidates[in.Next].Spot {
-		in.Next++
-	}
-}
 
 // request is what an attempt sends.
 func (in *intent) request(a attempt) cloud.Launch {

@@ -74,6 +74,8 @@ type launcher struct {
 	// unsure: the last attempt was sent before, and nobody knows what became of
 	// that. A refusal at the door, such as of credentials, says nothing about it.
 	unsure bool
+	// usedUp are the quotas of which nothing was left in this try.
+	usedUp map[string]bool
 }
 
 // begin waits until it is known what earlier processes made, and writes the
@@ -220,14 +222,29 @@ func (l *launcher) arm(ctx context.Context) error {
 		last.Answer, last.Sent = answerNone, time.Now().UTC()
 		return l.ledger.save(l.in)
 	}
-	c, err := l.next(ctx)
-	if err != nil {
-		return err
+	for {
+		c, err := l.next(ctx)
+		if err != nil {
+			return err
+		}
+		if err = l.start(c); err == nil {
+			return nil
+		}
+		full := new(account.Full)
+		if !errors.As(err, &full) || c.Host != "" {
+			return err
+		}
+		l.refusal = err // a brake, which may let a cheaper one through
 	}
+}
+
+// start makes an attempt of a candidate.
+func (l *launcher) start(c candidate) error {
 	l.unsure = false
 	n := len(l.in.Attempts)
 	l.in.Attempts = append(l.in.Attempts, attempt{candidate: c, ClientToken: clientToken(l.in.Token, n, c), Sent: time.Now().UTC()})
-	if err = l.member.Reserve(l.need()); err == nil {
+	err := l.member.Reserve(l.need())
+	if err == nil {
 		err = l.ledger.save(l.in)
 	}
 	if err != nil {
@@ -248,12 +265,14 @@ func (l *launcher) next(ctx context.Context) (candidate, error) {
 	if l.in.Pool != "" {
 		return l.nextOnHost(ctx)
 	}
-	if l.in.Next >= len(l.in.Candidates) {
-		return candidate{}, l.exhausted(len(l.in.Candidates))
+	for l.in.Next < len(l.in.Candidates) {
+		c := l.in.Candidates[l.in.Next]
+		l.in.Next++
+		if !l.usedUp[c.quota()] {
+			return c, nil
+		}
 	}
-	c := l.in.Candidates[l.in.Next]
-	l.in.Next++
-	return c, nil
+	return candidate{}, l.exhausted(len(l.in.Candidates))
 }
 
 // nextOnHost is the candidate of a host that the pool gives.
@@ -303,11 +322,14 @@ func (l *launcher) settle(ctx context.Context, inst cloud.Instance, err error) (
 		return anotherOne, l.answered(answerRefused, "")
 	case noQuota:
 		l.refusedBy(ctx, err)
-		if a.Spot { // the quota of spot instances is one of its own
-			l.in.skipSpot()
-			return anotherOne, l.answered(answerRefused, "")
+		if a.Host != "" {
+			return anotherOne, errors.Join(l.answered(answerRefused, ""), err)
 		}
-		return anotherOne, errors.Join(l.answered(answerRefused, ""), err)
+		if l.usedUp == nil {
+			l.usedUp = map[string]bool{}
+		}
+		l.usedUp[a.quota()] = true // others have quotas of their own
+		return anotherOne, l.answered(answerRefused, "")
 	case isGone:
 		return anotherOne, l.answered(answerGone, "")
 	case lookItUp:

@@ -195,7 +195,10 @@ func (d *driver) candidates(ctx context.Context, o options, network string, type
 			return nil, labelError{fmt.Errorf("option security_group: %s is in no VPC of the network %q", o.securityGroup, network)}
 		}
 	}
-	c := chooser{subnets: subnets, zones: known.Zones, taken: known.Taken, groups: groups, dry: func(p account.Place) bool { return time.Now().Before(known.Dry[p]) }}
+	c := chooser{subnets: subnets, zones: known.Zones, taken: known.Taken, groups: groups, dry: func(p account.Place) bool {
+		code, _ := account.QuotaCode(p.Type, p.Spot)
+		return time.Now().Before(known.Dry[p]) || known.Exhausted[code]
+	}}
 	all := c.choose(o, types)
 	if len(all) == 0 {
 		return nil, labelError{fmt.Errorf("none of %s is to be had in the zones of network %q", strings.Join(o.types, ", "), network)}

@@ -269,3 +269,89 @@ func TestEndedLongAgo(t *testing.T) {
 		})
 	}
 }
+
+// TestNextQuota: what the quota of one type does not allow, that of the next
+// one may: capacity counts on it.
+func TestNextQuota(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, types, got string
+		requests         int
+	}{
+		{"of another class", `["p3.2xlarge", "m5.large"]`, "m5.large", 2},
+		{"as spot, and then on demand", `["p3.2xlarge", "m5.large"], "spot": true`, "m5.large", 2},
+		{"of the same class once", `["p3.2xlarge", "p5.48xlarge", "m5.large"]`, "m5.large", 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				d, _ := s.openWithRoom(t)
+				def := definition(`{"image": "ci-linux-*", "instance_types": ` + test.types + `}`)
+				_, _ = d.Capacity(def)
+				time.Sleep(time.Minute)
+				if n, err := d.Capacity(def); n < 1 {
+					t.Fatalf("Capacity = %d, %v, want room by the last type", n, err)
+				}
+				before := s.cloud.Counts()["RunInstances"]
+				env, err := d.Allocate(within(t, time.Minute), request("a", def))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if inst, _ := s.cloud.Instance(env.Identifier); inst.Type != test.got {
+					t.Errorf("it is a %s, want %s", inst.Type, test.got)
+				}
+				if n := s.cloud.Counts()["RunInstances"] - before; n != test.requests {
+					t.Errorf("%d requests, want %d: a quota that is used up is asked for once", n, test.requests)
+				}
+			})
+		})
+	}
+}
+
+// TestNoQuotaAtAll: the error is EC2's own.
+func TestNoQuotaAtAll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		d, _ := s.openWithRoom(t)
+		def := definition(`{"image": "ci-linux-*", "instance_type": "p3.2xlarge"}`)
+		if _, err := d.Allocate(within(t, time.Minute), request("a", def)); !cloud.IsKind(err, cloud.Quota) {
+			t.Errorf("Allocate = %v, want that there is no quota", err)
+		}
+		if n := s.cloud.Counts()["RunInstances"]; n != 1 {
+			t.Errorf("%d requests, want one for all zones", n)
+		}
+	})
+}
+
+// TestCheaperType: the first type costs too much under the brake, the next one
+// does not: capacity counts on it.
+func TestCheaperType(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.cfg = "max_hourly_cost: 0.2"
+		d, _ := s.openWithRoom(t)
+		def := definition(`{"image": "ci-linux-*", "instance_types": ["m5.4xlarge", "m5.metal", "m5.large"]}`)
+		_, _ = d.Capacity(def)
+		time.Sleep(time.Minute)
+		wantRoom(t, d, def, 2, "")
+		for _, c := range []string{"a", "b"} {
+			env, err := d.Allocate(within(t, time.Minute), request(c, def))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if inst, _ := s.cloud.Instance(env.Identifier); inst.Type != "m5.large" {
+				t.Errorf("it is a %s, want what is not too much", inst.Type)
+			}
+		}
+		full := new(account.Full)
+		if _, err := d.Allocate(within(t, time.Minute), request("c", def)); !errors.As(err, &full) {
+			t.Errorf("Allocate = %v, want the brake's reason", err)
+		}
+		if n := s.cloud.Counts()["RunInstances"]; n != 2 {
+			t.Errorf("%d requests, want none that the brake forbids", n)
+		}
+	})
+}
