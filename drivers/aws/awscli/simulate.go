@@ -96,7 +96,7 @@ func (s *simulation) flags(c *cobra.Command) {
 	f.StringSliceVar(&p.Zones, "zones", p.Zones, "zones in which hosts are allocated, best first")
 	f.IntVar(&p.Max, "max", p.Max, "most hosts at once")
 	f.DurationVar(&p.ScrubbingDelay, "scrubbing-delay", p.ScrubbingDelay, "how long a host idles before it is scrubbed; 0: never")
-	f.DurationVar(&p.ReleaseDelay, "release-delay", p.ReleaseDelay, "how long a host that may be released idles before it is")
+	f.DurationVar(&p.MinAge, "release-delay", p.MinAge, "how old a host gets before it is released when idle; 24h or more for Macs")
 	f.DurationVar(&p.PendingToAvailable, "pending-to-available-delay", p.PendingToAvailable, "how long a scrubbed host is left alone")
 	f.DurationVar(&p.Patience, "patience", p.Patience, "how long a job waits for a scrubbed host before one more is allocated")
 	f.Var(spreadFlag{&p.Boot}, "boot", "from the launch of an instance until its job runs")

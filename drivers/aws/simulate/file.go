@@ -97,7 +97,7 @@ func (f filePool) pool(name string, base Pool) (Pool, error) {
 	set(&p.Type, f.Type)
 	set(&p.Max, f.Max)
 	set(&p.ScrubbingDelay, f.ScrubbingDelay)
-	set(&p.ReleaseDelay, f.ReleaseDelay)
+	set(&p.MinAge, f.ReleaseDelay)
 	set(&p.PendingToAvailable, f.PendingToAvailableDelay)
 	set(&p.Patience, f.Patience)
 	set(&p.Boot, f.Boot)

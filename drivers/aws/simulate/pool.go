@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pool"
@@ -91,6 +92,9 @@ func (p Pool) validate() error {
 	if p.Max < 1 {
 		errs = append(errs, errors.New("max is 0: want a pool that may have a host"))
 	}
+	if p.MinAge < pool.MacMinAge && strings.HasPrefix(p.Type, "mac") { // no API is there to ask what it is
+		errs = append(errs, fmt.Errorf("release_delay is %s: AWS takes a Mac host back after 24h, not before", p.MinAge))
+	}
 	if p.Quota < 0 {
 		errs = append(errs, fmt.Errorf("quota is %d: want 0 (none) or more hosts", p.Quota))
 	}
@@ -98,8 +102,8 @@ func (p Pool) validate() error {
 		name string
 		is   time.Duration
 	}{
-		{"shutdown", p.Shutdown}, {"notice", p.Notice}, {"quota_lag", p.QuotaLag}, {"min_age", p.MinAge},
-		{"scrubbing_delay", p.ScrubbingDelay}, {"release_delay", p.ReleaseDelay}, {"patience", p.Patience},
+		{"shutdown", p.Shutdown}, {"notice", p.Notice}, {"quota_lag", p.QuotaLag}, {"release_delay", p.MinAge},
+		{"scrubbing_delay", p.ScrubbingDelay}, {"patience", p.Patience},
 		{"pending_to_available_delay", p.PendingToAvailable},
 	} {
 		if d.is < 0 || d.is%time.Second != 0 {

@@ -5,6 +5,7 @@ import (
 	"html"
 	"io"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -165,22 +166,27 @@ func (c *chart) x(at int64) float64 {
 
 // area fills what is between two lines, which go in steps.
 func (c *chart) area(low, high []float64, top float64, from, to int, colour string) {
-	y := func(v float64) float64 { return float64(to) - v/top*float64(to-from) }
-	c.b.WriteString(`<path fill="` + colour + `" d="`)
-	for i, v := range high {
-		at := c.series.start + int64(i)*c.series.width
-		letter := "L"
-		if i == 0 {
-			letter = "M"
+	y := func(v float64) string { return coordinate(float64(to) - v/top*float64(to-from)) }
+	edge := func(i int) string { return coordinate(c.x(c.series.start + int64(i)*c.series.width)) }
+	c.b.WriteString(`<path fill="` + colour + `" d="M` + edge(0) + " " + y(low[0]))
+	last := y(low[0])
+	step := func(to string, i int) {
+		if to != last {
+			c.b.WriteString("H" + edge(i) + "V" + to)
+			last = to
 		}
-		fmt.Fprintf(&c.b, "%s%.1f %.1fH%.1f", letter, c.x(at), y(v), c.x(at+c.series.width))
+	}
+	for i, v := range high {
+		step(y(v), i)
 	}
 	for i := len(low) - 1; i >= 0; i-- {
-		at := c.series.start + int64(i)*c.series.width
-		fmt.Fprintf(&c.b, "L%.1f %.1fH%.1f", c.x(at+c.series.width), y(low[i]), c.x(at))
+		step(y(low[i]), i+1)
 	}
-	c.b.WriteString("Z\"/>\n")
+	c.b.WriteString("H" + edge(0) + "Z\"/>\n")
 }
+
+// coordinate is a place with as many digits as can be seen.
+func coordinate(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
 
 // times draws the axis of time at a height.
 func (c *chart) times(to int) {
