@@ -70,6 +70,7 @@ type poolSettings struct {
 	ScrubbingDelay          *time.Duration `yaml:"scrubbing_delay"` // of an idle host until it is scrubbed; 0: never
 	ReleaseDelay            *time.Duration `yaml:"release_delay"`   // of a host from its allocation until it is released when idle
 	PendingToAvailableDelay *time.Duration `yaml:"pending_to_available_delay"`
+	Patience                *time.Duration `yaml:"patience"` // of a request for a host that is scrubbed, before one more is allocated
 
 	ScrubImage    string `yaml:"scrub_image"`
 	Subnet        string `yaml:"subnet"`
@@ -256,6 +257,7 @@ func (p poolSettings) check(region string, refuse func(key, format string, args 
 		value *time.Duration
 	}{
 		{".scrubbing_delay", p.ScrubbingDelay}, {".release_delay", p.ReleaseDelay}, {".pending_to_available_delay", p.PendingToAvailableDelay},
+		{".patience", p.Patience},
 	} {
 		if t.value != nil && (*t.value < 0 || *t.value > mostTime) {
 			refuse(t.key, "got %v, want 0 to %v", *t.value, mostTime)
