@@ -47,8 +47,8 @@ type Config struct {
 
 	// ScrubMargin is how much before MinAge scrubbing ends; default 10 minutes.
 	ScrubMargin time.Duration
-	// ScrubTime is how long a scrub takes as long as none was observed; default 110
-	// minutes, AWS's older bound for Apple silicon.
+	// ScrubTime is how long a scrub is expected to take (Patience) as long as
+	// none was observed; default 110 minutes, AWS's older bound for Apple silicon.
 	ScrubTime time.Duration
 	// LaunchTimeout is how long after a Grant the launch may be sent; default 5
 	// minutes. The host stays reserved for cloud.Settled more.

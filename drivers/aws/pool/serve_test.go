@@ -250,3 +250,64 @@ func TestCapacity(t *testing.T) {
 		})
 	}
 }
+
+// TestCapacityFor is capacity by what is asked for.
+func TestCapacityFor(t *testing.T) {
+	cfg := macs()
+	cfg.Max = 4
+	b := newBed(t, cfg)
+	old := b.mac("h-2", time.Hour)
+	old.Type, old.Zone = "mac1.metal", "z"
+	b.list(b.mac("h-1", time.Hour), old)
+	tests := []struct {
+		typ   string
+		zones []string
+		want  int
+	}{
+		{"", nil, 3}, {"mac2.metal", []string{"a"}, 3}, {"mac2.metal", []string{"b"}, 2}, {"mac2.metal", []string{"z"}, 0},
+		{"mac1.metal", nil, 1}, {"mac1.metal", []string{"a"}, 0}, {"mac3.metal", nil, 0},
+	}
+	for _, tt := range tests {
+		if got := b.CapacityFor(tt.typ, tt.zones); got != tt.want {
+			t.Errorf("CapacityFor(%q, %v) = %d, want %d", tt.typ, tt.zones, got, tt.want)
+		}
+	}
+}
+
+// TestViews is what a person sees of each host.
+func TestViews(t *testing.T) {
+	cfg := scrubbing()
+	cfg.Max, cfg.ReleaseDelay = 9, time.Hour
+	b := newBed(t, cfg)
+	hosts := []cloud.Host{
+		b.mac("h-1", time.Hour), used(b.mac("h-2", time.Hour)), b.in("h-3", cloud.HostPending), b.in("h-4", cloud.HostPermanentFailure),
+		b.in("h-5", "configuring"), b.mac("h-6", 2*time.Hour),
+	}
+	b.list(hosts...)
+	b.step(Want{Token: "t1", Zones: []string{"a"}})
+	b.step(Launched{Token: "t1", Err: cloud.NewError("InsufficientCapacityOnHost", "not free")})
+	b.step(Want{Token: "t2", Zones: []string{"b"}})
+	want := []struct {
+		id      string
+		phase   Phase
+		release string // from 08:00 of the day it is
+		why     string
+	}{
+		{"h-1", Resting, "23h0m0s", "a launch was refused: not free"}, {"h-2", Busy, "23h0m0s", ""}, {"h-3", Scrubbing, "23h0m0s", "AWS scrubs it"},
+		{"h-4", Failed, "23h0m0s", "failed for good"}, {"h-5", Unknown, "", "AWS calls its state configuring"}, {"h-6", Available, "22h0m0s", ""},
+		{"", Requested, "", "asked for 1 times"},
+	}
+	views := b.Views()
+	if len(views) != len(want) {
+		t.Fatalf("views %+v", views)
+	}
+	for i, w := range want {
+		v, release := views[i], ""
+		if !v.Release.IsZero() {
+			release = v.Release.Sub(b.clock).String()
+		}
+		if v.ID != w.id || v.Phase != w.phase || release != w.release || !strings.Contains(v.Why, w.why) || w.why == "" && v.Why != "" {
+			t.Errorf("view %+v, want %+v", v, w)
+		}
+	}
+}

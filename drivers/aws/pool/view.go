@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -101,14 +102,34 @@ type Saved struct {
 	ScrubCount int             `json:"scrub_count"`
 }
 
-// Capacity is how many requests more could be served now: free hosts, and what
-// may be allocated, less those who wait. It is 0 while the pool may not act.
-func (s *State) Capacity() int {
+// Capacity is how many requests more for the pool's type could be served now,
+// wherever: see CapacityFor.
+func (s *State) Capacity() int { return s.CapacityFor("", nil) }
+
+// CapacityFor is how many requests more of the kind (as in Want) could be
+// served now: free hosts that fit, and what may be allocated, less all who wait.
+// It is 0 while the pool may not act.
+func (s *State) CapacityFor(typ string, zones []string) int {
 	if !s.acts() || s.draining {
 		return 0
 	}
-	n := s.count[Available] + s.count[Requested] + len(s.requests)
-	if !s.allocate.pause.After(s.now) && len(s.wetZones()) > 0 {
+	if typ == "" {
+		typ = s.cfg.Type
+	}
+	w := &waiting{Want: Want{Type: typ, Zones: zones}}
+	n := 0
+	for _, h := range s.hosts {
+		if (h.phase == Available || h.phase == Requested) && h.missing == 0 && w.fits(h.typ, h.zone) {
+			n++
+		}
+	}
+	for _, r := range s.requests {
+		if !r.sealed && w.fits(r.Type, r.Zone) {
+			n++
+		}
+	}
+	wet := slices.ContainsFunc(s.wetZones(), func(zone string) bool { return w.fits(s.cfg.Type, zone) })
+	if wet && !s.allocate.pause.After(s.now) {
 		n += max(0, s.cfg.Max-s.live())
 	}
 	return max(0, n-s.queue.len())
