@@ -141,27 +141,30 @@ func (p *process) end() {
 type story struct {
 	name    string
 	def     func() model.LabelDefinition
-	prepare func(s *site)
+	prepare func(t testing.TB, s *site)
 }
 
 func stories() []story {
 	return []story{
-		{"plain", plain, func(*site) {}},
+		{"plain", plain, func(testing.TB, *site) {}},
 		{"with a marked disk in the third zone", func() model.LabelDefinition {
 			def := plain()
 			def.Resources.Disks = map[string]model.Disk{"/dev/sdf": {Size: 5, Label: "Kind:cache"}}
 			return def
-		}, func(s *site) {
+		}, func(_ testing.TB, s *site) {
 			for _, zone := range s.cloud.Zones()[:2] {
 				s.cloud.SetCapacity(zone, "m5.large", fakeec2.OnDemand, 0)
 			}
 		}},
 		{"spot, then on demand", func() model.LabelDefinition {
 			return definition(`{"image": "ci-linux-*", "instance_type": "m5.large", "spot": {"max_attempts": 2}, "userdata_format": "env"}`)
-		}, func(s *site) { s.cloud.SetQuota("L-34B43A08", 0) }},
+		}, func(_ testing.TB, s *site) { s.cloud.SetQuota("L-34B43A08", 0) }},
 		{"spot", func() model.LabelDefinition {
 			return definition(`{"image": "ci-linux-*", "instance_type": "m5.large", "spot": true}`)
-		}, func(*site) {}},
+		}, func(testing.TB, *site) {}},
+		{"on a host", func() model.LabelDefinition { return definition(`{"image": "ci-mac-*", "pool": "mac"}`) }, func(t testing.TB, s *site) {
+			s.addHosts(t, 2)
+		}},
 	}
 }
 
@@ -185,10 +188,10 @@ func (c crash) run(t *testing.T) (where string) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSiteOf(t, fakeec2.Options{Seed: uint64(c.point), Unthrottled: true})
 		time.Sleep(3 * time.Minute) // the account itself is known everywhere
+		c.prepare(t, s)
 		if c.sluggish {
 			s.cloud.SetLag(fakeec2.Range{Min: 30 * time.Second, Max: 2 * time.Minute})
 		}
-		c.prepare(s)
 		req := request("a", c.def())
 		first := s.boot(t)
 		where = c.damage(t, first, req)
@@ -262,7 +265,7 @@ func (c crash) mend(t testing.TB, s *site, p *process, req drivers.Request) {
 	if n := s.everMade(); n > 1 && !c.lost {
 		t.Errorf("%d machines were made of one token", n)
 	}
-	time.Sleep(2 * time.Minute) // what shuts down is down, and what might have come has
+	time.Sleep(6 * time.Minute) // what shuts down is down, Macs too, and what might have come has
 	s.wantNothing(t)
 	time.Sleep(10 * time.Minute)
 	s.wantNothing(t)
@@ -376,22 +379,33 @@ func TestTroubleMatrix(t *testing.T) {
 	t.Parallel()
 	for _, story := range stories() {
 		for _, do := range []damage{lose, recall} {
-			t.Run(story.name+"/"+string(do), func(t *testing.T) {
-				t.Parallel()
-				for point := 1; ; point++ {
-					where := ""
-					for n, then := range []string{"deallocate", "allocate", "reap"} {
-						if n > 0 && os.Getenv("FISH_LONG") != "1" && (n+point)%3 > much(where) {
-							continue
-						}
-						c := crash{story: story, what: "allocate", do: do, point: point, sluggish: point%2 == 0, then: then}
-						where = cmp.Or(c.run(t), where)
-					}
-					if where == "" {
-						break
-					}
-				}
-			})
+			for _, what := range []string{"allocate", "deallocate"} {
+				t.Run(fmt.Sprintf("%s/%s/%s", story.name, do, what), func(t *testing.T) {
+					t.Parallel()
+					trouble(t, story, do, what)
+				})
+			}
+		}
+	}
+}
+
+// trouble goes through all points of one way to a machine, or of its removal.
+func trouble(t *testing.T, story story, do damage, what string) {
+	thens := []string{"deallocate", "reap"}
+	if what == "allocate" {
+		thens = append(thens, "allocate")
+	}
+	for point := 1; ; point++ {
+		where := ""
+		for n, then := range thens {
+			if n > 0 && os.Getenv("FISH_LONG") != "1" && (n+point)%3 > min(much(where), 0) {
+				continue
+			}
+			c := crash{story: story, what: what, do: do, point: point, sluggish: point%2 == 0, then: then}
+			where = cmp.Or(c.run(t), where)
+		}
+		if where == "" {
+			break
 		}
 	}
 }

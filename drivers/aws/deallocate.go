@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/account"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 )
 
@@ -120,13 +121,9 @@ func (r *removal) pass(ctx context.Context) error {
 	if err := r.cancelSpots(ctx); err != nil { // first, as one that is open may make another machine
 		return err
 	}
-	machines := seen.of(r.in.Token)
-	for _, one := range machines {
-		if one.Alive() {
-			if err := r.terminate(ctx, one.ID); err != nil {
-				return err
-			}
-			r.wait("machine %s is %s", one.ID, one.State)
+	for _, one := range seen.of(r.in.Token) {
+		if err := r.end(ctx, one); err != nil {
+			return err
 		}
 	}
 	for i := range r.in.Attempts {
@@ -152,9 +149,11 @@ func (r *removal) follow(ctx context.Context, a *attempt, seen sight) error {
 		}
 		return nil // what is found has the token, and was looked at
 	}
-	one, listed := seen.byID[a.InstanceID]
-	if listed && !one.Alive() {
-		return nil
+	if one, listed := seen.byID[a.InstanceID]; listed {
+		if one.Tags[cloud.TagToken] == r.in.Token && one.Work() {
+			return nil // it was looked at
+		}
+		return r.end(ctx, one)
 	}
 	err := r.api.TerminateInstances(ctx, []string{a.InstanceID})
 	switch {
@@ -163,7 +162,34 @@ func (r *removal) follow(ctx context.Context, a *attempt, seen sight) error {
 	case err != nil && !cloud.IsKind(err, cloud.NotFound):
 		return err
 	}
-	r.wait("machine %s is not listed as gone yet", a.InstanceID)
+	return r.see(ctx, a.InstanceID)
+}
+
+// end ends a machine that is ours, and looks whether that is seen.
+func (r *removal) end(ctx context.Context, one account.Sighting) error {
+	if !one.Alive() {
+		return nil
+	}
+	if err := r.terminate(ctx, one.ID); err != nil {
+		return err
+	}
+	if !one.Missing.IsZero() {
+		return r.see(ctx, one.ID)
+	}
+	r.wait("machine %s is %s", one.ID, one.State)
+	return nil
+}
+
+// see looks for a machine by its id that is not listed by its tags: lists are
+// late, or somebody has taken the tags away.
+func (r *removal) see(ctx context.Context, id string) error {
+	list, err := r.api.Instances(ctx, cloud.Where("instance-id", id))
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 || !cloud.Gone(list[0].State) {
+		r.wait("machine %s is not listed as gone yet", id)
+	}
 	return nil
 }
 

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -137,8 +139,28 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// billable are the things that cost money, or will, and are of an environment.
-func (s *site) billable() []fakeec2.Bill { return s.cloud.Billable() }
+// billable are the things that cost money, or will, and are of an environment:
+// hosts are of a pool.
+func (s *site) billable() []fakeec2.Bill {
+	return slices.DeleteFunc(s.cloud.Billable(), func(b fakeec2.Bill) bool { return b.Kind == "host" })
+}
+
+// addHosts gives the site a pool of Macs with so many hosts.
+func (s *site) addHosts(t testing.TB, n int) *fakeHosts {
+	t.Helper()
+	s.cloud.SetQuota("L-5D8DADF5", float64(n))
+	pool := &fakeHosts{kind: "mac2.metal", zone: s.cloud.Zones()[1]}
+	for i := range n {
+		id, err := s.cloud.AllocateHost(t.Context(), cloud.HostRequest{ClientToken: fmt.Sprint(i), Type: pool.kind, Zone: pool.zone})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pool.ids = append(pool.ids, id)
+	}
+	s.hosts = pool
+	time.Sleep(5 * time.Minute) // until they are there
+	return pool
+}
 
 // wantNothing fails where something is left that costs money.
 func (s *site) wantNothing(t testing.TB) {

@@ -405,6 +405,30 @@ func TestRemainingDisk(t *testing.T) {
 	})
 }
 
+// TestTagsTakenAway: somebody removed the marks of a machine that an intent
+// names. It goes all the same, and that is seen.
+func TestTagsTakenAway(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *site) {
+		d, req := s.start(t), request("a", plain())
+		env := allocate(t, d, req)
+		time.Sleep(10 * time.Minute)
+		nothing := cloud.Tags{cloud.TagNode: "", cloud.TagInstance: "", cloud.TagToken: ""}
+		ids := []string{env.Identifier}
+		for _, id := range s.machine(t, env.Identifier).Volumes {
+			ids = append(ids, id)
+		}
+		if err := s.cloud.CreateTags(t.Context(), ids, nothing); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := d.Deallocate(within(t, time.Hour), refTo(req, env.Identifier)); err != nil || time.Since(began) > time.Minute {
+			t.Errorf("Deallocate() = %v after %v", err, time.Since(began))
+		}
+		s.wantNothing(t)
+	})
+}
+
 // TestPurposes: what pools and tasks make beside environments is not listed, and
 // not removed with one.
 func TestPurposes(t *testing.T) {

@@ -327,18 +327,9 @@ func TestOutage(t *testing.T) {
 func TestHost(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *site) {
-		s.cloud.SetQuota("L-5D8DADF5", 2)
-		zone := s.cloud.Zones()[1]
-		pool := &fakeHosts{kind: "mac2.metal", zone: zone, ids: []string{"h-0000000000000dead"}}
-		for _, token := range []string{"1", "2"} {
-			id, err := s.cloud.AllocateHost(t.Context(), cloud.HostRequest{ClientToken: token, Type: "mac2.metal", Zone: zone})
-			if err != nil {
-				t.Fatal(err)
-			}
-			pool.ids = append(pool.ids, id)
-		}
-		time.Sleep(5 * time.Minute)
-		s.hosts = pool
+		pool := s.addHosts(t, 2)
+		zone := pool.zone
+		pool.ids = append([]string{"h-0000000000000dead"}, pool.ids...)
 		d := s.settled(t)
 		t.Cleanup(func() { _ = d.Close() })
 		def := definition(`{"image": "ci-mac-*", "pool": "mac"}`)
