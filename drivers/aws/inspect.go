@@ -167,6 +167,8 @@ var errNotRunning = errors.New("environment does not run")
 
 // Watch implements drivers.Watcher. All that are watched share one look.
 func (d *driver) Watch(ctx context.Context, ref drivers.Ref) (ending string, err error) {
+	changed, stop := d.member.Subscribe()
+	defer stop()
 	for since := time.Now(); ; since = time.Now().Add(-d.settings.WatchPeriod / 2) {
 		report, certain, err := d.inspect(ctx, ref, since)
 		switch {
@@ -181,8 +183,28 @@ func (d *driver) Watch(ctx context.Context, ref drivers.Ref) (ending string, err
 		if err := d.dropSurplus(ctx, ref.Token); err != nil {
 			d.log.Warn("a second machine of one environment is not removed yet", "error", err)
 		}
-		if err := pause(ctx, d.settings.WatchPeriod); err != nil {
+		if err := d.rest(ctx, ref.Identifier, changed); err != nil {
 			return "", err
+		}
+	}
+}
+
+// rest waits until it is time for another look, or until a list that somebody
+// else asked for shows that the machine does not run.
+func (d *driver) rest(ctx context.Context, id string, changed <-chan struct{}) error {
+	timer := time.NewTimer(d.settings.WatchPeriod)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		case <-changed:
+			one, known := d.member.Instance(id)
+			if known && one.State != cloud.Running && one.State != cloud.Pending {
+				return nil
+			}
 		}
 	}
 }

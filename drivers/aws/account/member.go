@@ -118,6 +118,12 @@ func (m *Member) Instances() (list []Sighting, asked time.Time) {
 	return list, s.InstancesAsked
 }
 
+// Instance is this driver instance's own of the id, if it is known.
+func (m *Member) Instance(id string) (Sighting, bool) {
+	one, known := m.now.Load().mine[id]
+	return one, known && one.Tags[cloud.TagInstance] == m.instance
+}
+
 // Capacity answers from memory. Types that were never heard of are looked up,
 // and HasRoom is called when they are known.
 func (m *Member) Capacity(q Question) Answer {
