@@ -33,7 +33,7 @@ type ImageSpec struct {
 	Encrypted    bool
 	Public       bool
 	SharedWith   []string
-	More         []cloud.ImageDisk // beyond the root disk; snapshots are made
+	More         []cloud.ImageDisk // beyond the root disk; a snapshot is made where none is named
 	Remains      []string          // devices whose volumes are not removed with their instance
 	Tags         cloud.Tags
 }
@@ -61,7 +61,9 @@ func (c *Cloud) AddImage(spec ImageSpec) (id string) {
 		size = 8
 	}
 	for _, d := range append([]cloud.ImageDisk{{Device: i.RootDevice, SizeGB: size, Encrypted: spec.Encrypted}}, spec.More...) {
-		d.SnapshotID = c.addSnapshot(SnapshotSpec{Owner: i.Owner, SizeGB: d.SizeGB, Encrypted: d.Encrypted, Public: spec.Public, Tags: spec.Tags}, now)
+		if d.SnapshotID == "" {
+			d.SnapshotID = c.addSnapshot(SnapshotSpec{Owner: i.Owner, SizeGB: d.SizeGB, Encrypted: d.Encrypted, Public: spec.Public, Tags: spec.Tags}, now)
+		}
 		i.Disks = append(i.Disks, d)
 	}
 	c.images.put(i.ID, now, i)
