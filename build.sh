@@ -13,7 +13,7 @@ export GOFLAGS="-trimpath -buildvcs=false"
 
 usage() {
 	cat <<'EOF'
-./build.sh            build the binary aquarium-fish
+./build.sh            build the binary aquarium-fish; TAGS=noaws leaves AWS's SDK out, which takes minutes to compile
 ./build.sh test       every test that needs neither root nor a container engine (at most 5 minutes)
 ./build.sh test all   what CI runs: those that do as well, and the race detector
 ./build.sh bench      how fast the real binary is, against its goals: some 18 minutes (bench -quick: three; bench -help)
@@ -22,13 +22,14 @@ usage() {
 ./build.sh generate   generate the API's server and client from openapi/openapi.yaml
 ./build.sh release    tar.gz, deb and rpm with checksums in build/release: linux and darwin on amd64 and arm64, or OS/ARCH...
 ./build.sh cross      build for every platform: linux and darwin on amd64 and arm64, windows on amd64
+./build.sh python     a virtual environment with what tests need of Python: moto and aws-cli
 EOF
 }
 
 build() {
 	local version
 	version=$(git describe --tags --always --dirty 2>/dev/null || echo unknown)
-	go build -ldflags "-s -w -X main.release=$version" -o "$binary$(go env GOEXE)" "$main"
+	go build -tags "${TAGS:-}" -ldflags "-s -w -X main.release=$version" -o "$binary$(go env GOEXE)" "$main"
 }
 
 # summary prints one line per package, every skipped test with its reason, and all output of a package that failed;
@@ -55,8 +56,8 @@ run_tests() {
 	go test -v "$@" 2>&1 | summary
 }
 
-# packages lists those of a group: pure (nothing of the database linked, compiled in seconds), linked (the others), or
-# system (the real binary). Those that take minutes come first: the last to begin should not be one that the others have
+# packages lists those of a group: pure (neither the database nor AWS's SDK linked, compiled in seconds), linked (the
+# database), sdk (AWS's SDK, which takes minutes to compile: never for the race detector), or system (the real binary). Those that take minutes come first: the last to begin should not be one that the others have
 # to be waited for with.
 packages() {
 	go list -test -f '{{if not .ForTest}}{{.ImportPath}}{{else}}{{.ForTest}}{{end}} {{join .Deps " "}}' ./... |
@@ -64,11 +65,12 @@ packages() {
 			$1 ~ /\.test$/ { sub(/\.test$/, "", $1) }
 			{ all[$1] = 1 }
 			/ modernc\.org\/sqlite/ { linked[$1] = 1 }
+			/ github\.com\/aws\/aws-sdk-go-v2\/service\/ec2/ { sdk[$1] = 1 }
 			END {
 				split("/tests/cluster /tests/release /tests/farm /tests/sim /tests /tests/docker /tests/kill", slow, " ")
 				for (i in slow) rank[slow[i]] = i
 				for (p in all) {
-					group = linked[p] ? "linked" : "pure"
+					group = sdk[p] ? "sdk" : linked[p] ? "linked" : "pure"
 					if (p ~ /aquarium-fish\/aquarium-fish\/(tests|cmd)(\/|$)/) group = "system"
 					tail = p
 					sub(/^.*aquarium-fish\/aquarium-fish/, "", tail)
@@ -93,6 +95,7 @@ run_group() {
 test_some() {
 	run_group pure -timeout 3m
 	run_group linked -timeout 4m
+	run_group sdk -timeout 4m
 	run_group system -timeout 5m
 }
 
@@ -116,6 +119,7 @@ test_all() {
 	export AQUARIUM_TEST_ALL=1
 	run_group pure -timeout 10m
 	run_group linked -timeout 15m
+	run_group sdk -timeout 10m
 	echo "-- lib/store with its crash points"
 	run_tests -tags crashpoints -timeout 5m ./lib/store
 	compile_races # as what uses the real binary often waits
@@ -129,17 +133,48 @@ test_all() {
 	run_group linked -race -short -vet=off -cpu 1 -timeout 20m
 }
 
-# cross compiles without optimization, which costs a third: whether it compiles is all that is asked.
+# cross compiles without optimization, which costs a third: whether it compiles is all that is asked. AWS's SDK knows no
+# platforms, and takes as long as all else together: once is enough, on one that is not this one.
 cross() {
-	local platform
+	local platform others
 	export GOFLAGS="$GOFLAGS '-gcflags=all=-N -l'"
+	others=$(go list -tags noaws ./... | grep -v /drivers/aws/awssdk)
 	for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64; do
 		echo "$platform"
-		GOOS=${platform%/*} GOARCH=${platform#*/} go build ./...
+		# shellcheck disable=SC2086 # one word per package
+		GOOS=${platform%/*} GOARCH=${platform#*/} go build -tags noaws $others
 	done
+	echo "darwin/arm64 with AWS's SDK"
+	GOOS=darwin GOARCH=arm64 go build ./cmd/... ./drivers/aws/awssdk
 	for platform in darwin/arm64 windows/amd64; do # after the build only our own code is left to check
-		GOOS=${platform%/*} GOARCH=${platform#*/} go vet ./...
+		# shellcheck disable=SC2086 # one word per package
+		GOOS=${platform%/*} GOARCH=${platform#*/} go vet -tags noaws $others
 	done
+}
+
+# The versions of what tests need of Python, with which the differences of moto are listed.
+moto=5.2.1
+awscli=1.45.11
+
+# suits tells whether a Python has them.
+suits() {
+	"$1" - "$moto" "$awscli" 2>/dev/null <<'EOF'
+import sys
+from importlib.metadata import version
+import awscli.clidriver, moto.server
+sys.exit([version("moto"), version("awscli")] != sys.argv[1:])
+EOF
+}
+
+# python makes a virtual environment where drivers/drivertest/needs looks for it, unless this machine's Python or an
+# earlier one will do.
+python() {
+	local venv=${AQUARIUM_TEST_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/aquarium-fish/python}
+	if suits "$venv/bin/python3" || suits python3; then return; fi
+	rm -rf "$venv"
+	python3 -m venv "$venv"
+	"$venv/bin/python3" -m pip install --quiet --disable-pip-version-check --no-compile "moto[server]==$moto" "awscli==$awscli"
+	suits "$venv/bin/python3"
 }
 
 # release builds and packs what people install: the same commit and Go give the same bytes. SOURCE_DATE_EPOCH sets the
@@ -205,6 +240,7 @@ lint-version) echo "$lint_version" ;;
 fmt) sources | xargs gofmt -w ;;
 generate) go generate ./openapi/... ;;
 cross) cross ;;
+python) python ;;
 release) shift && release "$@" ;;
 help | -h | --help) usage ;;
 *) usage >&2 && exit 2 ;;

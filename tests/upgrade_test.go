@@ -89,7 +89,7 @@ func TestUpgradeFromV07(t *testing.T) {
 	// What was recalled too late ends now, what nobody asked back stays.
 	n.WaitStatus(lost, "DEALLOCATED")
 	n.WaitLine("engine at unix:///nonexistent/docker.sock")
-	n.WaitLine("this build has no aws driver yet")
+	n.WaitLine("dial tcp 127.0.0.1:9")
 	wantFiles(t, map[string]bool{lostFile: false, liveFile: true, foreign: true})
 	if r := jenkins.Resource(container); r.Identifier != "fish-0123456789ab" {
 		t.Errorf("docker's resource = %+v", r)

@@ -9,11 +9,9 @@ import (
 )
 
 // factories are the drivers of this binary. This is the only place that knows
-// them all. Those of v0.7 that it has not are known by name: a config that lists
-// them starts, and what they made is kept until they are there.
+// them all.
 func factories() []drivers.Factory {
 	return []drivers.Factory{
-		native.Factory(), docker.Factory(), vmx.Factory(), test.Factory(),
-		{Name: "aws", Absent: "this build has no aws driver yet"},
+		native.Factory(), docker.Factory(), vmx.Factory(), test.Factory(), awsFactory(),
 	}
 }

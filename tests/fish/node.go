@@ -186,7 +186,7 @@ func spawn(c command) (*process, error) {
 	p := &process{
 		cmd: exec.Command(line[0], line[1:]...), stdout: newOutput(), stderr: newOutput(), exited: make(chan struct{}),
 	}
-	p.cmd.Dir, p.cmd.Env = c.dir, append(os.Environ(), c.env...)
+	p.cmd.Dir, p.cmd.Env = c.dir, append(append(os.Environ(), noCloud()...), c.env...)
 	// Pipes of our own: an environment that lives on may hold the node's, and
 	// must not keep the test from seeing that the node is gone.
 	readers, err := p.pipes()
@@ -424,4 +424,13 @@ func Run(t testing.TB, dir string, args ...string) Result {
 	stdout, _, _ := p.stdout.snapshot()
 	stderr, _, _ := p.stderr.snapshot()
 	return Result{p.cmd.ProcessState.ExitCode(), strings.Join(stdout, "\n"), strings.Join(stderr, "\n")}
+}
+
+// noCloud keeps a node from AWS, whatever its config or this machine says: no
+// test asks anybody outside of this machine.
+func noCloud() []string {
+	return []string{
+		"AWS_ENDPOINT_URL=http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+	}
 }

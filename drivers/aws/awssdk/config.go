@@ -35,7 +35,7 @@ func configure(ctx context.Context, s cloud.Settings, sender HTTPClient) (aws.Co
 
 // withKey is the configuration for a key of our own. The files and the profile
 // of other tools are not read, as nothing in them should change or break us; what
-// the environment says of the way to AWS (certificates, FIPS, dual stack) counts.
+// the environment says of the way to AWS (certificates, endpoints, FIPS, dual stack) counts.
 func withKey(s cloud.Settings, sender HTTPClient) (aws.Config, error) {
 	env, err := config.NewEnvConfig()
 	if err != nil {
@@ -47,6 +47,7 @@ func withKey(s cloud.Settings, sender HTTPClient) (aws.Config, error) {
 		}
 	}
 	return aws.Config{
+		BaseEndpoint:  baseEndpoint(env),
 		Region:        s.Region,
 		Credentials:   aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(s.KeyID, s.SecretKey, "")),
 		HTTPClient:    sender,
@@ -54,6 +55,15 @@ func withKey(s cloud.Settings, sender HTTPClient) (aws.Config, error) {
 		Logger:        logging.Nop{},
 		ConfigSources: []any{env},
 	}, nil
+}
+
+// baseEndpoint is where all services are by the environment; nil is AWS itself.
+// What the environment says of one service, its client asks for by itself.
+func baseEndpoint(env config.EnvConfig) *string {
+	if env.BaseEndpoint == "" || aws.ToBool(env.IgnoreConfiguredEndpoints) {
+		return nil
+	}
+	return aws.String(env.BaseEndpoint)
 }
 
 // trusting is a client that also trusts the certificates of a file. One that

@@ -115,6 +115,47 @@ func TestAKeyOfOurOwnNeedsNoFiles(t *testing.T) {
 	}
 }
 
+// TestEndpointsOfTheEnvironment: the same variables count with a key of our own
+// as without, and the settings before them.
+func TestEndpointsOfTheEnvironment(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		env      map[string]string
+		endpoint string
+		want     string
+	}{
+		{"none", nil, "", "ec2.eu-central-1.amazonaws.com"},
+		{"of all", map[string]string{"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "", "127.0.0.1:1"},
+		{"of EC2", map[string]string{"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_EC2": "http://127.0.0.1:2"}, "", "127.0.0.1:2"},
+		{"ignored", map[string]string{"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, "", "ec2.eu-central-1.amazonaws.com"},
+		{"of the settings", map[string]string{"AWS_ENDPOINT_URL_EC2": "http://127.0.0.1:2"}, "http://127.0.0.1:3", "127.0.0.1:3"},
+		{"FIPS", map[string]string{"AWS_USE_FIPS_ENDPOINT": "true"}, "", "ec2-fips.eu-central-1.amazonaws.com"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for k, v := range tt.env {
+				t.Setenv(k, v)
+			}
+			for _, key := range []string{"AKIDEXAMPLE", ""} {
+				settings := cloud.Settings{Region: "eu-central-1", KeyID: key, Endpoint: tt.endpoint}
+				if key != "" {
+					settings.SecretKey = secret
+				} else {
+					t.Setenv("AWS_ACCESS_KEY_ID", "AKIDOFSOMEBODY")
+					t.Setenv("AWS_SECRET_ACCESS_KEY", "other")
+				}
+				s := &script{t: t, answer: always(success("DescribeInstances", ""))}
+				c, err := NewDialer(Options{HTTP: s}).Dial(context.Background(), settings)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := looking(context.Background(), c); err != nil || s.sent[0].host != tt.want {
+					t.Errorf("with the key %q: asked %s, %v, want %s", key, s.sent[0].host, err, tt.want)
+				}
+			}
+		})
+	}
+}
+
 // TestCertificatesOfTheEnvironment: a company's own proxy is trusted with a key
 // of our own as well.
 func TestCertificatesOfTheEnvironment(t *testing.T) {

@@ -154,6 +154,7 @@ func TestFilters(t *testing.T) {
 	actions := []string{
 		"DescribeInstances", "DescribeHosts", "DescribeMacHosts", "DescribeImages", "DescribeSnapshots", "DescribeVolumes",
 		"DescribeSpotInstanceRequests", "DescribeVpcs", "DescribeSubnets", "DescribeSecurityGroups", "DescribeInstanceTypeOfferings",
+		"DescribeInstanceTypes",
 		"DescribeAvailabilityZones",
 	}
 	var documented map[string][]string
