@@ -65,7 +65,7 @@ func TestReadmeSimulation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := regexp.MustCompile("(?s)```sh\n(" + simulateCommand + "[^\n]*)\n```\n\n```text\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	blocks := regexp.MustCompile("(?s)```sh\n("+simulateCommand+"[^\n]*)\n```\n\n```text\n(.*?)```").FindAllStringSubmatch(string(text), -1)
 	if len(blocks) < 3 {
 		t.Fatalf("%d simulations in the README: where is the rest?", len(blocks))
 	}
