@@ -31,7 +31,7 @@ type counted struct {
 	mu       sync.Mutex
 	underWay map[string]int
 	most     map[string]int
-	quotas   error // of Quotas
+	panics   bool
 }
 
 func (c *counted) in(what string) (out func()) {
@@ -48,14 +48,19 @@ func (c *counted) in(what string) (out func()) {
 
 func (c *counted) Instances(ctx context.Context, q cloud.Query) ([]cloud.Instance, error) {
 	defer c.in("Instances " + q.Filters[0].Name)()
+	c.mu.Lock()
+	panics := c.panics
+	c.mu.Unlock()
+	if panics {
+		panic("the client is broken")
+	}
 	return c.API.Instances(ctx, q)
 }
 
-func (c *counted) Quotas(ctx context.Context) (map[string]float64, error) {
-	if c.quotas != nil {
-		return nil, c.quotas
-	}
-	return c.API.Quotas(ctx)
+func (c *counted) breakDown(broken bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.panics = broken
 }
 
 // world is a region with a member in it.
@@ -69,8 +74,17 @@ type world struct {
 	rooms int // how often there was room; guarded by api.mu
 }
 
-// inWorld runs a test in fake time.
+// inWorld runs a test in fake time, with a member.
 func inWorld(t *testing.T, o Options, f func(w *world)) {
+	inEmptyWorld(t, func(w *world) {
+		w.m = w.join(o)
+		f(w)
+	})
+}
+
+// inEmptyWorld leaves it to the test when the account is joined: from then on
+// it is asked for what there is.
+func inEmptyWorld(t *testing.T, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		ec2 := fakeec2.New(fakeec2.Options{Seed: 1, StoppedCount: true})
 		ec2.SetQuota(stdOnDemand, 640)
@@ -78,7 +92,6 @@ func inWorld(t *testing.T, o Options, f func(w *world)) {
 		w := &world{T: t, ec2: ec2, all: &Accounts{},
 			api: &counted{API: ec2, underWay: map[string]int{}, most: map[string]int{}}}
 		w.image = ec2.AddImage(fakeec2.ImageSpec{Name: "test"})
-		w.m = w.join(o)
 		f(w)
 	})
 }

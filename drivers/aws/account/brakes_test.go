@@ -121,8 +121,9 @@ func TestHostsCost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inWorld(t, Options{Pools: true, Brakes: Brakes{MaxHourlyCost: 2, Prices: prices}}, func(w *world) {
+	inEmptyWorld(t, func(w *world) {
 		w.ec2.SetQuota("L-5D8DADF5", 3)
+		w.m = w.join(Options{Pools: true, Brakes: Brakes{MaxHourlyCost: 2, Prices: prices}})
 		w.pass(5 * time.Second)
 		host := Need{Token: "h-1", Type: "mac2.metal", Host: true}
 		if err := w.m.Reserve(host); err != nil {
@@ -193,7 +194,7 @@ func TestHostsOnDemand(t *testing.T) {
 // replies, throttling and lists that lag, and never is there more at EC2 than
 // the brakes allow.
 func TestBrakesHold(t *testing.T) {
-	seeds := 6
+	seeds := 4
 	if testing.Short() {
 		seeds = 2
 	}

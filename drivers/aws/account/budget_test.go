@@ -42,9 +42,9 @@ func TestBudget(t *testing.T) {
 		other := w.join(Options{Instance: "aws/other"})
 		w.pass(time.Minute)
 
-		lasts := 15 * time.Minute
+		lasts := 8 * time.Minute
 		if testing.Short() {
-			lasts = 4 * time.Minute
+			lasts = 3 * time.Minute
 		}
 		if os.Getenv("FISH_LONG") != "" {
 			lasts = 2 * time.Hour

@@ -107,8 +107,9 @@ func TestOutageIsToldOnce(t *testing.T) {
 
 // TestDeadFromTheStart: nothing was ever answered.
 func TestDeadFromTheStart(t *testing.T) {
-	inWorld(t, Options{Brakes: Brakes{MaxInstances: 5}}, func(w *world) {
+	inEmptyWorld(t, func(w *world) {
 		w.ec2.Outage(10 * time.Minute)
+		w.m = w.join(Options{Brakes: Brakes{MaxInstances: 5}})
 		w.capacity(large)
 		w.pass(time.Minute)
 		if a := w.capacity(large); a.N != 0 || !a.Stale || a.Why == "" {
@@ -126,9 +127,10 @@ func TestDeadFromTheStart(t *testing.T) {
 // TestQuotasDenied: the permission to read quotas is missing. That bounds
 // nothing, is no trouble, and is said.
 func TestQuotasDenied(t *testing.T) {
-	inWorld(t, Options{}, func(w *world) {
-		w.api.quotas = cloud.NewError("AccessDeniedException", "not authorized")
+	inEmptyWorld(t, func(w *world) {
+		w.ec2.Inject(fakeec2.Fault{Action: "ListServiceQuotas", Times: -1, Err: cloud.NewError("AccessDeniedException", "not authorized")})
 		w.ec2.SetQuota(stdOnDemand, 0)
+		w.m = w.join(Options{})
 		w.capacity(large)
 		w.pass(time.Minute)
 		w.wantCapacity(3*4091, "addresses")
@@ -247,16 +249,11 @@ func TestTypes(t *testing.T) {
 func TestPanic(t *testing.T) {
 	inWorld(t, Options{}, func(w *world) {
 		w.pass(time.Minute)
-		w.api.mu.Lock()
-		healthy := w.api.API
-		w.api.API = nil
-		w.api.mu.Unlock()
+		w.api.breakDown(true)
 		if err := w.m.Fresh(w.Context(), time.Now()); err == nil || !strings.Contains(err.Error(), "panic") {
 			w.Errorf("Fresh = %v, want the panic as an error", err)
 		}
-		w.api.mu.Lock()
-		w.api.API = healthy
-		w.api.mu.Unlock()
+		w.api.breakDown(false)
 		w.pass(time.Minute)
 		if err := w.m.Fresh(w.Context(), time.Now()); err != nil {
 			w.Errorf("Fresh = %v after it healed", err)
@@ -339,7 +336,11 @@ func TestCapacityIsQuick(t *testing.T) {
 	slices.Sort(took)
 	p99 := took[len(took)*99/100]
 	t.Logf("capacity: p50 %v, p99 %v, max %v", took[len(took)/2], p99, took[len(took)-1])
-	if p99 >= 5*time.Millisecond {
-		t.Errorf("p99 of capacity is %v, want under 5 ms", p99)
+	most := 5 * time.Millisecond
+	if testing.Short() { // with the race detector all is many times slower
+		most *= 20
+	}
+	if p99 >= most {
+		t.Errorf("p99 of capacity is %v, want under %v", p99, most)
 	}
 }
