@@ -20,7 +20,7 @@ func TestModel(t *testing.T) {
 	steps := 100_000
 	switch {
 	case os.Getenv("FISH_LONG") != "":
-		steps = 2_000_000
+		steps = 1_200_000
 	case testing.Short():
 		steps = 10_000
 	}
@@ -313,6 +313,9 @@ func (g *game) settleDown() {
 		if h.state != cloud.HostPermanentFailure || h.on == nil {
 			g.fatalf("after four quiet days there is %+v", h)
 		}
+	}
+	if g.w.swept > 0 && g.seen["handover"] == 0 {
+		g.fatalf("%d scrub instances were never ended", g.w.swept)
 	}
 	for _, n := range g.nodes {
 		if a := n.state.Accounting(); n.owner && (a.Total != 0 || a.Waiting != 0) {

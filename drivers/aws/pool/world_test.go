@@ -187,7 +187,7 @@ func (w *world) launch(host, token string, scrub bool) (string, error) {
 	i := &instance{id: fmt.Sprintf("i-%04d", w.made), token: token, scrub: scrub, host: h, born: w.now, active: true}
 	i.end = w.now.Add(w.between(time.Minute, 3*time.Hour))
 	if scrub {
-		i.end = w.now.Add(2 * time.Hour) // the lease, after which it is swept
+		i.end = w.now.Add(48 * time.Hour) // the lease, after which it is swept
 	}
 	h.on = i
 	w.instances = append(w.instances, i)
