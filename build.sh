@@ -169,7 +169,8 @@ EOF
 # python makes a virtual environment where drivers/drivertest/needs looks for it, unless this machine's Python or an
 # earlier one will do.
 python() {
-	local venv=${AQUARIUM_TEST_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/aquarium-fish/python}
+	local cache=${XDG_CACHE_HOME:-$HOME/.cache} venv=${AQUARIUM_TEST_VENV:-}
+	venv=${venv:-$cache/aquarium-fish/python}
 	if suits "$venv/bin/python3" || suits python3; then return; fi
 	rm -rf "$venv"
 	python3 -m venv "$venv"

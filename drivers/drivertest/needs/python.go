@@ -33,7 +33,11 @@ func pythons() []string {
 	if venv := os.Getenv(venvVariable); venv != "" {
 		list = append(list, inVenv(venv))
 	}
-	if cache, err := os.UserCacheDir(); err == nil {
+	cache := os.Getenv("XDG_CACHE_HOME") // as build.sh has it, on every platform
+	if home, err := os.UserHomeDir(); cache == "" && err == nil {
+		cache = filepath.Join(home, ".cache")
+	}
+	if cache != "" {
 		list = append(list, inVenv(filepath.Join(cache, "aquarium-fish", "python")))
 	}
 	return append(list, "python3", "python")
