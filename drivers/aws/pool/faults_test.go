@@ -310,3 +310,24 @@ func TestFaultSightings(t *testing.T) {
 		t.Errorf("it is shown on: %+v", a)
 	}
 }
+
+// TestListsOutOfOrder: of lists that come by themselves an older one, and one
+// that was sent before something was done, changes nothing.
+func TestListsOutOfOrder(t *testing.T) {
+	b := newBed(t, macs())
+	h := b.mac("h-1", time.Hour)
+	b.step(Described{Sent: b.clock, Partial: true, Hosts: []cloud.Host{h}})
+	b.clock = b.clock.Add(time.Minute)
+	b.step(Described{Sent: b.clock, Partial: true, Hosts: []cloud.Host{in(h, cloud.HostPending)}})
+	b.wantPhase("h-1", Scrubbing)
+	b.step(Described{Sent: b.clock.Add(-30 * time.Second), Partial: true, Hosts: []cloud.Host{h}})
+	b.wantPhase("h-1", Scrubbing)
+	b.clock = b.clock.Add(time.Minute)
+	b.step(Described{Sent: b.clock, Partial: true, Hosts: []cloud.Host{h}})
+	b.wantPhase("h-1", Available)
+	b.clock = b.clock.Add(time.Minute)
+	b.step(Want{Token: "t", Zones: []string{"a"}})
+	b.step(Cancel{"t"})
+	b.step(Described{Sent: b.clock.Add(-time.Second), Partial: true, Hosts: []cloud.Host{in(h, cloud.HostPending)}})
+	b.wantPhase("h-1", Available)
+}

@@ -173,9 +173,11 @@ func (s *State) hostListed(d cloud.Host, a answer) {
 		return
 	case h == nil:
 		h = s.adopt(d)
+		h.seen = a.at
 	}
+	newest := !a.at.Before(h.seen)
 	h.seen, h.missing, h.listNo = later(h.seen, a.at), 0, s.look.no
-	if a.knows(h.changed) {
+	if newest && a.knows(h.changed) {
 		s.see(h, d, a)
 		s.touch(h)
 	}
