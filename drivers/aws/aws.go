@@ -22,6 +22,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/account"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/inventory"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pools"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/price"
 	"github.com/aquarium-fish/aquarium-fish/drivers/turns"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -79,6 +80,7 @@ type driver struct {
 	api      cloud.API
 	member   *account.Member
 	hosts    hosts
+	pools    *pools.Pools
 	resolver *resolver
 	ledger   *ledger
 	turns    *turns.Turns
@@ -86,12 +88,15 @@ type driver struct {
 	// inventory is what an admin sees.
 	inventory *inventory.Inventory
 	wanted    drivers.Wanted
+
+	closePools func()
 }
 
 // opener makes instances.
 type opener struct {
 	dial     cloud.Dial
 	accounts *account.Accounts
+	runners  poolRunners
 }
 
 // open makes an instance, or says why it can not serve here.
@@ -123,7 +128,10 @@ func (o *opener) open(ctx context.Context, cfg drivers.Config) (drivers.Driver, 
 	}
 	d.wanted = cfg.Wanted
 	d.inventory = inventory.New(inventory.Options{Account: d.member, Node: cfg.NodeUID.String(), Instance: cfg.Instance, Prices: prices})
-	if err := d.start(ctx); err != nil {
+	if err = d.start(ctx); err == nil {
+		err = d.openPools(ctx, cfg, prices, &o.runners)
+	}
+	if err != nil {
 		d.member.Close()
 		return nil, err
 	}
@@ -200,7 +208,7 @@ func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 		RunningOnly: d.settings.QuotaCounts == countRunning,
 	}
 	if o.pool != "" {
-		if q.Hosts, _, err = d.hosts.Free(o.pool); err != nil {
+		if q.Hosts, err = d.hosts.Free(o.pool); err != nil {
 			return 0, err
 		}
 	}
@@ -232,6 +240,7 @@ func (d *driver) RunTask(context.Context, drivers.TaskRequest) (json.RawMessage,
 
 // Close implements drivers.Driver.
 func (d *driver) Close() error {
+	d.closePools()
 	d.member.Close()
 	return nil
 }

@@ -43,9 +43,7 @@ func (d *driver) Deallocate(ctx context.Context, ref drivers.Ref) error {
 	if err := r.finish(ctx); err != nil {
 		return err
 	}
-	if err := d.hosts.Released(ctx, r.in.Pool, token); err != nil {
-		return err
-	}
+	d.hosts.Released(ctx, r.in.Pool, token)
 	d.member.Release(token)
 	for _, a := range r.in.Attempts {
 		d.absences.forget(a.InstanceID)

@@ -20,7 +20,7 @@ type fakeHosts struct {
 
 var errPoolEmpty = errors.New("no host is free")
 
-func (f *fakeHosts) Reserve(_ context.Context, pool, token string) (host, zone string, err error) {
+func (f *fakeHosts) Reserve(_ context.Context, pool, token string, _ []string) (host, zone string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if pool != "mac" {
@@ -50,18 +50,20 @@ func (f *fakeHosts) taken(id string) bool {
 	return false
 }
 
-func (f *fakeHosts) Launched(_ context.Context, _, _, host, instance string) {
+func (f *fakeHosts) Launched(_ context.Context, _, token, instance string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	host := f.reserved[token]
 	if f.machines == nil {
 		f.machines = map[string]string{}
 	}
 	f.machines[host] = instance
 }
 
-func (f *fakeHosts) Failed(_ context.Context, _, token, host string, _ error) {
+func (f *fakeHosts) Failed(_ context.Context, _, token string, _ error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	host := f.reserved[token]
 	if f.broken == nil {
 		f.broken = map[string]bool{}
 	}
@@ -69,18 +71,24 @@ func (f *fakeHosts) Failed(_ context.Context, _, token, host string, _ error) {
 	delete(f.reserved, token)
 }
 
-func (f *fakeHosts) Released(_ context.Context, _, token string) error {
+func (f *fakeHosts) Released(_ context.Context, _, token string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.reserved, token)
-	return nil
 }
 
-func (f *fakeHosts) Free(pool string) (n int, instanceType string, err error) {
+func (f *fakeHosts) Free(pool string) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if pool != "mac" {
-		return 0, "", errNoPool(pool)
+		return 0, errNoPool(pool)
 	}
-	return len(f.ids) - len(f.reserved) - len(f.broken), f.kind, nil
+	return len(f.ids) - len(f.reserved) - len(f.broken), nil
+}
+
+func (f *fakeHosts) Type(pool string) (string, error) {
+	if pool != "mac" {
+		return "", errNoPool(pool)
+	}
+	return f.kind, nil
 }

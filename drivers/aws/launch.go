@@ -206,7 +206,7 @@ func (l *launcher) known(ctx context.Context) cloud.Instance {
 // launched it may have been killed before.
 func (l *launcher) tellHost(ctx context.Context) {
 	if a := l.in.last(); a.Host != "" {
-		l.hosts.Launched(ctx, l.in.Pool, l.in.Token, a.Host, a.InstanceID)
+		l.hosts.Launched(ctx, l.in.Pool, l.in.Token, a.InstanceID)
 	}
 }
 
@@ -280,7 +280,13 @@ func (l *launcher) nextOnHost(ctx context.Context) (candidate, error) {
 	if len(l.in.Attempts) >= mostHostTries {
 		return candidate{}, l.exhausted(mostHostTries)
 	}
-	host, zone, err := l.hosts.Reserve(ctx, l.in.Pool, l.in.Token)
+	var zones []string
+	for _, c := range l.in.Candidates {
+		if !slices.Contains(zones, c.Zone) {
+			zones = append(zones, c.Zone)
+		}
+	}
+	host, zone, err := l.hosts.Reserve(ctx, l.in.Pool, l.in.Token, zones)
 	if err != nil {
 		return candidate{}, fmt.Errorf("reserve a host of pool %s: %w", l.in.Pool, err)
 	}
@@ -376,7 +382,7 @@ func (l *launcher) refusedBy(ctx context.Context, err error) {
 	}
 	l.member.Release(l.in.Token)
 	if a.Host != "" {
-		l.hosts.Failed(ctx, l.in.Pool, l.in.Token, a.Host, err)
+		l.hosts.Failed(ctx, l.in.Pool, l.in.Token, err)
 	}
 }
 

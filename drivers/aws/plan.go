@@ -57,7 +57,7 @@ func (d *driver) typesOf(o options) ([]string, error) {
 	if o.pool == "" {
 		return o.types, nil
 	}
-	_, hosts, err := d.hosts.Free(o.pool)
+	hosts, err := d.hosts.Type(o.pool)
 	if err != nil {
 		return nil, labelError{err}
 	}

@@ -238,3 +238,25 @@ func (s *State) why(h *host) string {
 	}
 	return ""
 }
+
+// Owner reports whether this node owns the pool, as far as the State was told.
+func (s *State) Owner() bool { return s.owner }
+
+// Draining reports whether the pool is being drained.
+func (s *State) Draining() bool { return s.draining }
+
+// Trouble is why a request that comes now would have to wait, for people;
+// empty if it would not.
+func (s *State) Trouble() string {
+	switch {
+	case !s.owner:
+		return "the pool is not run by this node"
+	case s.draining:
+		return "the pool is being drained"
+	case s.cfg.ReportOnly:
+		return "the pool is not configured any more"
+	case s.Capacity() > 0:
+		return ""
+	}
+	return s.whyNone()
+}

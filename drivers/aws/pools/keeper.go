@@ -1,0 +1,287 @@
+package pools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/inventory"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pool"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/view"
+)
+
+// ownershipLook is how often it is looked who owns the pool: Config.Owner
+// answers from memory.
+const ownershipLook = time.Second
+
+// keeper is one pool. Its run goroutine alone touches the state, and does
+// nothing but decide and store; everything that waits for somebody is done by
+// goroutines that it starts and waits for, and which tell their results through the inbox.
+type keeper struct {
+	opts  *Options
+	pool  Pool
+	log   *slog.Logger
+	mine  func() bool
+	inbox chan message
+	told  atomic.Pointer[told]
+	away  atomic.Pointer[away] // what the owner said, while that is another node
+	scrub scrubs
+
+	// Of run alone.
+	state   *pool.State
+	file    file
+	stored  uint64 // the revision that is in the file
+	broken  bool   // the file can not be written
+	waiting map[string][]chan<- verdict
+	actions sync.WaitGroup
+	asking  atomic.Bool
+}
+
+// message is what run takes in.
+type message struct {
+	event pool.Event
+	// verdict gets the Grant or Refuse that answers a Want; it has room for one.
+	verdict chan<- verdict
+	// leave takes that back.
+	leave bool
+	token string
+	// done is closed when the event is taken in, and what it changed is stored.
+	done chan<- struct{}
+}
+
+// verdict is how a Want ended.
+type verdict struct {
+	pool.Grant
+	err error
+}
+
+// told is the state as of the last step, for everybody.
+type told struct {
+	owner     bool
+	pool      view.Pool
+	scrubbing []string // machines
+}
+
+// errMoved says that another node owns the pool now, or nobody.
+var errMoved = errors.New("the pool has another owner now")
+
+var errClosing = errors.New("the node is stopping")
+
+func newKeeper(opts *Options, p Pool) (*keeper, error) {
+	if err := p.Config.Validate(); err != nil {
+		return nil, err
+	}
+	k := &keeper{
+		opts: opts, pool: p, log: opts.Logger.With("pool", p.Name), inbox: make(chan message),
+		file:    file{dir: opts.Directory, pool: p.Name, node: opts.Node.String()},
+		waiting: map[string][]chan<- verdict{}, scrub: scrubs{launches: map[string]scrubLaunch{}},
+	}
+	k.mine = func() bool { return opts.Owner(p.Thing) == opts.Node }
+	saved, err := k.file.read(k.log)
+	if err != nil {
+		return nil, err
+	}
+	k.state = pool.New(p.Config, saved)
+	k.stored = k.state.Revision()
+	k.told.Store(&told{pool: k.configured()})
+	return k, nil
+}
+
+// run keeps the pool until ctx ends.
+func (k *keeper) run(ctx context.Context) {
+	defer k.actions.Wait()
+	defer k.dismiss()
+	look := time.NewTicker(ownershipLook)
+	defer look.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-k.inbox:
+			k.take(ctx, m)
+		case <-look.C:
+			k.lookAtOwner(ctx)
+		case <-timer.C:
+			k.step(ctx, pool.Own{Owner: k.mine()})
+		}
+		if next := k.state.Next(); !next.IsZero() {
+			timer.Reset(max(time.Until(next), time.Millisecond))
+		}
+	}
+}
+
+// lookAtOwner tells the state who owns the pool; of one that another node runs
+// it is asked how much room there is.
+func (k *keeper) lookAtOwner(ctx context.Context) {
+	mine := k.mine()
+	if mine != k.told.Load().owner {
+		k.log.Info("who runs the pool has changed", "this_node", mine)
+		k.step(ctx, pool.Own{Owner: mine})
+	}
+	if !mine {
+		k.askForRoom(ctx)
+	}
+}
+
+// take takes a message in.
+func (k *keeper) take(ctx context.Context, m message) {
+	if m.leave {
+		k.waiting[m.token] = slices.DeleteFunc(k.waiting[m.token], func(c chan<- verdict) bool { return c == m.verdict })
+		if len(k.waiting[m.token]) == 0 {
+			delete(k.waiting, m.token)
+		}
+		return
+	}
+	if m.verdict != nil {
+		k.waiting[m.token] = append(k.waiting[m.token], m.verdict)
+	}
+	k.step(ctx, m.event)
+	if m.done != nil {
+		close(m.done)
+	}
+}
+
+// step takes an event in and has done what follows from it. What must not be
+// forgotten is stored before.
+func (k *keeper) step(ctx context.Context, e pool.Event) {
+	for queue := []pool.Event{e}; len(queue) > 0; queue = queue[1:] {
+		actions := k.state.Step(time.Now(), queue[0])
+		stored := k.store()
+		for _, a := range actions {
+			if failed := k.carryOut(ctx, a, stored); failed != nil {
+				queue = append(queue, failed)
+			}
+		}
+	}
+	k.publish()
+}
+
+// store writes what must not be forgotten, if it is new.
+func (k *keeper) store() error {
+	if k.state.Revision() == k.stored {
+		return nil
+	}
+	err := k.file.write(k.state.Saved())
+	if err == nil {
+		k.stored, k.broken = k.state.Revision(), false
+		return nil
+	}
+	if !k.broken {
+		k.broken = true
+		k.log.Error("what the pool is about to do can not be stored, so it is not done", "error", err)
+	}
+	return fmt.Errorf("store the pool's intent: %w", err)
+}
+
+// carryOut begins an action. The event that it returns is the result of one
+// that is not begun, as its intent is not stored.
+func (k *keeper) carryOut(ctx context.Context, a pool.Action, stored error) pool.Event {
+	switch a := a.(type) {
+	case pool.Grant:
+		k.answer(a.Token, verdict{Grant: a, err: stored})
+		return nil
+	case pool.Refuse:
+		k.answer(a.Token, verdict{err: &refusal{a.Reason}})
+		return nil
+	case pool.Alarm:
+		k.log.Warn("a pool needs a look", "host", a.Host, "reason", a.Text)
+		return nil
+	}
+	if _, harmless := a.(pool.Describe); stored != nil && !harmless {
+		return undone(a, stored)
+	}
+	k.actions.Go(func() {
+		result := k.do(ctx, a)
+		select {
+		case k.inbox <- message{event: result}:
+		case <-ctx.Done(): // the next process looks what came of it
+		}
+	})
+	return nil
+}
+
+// refusal is a Refuse.
+type refusal struct{ reason string }
+
+// Error implements error.
+func (r *refusal) Error() string { return r.reason }
+
+// answer tells all who wait for a token's host.
+func (k *keeper) answer(token string, v verdict) {
+	for _, c := range k.waiting[token] {
+		c <- v
+	}
+	delete(k.waiting, token)
+}
+
+// dismiss tells all who wait that nobody will answer.
+func (k *keeper) dismiss() {
+	for token := range k.waiting {
+		k.answer(token, verdict{err: errClosing})
+	}
+}
+
+// publish shows the state to everybody.
+func (k *keeper) publish() {
+	before := k.told.Load()
+	now := &told{owner: k.state.Owner(), pool: inventory.Tell(k.configured(), k.state, k.opts.Prices, time.Now())}
+	now.pool.Owner, now.pool.Trouble = k.opts.Node.String(), k.state.Trouble()
+	for _, v := range k.state.Views() {
+		if v.Scrub != "" {
+			now.scrubbing = append(now.scrubbing, v.Scrub)
+		}
+	}
+	k.told.Store(now)
+	if now.pool.Capacity > before.pool.Capacity && k.opts.HasRoom != nil {
+		k.opts.HasRoom()
+	}
+}
+
+// send has run take a message in, and waits until it has.
+func (k *keeper) send(ctx context.Context, m message) error {
+	select {
+	case k.inbox <- m:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// tell has run take an event in, and returns when what it changed is stored.
+func (k *keeper) tell(ctx context.Context, e pool.Event) error {
+	done := make(chan struct{})
+	if err := k.send(ctx, message{event: e, done: done}); err != nil {
+		return err
+	}
+	<-done // run does nothing that waits
+	return nil
+}
+
+// want asks the pool, which this node owns, for a host, and waits until it has
+// one, or none is to be had. It keeps its place in the queue until the time is
+// over, also if nobody waits here any more.
+func (k *keeper) want(ctx context.Context, w pool.Want) (pool.Grant, error) {
+	c := make(chan verdict, 1)
+	if err := k.send(ctx, message{event: w, token: w.Token, verdict: c}); err != nil {
+		return pool.Grant{}, err
+	}
+	select {
+	case v := <-c:
+		if v.err != nil && !k.mine() {
+			return pool.Grant{}, errMoved
+		}
+		return v.Grant, v.err
+	case <-ctx.Done():
+		leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = k.send(leave, message{leave: true, token: w.Token, verdict: c}) // else nobody is left to answer
+		return pool.Grant{}, ctx.Err()
+	}
+}

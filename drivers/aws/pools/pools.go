@@ -1,0 +1,263 @@
+// Package pools runs the pools of dedicated hosts of one driver instance: what
+// package pool decides, it does at EC2, and what comes of it, it tells there.
+//
+// A pool that several nodes are configured for is run by its owner
+// (drivers.Share). The others ask the owner for a host, and start and end their
+// machines on it themselves. DESIGN.md has what must hold, and what is found
+// after a kill at any point.
+package pools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pool"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/price"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+)
+
+// Pool is one pool as it is configured.
+type Pool struct {
+	pool.Config
+	// Thing is what the pool is called among nodes.
+	Thing string
+	// ScrubImage is the image of the machines that have hosts scrubbed: an id, or
+	// a name with wildcards. Empty: the smallest of Amazon's that the host can start.
+	ScrubImage string
+	// Subnet is where those machines are, or the zone's subnet of its VPC; empty:
+	// the default VPC. SecurityGroup is an id or a name; empty: the VPC's default.
+	Subnet, SecurityGroup string
+}
+
+// Options is what pools are run with.
+type Options struct {
+	API   cloud.API
+	Purse Purse
+	Pools []Pool
+	// Orphans says what becomes of hosts that this instance allocated for a pool
+	// that is not configured any more: true releases them, false shows them.
+	ReleaseOrphans bool
+	// Elsewhere reports whether another instance of this process runs the pool.
+	Elsewhere func(pool string) bool
+
+	Node     model.UID
+	Instance string     // the driver's instance
+	Tags     cloud.Tags // put on everything, beside ours
+	Prices   price.Table
+	// Directory is where what must not be forgotten is kept, a file for each pool.
+	Directory string
+
+	Owner   drivers.OwnerOf
+	Ask     drivers.Ask
+	HasRoom func() // a pool may have room again
+	Logger  *slog.Logger
+}
+
+// Purse says whether one more host may be paid for. Its methods answer from
+// memory.
+type Purse interface {
+	// Reserve counts a host that is about to be allocated, by its client token;
+	// the error is why it may not be. Asked again it counts once.
+	Reserve(token, instanceType string) error
+	// Release says that it was not allocated.
+	Release(token string)
+	// Failed says why it was not, or not for certain.
+	Failed(token, instanceType, zone string, err error)
+}
+
+// Pools are the pools of an instance. New starts them, Close ends them; in
+// between its methods may be called by many goroutines at once.
+type Pools struct {
+	opts  Options
+	log   *slog.Logger
+	close context.CancelFunc
+	parts sync.WaitGroup // keepers, and who looks for orphans
+	named map[string]*keeper
+
+	mu      sync.Mutex
+	orphans map[string]*keeper // by pool
+}
+
+// New starts the pools. It asks nothing of anybody, and fails where what was
+// kept can not be read.
+func New(opts Options) (*Pools, error) {
+	p := &Pools{opts: opts, log: opts.Logger, named: map[string]*keeper{}, orphans: map[string]*keeper{}}
+	if p.opts.Elsewhere == nil {
+		p.opts.Elsewhere = func(string) bool { return false }
+	}
+	for _, c := range opts.Pools {
+		k, err := newKeeper(&p.opts, c)
+		if err != nil {
+			return nil, fmt.Errorf("open pool %s: %w", c.Name, err)
+		}
+		p.named[c.Name] = k
+	}
+	ctx, cancel := context.WithCancel(context.Background()) // Close ends it
+	p.close = cancel
+	for _, k := range p.named {
+		p.parts.Go(func() { k.run(ctx) })
+	}
+	p.parts.Go(func() { p.lookForOrphans(ctx) })
+	return p, nil
+}
+
+// Close ends the pools. What is under way at EC2 is found by the next process.
+func (p *Pools) Close() {
+	p.close()
+	p.parts.Wait()
+}
+
+// keeper is the one of a configured pool.
+func (p *Pools) keeper(name string) (*keeper, error) {
+	k, ok := p.named[name]
+	if !ok {
+		return nil, fmt.Errorf("option pool: %q is not in dedicated_pool of this node's configuration", name)
+	}
+	return k, nil
+}
+
+// Reserve reserves a host of the pool, in one of the zones if there are any, for
+// a token until Failed or Released. It waits for one until ctx ends. What was
+// reserved for the token before is returned again, also to the next process.
+func (p *Pools) Reserve(ctx context.Context, name, token string, zones []string) (host, zone string, err error) {
+	k, err := p.keeper(name)
+	if err != nil {
+		return "", "", err
+	}
+	pause := firstPause
+	for {
+		g, err := k.reserve(ctx, token, zones)
+		if err == nil {
+			return g.Host, g.Zone, nil
+		}
+		if !passes(err) {
+			return "", "", err
+		}
+		if e := wait(ctx, pause); e != nil {
+			return "", "", fmt.Errorf("%w; before: %w", e, err)
+		}
+		pause = min(2*pause, mostPause)
+	}
+}
+
+// The pauses between tries to reach who owns a pool.
+const (
+	firstPause = time.Second
+	mostPause  = 15 * time.Second
+)
+
+// passes reports whether an error is about the way to a pool's owner, which may
+// be found again.
+func passes(err error) bool {
+	var asked *drivers.AskError
+	if errors.As(err, &asked) {
+		return asked.Why != drivers.AskInvalid
+	}
+	return errors.Is(err, errMoved)
+}
+
+// Launched says that a machine was made on the host of the token.
+func (p *Pools) Launched(ctx context.Context, name, token, instance string) {
+	p.tell(ctx, name, question{Op: opLaunched, Token: token, Instance: instance})
+}
+
+// Failed says that there was no launch on the token's host, or that it is not
+// known. Where the host refused it, Reserve then gives another one.
+func (p *Pools) Failed(ctx context.Context, name, token string, cause error) {
+	p.tell(ctx, name, question{Op: opLaunched, Token: token, Failure: failureOf(cause)})
+}
+
+// Released says that nothing of the token is on any host, nor will be. A pool
+// whose owner does not hear it finds out by itself, later. Without a name all
+// pools are told.
+func (p *Pools) Released(ctx context.Context, name, token string) {
+	if name != "" {
+		p.tell(ctx, name, question{Op: opCancel, Token: token})
+		return
+	}
+	for name := range p.named {
+		p.tell(ctx, name, question{Op: opCancel, Token: token})
+	}
+}
+
+// tellTimeout bounds what is told to an owner: if it is not heard, the lists of
+// EC2 tell it the same, some minutes later.
+const tellTimeout = 5 * time.Second
+
+func (p *Pools) tell(ctx context.Context, name string, q question) {
+	k, err := p.keeper(name)
+	if err != nil {
+		return // not configured any more: nobody reserves there
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	defer cancel()
+	if _, err := k.ask(ctx, q); err != nil {
+		p.log.Info("what became of a host was not told its pool's owner, who will see it later", "pool", name, "what", q.Op, "error", err)
+	}
+}
+
+// Free is how many more machines the pool can take now, from memory; the error
+// is why that is not known, or why it is none.
+func (p *Pools) Free(name string) (int, error) {
+	k, err := p.keeper(name)
+	if err != nil {
+		return 0, err
+	}
+	return k.free(time.Now())
+}
+
+// Type is the type of the pool's hosts.
+func (p *Pools) Type(name string) (string, error) {
+	k, err := p.keeper(name)
+	if err != nil {
+		return "", err
+	}
+	return k.pool.Type, nil
+}
+
+// Scrubbing are the machines that the pools have started to have hosts scrubbed,
+// and end themselves.
+func (p *Pools) Scrubbing() map[string]bool {
+	all := map[string]bool{}
+	for _, k := range p.all() {
+		for _, id := range k.told.Load().scrubbing {
+			all[id] = true
+		}
+	}
+	return all
+}
+
+// all are the keepers of all pools, by name.
+func (p *Pools) all() []*keeper {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []*keeper
+	for _, k := range p.named {
+		all = append(all, k)
+	}
+	for _, k := range p.orphans {
+		all = append(all, k)
+	}
+	slices.SortFunc(all, func(a, b *keeper) int { return strings.Compare(a.pool.Name, b.pool.Name) })
+	return all
+}
+
+// wait pauses, unless ctx ends before.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
