@@ -175,7 +175,10 @@ python() {
 	rm -rf "$venv"
 	python3 -m venv "$venv"
 	"$venv/bin/python3" -m pip install --quiet --disable-pip-version-check --no-compile "moto[server]==$moto" "awscli==$awscli"
-	suits "$venv/bin/python3"
+	if ! suits "$venv/bin/python3"; then
+		echo "moto $moto and aws-cli $awscli do not start in $venv" >&2
+		return 1
+	fi
 }
 
 # release builds and packs what people install: the same commit and Go give the same bytes. SOURCE_DATE_EPOCH sets the
