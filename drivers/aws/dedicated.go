@@ -125,7 +125,9 @@ func poolConfig(name, origin string, s poolSettings, mac bool) pool.Config {
 	for _, t := range []struct {
 		to   *time.Duration
 		from *time.Duration
-	}{{&c.ScrubbingDelay, s.ScrubbingDelay}, {&c.MinAge, s.ReleaseDelay}, {&c.PendingToAvailable, s.PendingToAvailableDelay}} {
+	}{
+		{&c.ScrubbingDelay, s.ScrubbingDelay}, {&c.MinAge, s.ReleaseDelay}, {&c.PendingToAvailable, s.PendingToAvailableDelay}, {&c.Patience, s.Patience},
+	} {
 		if t.from != nil {
 			*t.to = *t.from
 		}
