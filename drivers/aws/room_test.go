@@ -203,6 +203,34 @@ func TestBrakesAfterARestart(t *testing.T) {
 	})
 }
 
+// TestNothingCameOfIt: a launch that never reached EC2 holds its place until
+// it is certain that nothing came of it, and no longer.
+func TestNothingCameOfIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.cfg = "max_instances: 1"
+		d, told := s.openWithRoom(t)
+		_, _ = d.Capacity(plain())
+		time.Sleep(time.Minute)
+		heal := s.cloud.Inject(fakeec2.Fault{Action: "RunInstances", Times: -1})
+		req := request("a", plain())
+		if _, err := d.Allocate(within(t, 50*time.Second), req); err == nil {
+			t.Fatal("Allocate got a machine from nowhere")
+		}
+		heal()
+		wantRoom(t, d, plain(), 0, "max_instances is 1, and there are 1")
+		told.Store(0)
+		if err := d.Deallocate(within(t, time.Hour), refTo(req, "")); err != nil {
+			t.Fatal(err)
+		}
+		wantRoom(t, d, plain(), 1, "")
+		if told.Load() == 0 {
+			t.Error("the node was not told that there is room again")
+		}
+	})
+}
+
 // TestDryZoneIsLeftAlone: the second launch does not begin with the zone in
 // which the first one was refused.
 func TestDryZoneIsLeftAlone(t *testing.T) {

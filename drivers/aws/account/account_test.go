@@ -32,6 +32,7 @@ type counted struct {
 	underWay map[string]int
 	most     map[string]int
 	panics   bool
+	listed   int // instances in all lists
 }
 
 func (c *counted) in(what string) (out func()) {
@@ -54,7 +55,11 @@ func (c *counted) Instances(ctx context.Context, q cloud.Query) ([]cloud.Instanc
 	if panics {
 		panic("the client is broken")
 	}
-	return c.API.Instances(ctx, q)
+	list, err := c.API.Instances(ctx, q)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.listed += len(list)
+	return list, err
 }
 
 func (c *counted) breakDown(broken bool) {

@@ -153,6 +153,31 @@ func TestEndIsSeen(t *testing.T) {
 	})
 }
 
+// TestWhatEndedIsNotListed: EC2 lists it for an hour, and we ask for it once.
+func TestWhatEndedIsNotListed(t *testing.T) {
+	inWorld(t, Options{}, func(w *world) {
+		w.capacity(large)
+		w.pass(5 * time.Second)
+		for _, token := range []string{"t-1", "t-2", "t-3"} {
+			got := w.mustLaunch(token, Need{Type: large})
+			w.pass(time.Minute)
+			if err := w.ec2.TerminateInstances(w.Context(), []string{got.ID}); err != nil {
+				w.Fatal(err)
+			}
+		}
+		w.pass(5 * time.Minute)
+		w.api.mu.Lock()
+		before := w.api.listed
+		w.api.mu.Unlock()
+		w.pass(10 * time.Minute)
+		w.api.mu.Lock()
+		defer w.api.mu.Unlock()
+		if n := w.api.listed - before; n != 0 {
+			w.Errorf("%d times something was listed that has ended", n)
+		}
+	})
+}
+
 // TestEndOfALostLaunchIsSeen: the launch was done, nobody knows, and it ended at
 // once: no list of what is there ever showed it.
 func TestEndOfALostLaunchIsSeen(t *testing.T) {
