@@ -85,14 +85,13 @@ func (s *State) demand() (resend []*request, zones []string) {
 	wet := s.wetZones()
 	supply := s.supply()
 	for _, w := range s.queue.order {
-		if room <= 0 && len(supply) == 0 {
+		if room <= 0 && supply.over() {
 			break
 		}
-		if i := slices.IndexFunc(supply, func(c coming) bool { return s.comesFor(c, w) }); i >= 0 {
-			if r := supply[i].request; r != nil && s.live() <= s.cfg.Max {
+		if c, ok := supply.take(w); ok {
+			if r := c.request; r != nil && s.live() <= s.cfg.Max {
 				resend = append(resend, r)
 			}
-			supply = slices.Delete(supply, i, i+1)
 			continue
 		}
 		i := slices.IndexFunc(wet, func(zone string) bool { return w.fits(s.cfg.Type, zone) })
@@ -113,74 +112,6 @@ func (s *State) wetZones() []string {
 		}
 	}
 	return wet
-}
-
-// coming is a host that will be free: an open request, or a host that is back
-// at a time.
-type coming struct {
-	typ, zone string
-	request   *request
-	at        time.Time
-}
-
-// supply is what will be free without a new host being allocated.
-func (s *State) supply() []coming {
-	var all []coming
-	for _, r := range s.requests {
-		if !r.sealed {
-			all = append(all, coming{r.Type, r.Zone, r, time.Time{}})
-		}
-	}
-	if s.count[Requested] == 0 && s.cfg.Patience == 0 {
-		return all
-	}
-	unseen := s.count[Requested]
-	for _, h := range s.hosts {
-		if s.cfg.Patience == 0 && unseen == 0 {
-			break // the others are not waited for
-		}
-		if h.phase == Requested {
-			unseen--
-		}
-		if at, ok := s.back(h); ok && h.missing == 0 {
-			all = append(all, coming{h.typ, h.zone, nil, at})
-		}
-	}
-	return all
-}
-
-// back is when a host is expected to be free; zero: in a moment.
-func (s *State) back(h *host) (at time.Time, ok bool) {
-	switch {
-	case h.phase == Requested:
-		return time.Time{}, true
-	case s.cfg.Patience == 0:
-		return time.Time{}, false
-	case h.phase == Settling:
-		return h.settle, true
-	case h.phase == Resting:
-		return h.rest, true
-	case h.phase == Scrubbing && !h.pending.IsZero():
-		at = h.pending.Add(s.ScrubTimes().P95 + s.cfg.PendingToAvailable)
-		return at, at.After(s.now)
-	}
-	return time.Time{}, false
-}
-
-// comesFor reports whether what comes is worth the wait of a request.
-func (s *State) comesFor(c coming, w *waiting) bool {
-	if !w.fits(c.typ, c.zone) {
-		return false
-	}
-	patience := w.since.Add(s.cfg.Patience)
-	if c.at.After(patience) {
-		return false
-	}
-	if !c.at.IsZero() {
-		s.wake(patience)
-		s.wake(c.at)
-	}
-	return true
 }
 
 // request asks for one host more.

@@ -358,15 +358,14 @@ func million(tb testing.TB) trace.Trace {
 	return jobs
 }
 
-// TestMillionJobs: a year of a large farm takes seconds, and its books are
-// right. The bound is on the processor's time, as others may use it too.
+// TestMillionJobs: of a year of a large farm the books are right.
 func TestMillionJobs(t *testing.T) {
 	if os.Getenv("FISH_LONG") == "" {
 		t.Skip("FISH_LONG is not set")
 	}
 	jobs := million(t)
 	p := Default()
-	p.Max, p.ScrubbingDelay, p.Patience = 1000, time.Minute, 10*time.Minute
+	p.Max = 1000
 	start := time.Now()
 	r := run(t, jobs.Jobs, p)
 	t.Logf("%d jobs, %d hosts at once, %d allocated: %v", r.Total.Sum.Jobs, r.Total.Peaks.Hosts, r.Total.Sum.Allocations, time.Since(start))
@@ -378,10 +377,10 @@ func TestMillionJobs(t *testing.T) {
 // BenchmarkMillionJobs is what a million jobs cost, with idle hosts scrubbed and without.
 func BenchmarkMillionJobs(b *testing.B) {
 	jobs := million(b)
-	for name, delay := range map[string]time.Duration{"scrubbing": time.Minute, "plain": 0} {
+	for name, delay := range map[string]time.Duration{"scrubbing": 5 * time.Minute, "plain": 0} {
 		b.Run(name, func(b *testing.B) {
 			p := Default()
-			p.Max, p.ScrubbingDelay, p.Patience = 1000, delay, 10*time.Minute
+			p.Max, p.ScrubbingDelay = 1000, delay
 			for b.Loop() {
 				if _, err := Run(b.Context(), Setup{Pools: []Pool{p}, Prices: price.Table{}}, jobs); err != nil {
 					b.Fatal(err)
