@@ -21,10 +21,12 @@ type supply struct {
 	known []coming // and not taken
 	next  int      // of hosts, the first that was not looked at
 	last  int      // hosts from here on are none
+	// latest is until when the most patient wait: who asked just now.
+	latest time.Time
 }
 
 func (s *State) supply() *supply {
-	u := &supply{State: s, last: len(s.hosts)}
+	u := &supply{State: s, last: len(s.hosts), latest: s.now.Add(s.cfg.Patience)}
 	for _, r := range s.requests {
 		if !r.sealed {
 			u.known = append(u.known, coming{r.Type, r.Zone, r, time.Time{}})
@@ -51,7 +53,7 @@ func (u *supply) take(w *waiting) (coming, bool) {
 		h := u.hosts[u.next]
 		u.next++
 		at, ok := u.back(h)
-		if !ok || h.missing > 0 {
+		if !ok || h.missing > 0 || at.After(u.latest) {
 			continue
 		}
 		c := coming{h.typ, h.zone, nil, at}
