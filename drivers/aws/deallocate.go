@@ -75,9 +75,9 @@ func (d *driver) removal(token string) (*removal, error) {
 	case !in.unread.IsZero():
 		r.doubt = in.unread.Add(cloud.Settled)
 		return r, nil
-	case in.Account != d.account || in.Region != d.settings.Region:
-		return nil, fmt.Errorf("it was made in account %s, region %s, and the instance is configured for %s, %s: configure it as it was until it is gone",
-			in.Account, in.Region, d.account, d.settings.Region)
+	}
+	if err := d.reaches(in); err != nil {
+		return nil, err
 	}
 	if !in.Ending {
 		in.Ending = true

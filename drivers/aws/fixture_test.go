@@ -81,9 +81,17 @@ func newSiteOf(t testing.TB, opts fakeec2.Options) *site {
 
 func (s *site) config(instance string, node model.UID) drivers.Config {
 	return drivers.Config{
-		Instance: instance, Cfg: []byte("region: eu-central-1\n" + s.cfg), Directory: s.dir, NodeUID: node,
+		Instance: instance, Cfg: []byte(s.configText()), Directory: s.dir, NodeUID: node,
 		Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 	}
+}
+
+// configText has a region, unless the test names another.
+func (s *site) configText() string {
+	if strings.HasPrefix(s.cfg, "region:") {
+		return s.cfg
+	}
+	return "region: eu-central-1\n" + s.cfg
 }
 
 // open makes an instance as a node does that starts.

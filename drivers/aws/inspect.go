@@ -47,9 +47,12 @@ func (d *driver) inspect(ctx context.Context, ref drivers.Ref, since time.Time) 
 	if err != nil {
 		return drivers.Report{}, false, err
 	}
-	f := findings{in: in, token: token, definition: ref.Definition, seen: seen, doubt: d.ledger.doubt()}
-	if !found {
-		f.in = nil
+	f := findings{token: token, definition: ref.Definition, seen: seen, doubt: d.ledger.doubt()}
+	if found {
+		if err := d.reaches(in); err != nil {
+			return drivers.Report{}, false, err
+		}
+		f.in = in
 	}
 	if id := f.id(); id != "" {
 		f.missing = d.absences.of(id, seen)

@@ -105,6 +105,17 @@ const (
 // open reports whether something may exist because of the attempt.
 func (a attempt) open() bool { return a.Answer == answerNone || a.Answer == answerMade }
 
+// reaches is an error where an intent is of another account or region than this
+// instance is configured for now: what it tells of can be neither seen nor
+// removed, and so is neither there nor gone.
+func (d *driver) reaches(in *intent) error {
+	if !in.unread.IsZero() || in.Account == d.account && in.Region == d.settings.Region {
+		return nil
+	}
+	return fmt.Errorf("it was made in account %s, region %s, and the instance is configured for %s, %s: configure it as it was until it is gone",
+		in.Account, in.Region, d.account, d.settings.Region)
+}
+
 // last is the newest attempt; nil if none was made.
 func (in *intent) last() *attempt {
 	if len(in.Attempts) == 0 {

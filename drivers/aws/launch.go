@@ -50,6 +50,11 @@ func (d *driver) Allocate(ctx context.Context, req drivers.Request) (drivers.Env
 	if found && in.Ending {
 		return drivers.Environment{}, errEnding
 	}
+	if found {
+		if err := d.reaches(in); err != nil {
+			return drivers.Environment{}, err
+		}
+	}
 	l := &launcher{driver: d, req: req, in: in, log: d.log.With("application_uid", req.ApplicationUID)}
 	if !found || !in.unread.IsZero() {
 		l.in = nil

@@ -337,26 +337,46 @@ func TestUnreadableIntent(t *testing.T) {
 	}
 }
 
-// TestAnotherAccount: what was made with other credentials is not taken for gone
-// because these do not see it.
+// TestAnotherAccount: what was made with other credentials, or in another
+// region, is not taken for gone because these do not see it, however long they look.
 func TestAnotherAccount(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T, s *site) {
-		p := s.boot(t)
-		req := request("a", plain())
-		env := allocate(t, p.driver, req)
-		p.end()
-		other := newSiteOf(t, fakeec2.Options{Timing: fakeec2.QuickTiming(), Account: "222222222222", Seed: 2})
-		other.dir = s.dir
-		d := other.start(t)
-		err := d.Deallocate(within(t, time.Minute), refTo(req, env.Identifier))
-		if err == nil || !strings.Contains(err.Error(), "it was made in account 123456789012") {
-			t.Errorf("Deallocate() = %v", err)
-		}
-		if refs, err := d.List(within(t, time.Minute)); err != nil || len(refs) != 1 {
-			t.Errorf("List() = %v, %v, want it named still", refs, err)
-		}
-	})
+	for name, other := range map[string]struct{ account, region string }{
+		"account": {"222222222222", "eu-central-1"}, "region": {"123456789012", "eu-west-1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T, s *site) {
+				p := s.boot(t)
+				req := request("a", plain())
+				env := allocate(t, p.driver, req)
+				p.end()
+				there := newSiteOf(t, fakeec2.Options{Timing: fakeec2.QuickTiming(), Account: other.account, Seed: 2})
+				there.dir, there.cfg = s.dir, "region: "+other.region+"\n"
+				d, ref := there.start(t), refTo(req, env.Identifier)
+				began := time.Now()
+				_, inspected := d.Inspect(within(t, time.Hour), ref)
+				ending, watched := d.Watch(within(t, time.Hour), ref)
+				_, again := d.Allocate(within(t, time.Hour), req)
+				for what, err := range map[string]error{
+					"Inspect": inspected, "Watch": watched, "Allocate": again, "Deallocate": d.Deallocate(within(t, time.Hour), ref),
+				} {
+					if err == nil || !strings.Contains(err.Error(), "it was made in account 123456789012, region eu-central-1") {
+						t.Errorf("%s() = %v (ending %q)", what, err, ending)
+					}
+				}
+				if took := time.Since(began); took > time.Minute {
+					t.Errorf("it took %v to say so", took)
+				}
+				if refs, err := d.List(within(t, time.Minute)); err != nil || len(refs) != 1 {
+					t.Errorf("List() = %v, %v, want it named still", refs, err)
+				}
+				if n := there.everMade(); n != 0 {
+					t.Errorf("%d machines were made there", n)
+				}
+			})
+		})
+	}
 }
 
 // TestFullDisk: nothing is launched that could not be written down, and what
