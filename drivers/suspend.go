@@ -2,6 +2,16 @@ package drivers
 
 import "context"
 
+// Unable is an ErrTaskUnknown that says why, in words for the user: the task
+// ends with them.
+type Unable string
+
+// Error implements error.
+func (u Unable) Error() string { return string(u) }
+
+// Unwrap makes it an ErrTaskUnknown.
+func (Unable) Unwrap() error { return ErrTaskUnknown }
+
 // Suspender is a driver that can stop an environment for a while and let it go
 // on where it was. The node offers it as the tasks `suspend` and `resume`.
 //

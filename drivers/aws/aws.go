@@ -10,7 +10,6 @@ package aws
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,7 +34,7 @@ const Name = "aws"
 // Factory makes instances of the driver, which reach EC2 through what dial
 // makes. Those of one process share what they know of an account.
 func Factory(dial cloud.Dial) drivers.Factory {
-	o := &opener{dial: dial, accounts: &account.Accounts{}}
+	o := &opener{dial: dial, accounts: &account.Accounts{}, sweepEvery: sweepPeriod}
 	return drivers.Factory{Name: Name, New: o.open, Check: check, Shares: shares, Lifetime: lifetime}
 }
 
@@ -85,6 +84,8 @@ type driver struct {
 	ledger   *ledger
 	turns    *turns.Turns
 	absences absences
+	tasks    underWay
+	sweeper  *sweeper // nil: what is left over stays
 	// inventory is what an admin sees.
 	inventory *inventory.Inventory
 	wanted    drivers.Wanted
@@ -97,6 +98,8 @@ type opener struct {
 	dial     cloud.Dial
 	accounts *account.Accounts
 	runners  poolRunners
+	// sweepEvery is how often what is left over is removed; 0: never.
+	sweepEvery time.Duration
 }
 
 // open makes an instance, or says why it can not serve here.
@@ -134,6 +137,9 @@ func (o *opener) open(ctx context.Context, cfg drivers.Config) (drivers.Driver, 
 	if err != nil {
 		d.member.Close()
 		return nil, err
+	}
+	if o.sweepEvery > 0 {
+		d.sweeper = d.startSweeper(o.sweepEvery)
 	}
 	return d, nil
 }
@@ -233,14 +239,10 @@ func (d *driver) room(a account.Answer) (int, error) {
 // Trouble implements drivers.Unwell.
 func (d *driver) Trouble() error { return d.member.Trouble() }
 
-// RunTask implements drivers.Driver.
-func (d *driver) RunTask(context.Context, drivers.TaskRequest) (json.RawMessage, error) {
-	return nil, drivers.ErrTaskUnknown
-}
-
 // Close implements drivers.Driver.
 func (d *driver) Close() error {
 	d.closePools()
+	d.sweeper.close()
 	d.member.Close()
 	return nil
 }

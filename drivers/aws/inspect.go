@@ -140,12 +140,24 @@ func (f findings) reportByTags() (report drivers.Report, certain bool) {
 // reportOf is of a machine that is known.
 func (f findings) reportOf(one account.Sighting) drivers.Report {
 	switch {
-	case !one.Alive(), one.State == cloud.Stopping, one.State == cloud.Stopped:
+	case !one.Alive(), f.halted(one):
 		return drivers.Report{Presence: drivers.Ended, Ending: endingOf(one.Instance)}
 	case one.PrivateIP == "" || f.in != nil && !f.in.marked():
 		return drivers.Report{Presence: drivers.Partial}
 	}
 	return drivers.Report{Presence: drivers.Running, Environment: environment(one.Instance, f.definition)}
+}
+
+// halted reports whether a machine was stopped by somebody else. One that we
+// stopped stands still; one that we started again lists may still show as stopped.
+func (f findings) halted(one account.Sighting) bool {
+	switch {
+	case one.State != cloud.Stopping && one.State != cloud.Stopped:
+		return false
+	case f.in == nil:
+		return !hibernated(one.Reason)
+	}
+	return f.in.Still == "" && !f.seen.asked.Before(f.in.Woken.Add(cloud.Settled))
 }
 
 // inspectByID is for a machine that only its id is known of: v0.7 put no mark on

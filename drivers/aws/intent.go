@@ -52,6 +52,10 @@ type intent struct {
 	Marked bool `json:"marked,omitempty"`
 	// Ending: it is being removed, and nothing is sent any more.
 	Ending bool `json:"ending,omitempty"`
+	// Still says that the machine is stopped on purpose, or is about to be: that
+	// is no end then. Woken is when it ran again after that.
+	Still still     `json:"still,omitempty"`
+	Woken time.Time `json:"woken,omitzero"`
 
 	// unread is when a file was written that can not be understood: what was
 	// sent is not known, but it was before.

@@ -96,12 +96,36 @@ func checkType(t cloud.InstanceType, o options, image cloud.Image) error {
 		return fmt.Errorf("is of %s, and image %s of %s", strings.Join(t.Architectures, ", "), image.ID, image.Architecture)
 	case o.spot.attempts > 0 && !t.SpotUsable:
 		return errors.New("is not to be had as spot instance")
-	case o.hibernate && !t.Hibernation:
+	case o.hibernate && (!t.Hibernation || t.BareMetal):
 		return errors.New("can not hibernate")
+	case o.hibernate && t.MemoryMB >= mostMemoryMB:
+		return fmt.Errorf("has %d GB of memory, and EC2 hibernates what has less than %d", t.MemoryMB>>10, mostMemoryMB>>10)
+	case o.hibernate && rootGB(o, image) > 0 && rootGB(o, image)<<10 < t.MemoryMB:
+		return fmt.Errorf("has %d GB of memory, and the root disk of %d GB takes no more: give the label a larger disk of the name %s for option hibernate",
+			(t.MemoryMB+1023)>>10, rootGB(o, image), image.RootDevice)
 	case t.MaxDisks > 0 && disks > t.MaxDisks:
 		return fmt.Errorf("takes %d disks, and there are %d", t.MaxDisks, disks)
 	}
 	return nil
+}
+
+// mostMemoryMB is the memory of Linux that EC2 does not write to a disk any
+// more. Of Windows it takes 16 GB: an image does not say what it is, so EC2 says that.
+const mostMemoryMB = 150 << 10
+
+// rootGB is the size of the root disk; 0 if it is not known.
+func rootGB(o options, image cloud.Image) (size int) {
+	for _, d := range image.Disks {
+		if d.Device == image.RootDevice {
+			size = d.SizeGB
+		}
+	}
+	for _, d := range o.disks {
+		if d.device == image.RootDevice && d.sizeGB > 0 {
+			size = d.sizeGB
+		}
+	}
+	return size
 }
 
 func countDisks(o options, image cloud.Image) int {

@@ -52,7 +52,10 @@ func (r *runner) settle(t model.ApplicationTask, result json.RawMessage, err err
 	if rested.first.IsZero() {
 		rested.first = now
 	}
+	unable, told := errors.AsType[drivers.Unable](err)
 	switch {
+	case told:
+		return model.TaskError(unable.Error())
 	case errors.Is(err, drivers.ErrTaskUnknown):
 		return model.TaskError(drivers.ErrTaskUnknown.Error())
 	case err == nil && done(result):

@@ -1,0 +1,132 @@
+package aws
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/astray"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/view"
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
+)
+
+const (
+	// sweepPeriod is how often it is looked for what is left over.
+	sweepPeriod = time.Minute
+	// sweepTimeout bounds one round.
+	sweepTimeout = time.Minute
+	// sweepGrace is between two sightings of what is removed by itself: longer
+	// than lists lag behind, so that the second shows what was changed before the first.
+	sweepGrace = 2 * cloud.Settled
+)
+
+// sweeper removes what the driver makes beside environments and does not come
+// back to: steps of tasks, and machines that have hosts scrubbed, whose lease is
+// over. Environments are the node's to reap, hosts the pools', results nobody's.
+type sweeper struct {
+	*driver
+	first map[string]time.Time // when something was first seen to be left over
+	stop  context.CancelFunc
+	done  chan struct{}
+}
+
+// startSweeper begins to sweep, until close.
+func (d *driver) startSweeper(period time.Duration) *sweeper {
+	ctx, cancel := context.WithCancel(context.Background()) // close ends it: it outlives the call that opens the instance
+	s := &sweeper{driver: d, first: map[string]time.Time{}, stop: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		loop.Every(ctx, period, s.round)
+	}()
+	return s
+}
+
+// close ends the sweeper and waits for it; of none it does nothing.
+func (s *sweeper) close() {
+	if s == nil {
+		return
+	}
+	s.stop()
+	<-s.done
+}
+
+// round looks once. What can not be looked at is left for the next round.
+func (s *sweeper) round(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
+	now := time.Now()
+	things, err := s.leased(ctx)
+	if err != nil {
+		s.log.Debug("it is not looked for what is left over", "error", err)
+		return
+	}
+	for _, t := range s.ripe(astray.Find(things, astray.Facts{Now: now}), now) {
+		if err := s.removeStray(ctx, t.Thing); err != nil {
+			s.log.Warn("what is left over is not removed yet", "kind", t.Kind, "id", t.ID, "reason", t.Reason, "error", err)
+			continue
+		}
+		s.log.Info("what was left over is removed", "kind", t.Kind, "id", t.ID, "purpose", t.Purpose, "reason", t.Reason)
+		delete(s.first, t.ID)
+	}
+	if err := s.records().old(now, s.tasks.has); err != nil {
+		s.log.Warn("old records of tasks are not removed", "error", err)
+	}
+}
+
+// ripe are the strays that were seen before, a grace ago. A task that is under way
+// still needs its steps, whatever their lease: it gives up by itself.
+func (s *sweeper) ripe(strays []view.Stray, now time.Time) (ripe []view.Stray) {
+	seen := map[string]time.Time{}
+	for _, t := range strays {
+		if t.Held != "" || t.Task != "" && s.tasks.has(t.Task) {
+			continue
+		}
+		first, known := s.first[t.ID]
+		if !known {
+			first = now
+		}
+		seen[t.ID] = first
+		if now.Sub(first) >= sweepGrace {
+			ripe = append(ripe, t)
+		}
+	}
+	s.first = seen // what was not seen this time begins anew
+	return ripe
+}
+
+// leased are the things of ours that have a lease, images before their
+// snapshots, which can not go before them.
+func (s *sweeper) leased(ctx context.Context) (things []view.Thing, err error) {
+	mine := s.marks().And("tag:"+cloud.TagPurpose, cloud.PurposeStep, cloud.PurposeScrub)
+	machines, err := s.api.Instances(ctx, mine.And("instance-state-name", cloud.Pending, cloud.Running, cloud.Stopping, cloud.Stopped))
+	for _, i := range machines {
+		things = append(things, leasedThing(view.Instance, i.ID, i.State, i.Tags, i.LaunchTime))
+	}
+	images, e := s.api.Images(ctx, self(), mine)
+	for _, i := range images {
+		things = append(things, leasedThing(view.Image, i.ID, i.State, i.Tags, i.Created))
+	}
+	err = errors.Join(err, e)
+	snapshots, e := s.api.Snapshots(ctx, self(), mine)
+	for _, one := range snapshots {
+		things = append(things, leasedThing(view.Snapshot, one.ID, one.State, one.Tags, one.Started))
+	}
+	err = errors.Join(err, e)
+	volumes, e := s.api.Volumes(ctx, mine.And("status", "available", "error"))
+	for _, v := range volumes {
+		things = append(things, leasedThing(view.Volume, v.ID, v.State, v.Tags, v.Created))
+	}
+	return things, errors.Join(err, e)
+}
+
+// leasedThing is what package astray judges by.
+func leasedThing(kind view.Kind, id, state string, tags cloud.Tags, created time.Time) view.Thing {
+	t := view.Thing{Kind: kind, ID: id, State: state, Created: created, Owner: view.Owner{
+		Mine: true, Purpose: tags[cloud.TagPurpose], Task: tags[cloud.TagTask], Pool: tags[cloud.TagPool],
+	}}
+	if lease, err := time.Parse(time.RFC3339, tags[cloud.TagLease]); err == nil { // else it has none
+		t.Lease = lease
+	}
+	return t
+}
