@@ -139,7 +139,7 @@ func (o *opener) open(ctx context.Context, cfg drivers.Config) (drivers.Driver, 
 		return nil, err
 	}
 	if o.sweepEvery > 0 {
-		d.sweeper = d.startSweeper(o.sweepEvery)
+		d.sweeper = d.startSweeper(context.WithoutCancel(ctx), o.sweepEvery)
 	}
 	return d, nil
 }

@@ -96,15 +96,25 @@ func checkType(t cloud.InstanceType, o options, image cloud.Image) error {
 		return fmt.Errorf("is of %s, and image %s of %s", strings.Join(t.Architectures, ", "), image.ID, image.Architecture)
 	case o.spot.attempts > 0 && !t.SpotUsable:
 		return errors.New("is not to be had as spot instance")
-	case o.hibernate && (!t.Hibernation || t.BareMetal):
-		return errors.New("can not hibernate")
-	case o.hibernate && t.MemoryMB >= mostMemoryMB:
-		return fmt.Errorf("has %d GB of memory, and EC2 hibernates what has less than %d", t.MemoryMB>>10, mostMemoryMB>>10)
-	case o.hibernate && rootGB(o, image) > 0 && rootGB(o, image)<<10 < t.MemoryMB:
-		return fmt.Errorf("has %d GB of memory, and the root disk of %d GB takes no more: give the label a larger disk of the name %s for option hibernate",
-			(t.MemoryMB+1023)>>10, rootGB(o, image), image.RootDevice)
 	case t.MaxDisks > 0 && disks > t.MaxDisks:
 		return fmt.Errorf("takes %d disks, and there are %d", t.MaxDisks, disks)
+	case o.hibernate:
+		return checkMemory(t, o, image)
+	}
+	return nil
+}
+
+// checkMemory says why a type can not hibernate with the image. EC2 would refuse
+// the launch or, of a root disk that is too small, lose the memory later.
+func checkMemory(t cloud.InstanceType, o options, image cloud.Image) error {
+	switch root := rootGB(o, image); {
+	case !t.Hibernation || t.BareMetal:
+		return errors.New("can not hibernate")
+	case t.MemoryMB >= mostMemoryMB:
+		return fmt.Errorf("has %d GB of memory, and EC2 hibernates what has less than %d", t.MemoryMB>>10, mostMemoryMB>>10)
+	case root > 0 && root<<10 < t.MemoryMB:
+		return fmt.Errorf("has %d GB of memory to hibernate with, and the root disk %d GB: give the label a larger disk of the name %s",
+			(t.MemoryMB+1023)>>10, root, image.RootDevice)
 	}
 	return nil
 }

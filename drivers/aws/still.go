@@ -67,10 +67,10 @@ func (d *driver) machineOf(ctx context.Context, ref drivers.Ref) (machine, error
 // machineIn looks for the machine in one list. An absence may be uncertain.
 func (d *driver) machineIn(ctx context.Context, ref drivers.Ref, seen sight) (m machine, certain bool, err error) {
 	token, err := d.tokenOf(ref, seen)
-	if err != nil {
+	switch {
+	case err != nil:
 		return machine{}, false, err
-	}
-	if token == "" {
+	case token == "":
 		inst, whose, err := d.adopted(ctx, ref)
 		if err == nil && (whose != ours || cloud.Gone(inst.State)) {
 			err = errNotRunning
@@ -81,22 +81,30 @@ func (d *driver) machineIn(ctx context.Context, ref drivers.Ref, seen sight) (m 
 	switch {
 	case err != nil:
 		return machine{}, false, err
-	case !found || !in.unread.IsZero():
-		if inst, lives := seen.living(token); lives {
-			return machine{Instance: inst, token: token}, true, nil
-		}
+	case found && in.unread.IsZero():
+		return d.machineBy(in, seen)
+	}
+	inst, lives := seen.living(token)
+	if !lives {
 		return machine{}, false, unless(!seen.asked.After(d.ledger.doubt()), errNotRunning)
-	case in.Ending || in.instanceID() == "":
+	}
+	return machine{Instance: inst, token: token}, true, nil
+}
+
+// machineBy is the machine that an intent names.
+func (d *driver) machineBy(in *intent, seen sight) (m machine, certain bool, err error) {
+	id := in.instanceID()
+	if in.Ending || id == "" {
 		return machine{}, false, errNotRunning
 	}
-	one, listed := seen.byID[in.instanceID()]
+	one, listed := seen.byID[id]
 	switch {
 	case listed && !one.Alive():
 		return machine{}, false, errNotRunning
 	case !listed || !one.Missing.IsZero():
-		return machine{}, false, unless(d.absences.of(in.instanceID(), seen) <= cloud.Settled, errNotRunning)
+		return machine{}, false, unless(d.absences.of(id, seen) <= cloud.Settled, errNotRunning)
 	}
-	return machine{Instance: one.Instance, token: token, in: in}, true, nil
+	return machine{Instance: one.Instance, token: in.Token, in: in}, true, nil
 }
 
 // unless is the error, but where something is so nil.

@@ -31,9 +31,9 @@ type sweeper struct {
 	done  chan struct{}
 }
 
-// startSweeper begins to sweep, until close.
-func (d *driver) startSweeper(period time.Duration) *sweeper {
-	ctx, cancel := context.WithCancel(context.Background()) // close ends it: it outlives the call that opens the instance
+// startSweeper begins to sweep, until close or the end of ctx.
+func (d *driver) startSweeper(ctx context.Context, period time.Duration) *sweeper {
+	ctx, cancel := context.WithCancel(ctx)
 	s := &sweeper{driver: d, first: map[string]time.Time{}, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)

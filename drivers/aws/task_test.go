@@ -329,7 +329,7 @@ func TestFault13And14(t *testing.T) {
 			t.Fatal("nothing is left, and there is nothing to try")
 		}
 		heal()
-		b.d.sweeper = b.d.startSweeper(sweepPeriod)
+		b.d.sweeper = b.d.startSweeper(t.Context(), sweepPeriod)
 		time.Sleep(defaultCreateWait + stopWait + leaseAfter - 10*time.Minute)
 		if len(b.kept()[cloud.PurposeStep]) == 0 {
 			t.Error("a step is swept before its lease is over")
