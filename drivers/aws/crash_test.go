@@ -1,13 +1,12 @@
 package aws
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,11 +25,13 @@ type process struct {
 	cancel context.CancelFunc
 
 	mu     sync.Mutex
-	counts bool   // points are counted
-	points int    // how many there were
-	at     int    // which one something happens at; 0: none
-	do     damage // what happens there
-	where  string // what the point was
+	counts bool     // points are counted
+	points int      // how many there were
+	at     int      // which one something happens at; 0: none, or that of its name
+	named  moment   // which one it is by its name
+	do     damage   // what happens there
+	where  string   // what the point was
+	names  []string // of all points
 	dead   bool
 }
 
@@ -57,10 +58,12 @@ func (p *process) point(format string, args ...any) error {
 		return nil
 	}
 	p.points++
-	if p.points != p.at {
+	name := fmt.Sprintf(format, args...)
+	p.names = append(p.names, name)
+	if p.points != p.at && (p.named.name != name || p.named.nth != occurrences(p.names, name)) {
 		return nil
 	}
-	p.where = fmt.Sprintf(format, args...)
+	p.where = name
 	switch p.do {
 	case kill:
 		p.dead = true
@@ -81,11 +84,41 @@ func (p *process) reached() (string, bool) {
 	return p.where, p.where != ""
 }
 
+// moment is a point by its name, of which there may be several.
+type moment struct {
+	name string
+	nth  int // from 1
+}
+
+func occurrences(names []string, name string) (n int) {
+	for _, one := range names {
+		if one == name {
+			n++
+		}
+	}
+	return n
+}
+
 // count lets points count from here on.
 func (p *process) count(at int, do damage) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.counts, p.points, p.at, p.do = true, 0, at, do
+	p.counts, p.points, p.at, p.do, p.named = true, 0, at, do, moment{}
+}
+
+// countTo is count to a point by its name.
+func (p *process) countTo(m moment, do damage) {
+	p.count(0, do)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.named = m
+}
+
+// passed are the names of the points there were, in their order.
+func (p *process) passed() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.names)
 }
 
 // boot starts a process at the site. The one before is dead.
@@ -173,20 +206,23 @@ type crash struct {
 	story
 	what     string // "allocate" or "deallocate"
 	do       damage
-	point    int
+	point    int // 0: that of its name, if it has one
+	named    moment
+	seed     uint64
 	lost     bool // the node's directory too
 	then     string
 	sluggish bool // lists lag behind
 }
 
 func (c crash) String() string {
-	return fmt.Sprintf("%s, %s, %s at %d, lost %v, then %s, sluggish %v", c.name, c.what, c.do, c.point, c.lost, c.then, c.sluggish)
+	return fmt.Sprintf("%s, %s, %s at %d%v, lost %v, then %s, sluggish %v", c.name, c.what, c.do, c.point, c.named, c.lost, c.then, c.sluggish)
 }
 
-// run does one case, and returns what its point was; nothing if there was none.
-func (c crash) run(t *testing.T) (where string) {
+// run does one case, and returns what its point was, nothing if there was none,
+// and what points there were until then, or until the end.
+func (c crash) run(t *testing.T) (where string, passed []string) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSiteOf(t, fakeec2.Options{Seed: uint64(c.point), Unthrottled: true})
+		s := newSiteOf(t, fakeec2.Options{Seed: c.seed, Unthrottled: true})
 		time.Sleep(3 * time.Minute) // the account itself is known everywhere
 		c.prepare(t, s)
 		if c.sluggish {
@@ -195,6 +231,7 @@ func (c crash) run(t *testing.T) (where string) {
 		req := request("a", c.def())
 		first := s.boot(t)
 		where = c.damage(t, first, req)
+		passed = first.passed()
 		if c.do == kill {
 			first.end()
 			if c.lost {
@@ -209,7 +246,7 @@ func (c crash) run(t *testing.T) (where string) {
 			t.Logf("%s: it was %s", c, where)
 		}
 	})
-	return where
+	return where, passed
 }
 
 // damage does what is to be damaged, and says where that was; nowhere, if it
@@ -221,7 +258,7 @@ func (c crash) damage(t testing.TB, p *process, req drivers.Request) (where stri
 		if c.do == recall {
 			p.cancel = cancel
 		}
-		p.count(c.point, c.do)
+		c.arm(p)
 		_, err := p.driver.Allocate(ctx, req)
 		where, _ = p.reached()
 		if err != nil && where == "" {
@@ -232,7 +269,7 @@ func (c crash) damage(t testing.TB, p *process, req drivers.Request) (where stri
 		if err != nil {
 			t.Fatalf("Allocate() = %v", err)
 		}
-		p.count(c.point, c.do)
+		c.arm(p)
 		err = p.driver.Deallocate(p.ctx, refTo(req, env.Identifier))
 		where, _ = p.reached()
 		if err != nil && where == "" {
@@ -241,6 +278,15 @@ func (c crash) damage(t testing.TB, p *process, req drivers.Request) (where stri
 	}
 	p.count(0, "")
 	return where
+}
+
+// arm lets the case's point come.
+func (c crash) arm(p *process) {
+	if c.point > 0 {
+		p.count(c.point, c.do)
+	} else {
+		p.countTo(c.named, c.do)
+	}
 }
 
 // mend goes on as a node does, and looks at what is left.
@@ -322,94 +368,5 @@ func (s *site) reap(t testing.TB, d *driver) {
 			}
 		}
 		time.Sleep(time.Minute)
-	}
-}
-
-// TestCrashMatrix kills the node at every call to EC2, before and after it was
-// done, and at every write of an intent, and goes on in every way that a node
-// may: with the same application, with its end, and without knowing of it; with
-// its directory, and without it.
-func TestCrashMatrix(t *testing.T) {
-	t.Parallel()
-	long := os.Getenv("FISH_LONG") == "1"
-	for i, story := range stories() {
-		for _, what := range []string{"allocate", "deallocate"} {
-			t.Run(story.name+"/"+what, func(t *testing.T) {
-				t.Parallel()
-				thens := []string{"deallocate", "reap"}
-				if what == "allocate" {
-					thens = append(thens, "allocate")
-				}
-				cases := 0
-				for point := 1; ; point++ {
-					where := ""
-					for n := range 4 * len(thens) {
-						if n > 0 && !long && (n+point+i)%(4*len(thens)) > much(where) {
-							continue
-						}
-						c := crash{story: story, what: what, do: kill, point: point, lost: n&1 != 0, sluggish: n&2 != 0, then: thens[n/4]}
-						where = cmp.Or(c.run(t), where)
-						cases++
-					}
-					if where == "" {
-						break
-					}
-				}
-				t.Logf("%d cases", cases)
-			})
-		}
-	}
-}
-
-// much is in how many ways it goes on after a point, beside the first: in all
-// where something changes, in some where it was only looked.
-func much(where string) int {
-	switch looks := strings.Contains(where, "Describe") || where == ""; {
-	case testing.Short():
-		return -1
-	case looks:
-		return 0
-	}
-	return 100
-}
-
-// TestTroubleMatrix loses the reply of every call, and ends the context at
-// every point, of a process that lives on.
-func TestTroubleMatrix(t *testing.T) {
-	t.Parallel()
-	all := stories()
-	if os.Getenv("FISH_LONG") != "1" {
-		all = all[:2]
-	}
-	for _, story := range all {
-		for _, do := range []damage{lose, recall} {
-			for _, what := range []string{"allocate", "deallocate"} {
-				t.Run(fmt.Sprintf("%s/%s/%s", story.name, do, what), func(t *testing.T) {
-					t.Parallel()
-					trouble(t, story, do, what)
-				})
-			}
-		}
-	}
-}
-
-// trouble goes through all points of one way to a machine, or of its removal.
-func trouble(t *testing.T, story story, do damage, what string) {
-	thens := []string{"deallocate", "reap"}
-	if what == "allocate" {
-		thens = append(thens, "allocate")
-	}
-	for point := 1; ; point++ {
-		where := ""
-		for n, then := range thens {
-			if n > 0 && os.Getenv("FISH_LONG") != "1" && (n+point)%3 > min(much(where), 0) {
-				continue
-			}
-			c := crash{story: story, what: what, do: do, point: point, sluggish: point%2 == 0, then: then}
-			where = cmp.Or(c.run(t), where)
-		}
-		if where == "" {
-			break
-		}
 	}
 }
