@@ -60,6 +60,10 @@ type Config struct {
 	NodeUID model.UID
 	// Owner says who owns what Factory.Shares names.
 	Owner OwnerOf
+	// First reports that nobody ever owned a shared thing before this process
+	// took it for this node: then nobody can have anything under way there. It
+	// answers from memory. It may be nil.
+	First func(thing string) bool
 	// Ask asks that owner. It is never nil.
 	Ask Ask
 	// Wanted says what the node keeps for the instance. It is never nil.

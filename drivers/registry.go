@@ -42,6 +42,8 @@ type Options struct {
 	NodeUID   model.UID
 	// Owner says who owns what instances share with other nodes. Nil: nobody.
 	Owner OwnerOf
+	// First is Config.First. Nil: it is not known of any.
+	First func(thing string) bool
 	// Ask asks who owns it. Nil: there is nobody to ask.
 	Ask Ask
 	// Wanted is Config.Wanted by the instance. Nil: nothing is known.
@@ -147,7 +149,7 @@ func (r *Registry) add(e Entry, f Factory) {
 		factory: f,
 		log:     log,
 		config: Config{Instance: e.Name, Cfg: e.Cfg, Line: e.Line, Directory: r.opts.Directory,
-			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, Ask: r.opts.Ask, Wanted: func() (map[string]bool, bool) { return r.opts.Wanted(e.Name) },
+			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, First: r.opts.First, Ask: r.opts.Ask, Wanted: func() (map[string]bool, bool) { return r.opts.Wanted(e.Name) },
 			Rooms: &r.rooms, HasRoom: r.hasRoom, Logger: log},
 		reason: "is not started yet",
 		since:  time.Now(),

@@ -19,8 +19,8 @@ type Share struct {
 	Owner string
 }
 
-// OwnerOf says which node owns a shared thing now: NilUID while nobody does, or
-// nobody knows. Who is not the owner neither takes from the thing nor removes
+// OwnerOf says which node owns a shared thing now, also one that this node is not
+// configured for any more: NilUID while nobody does, or nobody knows. Who is not the owner neither takes from the thing nor removes
 // anything in it, also while the owner can not be reached. It answers from
 // memory, and the answer may change at any time.
 type OwnerOf func(thing string) model.UID

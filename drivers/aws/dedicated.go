@@ -71,9 +71,13 @@ func (d *driver) openPools(ctx context.Context, cfg drivers.Config, prices price
 	}
 	d.pools, err = pools.New(pools.Options{ //nolint:contextcheck // pools outlive the call that opens them
 		API: d.api, Purse: purse{d.member}, Pools: configs, ReleaseOrphans: d.settings.OrphanHosts == orphanRelease,
-		Elsewhere: func(name string) bool { return runners.runs(poolThing(d.settings.Region, name)) },
-		Node:      d.node, Instance: d.instance, Tags: d.settings.InstanceTags, Prices: prices, Directory: filepath.Join(d.ledger.dir, "pools"),
-		Owner: ownerOf(cfg), Ask: cfg.Ask, HasRoom: cfg.HasRoom, Logger: d.log,
+		Elsewhere: func(name string) bool {
+			thing := poolThing(d.settings.Region, name)
+			owner := ownerOf(cfg)(thing)
+			return runners.runs(thing) || owner != model.NilUID && owner != d.node
+		},
+		Node: d.node, Instance: d.instance, Tags: d.settings.InstanceTags, Prices: prices, Directory: filepath.Join(d.ledger.dir, "pools"),
+		Owner: ownerOf(cfg), First: cfg.First, Ask: cfg.Ask, HasRoom: cfg.HasRoom, Logger: d.log,
 	})
 	if err != nil {
 		runners.release(d.instance)

@@ -157,8 +157,12 @@ func (l *launcher) made(ctx context.Context) (cloud.Instance, error) {
 	}
 	retry := newRetry()
 	for {
-		if err := l.arm(ctx); err != nil {
+		there, err := l.arm(ctx)
+		if err != nil {
 			return cloud.Instance{}, err
+		}
+		if there {
+			return l.known(ctx), nil
 		}
 		inst, err := l.api.RunInstance(ctx, l.in.request(*l.in.last()))
 		if err != nil && ctx.Err() != nil {
@@ -217,16 +221,60 @@ func (l *launcher) tellHost(ctx context.Context) {
 
 // arm sees to it that the last attempt is one that may be sent: one without an
 // answer, which is repeated as it was, or the next candidate. It is written down
-// before it is sent, each time.
-func (l *launcher) arm(ctx context.Context) error {
-	if last := l.in.last(); last != nil && (last.Answer == answerNone || last.Answer == answerLater) {
-		if err := l.member.Reserve(l.need()); err != nil {
-			return err
-		}
-		l.unsure = l.unsure || last.Answer == answerNone
-		last.Answer, last.Sent = answerNone, time.Now().UTC()
-		return l.ledger.save(l.in)
+// before it is sent, each time. Or it finds that the machine is there.
+func (l *launcher) arm(ctx context.Context) (there bool, err error) {
+	last := l.in.last()
+	if last == nil || last.Answer != answerNone && last.Answer != answerLater {
+		return false, l.another(ctx)
 	}
+	if last.Host != "" {
+		switch next, err := l.holdHost(ctx); {
+		case err != nil || next == isThere:
+			return err == nil, err
+		case next == anotherOne:
+			return false, l.another(ctx)
+		}
+	}
+	if err := l.member.Reserve(l.need()); err != nil {
+		return false, err
+	}
+	l.unsure = l.unsure || last.Answer == answerNone
+	last.Answer, last.Sent = answerNone, time.Now().UTC()
+	return false, l.ledger.save(l.in)
+}
+
+// holdHost has the pool keep the host of the last attempt, which is about to be
+// sent again. Where its reservation ran out, as AWS or this node was away for
+// long, the host may be another's by now, and the pool gives another one: before
+// that is used it has to be known what became of the attempt.
+func (l *launcher) holdHost(ctx context.Context) (step, error) {
+	a := l.in.last()
+	if a.Answer == answerNone { // the pool's owner may be away, and the machine there
+		seen, err := l.look(ctx, time.Now())
+		if inst, found := seen.byClientToken(a.ClientToken); err == nil && found && !cloud.Gone(inst.State) {
+			return isThere, l.answered(answerMade, inst.ID)
+		}
+	}
+	host, _, err := l.hosts.Reserve(ctx, l.in.Pool, l.in.Token, l.zones())
+	switch {
+	case err != nil:
+		return sameAgain, fmt.Errorf("reserve host %s of pool %s again: %w", a.Host, l.in.Pool, err)
+	case host == a.Host:
+		return sameAgain, nil
+	}
+	l.log.Warn("the reservation of a host ran out before its launch had an answer", "host", a.Host, "instead", host)
+	if a.Answer == answerLater {
+		return anotherOne, l.answered(answerRefused, "")
+	}
+	next, err := l.lookUp(ctx)
+	if err == nil && next == isThere {
+		l.hosts.Failed(ctx, l.in.Pool, l.in.Token, cloud.NotSent(errors.New("the machine is on another host")))
+	}
+	return next, err
+}
+
+// another makes an attempt of the next candidate.
+func (l *launcher) another(ctx context.Context) error {
 	for {
 		c, err := l.next(ctx)
 		if err != nil {
@@ -285,13 +333,7 @@ func (l *launcher) nextOnHost(ctx context.Context) (candidate, error) {
 	if len(l.in.Attempts) >= mostHostTries {
 		return candidate{}, l.exhausted(mostHostTries)
 	}
-	var zones []string
-	for _, c := range l.in.Candidates {
-		if !slices.Contains(zones, c.Zone) {
-			zones = append(zones, c.Zone)
-		}
-	}
-	host, zone, err := l.hosts.Reserve(ctx, l.in.Pool, l.in.Token, zones)
+	host, zone, err := l.hosts.Reserve(ctx, l.in.Pool, l.in.Token, l.zones())
 	if err != nil {
 		return candidate{}, fmt.Errorf("reserve a host of pool %s: %w", l.in.Pool, err)
 	}
@@ -302,6 +344,17 @@ func (l *launcher) nextOnHost(ctx context.Context) (candidate, error) {
 		}
 	}
 	return candidate{}, fmt.Errorf("pool %s gave host %s in zone %s, in which the label's network has no subnet", l.in.Pool, host, zone)
+}
+
+// zones are those of the candidates.
+func (l *launcher) zones() []string {
+	var zones []string
+	for _, c := range l.in.Candidates {
+		if !slices.Contains(zones, c.Zone) {
+			zones = append(zones, c.Zone)
+		}
+	}
+	return zones
 }
 
 // exhausted says that nothing is left to try.

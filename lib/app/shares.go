@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,7 @@ type owners struct {
 	log    *slog.Logger
 
 	decided atomic.Pointer[map[string]model.UID]
+	first   sync.Map // the things of which this process wrote the first record
 }
 
 // ownershipStore keeps the records.
@@ -44,16 +46,23 @@ func (o *owners) Owner(thing string) model.UID {
 	return model.NilUID
 }
 
-// run looks whenever something may be different, until ctx is cancelled.
+// First implements drivers.Config.First.
+func (o *owners) First(thing string) bool {
+	_, first := o.first.Load(thing)
+	return first
+}
+
+// run looks whenever something may be different, until ctx is cancelled. Who shares nothing needs to know whose the things are
+// that it shared once, and those change by records alone.
 func (o *owners) run(ctx context.Context) error {
-	if len(o.shares) == 0 {
-		<-ctx.Done()
-		return nil
-	}
 	sub := o.store.Subscribe(store.KindOwnership, store.KindRetirement)
 	defer sub.Close()
-	tick := time.NewTicker(ownershipLook)
-	defer tick.Stop()
+	var again <-chan time.Time
+	if len(o.shares) > 0 {
+		tick := time.NewTicker(ownershipLook)
+		defer tick.Stop()
+		again = tick.C
+	}
 	for {
 		o.look(ctx)
 		select {
@@ -61,7 +70,7 @@ func (o *owners) run(ctx context.Context) error {
 			return nil
 		case <-sub.C():
 			sub.Take()
-		case <-tick.C:
+		case <-again:
 		}
 	}
 }
@@ -70,11 +79,17 @@ func (o *owners) run(ctx context.Context) error {
 func (o *owners) look(ctx context.Context) {
 	view := o.view()
 	decided := make(map[string]model.UID, len(o.shares))
+	for _, r := range view.Records {
+		if _, known := decided[r.Thing]; !known {
+			decided[r.Thing] = view.Living(r.Thing)
+		}
+	}
 	var writes []model.Ownership
 	for _, s := range o.shares {
 		d := ownership.Decide(s.Thing, view)
 		if d.Write != nil {
 			writes = append(writes, *d.Write)
+			delete(decided, s.Thing)
 			continue
 		}
 		decided[s.Thing] = d.Owner
@@ -94,6 +109,9 @@ func (o *owners) write(ctx context.Context, w model.Ownership) {
 	case err != nil && ctx.Err() == nil:
 		o.log.Warn("who owns a shared thing could not be stored, will be tried again", "thing", w.Thing, "error", err)
 	case err == nil && made.UID != model.NilUID:
+		if w.From == model.NilUID {
+			o.first.Store(w.Thing, true)
+		}
 		o.log.Info("a shared thing has another owner", "thing", w.Thing, "owner", w.To, "before", w.From)
 	}
 }

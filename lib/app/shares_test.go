@@ -94,6 +94,9 @@ func TestOwnersTakeAndGive(t *testing.T) {
 	if o.look(t.Context()); o.Owner("aws/mac") != mine || len(stored.ownerships) != 1 {
 		t.Fatalf("owner %v by %+v, want this node", o.Owner("aws/mac"), stored.ownerships)
 	}
+	if !o.First("aws/mac") || o.First("aws/win") {
+		t.Errorf("first: %v, and of another thing %v", o.First("aws/mac"), o.First("aws/win"))
+	}
 	members[0] = sharer(1, "aws/mac=c") // the configuration names the other from now on
 	stored.fails = errors.New("disk full")
 	if o.look(t.Context()); len(stored.ownerships) != 1 {
@@ -107,6 +110,10 @@ func TestOwnersTakeAndGive(t *testing.T) {
 	o.look(t.Context())
 	if o.look(t.Context()); o.Owner("aws/mac") != other {
 		t.Errorf("owner %v by %+v, want the other", o.Owner("aws/mac"), stored.ownerships)
+	}
+	o.shares = nil // not configured any more, and not nobody's
+	if o.look(t.Context()); o.Owner("aws/mac") != other {
+		t.Errorf("owner %v of a thing that this node shared once, want the other", o.Owner("aws/mac"))
 	}
 }
 

@@ -108,6 +108,15 @@ type View struct {
 	Retirements []model.Retirement
 }
 
+// Living is who owns the thing by what was written, unless it is retired.
+func (v View) Living(thing string) model.UID {
+	owner := Owner(thing, v.Records, v.Retirements)
+	if _, retired := model.Retired(owner, v.Retirements); retired {
+		return model.NilUID
+	}
+	return owner
+}
+
 // Decision is what a member is to do about a thing.
 type Decision struct {
 	// Owner may take from the thing and sweep it; NilUID: nobody may now.
@@ -121,11 +130,10 @@ type Decision struct {
 // Decide says who owns the thing, and whether this node has to write that
 // somebody else does from now on.
 func Decide(thing string, v View) Decision {
-	owner := Owner(thing, v.Records, v.Retirements)
-	_, retired := model.Retired(owner, v.Retirements)
-	if owner != model.NilUID && !retired {
+	if owner := v.Living(thing); owner != model.NilUID {
 		return v.keep(thing, owner)
 	}
+	owner := Owner(thing, v.Records, v.Retirements)
 	next, waits := v.next(thing)
 	d := Decision{Waits: waits}
 	if next == v.Self && waits == "" {

@@ -255,7 +255,8 @@ func (s *State) closeRequest(r *request) {
 func (s *State) whyNone() string {
 	switch {
 	case !s.quarantine.IsZero():
-		return "the pool was taken over lately, and what others did there is not settled"
+		return fmt.Sprintf("the pool was taken over lately: until %s it waits for what others may have begun there",
+			s.outer(s.quarantine).UTC().Format(time.RFC3339))
 	case s.allocate.pause.After(s.now):
 		return s.allocate.why
 	case s.live() >= s.cfg.Max:

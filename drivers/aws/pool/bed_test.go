@@ -39,7 +39,7 @@ func restored(t *testing.T, cfg Config, saved *Saved) *bed {
 		t.Fatal(err)
 	}
 	b := &bed{State: New(cfg, saved), t: t, clock: at("2026-03-02 08:00")}
-	b.step(Own{true})
+	b.step(Own{Owner: true})
 	return b
 }
 

@@ -99,6 +99,10 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
+// settling is after what time all is in the lists that others did for the pool
+// before it was taken over: what they granted was launched, and shows.
+func (c Config) settling() time.Duration { return c.LaunchTimeout + c.Settled }
+
 // Validate says what is wrong with the Config, and what to do about it.
 func (c Config) Validate() error {
 	var errs []error

@@ -94,7 +94,7 @@ func TestSavedIsWhole(t *testing.T) {
 func restoredAt(t *testing.T, cfg Config, saved *Saved, now time.Time) *bed {
 	t.Helper()
 	b := &bed{State: New(cfg, saved), t: t, clock: now}
-	b.step(Own{true})
+	b.step(Own{Owner: true})
 	return b
 }
 
@@ -170,7 +170,7 @@ func TestRestart(t *testing.T) {
 	})
 	t.Run("not as the owner", func(t *testing.T) {
 		b := start(t)
-		b.step(Own{false})
+		b.step(Own{Owner: false})
 		h := b.mac("h-1", time.Hour)
 		b = again(t, b)
 		b.list(h)

@@ -267,12 +267,12 @@ func TestFaultTwoOwners(t *testing.T) {
 	}
 	one.step(Want{Token: "t"})
 	ask := must[AllocateHost](one)
-	one.step(Own{false})
+	one.step(Own{Owner: false})
 	if acts := one.wait(time.Hour); len(acts) > 0 {
 		t.Errorf("who is not the owner does %+v", acts)
 	}
 	// What the first has under way comes to be known before the second acts.
-	two.step(Own{true})
+	two.step(Own{Owner: true})
 	two.step(Want{Token: "t2"})
 	h := two.mac("h-1", 0)
 	h.ClientToken = ask.ClientToken

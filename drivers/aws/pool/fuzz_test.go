@@ -158,7 +158,7 @@ func (s *source) event() Event {
 	case 10:
 		return Drain{s.byte()%2 == 0}
 	case 11:
-		return Own{s.byte()%2 == 0}
+		return Own{Owner: s.byte()%2 == 0}
 	case 12:
 		s.now = s.time()
 		return Tick{}

@@ -121,6 +121,10 @@ func (s *State) described(e Described) {
 		return // it was about some
 	}
 	l.listed = a
+	if s.first && len(e.Hosts) > 0 {
+		s.quarantine = s.now.Add(s.cfg.settling()) // of an earlier life of the node, or another cluster
+	}
+	s.first = false
 	if !a.at.Before(s.quarantine) {
 		s.quarantine = time.Time{}
 	}

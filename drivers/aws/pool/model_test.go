@@ -153,7 +153,7 @@ func (g *game) start(n *node, whole bool) {
 
 func (g *game) own(n *node, owner bool) {
 	n.owner = owner
-	g.step(n, Own{owner})
+	g.step(n, Own{Owner: owner})
 }
 
 // step gives a node an event, and carries out what it wants.

@@ -101,7 +101,15 @@ type Drain struct{ On bool }
 
 // Own says whether this node owns the pool now. A State begins as if it did
 // not. Without owning it asks for nothing at AWS, and refuses whoever wants a host.
-type Own struct{ Owner bool }
+type Own struct {
+	Owner bool
+	// First: nobody ever owned the pool before this process of this node, so
+	// nobody can have anything under way there.
+	First bool
+	// Other: another node is known to own it, so that what was saved as its owner
+	// is old.
+	Other bool
+}
 
 // Look asks for a Describe soon, because something changed outside.
 type Look struct{}
@@ -157,6 +165,8 @@ type StartScrub struct {
 	Type        string
 	ClientToken string    // 64 hex
 	Decided     time.Time // the same too, for tags: the request must not differ
+	// Again: it was asked for before, maybe by an earlier process.
+	Again bool
 }
 
 // EndScrub asks to terminate the instance of a StartScrub.

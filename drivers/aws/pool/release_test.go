@@ -51,7 +51,7 @@ func TestRelease(t *testing.T) {
 		{"too many", func(c *Config) { c.ReleaseDelay, c.Max = time.Hour, 0 }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, nil, 0, true},
 		{"no Mac", func(c *Config) { c.MinAge = 0 }, func(b *bed) cloud.Host { return b.mac("h-1", time.Minute) }, nil, 0, true},
 		{"only reported", func(c *Config) { c.ReportOnly = true }, func(b *bed) cloud.Host { return b.mac("h-1", 2*day) }, nil, time.Hour, false},
-		{"not the owner", nil, func(b *bed) cloud.Host { return b.mac("h-1", day-time.Minute) }, Own{false}, time.Hour, false},
+		{"not the owner", nil, func(b *bed) cloud.Host { return b.mac("h-1", day-time.Minute) }, Own{Owner: false}, time.Hour, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -15,7 +15,7 @@ func (s *State) Saved() Saved {
 		return *s.saved
 	}
 	out := Saved{
-		Owned: s.owner && s.quarantine.IsZero(), Draining: s.draining, Generation: s.generation,
+		Owned: s.owner && s.quarantine.IsZero() || s.kept, Draining: s.draining, Generation: s.generation,
 		ScrubTimes: slices.Clone(s.scrubs.last), ScrubCount: s.scrubs.count,
 	}
 	for _, r := range s.requests {
@@ -86,7 +86,7 @@ func (s *State) restore(saved *Saved) {
 	for _, c := range saved.Scrubs {
 		h := s.known(c.Host, c.Type, c.Zone)
 		c.Since = past(c.Since)
-		h.scrub = &scrub{Scrub: c}
+		h.scrub = &scrub{Scrub: c, again: true}
 	}
 	for _, h := range saved.Hosts {
 		known := s.known(h.ID, "", "")

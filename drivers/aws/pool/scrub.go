@@ -26,6 +26,7 @@ type scrub struct {
 	tries  int
 	retry  time.Time // not again before
 	ended  bool      // the instance is ending or gone; at says since when
+	again  bool      // its start was asked for before
 }
 
 // worthScrubbing is from when on an idle host is to be scrubbed; zero: it is not.
@@ -76,7 +77,10 @@ func (s *State) tendScrub(h *host) (due time.Time) {
 	}
 	c.action, c.at = s.nextID(), s.now
 	if c.Instance == "" {
-		s.emit(StartScrub{ID: c.action, Host: h.id, Zone: h.zone, Type: h.typ, ClientToken: c.ClientToken, Decided: s.outer(c.Since)})
+		s.emit(StartScrub{
+			ID: c.action, Host: h.id, Zone: h.zone, Type: h.typ, ClientToken: c.ClientToken, Decided: s.outer(c.Since), Again: c.again,
+		})
+		c.again = true
 	} else {
 		s.emit(EndScrub{ID: c.action, Host: h.id, Instance: c.Instance})
 	}

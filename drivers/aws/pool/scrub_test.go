@@ -38,7 +38,7 @@ func TestScrub(t *testing.T) {
 		{"its age is not told", nil, func(b *bed) cloud.Host { h := b.mac("h-1", 0); h.AllocationTime = time.Time{}; return h }, nil, time.Hour, false},
 		{"no Mac", func(c *Config) { c.MinAge, c.ReleaseDelay = 0, day }, nil, nil, time.Hour, false},
 		{"drained: it is paid for all the same", nil, nil, Drain{true}, 5 * time.Minute, true},
-		{"not the owner", nil, nil, Own{false}, time.Hour, false},
+		{"not the owner", nil, nil, Own{Owner: false}, time.Hour, false},
 		{"only reported", func(c *Config) { c.ReportOnly = true }, nil, nil, time.Hour, false},
 		{"reserved", nil, nil, Want{Token: "t", Zones: []string{"a"}}, 9 * time.Minute, false},
 		{"who waits needs another", nil, nil, Want{Token: "t", Zones: []string{"b"}}, 9 * time.Minute, true},

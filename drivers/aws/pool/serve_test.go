@@ -89,7 +89,7 @@ func TestRefuse(t *testing.T) {
 		want   Want
 		reason string
 	}{
-		{"not the owner", []Event{Own{false}}, Want{Token: "t"}, "not run by this node"},
+		{"not the owner", []Event{Own{Owner: false}}, Want{Token: "t"}, "not run by this node"},
 		{"draining", []Event{Drain{true}}, Want{Token: "t"}, "drained"},
 		{"too late", nil, Want{Token: "t", Until: at("2026-03-02 07:00")}, "its time was over"},
 		{"another type", nil, Want{Token: "t", Type: "mac1.metal"}, "no mac1.metal"},
@@ -112,7 +112,7 @@ func TestRefuse(t *testing.T) {
 		})
 	}
 	t.Run("who waits when it begins", func(t *testing.T) {
-		for _, e := range []Event{Own{false}, Drain{true}} {
+		for _, e := range []Event{Own{Owner: false}, Drain{true}} {
 			b := newBed(t, macs())
 			b.list(used(b.mac("h-1", 0)), used(b.mac("h-2", 0)))
 			b.step(Want{Token: "t"})
@@ -236,9 +236,9 @@ func TestCapacity(t *testing.T) {
 		{"one waits", func(b *bed) { b.list(); b.step(Want{Token: "t"}) }, 1},
 		{"more than the maximum", func(b *bed) { b.list(used(b.mac("h-1", 0)), used(b.mac("h-2", 0)), used(b.mac("h-3", 0))) }, 0},
 		{"one is reserved", func(b *bed) { b.list(b.mac("h-1", 0)); b.step(Want{Token: "t"}) }, 1},
-		{"not the owner", func(b *bed) { b.list(b.mac("h-1", 0)); b.step(Own{false}) }, 0},
+		{"not the owner", func(b *bed) { b.list(b.mac("h-1", 0)); b.step(Own{Owner: false}) }, 0},
 		{"draining", func(b *bed) { b.list(b.mac("h-1", 0)); b.step(Drain{true}) }, 0},
-		{"just taken over", func(b *bed) { b.step(Own{false}); b.step(Own{true}); b.list(b.mac("h-1", 0)) }, 0},
+		{"just taken over", func(b *bed) { b.step(Own{Owner: false}); b.step(Own{Owner: true}); b.list(b.mac("h-1", 0)) }, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -21,6 +21,7 @@ type State struct {
 	owner, draining bool
 	kept            bool      // what was saved is of an owner, and whole
 	quarantine      time.Time // nothing is done before a list sent then; zero: it is over
+	first           bool      // nobody ran it before, if the first list has no host
 	acting          bool      // what acts said in the last step
 
 	hosts   []*host // by id
@@ -123,7 +124,7 @@ func (s *State) handle(e Event) {
 	case Drain:
 		s.drain(e.On)
 	case Own:
-		s.own(e.Owner)
+		s.own(e)
 	case Look:
 		s.look.need = s.mark()
 	case Tick:
@@ -209,13 +210,17 @@ func (s *State) mark() mark {
 func (s *State) save() { s.revision++ }
 
 // own takes over the pool, or leaves it.
-func (s *State) own(owner bool) {
-	if owner == s.owner {
+func (s *State) own(e Own) {
+	if e.Other && s.kept {
+		s.kept = false
+		s.save()
+	}
+	if e.Owner == s.owner {
 		return
 	}
-	s.owner = owner
+	s.owner = e.Owner
 	s.save()
-	if !owner {
+	if !s.owner {
 		s.look = look{no: s.look.no}
 		s.refuseAll("the pool is run by another node now")
 		return
@@ -224,7 +229,11 @@ func (s *State) own(owner bool) {
 		s.kept = false
 		return
 	}
-	s.quarantine = s.now.Add(s.cfg.LaunchTimeout + s.cfg.Settled)
+	if s.first = e.First && len(s.hosts)+len(s.requests) == 0; s.first {
+		s.quarantine = s.now // until the first list, which may say that it is not the first time
+		return
+	}
+	s.quarantine = s.now.Add(s.cfg.settling())
 	// What others did meanwhile is in the lists. What we have under way is not.
 	for _, h := range slices.Clone(s.hosts) {
 		h.releasing = nil

@@ -20,7 +20,7 @@ func TestYear(t *testing.T) {
 		months = 3
 	}
 	y := &year{pool: New(cfg, &Saved{Owned: true}), now: at("2027-12-31 12:00"), hosts: map[string]*yearHost{}}
-	y.step(t, Own{true})
+	y.step(t, Own{Owner: true})
 	end := time.Date(2028, time.Month(1+months), 2, 0, 0, 0, 0, time.UTC)
 	var calls []int
 	var heap []uint64

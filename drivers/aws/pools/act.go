@@ -39,12 +39,7 @@ func (k *keeper) do(ctx context.Context, a pool.Action) pool.Event {
 		return pool.ScrubStarted{Action: a.ID, Instance: id, Err: err}
 	case pool.EndScrub:
 		err := k.opts.API.TerminateInstances(ctx, []string{a.Instance})
-		if cloud.IsKind(err, cloud.NotFound) {
-			err = nil
-		}
-		if err == nil {
-			k.scrub.forget(a.Host)
-		}
+		k.scrub.forget(a.Host) // its id is known: it is not started again
 		return pool.ScrubEnded{Action: a.ID, Err: err}
 	}
 	panic(fmt.Sprintf("pools: no such action: %T", a)) // package pool and this one are of one program
@@ -93,11 +88,16 @@ func (k *keeper) hosts(ctx context.Context) ([]cloud.Host, error) {
 	}
 	var ours []cloud.Host
 	for _, h := range all {
-		if poolOf(h.Tags, k.pool.Name) == k.pool.Name {
+		if poolOf(h.Tags, k.pool.Name) == k.pool.Name && (!k.only || k.allocated(h)) {
 			ours = append(ours, h)
 		}
 	}
 	return ours, nil
+}
+
+// allocated reports whether this instance allocated the host.
+func (k *keeper) allocated(h cloud.Host) bool {
+	return h.Tags[cloud.TagNode] == k.opts.Node.String() && h.Tags[cloud.TagInstance] == k.opts.Instance
 }
 
 // poolOf is the pool that a host belongs to: by our tag, or else by those of

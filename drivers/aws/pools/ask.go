@@ -38,6 +38,7 @@ type question struct {
 type answer struct {
 	// Waiting: there is no host yet; to ask again keeps the place in the queue.
 	Waiting bool       `json:"waiting,omitempty"`
+	Why     string     `json:"why,omitempty"` // of that, for people
 	Host    string     `json:"host,omitempty"`
 	Zone    string     `json:"zone,omitempty"`
 	Room    int        `json:"room,omitempty"`
@@ -71,8 +72,8 @@ const (
 	// answerWithin is how long an owner looks for a host before it answers that
 	// there is none yet. It is well below drivers.AnswerTimeout.
 	answerWithin = 8 * time.Second
-	// placeKept is how long the place in the queue is kept for a node that does
-	// not ask again: more than a question may take that is not lost.
+	// placeKept is how long the place in the queue is kept for who does not ask
+	// again, and so wants none any more: longer than a question may take.
 	placeKept = drivers.AskTimeout + 2*answerWithin
 	// askRoomEvery is how often an owner is asked how much room there is, and
 	// roomFor how long the answer counts.
@@ -83,36 +84,18 @@ const (
 // codeNotOwner is the code of a refusal by who does not own the pool.
 const codeNotOwner = "not-owner"
 
-// reserve asks who owns the pool for a host, once: errMoved and errors of the
-// way may pass.
-func (k *keeper) reserve(ctx context.Context, token string, zones []string) (pool.Grant, error) {
+// ask asks who owns the pool, which may be this node. Its errors are those of
+// the way, refusals, and errMoved.
+func (k *keeper) ask(ctx context.Context, q question) (a answer, err error) {
 	if k.mine() {
-		w := pool.Want{Token: token, Zones: zones}
-		if until, ok := ctx.Deadline(); ok {
-			w.Until = until
-		}
-		return k.want(ctx, w)
+		a, err = k.reply(ctx, q)
+	} else {
+		a, err = k.askOwner(ctx, q)
 	}
-	for {
-		a, err := k.askOwner(ctx, question{Op: opWant, Token: token, Zones: zones})
-		if err != nil {
-			return pool.Grant{}, err
-		}
-		if !a.Waiting {
-			return pool.Grant{Token: token, Host: a.Host, Zone: a.Zone}, nil
-		}
-		if err := ctx.Err(); err != nil {
-			return pool.Grant{}, err
-		}
+	if refused, ok := errors.AsType[*drivers.AskRefusedError](err); ok && refused.Code == codeNotOwner {
+		return answer{}, errMoved
 	}
-}
-
-// ask asks who owns the pool, which may be this node.
-func (k *keeper) ask(ctx context.Context, q question) (answer, error) {
-	if k.mine() {
-		return k.reply(ctx, q)
-	}
-	return k.askOwner(ctx, q)
+	return a, err
 }
 
 // askOwner asks another node.
@@ -122,9 +105,6 @@ func (k *keeper) askOwner(ctx context.Context, q question) (answer, error) {
 		return answer{}, err
 	}
 	text, err := k.opts.Ask(ctx, k.pool.Thing, body)
-	if refused, ok := errors.AsType[*drivers.AskRefusedError](err); ok && refused.Code == codeNotOwner {
-		return answer{}, errMoved
-	}
 	if err != nil {
 		return answer{}, err
 	}
@@ -179,7 +159,7 @@ func (k *keeper) reply(ctx context.Context, q question) (answer, error) {
 	return answer{}, drivers.RefuseAsk("unknown", "%q is nothing that a pool of this version is asked", q.Op)
 }
 
-// replyHost looks for a host as long as another node may be kept waiting.
+// replyHost looks for a host as long as who asks may be kept waiting.
 func (k *keeper) replyHost(ctx context.Context, q question) (answer, error) {
 	if q.Token == "" {
 		return answer{}, drivers.RefuseAsk("malformed", "a question for a host needs a token")
@@ -196,7 +176,7 @@ func (k *keeper) replyHost(ctx context.Context, q question) (answer, error) {
 	case isRefusal:
 		return answer{}, drivers.RefuseAsk("refused", "%s", refused.reason)
 	case ctx.Err() == nil && short.Err() != nil:
-		return answer{Waiting: true}, nil
+		return answer{Waiting: true, Why: k.told.Load().pool.Trouble}, nil
 	}
 	return answer{}, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -19,10 +20,13 @@ type file struct{ dir, pool, node string }
 // kept is its content.
 type kept struct {
 	Node string `json:"node"` // a copied folder is not this node's
+	Pool string `json:"pool"` // some file systems take Mac and mac for the same
 	pool.Saved
 }
 
-func (f file) path() string { return filepath.Join(f.dir, f.pool+".json") }
+// path is of the pool's file. The name of a former pool comes from a tag, and
+// may be anything.
+func (f file) path() string { return filepath.Join(f.dir, url.PathEscape(f.pool)+".json") }
 
 // read returns what was kept, nil if nothing is known: then the pool waits
 // until all that may be under way is in EC2's lists. A file that can not be
@@ -47,8 +51,8 @@ func (f file) read(log *slog.Logger) (*pool.Saved, error) {
 		}
 		return nil, nil
 	}
-	if k.Node != f.node {
-		log.Warn("what is kept of the pool is another node's, it is left out and the pool looks around first", "file", f.path())
+	if k.Node != f.node || k.Pool != f.pool {
+		log.Warn("what is kept is of another node or pool, it is left out and the pool looks around first", "file", f.path())
 		return nil, nil
 	}
 	return &k.Saved, nil
@@ -56,7 +60,7 @@ func (f file) read(log *slog.Logger) (*pool.Saved, error) {
 
 // write returns when it is durable.
 func (f file) write(s pool.Saved) error {
-	text, err := json.Marshal(kept{f.node, s})
+	text, err := json.Marshal(kept{f.node, f.pool, s})
 	if err != nil {
 		return err
 	}

@@ -13,11 +13,15 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/inventory"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pool"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/view"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // ownershipLook is how often it is looked who owns the pool: Config.Owner
 // answers from memory.
 const ownershipLook = time.Second
+
+// longestPause is the longest time without a step while something is awaited.
+const longestPause = 20 * time.Second
 
 // keeper is one pool. Its run goroutine alone touches the state, and does
 // nothing but decide and store; everything that waits for somebody is done by
@@ -26,8 +30,10 @@ type keeper struct {
 	opts  *Options
 	pool  Pool
 	log   *slog.Logger
-	mine  func() bool
+	mine  func() bool // this node runs the pool, by what is known at this moment
+	only  bool        // of the pool's hosts only those that this instance allocated are its
 	inbox chan message
+	ended chan struct{} // closed when run has ended
 	told  atomic.Pointer[told]
 	away  atomic.Pointer[away] // what the owner said, while that is another node
 	scrub scrubs
@@ -67,21 +73,24 @@ type told struct {
 	scrubbing []string // machines
 }
 
-// errMoved says that another node owns the pool now, or nobody.
-var errMoved = errors.New("the pool has another owner now")
+var (
+	// errMoved says that another node owns the pool now, or nobody.
+	errMoved = errors.New("the pool has another owner now")
+	// errNotStored says that what was decided is not durable, so that nobody may act on it.
+	errNotStored = errors.New("what the pool is about to do can not be stored")
 
-var errClosing = errors.New("the node is stopping")
+	errClosing = errors.New("the node is stopping")
+)
 
-func newKeeper(opts *Options, p Pool) (*keeper, error) {
+func newKeeper(opts *Options, p Pool, mine func() bool) (*keeper, error) {
 	if err := p.Config.Validate(); err != nil {
 		return nil, err
 	}
 	k := &keeper{
-		opts: opts, pool: p, log: opts.Logger.With("pool", p.Name), inbox: make(chan message),
+		opts: opts, pool: p, log: opts.Logger.With("pool", p.Name), inbox: make(chan message), ended: make(chan struct{}),
 		file:    file{dir: opts.Directory, pool: p.Name, node: opts.Node.String()},
-		waiting: map[string][]chan<- verdict{}, scrub: scrubs{launches: map[string]scrubLaunch{}},
+		waiting: map[string][]chan<- verdict{}, scrub: scrubs{launches: map[string]scrubLaunch{}}, mine: mine,
 	}
-	k.mine = func() bool { return opts.Owner(p.Thing) == opts.Node }
 	saved, err := k.file.read(k.log)
 	if err != nil {
 		return nil, err
@@ -96,6 +105,7 @@ func newKeeper(opts *Options, p Pool) (*keeper, error) {
 func (k *keeper) run(ctx context.Context) {
 	defer k.actions.Wait()
 	defer k.dismiss()
+	defer close(k.ended)
 	look := time.NewTicker(ownershipLook)
 	defer look.Stop()
 	timer := time.NewTimer(0)
@@ -109,29 +119,49 @@ func (k *keeper) run(ctx context.Context) {
 		case <-look.C:
 			k.lookAtOwner(ctx)
 		case <-timer.C:
-			k.step(ctx, pool.Own{Owner: k.mine()})
+			k.step(ctx, k.owner())
 		}
 		if next := k.state.Next(); !next.IsZero() {
-			timer.Reset(max(time.Until(next), time.Millisecond))
+			timer.Reset(pause(time.Until(next)))
 		}
 	}
+}
+
+// pause is how long run waits until something is due. The clock may be set back
+// meanwhile, which would make any wait a long one.
+func pause(due time.Duration) time.Duration {
+	return min(max(due, time.Millisecond), longestPause)
 }
 
 // lookAtOwner tells the state who owns the pool; of one that another node runs
 // it is asked how much room there is.
 func (k *keeper) lookAtOwner(ctx context.Context) {
-	mine := k.mine()
-	if mine != k.told.Load().owner {
-		k.log.Info("who runs the pool has changed", "this_node", mine)
-		k.step(ctx, pool.Own{Owner: mine})
-	}
-	if !mine {
+	k.heedOwner(ctx)
+	if !k.mine() {
 		k.askForRoom(ctx)
 	}
 }
 
-// take takes a message in.
+// heedOwner tells the state who owns the pool, if that is not what it knows.
+func (k *keeper) heedOwner(ctx context.Context) {
+	if mine := k.mine(); mine != k.state.Owner() {
+		k.log.Info("who runs the pool has changed", "this_node", mine)
+		k.step(ctx, k.owner())
+	}
+}
+
+// owner is who owns the pool, for the state.
+func (k *keeper) owner() pool.Own {
+	owner := k.opts.Owner(k.pool.Thing)
+	return pool.Own{
+		Owner: k.mine(), First: k.opts.First != nil && k.opts.First(k.pool.Thing), Other: owner != model.NilUID && owner != k.opts.Node,
+	}
+}
+
+// take takes a message in. What it is about may depend on who owns the pool at
+// this moment, not at the last look.
 func (k *keeper) take(ctx context.Context, m message) {
+	k.heedOwner(ctx)
 	if m.leave {
 		k.waiting[m.token] = slices.DeleteFunc(k.waiting[m.token], func(c chan<- verdict) bool { return c == m.verdict })
 		if len(k.waiting[m.token]) == 0 {
@@ -143,6 +173,9 @@ func (k *keeper) take(ctx context.Context, m message) {
 		k.waiting[m.token] = append(k.waiting[m.token], m.verdict)
 	}
 	k.step(ctx, m.event)
+	if c, is := m.event.(pool.Cancel); is {
+		k.answer(c.Token, verdict{err: &refusal{"the request was taken back"}})
+	}
 	if m.done != nil {
 		close(m.done)
 	}
@@ -177,7 +210,7 @@ func (k *keeper) store() error {
 		k.broken = true
 		k.log.Error("what the pool is about to do can not be stored, so it is not done", "error", err)
 	}
-	return fmt.Errorf("store the pool's intent: %w", err)
+	return fmt.Errorf("%w: %w", errNotStored, err)
 }
 
 // carryOut begins an action. The event that it returns is the result of one
@@ -188,7 +221,11 @@ func (k *keeper) carryOut(ctx context.Context, a pool.Action, stored error) pool
 		k.answer(a.Token, verdict{Grant: a, err: stored})
 		return nil
 	case pool.Refuse:
-		k.answer(a.Token, verdict{err: &refusal{a.Reason}})
+		var why error = &refusal{a.Reason}
+		if !k.state.Owner() {
+			why = errMoved
+		}
+		k.answer(a.Token, verdict{err: why})
 		return nil
 	case pool.Alarm:
 		k.log.Warn("a pool needs a look", "host", a.Host, "reason", a.Text)
@@ -249,6 +286,8 @@ func (k *keeper) send(ctx context.Context, m message) error {
 	select {
 	case k.inbox <- m:
 		return nil
+	case <-k.ended:
+		return errClosing
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -265,8 +304,8 @@ func (k *keeper) tell(ctx context.Context, e pool.Event) error {
 }
 
 // want asks the pool, which this node owns, for a host, and waits until it has
-// one, or none is to be had. It keeps its place in the queue until the time is
-// over, also if nobody waits here any more.
+// one, or none is to be had. It keeps its place in the queue until w.Until, also
+// if nobody waits here any more: who asks again finds it, or the host.
 func (k *keeper) want(ctx context.Context, w pool.Want) (pool.Grant, error) {
 	c := make(chan verdict, 1)
 	if err := k.send(ctx, message{event: w, token: w.Token, verdict: c}); err != nil {
@@ -274,9 +313,6 @@ func (k *keeper) want(ctx context.Context, w pool.Want) (pool.Grant, error) {
 	}
 	select {
 	case v := <-c:
-		if v.err != nil && !k.mine() {
-			return pool.Grant{}, errMoved
-		}
 		return v.Grant, v.err
 	case <-ctx.Done():
 		leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pool"
-	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // orphanLook is how often it is looked for hosts of pools that are not
@@ -73,12 +72,11 @@ func (p *Pools) keepOrphans(ctx, short context.Context, name string, hosts []clo
 	if len(types) == 0 || types[0].Mac() {
 		c.MinAge = pool.MacMinAge
 	}
-	opts := p.opts
-	opts.Owner = func(string) model.UID { return opts.Node } // of what this node allocated
-	k, err := newKeeper(&opts, c)
+	k, err := newKeeper(&p.opts, c, func() bool { return !p.opts.Elsewhere(name) })
 	if err != nil {
 		return fmt.Errorf("keep the hosts of former pool %s: %w", name, err)
 	}
+	k.only = true // what others allocated for it is theirs
 	p.log.Warn("there are hosts of a pool that is not configured any more, and they are paid for; configure it again, or set orphan_hosts: release",
 		"pool", name, "hosts", len(hosts), "released", p.opts.ReleaseOrphans)
 	p.mu.Lock()

@@ -45,7 +45,8 @@ type Options struct {
 	// Orphans says what becomes of hosts that this instance allocated for a pool
 	// that is not configured any more: true releases them, false shows them.
 	ReleaseOrphans bool
-	// Elsewhere reports whether another instance of this process runs the pool.
+	// Elsewhere reports whether another instance of this process runs the pool, or
+	// another node owns it. It answers from memory.
 	Elsewhere func(pool string) bool
 
 	Node     model.UID
@@ -56,6 +57,7 @@ type Options struct {
 	Directory string
 
 	Owner   drivers.OwnerOf
+	First   func(thing string) bool // see drivers.Config; nil: not known of any
 	Ask     drivers.Ask
 	HasRoom func() // a pool may have room again
 	Logger  *slog.Logger
@@ -94,7 +96,7 @@ func New(opts Options) (*Pools, error) {
 		p.opts.Elsewhere = func(string) bool { return false }
 	}
 	for _, c := range opts.Pools {
-		k, err := newKeeper(&p.opts, c)
+		k, err := newKeeper(&p.opts, c, func() bool { return opts.Owner(c.Thing) == opts.Node })
 		if err != nil {
 			return nil, fmt.Errorf("open pool %s: %w", c.Name, err)
 		}
@@ -132,36 +134,41 @@ func (p *Pools) Reserve(ctx context.Context, name, token string, zones []string)
 	if err != nil {
 		return "", "", err
 	}
-	pause := firstPause
+	pause, why := firstPause, "its owner was not asked yet"
 	for {
-		g, err := k.reserve(ctx, token, zones)
-		if err == nil {
-			return g.Host, g.Zone, nil
-		}
-		if !passes(err) {
+		a, err := k.ask(ctx, question{Op: opWant, Token: token, Zones: zones})
+		switch {
+		case err == nil && !a.Waiting:
+			return a.Host, a.Zone, nil
+		case err == nil:
+			pause, why = firstPause, a.Why
+		case ctx.Err() != nil: // that is the cause, and why says more
+		case !passes(err):
 			return "", "", err
+		default:
+			why = err.Error()
 		}
-		if e := wait(ctx, pause); e != nil {
-			return "", "", fmt.Errorf("%w; before: %w", e, err)
+		if err := wait(ctx, pause); err != nil {
+			return "", "", fmt.Errorf("no host of pool %s in time: %s: %w", name, why, err)
 		}
 		pause = min(2*pause, mostPause)
 	}
 }
 
-// The pauses between tries to reach who owns a pool.
+// The pauses between tries to get a host of who owns a pool.
 const (
 	firstPause = time.Second
 	mostPause  = 15 * time.Second
 )
 
 // passes reports whether an error is about the way to a pool's owner, which may
-// be found again.
+// be found again, or about its disk, which may have room again.
 func passes(err error) bool {
 	var asked *drivers.AskError
 	if errors.As(err, &asked) {
 		return asked.Why != drivers.AskInvalid
 	}
-	return errors.Is(err, errMoved)
+	return errors.Is(err, errMoved) || errors.Is(err, errNotStored)
 }
 
 // Launched says that a machine was made on the host of the token.
@@ -183,9 +190,11 @@ func (p *Pools) Released(ctx context.Context, name, token string) {
 		p.tell(ctx, name, question{Op: opCancel, Token: token})
 		return
 	}
+	var all sync.WaitGroup // who owns one may not be there
 	for name := range p.named {
-		p.tell(ctx, name, question{Op: opCancel, Token: token})
+		all.Go(func() { p.tell(ctx, name, question{Op: opCancel, Token: token}) })
 	}
+	all.Wait()
 }
 
 // tellTimeout bounds what is told to an owner: if it is not heard, the lists of

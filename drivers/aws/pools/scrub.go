@@ -3,6 +3,7 @@ package pools
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -54,28 +55,42 @@ func (k *keeper) startScrub(ctx context.Context, a pool.StartScrub) (id string, 
 	l, known := k.scrub.known(a.Host, a.ClientToken)
 	if !known {
 		if l, err = k.scrubLaunch(ctx, a); err != nil {
-			return "", err
+			return k.earlierScrub(ctx, a, err)
 		}
 		k.scrub.keep(a.Host, a.ClientToken, l)
 	}
 	inst, err := k.opts.API.RunInstance(ctx, l)
-	if cloud.IsKind(err, cloud.Mismatch) { // an earlier process asked for it, with another image or subnet
-		return k.scrubOf(ctx, a.ClientToken, err)
+	if err == nil {
+		return inst.ID, nil
 	}
-	return inst.ID, err
+	if cloud.IsKind(err, cloud.Mismatch) { // an earlier process asked for it, with another image or subnet
+		return k.earlierScrub(ctx, a, err)
+	}
+	return "", err
 }
 
-// scrubOf finds the machine that was started with a token.
-func (k *keeper) scrubOf(ctx context.Context, token string, cause error) (string, error) {
-	found, err := k.opts.API.Instances(ctx, cloud.Where("client-token", token))
-	if err != nil {
-		return "", err
+// earlierScrub finds the machine that an earlier request made, where this one
+// was not to be sent, or refused because of that. cause is the error if there
+// was none for certain.
+func (k *keeper) earlierScrub(ctx context.Context, a pool.StartScrub, cause error) (string, error) {
+	if !a.Again && !cloud.IsKind(cause, cloud.Mismatch) {
+		return "", cause // it is the first one
 	}
-	if len(found) == 0 {
-		return "", fmt.Errorf("the machine of an earlier request is not listed: %w", cause)
+	found, err := k.opts.API.Instances(ctx, cloud.Where("client-token", a.ClientToken))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("look for the machine of an earlier scrub: %s: %w", err.Error(), errEarlier)
+	case len(found) > 0:
+		return found[0].ID, nil
+	case time.Since(a.Decided) < cloud.Settled: // lists may be late
+		return "", fmt.Errorf("%s: %w", cause.Error(), errEarlier)
 	}
-	return found[0].ID, nil
+	return "", cause
 }
+
+// errEarlier leaves open what became of a request. It is no cloud.Error, as
+// one of those may say for certain that nothing did.
+var errEarlier = errors.New("whether an earlier request started a machine is not known yet")
 
 // scrubLaunch is how a machine for a host is started. An error of what is looked
 // up says that nothing was started.

@@ -3,6 +3,8 @@ package pools
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/inventory"
@@ -13,11 +15,14 @@ import (
 // Pools are those of the configuration, by name, as their owners tell, and
 // those of hosts that are left of former configurations.
 func (p *Pools) Pools(ctx context.Context) []view.Pool {
-	list := []view.Pool{}
-	for _, k := range p.all() {
-		list = append(list, k.look(ctx))
+	all := p.all()
+	list := make([]view.Pool, len(all))
+	var looks sync.WaitGroup // who owns one may not be there
+	for i, k := range all {
+		looks.Go(func() { list[i] = k.look(ctx) })
 	}
-	return list
+	looks.Wait()
+	return slices.DeleteFunc(list, func(v view.Pool) bool { return p.named[v.Name] == nil && len(v.Hosts) == 0 })
 }
 
 // Drain begins or ends the draining of a pool. It holds over restarts.
