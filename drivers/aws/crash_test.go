@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -147,6 +148,9 @@ func (s *site) boot(t testing.TB) *process {
 // replace is durable.WriteFile without waiting for the disk: what is killed here
 // is a process, and not a machine, and thousands of times.
 func replace(path string, data []byte, mode fs.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
 	if err := os.WriteFile(path+".new", data, mode); err != nil {
 		return err
 	}

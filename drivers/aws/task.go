@@ -201,6 +201,8 @@ func (r *taskRun) until(ctx context.Context, what string, look func() (done bool
 		switch {
 		case err == nil && done:
 			return nil
+		case ctx.Err() != nil: // no failure of the task: it comes back
+			return fmt.Errorf("%s: %w", what, ctx.Err())
 		case err == nil && time.Now().After(r.rec.Deadline):
 			return failure("%s: it was not done by %s, and is given up (%s)", what, r.rec.Deadline.Format(time.RFC3339), state)
 		case err != nil && lasting(err):
