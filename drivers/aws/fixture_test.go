@@ -18,6 +18,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/account"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/policytest"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -37,6 +38,7 @@ type site struct {
 	accounts *account.Accounts
 	hook     func(ctx context.Context, c fakeec2.Call) error
 	hosts    hosts // nil: as the driver has them
+	v07      bool  // there are things of v0.7, and the policy for them is given too
 }
 
 // lines is a log that may be read while it is written.
@@ -94,10 +96,21 @@ func (s *site) configText() string {
 	return "region: eu-central-1\n" + s.cfg
 }
 
+// guarded is an API whose requests have to be allowed by the policy of the examples.
+func (s *site) guarded(api cloud.API) cloud.API {
+	policy := readPolicy(s, "aws-policy.json")
+	if s.v07 {
+		policy.Statement = append(policy.Statement, readPolicy(s, "aws-policy-v07.json").Statement...)
+	}
+	return policytest.Guard(api, policy, s.cloud, func(r policytest.Request) {
+		s.Errorf("the policy does not allow %s of %s: %v", r.Action, r.Resource, r.Keys)
+	})
+}
+
 // open makes an instance as a node does that starts.
 func (s *site) open(t testing.TB, instance string, node model.UID) *driver {
 	t.Helper()
-	o := &opener{accounts: s.accounts, dial: func(context.Context, cloud.Settings) (cloud.API, error) { return s.cloud.As(instance), nil }}
+	o := &opener{accounts: s.accounts, dial: func(context.Context, cloud.Settings) (cloud.API, error) { return s.guarded(s.cloud.As(instance)), nil }}
 	d, err := o.open(t.Context(), s.config(instance, node))
 	if err != nil {
 		t.Fatalf("open: %v", err)

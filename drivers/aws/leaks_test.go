@@ -209,6 +209,7 @@ func TestVanished(t *testing.T) {
 func TestAdopted(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *site) {
+		s.v07 = true
 		old := s.foreign(t, "old", nil)
 		theirs := s.foreign(t, "theirs", cloud.Tags{cloud.TagNode: stranger.String(), cloud.TagInstance: "aws", cloud.TagToken: token("f")})
 		d := s.start(t)

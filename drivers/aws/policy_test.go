@@ -12,43 +12,18 @@ import (
 	"testing"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/policytest"
 )
 
-// policy is a document of IAM as far as the examples need it: a member that is
-// none of these is an error.
-type policy struct {
-	Version   string
-	Statement []statement
-}
-
-type statement struct {
-	Sid, Effect      string
-	Action, Resource oneOrMore
-	Condition        map[string]map[string]oneOrMore
-}
-
-// oneOrMore is a text, or a list of them.
-type oneOrMore []string
-
-func (o *oneOrMore) UnmarshalJSON(text []byte) error {
-	var one string
-	if json.Unmarshal(text, &one) == nil {
-		*o = oneOrMore{one}
-		return nil
-	}
-	return json.Unmarshal(text, (*[]string)(o))
-}
-
-func readPolicy(t *testing.T, name string) policy {
+// readPolicy is a policy of the examples.
+func readPolicy(t testing.TB, name string) policytest.Policy {
 	t.Helper()
 	text, err := os.ReadFile("../../examples/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var p policy
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&p); err != nil {
+	p, err := policytest.Parse(text)
+	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 	var small bytes.Buffer
@@ -82,13 +57,10 @@ func TestPolicyIsLeast(t *testing.T) {
 			want[action] = method
 		}
 	}
-	allowed := map[string]bool{}
-	for _, s := range readPolicy(t, "aws-policy.json").Statement {
-		for _, action := range s.Action {
-			allowed[action] = true
-			if want[action] == "" {
-				t.Errorf("%s allows %s, which nothing needs", s.Sid, action)
-			}
+	allowed := readPolicy(t, "aws-policy.json").Actions()
+	for action := range allowed {
+		if want[action] == "" {
+			t.Errorf("%s is allowed, and nothing needs it", action)
 		}
 	}
 	for action, why := range want {
@@ -112,19 +84,20 @@ func TestPoliciesAreSound(t *testing.T) {
 				t.Errorf("%s has two statements %s", name, s.Sid)
 			}
 			once[s.Sid] = true
-			for _, problem := range s.problems() {
+			for _, problem := range problems(s) {
 				t.Errorf("%s, %s: %s", name, s.Sid, problem)
 			}
 		}
 	}
 }
 
-func (s statement) problems() (found []string) {
+// problems are what is wrong with a statement.
+func problems(s policytest.Statement) (found []string) {
 	said := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	if !regexp.MustCompile(`^[A-Za-z0-9]+$`).MatchString(s.Sid) || s.Effect != "Allow" {
 		said("the effect is %q, and a Sid has letters and digits alone", s.Effect)
 	}
-	for _, list := range [][]string{s.Action, s.Resource} {
+	for _, list := range []policytest.List{s.Action, s.Resource} {
 		if sorted := slices.Sorted(slices.Values(list)); len(list) == 0 || len(slices.Compact(sorted)) != len(list) {
 			said("%v is empty or has something twice", list)
 		}
@@ -137,7 +110,7 @@ func (s statement) problems() (found []string) {
 	}
 	resource := regexp.MustCompile(`^arn:aws:(ec2:\*:\*?:[a-z-]+/\*|kms:\*:\*:key/\*|iam::\*:role/[A-Za-z0-9./-]+\*?)$`)
 	for _, r := range s.Resource {
-		if !resource.MatchString(r) && (r != "*" || s.changes()) {
+		if !resource.MatchString(r) && (r != "*" || changes(s)) {
 			said("%q is no resource, or is any that may be changed", r)
 		}
 	}
@@ -145,7 +118,7 @@ func (s statement) problems() (found []string) {
 }
 
 // changes reports whether a statement allows more than to look.
-func (s statement) changes() bool {
+func changes(s policytest.Statement) bool {
 	return slices.ContainsFunc(s.Action, func(action string) bool {
 		_, name, _ := strings.Cut(action, ":")
 		return !regexp.MustCompile(`^(Describe|List|Get)`).MatchString(name)
@@ -158,12 +131,12 @@ func TestPolicyIsBoundByTags(t *testing.T) {
 	t.Parallel()
 	bounds := []string{"aws:RequestTag/" + cloud.TagNode, "aws:ResourceTag/" + cloud.TagNode}
 	for _, s := range readPolicy(t, "aws-policy.json").Statement {
-		if !s.changes() || !strings.HasPrefix(s.Action[0], "ec2:") {
+		if !changes(s) || !strings.HasPrefix(s.Action[0], "ec2:") {
 			continue
 		}
 		bound := len(s.Condition["StringEquals"]["ec2:CreateAction"]) > 0
 		for _, key := range bounds {
-			bound = bound || slices.Equal(s.Condition["Null"][key], oneOrMore{"false"})
+			bound = bound || slices.Equal(s.Condition["Null"][key], policytest.List{"false"})
 		}
 		if !bound && s.Sid != "LaunchFromWhatIsThere" {
 			t.Errorf("%s is not bound by a tag", s.Sid)

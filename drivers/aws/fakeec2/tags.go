@@ -36,6 +36,15 @@ func (a *account) tagAll(ids []string, tags cloud.Tags, now time.Time) error {
 	return nil
 }
 
+// TagsOf are the tags of a thing as they are now, and whether it is there: what
+// a test sees, which is no request.
+func (c *Cloud) TagsOf(id string) (cloud.Tags, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	tags, found := c.tagsAt(id, c.catchUp())
+	return copyTags(tags), found
+}
+
 // notFoundCodes are of the things that have tags, by the beginning of their ids.
 func notFoundCodes() map[string]string {
 	return map[string]string{
