@@ -37,8 +37,9 @@ type site struct {
 	log      *lines
 	accounts *account.Accounts
 	hook     func(ctx context.Context, c fakeec2.Call) error
-	hosts    hosts // nil: as the driver has them
-	v07      bool  // there are things of v0.7, and the policy for them is given too
+	hosts    hosts         // nil: as the driver has them
+	sweeps   time.Duration // how often; 0: never, so that nothing else mends what a test is about
+	v07      bool          // there are things of v0.7, and the policy for them is given too
 }
 
 // lines is a log that may be read while it is written.
@@ -110,7 +111,7 @@ func (s *site) guarded(api cloud.API) cloud.API {
 // open makes an instance as a node does that starts.
 func (s *site) open(t testing.TB, instance string, node model.UID) *driver {
 	t.Helper()
-	o := &opener{accounts: s.accounts, dial: func(context.Context, cloud.Settings) (cloud.API, error) { return s.guarded(s.cloud.As(instance)), nil }}
+	o := &opener{accounts: s.accounts, sweepEvery: s.sweeps, dial: func(context.Context, cloud.Settings) (cloud.API, error) { return s.guarded(s.cloud.As(instance)), nil }}
 	d, err := o.open(t.Context(), s.config(instance, node))
 	if err != nil {
 		t.Fatalf("open: %v", err)

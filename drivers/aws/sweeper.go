@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/astray"
@@ -27,6 +28,7 @@ const (
 type sweeper struct {
 	*driver
 	first map[string]time.Time // when something was first seen to be left over
+	blind bool                 // not all kinds could be looked at
 	stop  context.CancelFunc
 	done  chan struct{}
 }
@@ -51,17 +53,18 @@ func (s *sweeper) close() {
 	<-s.done
 }
 
-// round looks once. What can not be looked at is left for the next round.
+// round looks once. A kind that can not be listed is left for the next round,
+// and keeps none of the others from being removed.
 func (s *sweeper) round(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
 	now := time.Now()
 	things, err := s.leased(ctx)
-	if err != nil {
-		s.log.Debug("it is not looked for what is left over", "error", err)
-		return
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return // it is closed
 	}
-	for _, t := range s.ripe(astray.Find(things, astray.Facts{Now: now}), now) {
+	s.tellBlind(err)
+	for _, t := range s.ripe(astray.Find(things, astray.Facts{Now: now}), now, err == nil) {
 		if err := s.removeStray(ctx, t.Thing); err != nil {
 			s.log.Warn("what is left over is not removed yet", "kind", t.Kind, "id", t.ID, "reason", t.Reason, "error", err)
 			continue
@@ -74,10 +77,26 @@ func (s *sweeper) round(ctx context.Context) {
 	}
 }
 
-// ripe are the strays that were seen before, a grace ago. A task that is under way
-// still needs its steps, whatever their lease: it gives up by itself.
-func (s *sweeper) ripe(strays []view.Stray, now time.Time) (ripe []view.Stray) {
+// tellBlind tells once that not all can be looked at, such as for want of a
+// permission: what is left over would be paid for, and nobody know.
+func (s *sweeper) tellBlind(err error) {
+	switch {
+	case err != nil && !s.blind:
+		s.log.Warn("it can not be looked for all that is left over", "error", err)
+	case err == nil && s.blind:
+		s.log.Info("it can be looked for all that is left over again")
+	}
+	s.blind = err != nil
+}
+
+// ripe are the strays that were seen before, a grace ago; whole is false where
+// some of them could not be looked at. A task that is under way still needs its
+// steps, whatever their lease: it gives up by itself.
+func (s *sweeper) ripe(strays []view.Stray, now time.Time, whole bool) (ripe []view.Stray) {
 	seen := map[string]time.Time{}
+	if !whole {
+		seen = maps.Clone(s.first)
+	}
 	for _, t := range strays {
 		if t.Held != "" || t.Task != "" && s.tasks.has(t.Task) {
 			continue
