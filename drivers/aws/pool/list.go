@@ -123,6 +123,7 @@ func (s *State) described(e Described) {
 	l.listed = a
 	if s.first && len(e.Hosts) > 0 {
 		s.quarantine = s.now.Add(s.cfg.settling()) // of an earlier life of the node, or another cluster
+		s.save()
 	}
 	s.first = false
 	if !a.at.Before(s.quarantine) {

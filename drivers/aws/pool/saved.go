@@ -15,9 +15,10 @@ func (s *State) Saved() Saved {
 		return *s.saved
 	}
 	out := Saved{
-		Owned: s.owner && s.quarantine.IsZero() || s.kept, Draining: s.draining, Generation: s.generation,
+		Draining: s.draining, Generation: s.generation,
 		ScrubTimes: slices.Clone(s.scrubs.last), ScrubCount: s.scrubs.count,
 	}
+	out.Owned, out.Quarantine = s.savedOwner()
 	for _, r := range s.requests {
 		kept := r.Request
 		kept.Decided = s.outer(r.Decided)
@@ -52,6 +53,20 @@ func (s *State) Saved() Saved {
 	}
 	slices.Sort(out.Releasing)
 	return out
+}
+
+// savedOwner is what a restart must know of owning the pool. It is so also
+// before the node has heard that it still owns it.
+func (s *State) savedOwner() (owned bool, quarantine time.Time) {
+	switch {
+	case !s.owner && !s.kept:
+		return false, time.Time{}
+	case s.quarantine.IsZero():
+		return true, time.Time{}
+	case s.first: // a restart waits for all of it
+		return false, time.Time{}
+	}
+	return false, s.outer(s.quarantine)
 }
 
 // restore takes over what was saved. Times are not believed to be in the
@@ -102,6 +117,10 @@ func (s *State) restore(saved *Saved) {
 		s.place(h)
 	}
 	s.kept = saved.Owned
+	if !saved.Owned && !saved.Quarantine.IsZero() {
+		s.kept = true
+		s.quarantine = earlier(saved.Quarantine.Round(0).UTC(), s.now.Add(s.cfg.settling()))
+	}
 }
 
 // known is the host of the id, made known if it is not.

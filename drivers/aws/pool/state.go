@@ -19,7 +19,7 @@ type State struct {
 	out       []Action
 
 	owner, draining bool
-	kept            bool      // what was saved is of an owner, and whole
+	kept            bool      // what was saved is of an owner, who was not told yet whether it still is
 	quarantine      time.Time // nothing is done before a list sent then; zero: it is over
 	first           bool      // nobody ran it before, if the first list has no host
 	acting          bool      // what acts said in the last step

@@ -88,7 +88,10 @@ type KnownHost struct {
 type Saved struct {
 	// Owned: the node owned the pool. One that did not know about everything
 	// that is under way, and waits for Config.Settled before it acts.
-	Owned        bool          `json:"owned"`
+	Owned bool `json:"owned"`
+	// Quarantine is until when that wait lasts; zero: there is none. A node that
+	// is restarted meanwhile has heard of everything since, and waits for the rest of it.
+	Quarantine   time.Time     `json:"quarantine,omitzero"`
 	Draining     bool          `json:"draining"`
 	Generation   uint64        `json:"generation"`
 	Requests     []Request     `json:"requests"`
