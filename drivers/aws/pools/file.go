@@ -15,7 +15,10 @@ import (
 )
 
 // file keeps what a pool must not forget.
-type file struct{ dir, pool, node string }
+type file struct {
+	dir, pool, node string
+	put             func(path string, data []byte, mode fs.FileMode) error
+}
 
 // kept is its content.
 type kept struct {
@@ -64,5 +67,5 @@ func (f file) write(s pool.Saved) error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(f.path(), text, 0o600)
+	return f.put(f.path(), text, 0o600)
 }

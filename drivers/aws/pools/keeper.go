@@ -13,6 +13,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/inventory"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pool"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/view"
+	"github.com/aquarium-fish/aquarium-fish/lib/durable"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -88,8 +89,11 @@ func newKeeper(opts *Options, p Pool, mine func() bool) (*keeper, error) {
 	}
 	k := &keeper{
 		opts: opts, pool: p, log: opts.Logger.With("pool", p.Name), inbox: make(chan message), ended: make(chan struct{}),
-		file:    file{dir: opts.Directory, pool: p.Name, node: opts.Node.String()},
+		file:    file{dir: opts.Directory, pool: p.Name, node: opts.Node.String(), put: durable.WriteFile},
 		waiting: map[string][]chan<- verdict{}, scrub: scrubs{launches: map[string]scrubLaunch{}}, mine: mine,
+	}
+	if opts.put != nil {
+		k.file.put = opts.put
 	}
 	saved, err := k.file.read(k.log)
 	if err != nil {

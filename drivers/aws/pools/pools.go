@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
@@ -61,6 +62,8 @@ type Options struct {
 	Ask     drivers.Ask
 	HasRoom func() // a pool may have room again
 	Logger  *slog.Logger
+
+	put func(path string, data []byte, mode fs.FileMode) error // nil: to the disk
 }
 
 // Purse says whether one more host may be paid for. Its methods answer from
