@@ -147,7 +147,7 @@ func (k *keeper) reply(ctx context.Context, q question) (answer, error) {
 	case opCancel:
 		return answer{}, k.tell(ctx, pool.Cancel{Token: q.Token})
 	case opRoom:
-		return answer{Room: k.told.Load().pool.Capacity}, nil
+		return answer{Room: k.told.Load().Capacity}, nil
 	case opView:
 		return k.show(), nil
 	case opDrain:
@@ -176,7 +176,7 @@ func (k *keeper) replyHost(ctx context.Context, q question) (answer, error) {
 	case isRefusal:
 		return answer{}, drivers.RefuseAsk("refused", "%s", refused.reason)
 	case ctx.Err() == nil && short.Err() != nil:
-		return answer{Waiting: true, Why: k.told.Load().pool.Trouble}, nil
+		return answer{Waiting: true, Why: k.told.Load().Trouble}, nil
 	}
 	return answer{}, err
 }
@@ -210,7 +210,7 @@ func (k *keeper) askForRoom(ctx context.Context) {
 // free is how many more machines the pool can take now.
 func (k *keeper) free(now time.Time) (int, error) {
 	if k.mine() {
-		p := k.told.Load().pool
+		p := k.told.Load()
 		if p.Capacity == 0 && p.Trouble != "" {
 			return 0, fmt.Errorf("pool %s: %s", k.pool.Name, p.Trouble)
 		}

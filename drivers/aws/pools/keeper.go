@@ -34,9 +34,9 @@ type keeper struct {
 	mine  func() bool // this node runs the pool, by what is known at this moment
 	only  bool        // of the pool's hosts only those that this instance allocated are its
 	inbox chan message
-	ended chan struct{} // closed when run has ended
-	told  atomic.Pointer[told]
-	away  atomic.Pointer[away] // what the owner said, while that is another node
+	ended chan struct{}             // closed when run has ended
+	told  atomic.Pointer[view.Pool] // the state as of the last step, for everybody
+	away  atomic.Pointer[away]      // what the owner said, while that is another node
 	scrub scrubs
 
 	// Of run alone.
@@ -67,13 +67,6 @@ type verdict struct {
 	err error
 }
 
-// told is the state as of the last step, for everybody.
-type told struct {
-	owner     bool
-	pool      view.Pool
-	scrubbing []string // machines
-}
-
 var (
 	// errMoved says that another node owns the pool now, or nobody.
 	errMoved = errors.New("the pool has another owner now")
@@ -101,7 +94,8 @@ func newKeeper(opts *Options, p Pool, mine func() bool) (*keeper, error) {
 	}
 	k.state = pool.New(p.Config, saved)
 	k.stored = k.state.Revision()
-	k.told.Store(&told{pool: k.configured()})
+	told := k.configured()
+	k.told.Store(&told)
 	return k, nil
 }
 
@@ -272,15 +266,10 @@ func (k *keeper) dismiss() {
 // publish shows the state to everybody.
 func (k *keeper) publish() {
 	before := k.told.Load()
-	now := &told{owner: k.state.Owner(), pool: inventory.Tell(k.configured(), k.state, k.opts.Prices, time.Now())}
-	now.pool.Owner, now.pool.Trouble = k.opts.Node.String(), k.state.Trouble()
-	for _, v := range k.state.Views() {
-		if v.Scrub != "" {
-			now.scrubbing = append(now.scrubbing, v.Scrub)
-		}
-	}
-	k.told.Store(now)
-	if now.pool.Capacity > before.pool.Capacity && k.opts.HasRoom != nil {
+	now := inventory.Tell(k.configured(), k.state, k.opts.Prices, time.Now())
+	now.Owner, now.Trouble = k.opts.Node.String(), k.state.Trouble()
+	k.told.Store(&now)
+	if now.Capacity > before.Capacity && k.opts.HasRoom != nil {
 		k.opts.HasRoom()
 	}
 }

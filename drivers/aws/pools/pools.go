@@ -235,18 +235,6 @@ func (p *Pools) Type(name string) (string, error) {
 	return k.pool.Type, nil
 }
 
-// Scrubbing are the machines that the pools have started to have hosts scrubbed,
-// and end themselves.
-func (p *Pools) Scrubbing() map[string]bool {
-	all := map[string]bool{}
-	for _, k := range p.all() {
-		for _, id := range k.told.Load().scrubbing {
-			all[id] = true
-		}
-	}
-	return all
-}
-
 // all are the keepers of all pools, by name.
 func (p *Pools) all() []*keeper {
 	p.mu.Lock()

@@ -62,6 +62,5 @@ func (k *keeper) configured() view.Pool { return inventory.PoolOf(k.pool.Config,
 
 // show is the pool as this node, which owns it, knows it.
 func (k *keeper) show() answer {
-	v := k.told.Load().pool
-	return answer{View: &v}
+	return answer{View: k.told.Load()}
 }
