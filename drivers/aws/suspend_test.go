@@ -3,6 +3,8 @@ package aws
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -142,4 +144,116 @@ func TestNoHibernation(t *testing.T) {
 		}
 		s.awaitState(t, env.Identifier, cloud.Running)
 	})
+}
+
+// TestSuspendCrashMatrix kills the node at every point of Suspend and of Resume, or
+// loses a reply. To the next process the environment has not ended, whatever
+// lists show; the task is done again, or the environment is removed.
+func TestSuspendCrashMatrix(t *testing.T) {
+	t.Parallel()
+	for _, still := range []bool{true, false} {
+		for _, do := range []damage{kill, lose} {
+			t.Run(fmt.Sprint(still, " ", do), func(t *testing.T) {
+				t.Parallel()
+				points := standCrash(t, still, "nothing", 0)
+				for n, name := range points {
+					if os.Getenv("FISH_LONG") != "1" && (strings.Contains(name, "Describe") && n%10 > 0 || testing.Short() && n%3 > 0) {
+						continue
+					}
+					standCrash(t, still, do, n+1)
+				}
+				t.Logf("%d points", len(points))
+			})
+		}
+	}
+}
+
+// standCrash is one case. It returns the points there were.
+func standCrash(t *testing.T, still bool, do damage, point int) (points []string) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSiteOf(t, fakeec2.Options{Seed: uint64(point), Unthrottled: true})
+		time.Sleep(3 * time.Minute)
+		p := s.boot(t)
+		defer func() { p.end() }()
+		req := request("a", definition(`{"image": "ci-linux-*", "instance_type": "m5.large", "hibernate": true}`))
+		env, err := p.driver.Allocate(p.ctx, req)
+		if err != nil {
+			t.Fatalf("Allocate() = %v", err)
+		}
+		time.Sleep(10 * time.Minute)
+		s.cloud.SetLag(fakeec2.Range{Max: time.Minute})
+		if !still {
+			if err := p.driver.Suspend(p.ctx, refTo(req, env.Identifier)); err != nil {
+				t.Fatalf("Suspend() = %v", err)
+			}
+			time.Sleep(2 * time.Minute)
+		}
+		change := func(d *driver, ctx context.Context) error {
+			if still {
+				return d.Suspend(ctx, refTo(req, env.Identifier))
+			}
+			return d.Resume(ctx, refTo(req, env.Identifier))
+		}
+		p.count(point, do)
+		_ = change(p.driver, p.ctx)
+		points = p.passed()
+		p.count(0, "")
+		if do == kill {
+			p.end()
+			p = s.boot(t)
+		}
+		ctx := within(t, 5*time.Hour)
+		if report, err := p.driver.Inspect(ctx, refTo(req, env.Identifier)); err != nil || report.Presence != drivers.Running {
+			t.Errorf("after %s at %d: Inspect() = %v, %v", do, point, report, err)
+		}
+		if point%2 == 0 {
+			b := &taskBed{site: s, d: p.driver, req: req, env: env}
+			for tries := 0; ; tries++ {
+				if err := change(p.driver, ctx); err == nil {
+					break
+				} else if tries > 20 {
+					t.Fatalf("after %s at %d: %v", do, point, err)
+				}
+			}
+			want := cloud.Running
+			if still {
+				want = cloud.Stopped
+			}
+			s.awaitState(t, env.Identifier, want)
+			b.wantNoEnd(t)
+		}
+		if err := p.driver.Deallocate(ctx, refTo(req, env.Identifier)); err != nil {
+			t.Errorf("Deallocate() = %v", err)
+		}
+		time.Sleep(2 * time.Minute)
+		s.wantNothing(t)
+	})
+	return points
+}
+
+// TestRootHoldsMemory: a label that can not hibernate is refused before anything
+// is launched.
+func TestRootHoldsMemory(t *testing.T) {
+	t.Parallel()
+	large := cloud.InstanceType{Name: "x.large", MemoryMB: 32 << 10, Hibernation: true}
+	image := cloud.Image{ID: "ami-1", RootDevice: "/dev/xvda", Disks: []cloud.ImageDisk{{Device: "/dev/xvda", SizeGB: 8}}}
+	for _, tt := range []struct {
+		name   string
+		change func(kind *cloud.InstanceType, o *options)
+		want   string
+	}{
+		{"small root", func(*cloud.InstanceType, *options) {}, "the root disk 8 GB: give the label a larger disk of the name /dev/xvda"},
+		{"large root", func(_ *cloud.InstanceType, o *options) { o.disks = []diskOptions{{device: "/dev/xvda", sizeGB: 40}} }, ""},
+		{"small memory", func(kind *cloud.InstanceType, _ *options) { kind.MemoryMB = 8 << 10 }, ""},
+		{"not asked for", func(_ *cloud.InstanceType, o *options) { o.hibernate = false }, ""},
+		{"bare metal", func(kind *cloud.InstanceType, _ *options) { kind.BareMetal = true }, "can not hibernate"},
+		{"too much memory", func(kind *cloud.InstanceType, _ *options) { kind.MemoryMB = 150 << 10 }, "less than 150"},
+	} {
+		kind, o := large, options{hibernate: true}
+		tt.change(&kind, &o)
+		err := checkType(kind, o, image)
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: checkType() = %v, want %q", tt.name, err, tt.want)
+		}
+	}
 }

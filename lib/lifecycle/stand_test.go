@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -193,6 +194,23 @@ func TestSuspendWhereItIsNotAvailable(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSuspendThatCanNotBe: a driver's own words end the task, at once.
+func TestSuspendThatCanNotBe(t *testing.T) {
+	inBubble(t, func(_ *testing.T, f *farm) {
+		f.driver.before = func(_ context.Context, call string) error {
+			if call == "suspend" {
+				return fmt.Errorf("suspend: %w", drivers.Unable("its label has no hibernate"))
+			}
+			return nil
+		}
+		f.start()
+		app := f.apply(f.label())
+		f.want(app, model.StatusAllocated)
+		f.wantResult(app, f.task(app, "suspend", model.StatusAllocated), `{"error":"its label has no hibernate"}`)
+		f.wantDone()
+	})
 }
 
 func TestSuspendWithOptionsThatAreNone(t *testing.T) {
