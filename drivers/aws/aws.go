@@ -124,7 +124,7 @@ func (o *opener) open(ctx context.Context, cfg drivers.Config) (drivers.Driver, 
 	d.member, err = o.accounts.Join(ctx, account.Options{
 		Settings: s.cloud(), Dial: o.dial, NodeUID: cfg.NodeUID.String(), Instance: cfg.Instance,
 		Brakes:   account.Brakes{MaxInstances: s.MaxInstances, MaxHourlyCost: s.MaxHourlyCost, Prices: prices},
-		DryPause: s.DryZonePause, Pools: len(s.DedicatedPool) > 0, HasRoom: cfg.HasRoom, Logger: cfg.Logger,
+		DryPause: s.DryZonePause, Pools: slices.Sorted(maps.Keys(s.DedicatedPool)), HasRoom: cfg.HasRoom, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, err

@@ -41,9 +41,9 @@ type Options struct {
 	// this instance met that: short enough to profit from what others give
 	// back, long enough not to begin every launch with a refusal.
 	DryPause time.Duration
-	// Pools says that the instance has pools: their hosts are watched, and what
-	// they cost counts to its bill.
-	Pools bool
+	// Pools are the names of those that the instance has: their hosts are watched,
+	// and what they cost counts to its bill.
+	Pools []string
 	// HasRoom is called when Capacity may answer with more than it did. It may
 	// be nil, and never waits.
 	HasRoom func()

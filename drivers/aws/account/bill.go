@@ -22,15 +22,15 @@ type Bill struct {
 
 // bill adds up what a driver instance of the node has. With pools, it is known
 // when the hosts are.
-func (f *facts) bill(node, instance string, prices price.Table, pools bool) Bill {
-	bill := Bill{Known: !f.mineAsked.IsZero() && (!pools || !f.hostsAsked.IsZero())}
+func (f *facts) bill(node, instance string, prices price.Table, pools []string) Bill {
+	bill := Bill{Known: !f.mineAsked.IsZero() && (len(pools) == 0 || !f.hostsAsked.IsZero())}
 	for _, s := range f.mine {
 		if s.Tags[cloud.TagInstance] == instance && s.Alive() {
 			bill.add(s.Work(), s.HostID == "", s.Type, prices)
 		}
 	}
 	for _, h := range f.hosts {
-		if h.Tags[cloud.TagNode] == node && h.Tags[cloud.TagInstance] == instance && !h.Released() {
+		if !h.Released() && pays(h.Tags, node, instance, pools) {
 			bill.add(false, true, h.Type, prices)
 		}
 	}
@@ -41,6 +41,15 @@ func (f *facts) bill(node, instance string, prices price.Table, pools bool) Bill
 	}
 	slices.Sort(bill.Unpriced)
 	return bill
+}
+
+// pays reports whether a host is on the bill of a driver instance: one that it
+// allocated, or one of v0.7, which bears nobody's mark and is of a pool of its.
+func pays(tags cloud.Tags, node, instance string, pools []string) bool {
+	if by, marked := tags[cloud.TagNode]; marked {
+		return by == node && tags[cloud.TagInstance] == instance
+	}
+	return slices.ContainsFunc(pools, func(pool string) bool { return cloud.InPool(tags, pool) })
 }
 
 // add adds one thing, an environment or not, that is paid for or not.

@@ -114,6 +114,34 @@ func TestUnknownPriceIsRefused(t *testing.T) {
 	})
 }
 
+// TestAdoptedHostsCost: hosts of v0.7, which nobody marked, are on the bill of who
+// has their pool. Those of other pools, and of others, are not.
+func TestAdoptedHostsCost(t *testing.T) {
+	prices, err := price.New(map[string]float64{"mac2.metal": 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inEmptyWorld(t, func(w *world) {
+		w.ec2.SetQuota("L-5D8DADF5", 9)
+		for i, tags := range []cloud.Tags{
+			{cloud.TagOldPool: "mac"}, {cloud.TagOldPoolPrefix + "mac": ""}, // these
+			{cloud.TagOldPool: "other"}, {cloud.TagPool: "mac", cloud.TagNode: "another"}, {cloud.TagPool: "mac", cloud.TagNode: node, cloud.TagInstance: "aws/other"},
+		} {
+			if _, err := w.ec2.AllocateHost(w.Context(), cloud.HostRequest{ClientToken: fmt.Sprint(i), Type: "mac2.metal", Zone: "eu-central-1a", Tags: tags}); err != nil {
+				w.Fatal(err)
+			}
+		}
+		w.m = w.join(Options{Pools: []string{"mac"}, Brakes: Brakes{MaxHourlyCost: 2, Prices: prices}})
+		w.pass(2 * hostsPace)
+		if bill := w.m.Bill(); bill.Hourly != 2 {
+			w.Errorf("bill = %+v, want two hosts", bill)
+		}
+		if err := w.m.Reserve(Need{Token: "h", Type: "mac2.metal", Host: true}); err == nil {
+			w.Error("a host got through that max_hourly_cost does not allow")
+		}
+	})
+}
+
 // TestHostsCost: hosts of the instance's pools are on its bill from the
 // moment they are asked for, and what runs on them is not.
 func TestHostsCost(t *testing.T) {
@@ -123,7 +151,7 @@ func TestHostsCost(t *testing.T) {
 	}
 	inEmptyWorld(t, func(w *world) {
 		w.ec2.SetQuota("L-5D8DADF5", 3)
-		w.m = w.join(Options{Pools: true, Brakes: Brakes{MaxHourlyCost: 2, Prices: prices}})
+		w.m = w.join(Options{Pools: []string{"mac"}, Brakes: Brakes{MaxHourlyCost: 2, Prices: prices}})
 		w.pass(5 * time.Second)
 		host := Need{Token: "h-1", Type: "mac2.metal", Host: true}
 		if err := w.m.Reserve(host); err != nil {

@@ -38,7 +38,7 @@ func TestBudget(t *testing.T) {
 		w := &world{T: t, ec2: ec2, all: &Accounts{}, image: ec2.AddImage(fakeec2.ImageSpec{Name: "test"}),
 			api: &counted{API: ec2, underWay: map[string]int{}, most: map[string]int{}}}
 		w.fill()
-		w.m = w.join(Options{Pools: true, Brakes: Brakes{MaxInstances: 1000}})
+		w.m = w.join(Options{Pools: []string{"mac"}, Brakes: Brakes{MaxInstances: 1000}})
 		other := w.join(Options{Instance: "aws/other"})
 		w.pass(time.Minute)
 

@@ -118,16 +118,16 @@ func TestBill(t *testing.T) {
 			for i, h := range test.holds {
 				f.holds[string(rune('a'+i))] = h
 			}
-			got := f.bill(node, inst, prices, true)
+			got := f.bill(node, inst, prices, []string{"mac"})
 			if !got.Known || got.Instances != test.instances || got.Hourly != test.hourly || strings.Join(got.Unpriced, " ") != test.unpriced {
 				t.Errorf("bill = %+v, want %d for %v, unpriced %q", got, test.instances, test.hourly, test.unpriced)
 			}
 		})
 	}
-	if (&facts{mineAsked: noon()}).bill(node, inst, prices, true).Known {
+	if (&facts{mineAsked: noon()}).bill(node, inst, prices, []string{"mac"}).Known {
 		t.Error("the bill of one with pools is known before its hosts are")
 	}
-	if !(&facts{mineAsked: noon()}).bill(node, inst, prices, false).Known {
+	if !(&facts{mineAsked: noon()}).bill(node, inst, prices, nil).Known {
 		t.Error("the bill of one without pools is not known without hosts")
 	}
 }

@@ -16,7 +16,7 @@ type Member struct {
 	instance string
 	brakes   Brakes
 	dryPause time.Duration
-	pools    bool // it has some, and so pays for hosts
+	pools    []string // whose hosts it pays for
 	hasRoom  func()
 	leave    func()
 	once     sync.Once
@@ -27,7 +27,7 @@ func (m *Member) Close() { m.once.Do(m.leave) }
 
 func (a *Account) join(m *Member) {
 	a.change(func(*facts) { a.members[m] = struct{}{} })
-	if m.pools {
+	if len(m.pools) > 0 {
 		a.mu.Lock()
 		a.hosts.wants(time.Now())
 		a.mu.Unlock()

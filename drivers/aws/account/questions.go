@@ -177,7 +177,7 @@ func (a *Account) hostsPace() time.Duration {
 
 func (a *Account) hostsWanted() bool {
 	for m := range a.members {
-		if m.pools {
+		if len(m.pools) > 0 {
 			return true
 		}
 	}

@@ -42,3 +42,15 @@ const (
 	// TagOldPoolPrefix is followed by the pool's name.
 	TagOldPoolPrefix = "AquariumDedicatedPool-"
 )
+
+// InPool reports whether the tags of a host say that it is of the pool: by our
+// tag, or else by those of v0.7, of which one has the pool in its key.
+func InPool(tags Tags, pool string) bool {
+	for _, key := range []string{TagPool, TagOldPool} {
+		if name, ok := tags[key]; ok {
+			return name == pool
+		}
+	}
+	_, old := tags[TagOldPoolPrefix+pool]
+	return old
+}

@@ -88,7 +88,7 @@ func (k *keeper) hosts(ctx context.Context) ([]cloud.Host, error) {
 	}
 	var ours []cloud.Host
 	for _, h := range all {
-		if poolOf(h.Tags, k.pool.Name) == k.pool.Name && (!k.only || k.allocated(h)) {
+		if cloud.InPool(h.Tags, k.pool.Name) && (!k.only || k.allocated(h)) {
 			ours = append(ours, h)
 		}
 	}
@@ -98,21 +98,6 @@ func (k *keeper) hosts(ctx context.Context) ([]cloud.Host, error) {
 // allocated reports whether this instance allocated the host.
 func (k *keeper) allocated(h cloud.Host) bool {
 	return h.Tags[cloud.TagNode] == k.opts.Node.String() && h.Tags[cloud.TagInstance] == k.opts.Instance
-}
-
-// poolOf is the pool that a host belongs to: by our tag, or else by those of
-// v0.7, of which one has the pool in its key and so has to be asked for by name.
-func poolOf(tags cloud.Tags, asked string) string {
-	if name, ok := tags[cloud.TagPool]; ok {
-		return name
-	}
-	if name, ok := tags[cloud.TagOldPool]; ok {
-		return name
-	}
-	if _, ok := tags[cloud.TagOldPoolPrefix+asked]; ok {
-		return asked
-	}
-	return ""
 }
 
 // hostRequest is the same for the same action, also when it is repeated.
