@@ -45,6 +45,9 @@ func (m machine) still() still {
 	return ""
 }
 
+// errMachineGone is the errNotRunning of a machine that was there, and is not any more.
+var errMachineGone = fmt.Errorf("%w: its machine is gone", errNotRunning)
+
 // machineOf finds the machine that a reference means, and waits while lists may
 // not show it yet. What is gone or being removed is errNotRunning.
 func (d *driver) machineOf(ctx context.Context, ref drivers.Ref) (machine, error) {
@@ -72,8 +75,12 @@ func (d *driver) machineIn(ctx context.Context, ref drivers.Ref, seen sight) (m 
 		return machine{}, false, err
 	case token == "":
 		inst, whose, err := d.adopted(ctx, ref)
-		if err == nil && (whose != ours || cloud.Gone(inst.State)) {
+		switch {
+		case err != nil:
+		case whose != ours:
 			err = errNotRunning
+		case cloud.Gone(inst.State):
+			err = errMachineGone
 		}
 		return machine{Instance: inst}, true, err
 	}
@@ -85,7 +92,10 @@ func (d *driver) machineIn(ctx context.Context, ref drivers.Ref, seen sight) (m 
 		return d.machineBy(in, seen)
 	}
 	inst, lives := seen.living(token)
-	if !lives {
+	switch {
+	case !lives && len(seen.of(token)) > 0:
+		return machine{}, false, errMachineGone
+	case !lives:
 		return machine{}, false, unless(!seen.asked.After(d.ledger.doubt()), errNotRunning)
 	}
 	return machine{Instance: inst, token: token}, true, nil
@@ -100,9 +110,9 @@ func (d *driver) machineBy(in *intent, seen sight) (m machine, certain bool, err
 	one, listed := seen.byID[id]
 	switch {
 	case listed && !one.Alive():
-		return machine{}, false, errNotRunning
+		return machine{}, false, errMachineGone
 	case !listed || !one.Missing.IsZero():
-		return machine{}, false, unless(d.absences.of(id, seen) <= cloud.Settled, errNotRunning)
+		return machine{}, false, unless(d.absences.of(id, seen) <= cloud.Settled, errMachineGone)
 	}
 	return machine{Instance: one.Instance, token: in.Token, in: in}, true, nil
 }

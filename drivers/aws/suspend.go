@@ -75,6 +75,9 @@ func (d *driver) hibernate(ctx context.Context, m machine) error {
 			}
 			return drivers.Unable("EC2 does not hibernate the machine: " + err.Error())
 		case !notReady(err) && !mayPass(err):
+			if cloud.Undone(err) { // it goes on running, and what stops it then is not we
+				err = errors.Join(err, d.markWoken(ctx, m))
+			}
 			return err
 		}
 		if e := pause(ctx, hibernateRetry); e != nil {

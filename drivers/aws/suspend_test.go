@@ -146,6 +146,26 @@ func TestNoHibernation(t *testing.T) {
 	})
 }
 
+// TestSuspendDenied: a machine that goes on running is no one that stands still
+// when somebody else stops it.
+func TestSuspendDenied(t *testing.T) {
+	t.Parallel()
+	inSleep(t, func(t *testing.T, b *taskBed) {
+		b.site.awaitState(t, b.env.Identifier, cloud.Running)
+		b.cloud.Inject(fakeec2.Fault{Action: "StopInstances", Err: cloud.NewError("UnauthorizedOperation", "not allowed")})
+		if err := b.d.Suspend(within(t, time.Hour), b.ref()); !cloud.IsKind(err, cloud.Denied) {
+			t.Errorf("Suspend() = %v", err)
+		}
+		time.Sleep(cloud.Settled)
+		if err := b.cloud.StopInstance(t.Context(), b.env.Identifier, cloud.Stop{}); err != nil {
+			t.Fatal(err)
+		}
+		if ending, err := b.d.Watch(within(t, time.Hour), b.ref()); err != nil || !strings.Contains(ending, "was stopped") {
+			t.Errorf("Watch() = %q, %v, want that somebody stopped it", ending, err)
+		}
+	})
+}
+
 // TestSuspendCrashMatrix kills the node at every point of Suspend and of Resume, or
 // loses a reply. To the next process the environment has not ended, whatever
 // lists show; the task is done again, or the environment is removed.

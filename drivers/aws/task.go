@@ -121,7 +121,8 @@ type taskRun struct {
 	req     drivers.TaskRequest
 	opts    taskOptions
 	rec     *taskRecord
-	machine machine // zero, where it is gone
+	machine machine // zero, where it does not run
+	gone    bool    // and never will again
 	log     *slog.Logger
 	told    time.Time // when the log was told of it
 }
@@ -276,7 +277,7 @@ func (r *taskRun) cleanUp(ctx context.Context) error {
 	var errs []error
 	for _, id := range unique(ids) {
 		if id != "" {
-			errs = append(errs, gone(r.api.DeregisterImage(ctx, id)))
+			errs = append(errs, absent(r.api.DeregisterImage(ctx, id)))
 		}
 	}
 	ids = slices.Clone(r.rec.Snapshots)
@@ -284,7 +285,7 @@ func (r *taskRun) cleanUp(ctx context.Context) error {
 		ids = append(ids, s.ID)
 	}
 	for _, id := range unique(ids) {
-		errs = append(errs, gone(r.api.DeleteSnapshot(ctx, id)))
+		errs = append(errs, absent(r.api.DeleteSnapshot(ctx, id)))
 	}
 	return errors.Join(errs...)
 }
@@ -292,8 +293,8 @@ func (r *taskRun) cleanUp(ctx context.Context) error {
 // self are the owners of what we made.
 func self() []string { return []string{"self"} }
 
-// gone is nil for what is not there any more.
-func gone(err error) error {
+// absent is nil for what is not there any more.
+func absent(err error) error {
 	if cloud.IsKind(err, cloud.NotFound) {
 		return nil
 	}

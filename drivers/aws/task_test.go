@@ -379,6 +379,30 @@ func TestTaskInTime(t *testing.T) {
 	})
 }
 
+// TestTaskOfNoMachine: what ended can not be taken, now or later: the node does
+// not try for an hour, while it holds what the machine had.
+func TestTaskOfNoMachine(t *testing.T) {
+	t.Parallel()
+	for _, begun := range []bool{false, true} {
+		inTaskBubble(t, "", func(t *testing.T, b *taskBed) {
+			task := taskOf(b.req, b.env.Identifier, "image", model.StatusDeallocate, `{}`)
+			if begun { // and stopped by its context before the machine is stopped
+				if result, err := b.d.RunTask(within(t, 3*time.Second), task); err == nil {
+					t.Fatalf("RunTask() = %s, want it cut short", result)
+				}
+			}
+			b.cloud.End(b.env.Identifier, "Server.InternalError", "the hardware failed")
+			time.Sleep(2 * time.Minute)
+			began := time.Now()
+			wantFailure(t, b.do(t, "image", model.StatusDeallocate, `{}`), "the machine ended")
+			if took := time.Since(began); took > time.Minute {
+				t.Errorf("it took %v", took)
+			}
+			b.wantKept(t)
+		})
+	}
+}
+
 // TestWrongTasks: what is no task of the driver says so at once.
 func TestWrongTasks(t *testing.T) {
 	t.Parallel()

@@ -53,7 +53,7 @@ func (r *taskRun) dropStep(ctx context.Context) {
 	if r.rec.KeyID == "" || r.rec.Image == "" {
 		return
 	}
-	if err := gone(r.api.DeregisterImage(ctx, r.rec.Image)); err != nil {
+	if err := absent(r.api.DeregisterImage(ctx, r.rec.Image)); err != nil {
 		r.log.Warn("an image that is not needed any more is not removed yet; it is swept when its lease is over",
 			"image", r.rec.Image, "lease", r.rec.lease(), "error", err)
 	}

@@ -121,11 +121,14 @@ func (r *taskRun) begin(ctx context.Context) error {
 	if err != nil && !errors.Is(err, errNotRunning) {
 		return err
 	}
-	if found {
+	r.gone = errors.Is(err, errMachineGone)
+	switch {
+	case found:
 		r.rec = rec
 		return nil
-	}
-	if r.machine.ID == "" {
+	case r.gone:
+		return r.nothing()
+	case err != nil:
 		return err
 	}
 	if rec, err = r.newRecord(ctx); err != nil {
@@ -140,6 +143,14 @@ func (r *taskRun) begin(ctx context.Context) error {
 	r.rec = rec
 	r.log.Info("task begins", "identifier", rec.Machine, "deadline", rec.Deadline)
 	return nil
+}
+
+// nothing is why a task can not begin without its machine: for good, if that is gone.
+func (r *taskRun) nothing() error {
+	if r.gone {
+		return failure("the machine ended before the task was done: nothing can be taken of it any more")
+	}
+	return labelError{errNotRunning}
 }
 
 // newRecord plans a task. It makes nothing.

@@ -56,7 +56,7 @@ func (r *taskRun) create(ctx context.Context, what string, ask func(ctx context.
 			}
 		}
 		if r.machine.ID == "" {
-			return false, "", labelError{errNotRunning}
+			return false, "", r.nothing()
 		}
 		if time.Now().After(r.rec.Deadline) {
 			return false, "not begun", nil
