@@ -9,6 +9,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 )
 
 const (
@@ -80,7 +81,7 @@ func (d *driver) hibernate(ctx context.Context, m machine) error {
 			}
 			return err
 		}
-		if e := pause(ctx, hibernateRetry); e != nil {
+		if e := loop.Sleep(ctx, hibernateRetry); e != nil {
 			return errors.Join(err, e)
 		}
 	}

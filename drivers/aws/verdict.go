@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 )
 
 // labelError is an error that trying again does not mend: the label or the
@@ -109,18 +110,6 @@ func endingOf(inst cloud.Instance) string {
 // notThere is how a machine ended that is not even listed any more.
 const notThere = "the machine does not exist any more, and EC2 does not say since when"
 
-// pause waits, or returns the context's error.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
 // backoff is a pause that doubles up to a bound.
 type backoff struct{ next, most time.Duration }
 
@@ -128,5 +117,5 @@ type backoff struct{ next, most time.Duration }
 func (b *backoff) wait(ctx context.Context) error {
 	d := b.next
 	b.next = min(2*d, b.most)
-	return pause(ctx, d)
+	return loop.Sleep(ctx, d)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 )
 
 // Options are what a Cloud is made with. The zero value is a usable account
@@ -157,12 +159,5 @@ func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return loop.Sleep(ctx, d)
 }

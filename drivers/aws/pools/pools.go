@@ -22,6 +22,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pool"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/price"
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -151,7 +152,7 @@ func (p *Pools) Reserve(ctx context.Context, name, token string, zones []string)
 		default:
 			why = err.Error()
 		}
-		if err := wait(ctx, pause); err != nil {
+		if err := loop.Sleep(ctx, pause); err != nil {
 			return "", "", fmt.Errorf("no host of pool %s in time: %s: %w", name, why, err)
 		}
 		pause = min(2*pause, mostPause)
@@ -248,16 +249,4 @@ func (p *Pools) all() []*keeper {
 	}
 	slices.SortFunc(all, func(a, b *keeper) int { return strings.Compare(a.pool.Name, b.pool.Name) })
 	return all
-}
-
-// wait pauses, unless ctx ends before.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
