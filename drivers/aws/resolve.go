@@ -61,7 +61,9 @@ func (r *resolver) image(ctx context.Context, n named) (cloud.Image, error) {
 		if err != nil {
 			return cloud.Image{}, fmt.Errorf("look for image %s: %w", n, notLabel(err))
 		}
-		found = slices.DeleteFunc(found, func(i cloud.Image) bool { return i.State != cloud.ImageAvailable || !r.trusts(i.Owner) })
+		found = slices.DeleteFunc(found, func(i cloud.Image) bool {
+			return i.State != cloud.ImageAvailable || !r.trusts(i.Owner) || isStep(i.Tags)
+		})
 		if len(found) == 0 {
 			return cloud.Image{}, r.nothing("option image", n, "an available image")
 		}
@@ -78,7 +80,9 @@ func (r *resolver) snapshot(ctx context.Context, n named) (cloud.Snapshot, error
 		if err != nil {
 			return cloud.Snapshot{}, fmt.Errorf("look for snapshot %s: %w", n, notLabel(err))
 		}
-		found = slices.DeleteFunc(found, func(s cloud.Snapshot) bool { return s.State != cloud.SnapshotCompleted || !r.trusts(s.Owner) })
+		found = slices.DeleteFunc(found, func(s cloud.Snapshot) bool {
+			return s.State != cloud.SnapshotCompleted || !r.trusts(s.Owner) || isStep(s.Tags)
+		})
 		if len(found) == 0 {
 			return cloud.Snapshot{}, r.nothing("clone", n, "a completed snapshot")
 		}
@@ -125,6 +129,9 @@ func (r *resolver) key(ctx context.Context, name string) (string, error) {
 		return arn, nil
 	})
 }
+
+// isStep reports whether a thing is no result of a task yet, and may go soon.
+func isStep(tags cloud.Tags) bool { return tags[cloud.TagPurpose] == cloud.PurposeStep }
 
 // trusts reports whether things of an account may be used. EC2 was asked for the
 // trusted ones only; this is for what it says all the same.

@@ -379,6 +379,33 @@ func TestTaskInTime(t *testing.T) {
 	})
 }
 
+// TestStepsAreNoImages: a label finds the results of tasks by their tags, and
+// nothing that is on the way to one, which goes soon.
+func TestStepsAreNoImages(t *testing.T) {
+	t.Parallel()
+	inTaskBubble(t, `, "task_image_encrypt_key": "alias/images"`, func(t *testing.T, b *taskBed) {
+		find := func() (image, snapshot string) {
+			i, _ := (&resolver{api: b.d.api, owners: b.d.resolver.owners}).image(t.Context(), named{key: "Team", value: "ci"})
+			s, _ := (&resolver{api: b.d.api, owners: b.d.resolver.owners}).snapshot(t.Context(), named{key: "Team", value: "ci"})
+			return i.ID, s.ID
+		}
+		b.hook = func(ctx context.Context, c fakeec2.Call) error {
+			if c.Action != "CreateTags" || c.After { // all is made, and nothing is a result yet
+				return nil
+			}
+			b.hook = nil
+			if i, s := find(); i != "" || s != "" {
+				t.Errorf("found %q and %q before there is a result", i, s)
+			}
+			return nil
+		}
+		got := read[imageResult](t, b.do(t, "image", model.StatusAllocated, `{}`))
+		if i, s := find(); i != got.Image.ID || s != got.Snapshots[0] {
+			t.Errorf("found %q and %q, want %v", i, s, got)
+		}
+	})
+}
+
 // TestTaskOfNoMachine: what ended can not be taken, now or later: the node does
 // not try for an hour, while it holds what the machine had.
 func TestTaskOfNoMachine(t *testing.T) {
