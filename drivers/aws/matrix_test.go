@@ -20,7 +20,7 @@ func TestCrashMatrix(t *testing.T) {
 			t.Run(story.name+"/"+what, func(t *testing.T) {
 				t.Parallel()
 				thens := thensOf(what)
-				matrix{4 * len(thens), func(way int) crash {
+				matrix{4 * len(thens), 2, func(way int) crash {
 					return crash{story: story, what: what, do: kill, lost: way&1 != 0, sluggish: way&2 != 0, then: thens[way/4]}
 				}}.run(t)
 			})
@@ -42,7 +42,7 @@ func TestTroubleMatrix(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/%s", story.name, do, what), func(t *testing.T) {
 					t.Parallel()
 					thens := thensOf(what)
-					matrix{2 * len(thens), func(way int) crash {
+					matrix{2 * len(thens), 1, func(way int) crash {
 						return crash{story: story, what: what, do: do, sluggish: way&1 != 0, then: thens[way/2]}
 					}}.run(t)
 				})
@@ -62,9 +62,11 @@ func thensOf(what string) []string {
 	return thens
 }
 
-// matrix are the cases of one story: a damage at each point, in so many ways.
+// matrix are the cases of one story: a damage at each point, in so many ways; by
+// default in some of them where something changes.
 type matrix struct {
 	ways int
+	some int
 	of   func(way int) crash
 }
 
@@ -72,7 +74,7 @@ func (m matrix) run(t *testing.T) {
 	if long() {
 		t.Logf("all %d cases", m.all(t))
 	} else {
-		t.Logf("%d cases", m.some(t))
+		t.Logf("%d cases", m.sample(t))
 	}
 }
 
@@ -93,9 +95,9 @@ func (m matrix) all(t *testing.T) (cases int) {
 	}
 }
 
-// some does each point at which something changes in some of the ways, and one
+// sample does each point at which something changes in some of the ways, and one
 // of each kind at which it is only looked: the same ones each time.
-func (m matrix) some(t *testing.T) (cases int) {
+func (m matrix) sample(t *testing.T) (cases int) {
 	_, names := m.of(0).run(t) // without any damage
 	seed := fnv.New64a()
 	_, _ = seed.Write([]byte(t.Name())) // it has no error
@@ -103,9 +105,11 @@ func (m matrix) some(t *testing.T) (cases int) {
 	nth := map[string]int{}
 	for _, name := range names {
 		nth[name]++
-		tries := min(tries(name), m.ways)
-		if nth[name] > 1 && tries < 2 {
-			continue
+		tries := m.some
+		if looks(name) || testing.Short() {
+			if tries = 1; nth[name] > 1 {
+				continue
+			}
 		}
 		reached := false
 		for _, way := range draw.Perm(m.ways)[:tries] {
@@ -125,14 +129,6 @@ func (m matrix) at(t *testing.T, point moment, way int) bool {
 	c.named = point
 	where, _ := c.run(t)
 	return where != ""
-}
-
-// tries is in how many ways it goes on after a point.
-func tries(name string) int {
-	if looks(name) || testing.Short() {
-		return 1
-	}
-	return 3
 }
 
 // looks reports whether nothing changes at a point.
