@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +41,12 @@ func inTaskBubble(t *testing.T, options string, test func(t *testing.T, b *taskB
 		b := &taskBed{site: newSiteOf(t, fakeec2.Options{Seed: 3, Unthrottled: true})}
 		time.Sleep(10 * time.Minute)
 		b.key = b.cloud.AddKey("alias/images")
+		b.hook = func(_ context.Context, c fakeec2.Call) error {
+			if meet := b.met.Load(); meet != nil {
+				return (*meet)(c)
+			}
+			return nil
+		}
 		b.d = b.start(t)
 		b.req = request("a", withDisk(options))
 		b.env = allocate(t, b.d, b.req)
@@ -55,6 +62,16 @@ type taskBed struct {
 	req drivers.Request
 	env drivers.Environment
 	key string
+	met atomic.Pointer[func(c fakeec2.Call) error]
+}
+
+// meet has a function see each call from now on; nil: none.
+func (b *taskBed) meet(see func(c fakeec2.Call) error) {
+	if see == nil {
+		b.met.Store(nil)
+		return
+	}
+	b.met.Store(&see)
 }
 
 // do runs a task to its end.
@@ -222,12 +239,12 @@ func TestFault11ImageTask(t *testing.T) {
 		{"image refused", "", func(b *taskBed) { b.cloud.Inject(fakeec2.Fault{Action: "CreateImage", Err: denied}) }, "not authorized"},
 		{"image fails", "", func(b *taskBed) { b.cloud.FailNextImage("the disk is broken") }, "the disk is broken"},
 		{"copy fails", withKey, func(b *taskBed) {
-			b.hook = func(_ context.Context, c fakeec2.Call) error {
+			b.meet(func(c fakeec2.Call) error {
 				if c.Action == "CopyImage" && !c.After {
 					b.cloud.FailNextImage("the key may not be used")
 				}
 				return nil
-			}
+			})
 		}, "the key may not be used"},
 		{"no such key", `, "task_image_encrypt_key": "alias/none"`, func(*taskBed) {}, "task_image_encrypt_key"},
 	} {
@@ -287,12 +304,12 @@ func TestForce(t *testing.T) {
 	t.Parallel()
 	t.Run("power is cut", func(t *testing.T) {
 		inTaskBubble(t, "", func(t *testing.T, b *taskBed) {
-			b.hook = func(_ context.Context, c fakeec2.Call) error {
+			b.meet(func(c fakeec2.Call) error {
 				if !c.After && c.Action == "StopInstances" && !strings.Contains(b.log.String(), "has its power cut") {
 					return cloud.NewError("RequestLimitExceeded", "later")
 				}
 				return nil
-			}
+			})
 			got := read[snapshotResult](t, b.do(t, "snapshot", model.StatusDeallocate, `{"force": true}`))
 			b.wantKept(t, got.Snapshots...)
 			if inst := b.machine(t, b.env.Identifier); inst.State != cloud.Stopped {
@@ -389,16 +406,16 @@ func TestStepsAreNoImages(t *testing.T) {
 			s, _ := (&resolver{api: b.d.api, owners: b.d.resolver.owners}).snapshot(t.Context(), named{key: "Team", value: "ci"})
 			return i.ID, s.ID
 		}
-		b.hook = func(ctx context.Context, c fakeec2.Call) error {
+		b.meet(func(c fakeec2.Call) error {
 			if c.Action != "CreateTags" || c.After { // all is made, and nothing is a result yet
 				return nil
 			}
-			b.hook = nil
+			b.meet(nil)
 			if i, s := find(); i != "" || s != "" {
 				t.Errorf("found %q and %q before there is a result", i, s)
 			}
 			return nil
-		}
+		})
 		got := read[imageResult](t, b.do(t, "image", model.StatusAllocated, `{}`))
 		if i, s := find(); i != got.Image.ID || s != got.Snapshots[0] {
 			t.Errorf("found %q and %q, want %v", i, s, got)
