@@ -44,6 +44,7 @@ type host struct {
 	// As we have it.
 	res       *reservation
 	holder    string // the token that it is reserved or busy for
+	held      bool   // there is a holder
 	scrub     *scrub
 	releasing *releasing
 	lost      bool
@@ -61,6 +62,7 @@ type host struct {
 	scrubFails int
 	alarmed    alarm
 
+	in      places // of the index
 	touched bool
 	timer   int // place in timers from 1; 0: none
 	due     time.Time
@@ -104,11 +106,13 @@ func (s *State) place(h *host) {
 		s.free(h)
 	}
 	if phase == h.phase {
+		s.file(h)
 		return
 	}
 	s.count[h.phase]--
 	s.count[phase]++
 	h.phase, h.since = phase, s.now
+	s.file(h)
 	if phase == Available || phase == Busy {
 		h.alarmed = 0
 	}
@@ -207,6 +211,7 @@ func (s *State) remove(h *host) {
 	i, _ := slices.BinarySearchFunc(s.hosts, h.id, func(h *host, id string) int { return strings.Compare(h.id, id) })
 	s.hosts = slices.Delete(s.hosts, i, i+1)
 	delete(s.byID, h.id)
+	s.index.set(h, places{})
 	s.count[h.phase]--
 	h.removed = true
 	s.save()
@@ -215,16 +220,34 @@ func (s *State) remove(h *host) {
 // gone is for a host that was released: lists may show it a while longer.
 func (s *State) gone(h *host) {
 	s.remove(h)
-	s.ghosts[h.id] = &ghost{released: s.mark(), seen: s.now, listed: true}
+	g := &ghost{released: s.mark(), seen: s.now}
+	s.ghosts[h.id] = g
+	s.listGhost(g, true)
 	s.save()
+}
+
+// listGhost notes whether lists still have a released host as ours.
+func (s *State) listGhost(g *ghost, listed bool) {
+	if g.listed == listed {
+		return
+	}
+	g.listed = listed
+	if listed {
+		s.listedGhosts++
+	} else {
+		s.listedGhosts--
+	}
 }
 
 // free takes the host from its token.
 func (s *State) free(h *host) {
+	if !h.held { // nor reserved; most are not, and this is asked often
+		return
+	}
 	if s.tokens[h.holder] == h {
 		delete(s.tokens, h.holder)
 	}
-	h.holder = ""
+	h.holder, h.held = "", false
 	if h.res != nil {
 		h.res = nil
 		s.save()
@@ -234,13 +257,7 @@ func (s *State) free(h *host) {
 // live is how many hosts count for the maximum: all that the account has or
 // may have, also those that lists still show after their release.
 func (s *State) live() int {
-	n := len(s.hosts) - s.count[Lost] + len(s.requests)
-	for _, g := range s.ghosts { // counting needs no order
-		if g.listed {
-			n++
-		}
-	}
-	return n
+	return len(s.hosts) - s.count[Lost] + len(s.requests) + s.listedGhosts
 }
 
 // age is how long ago AWS allocated the host; 0 as long as that is not known.

@@ -160,6 +160,7 @@ func (s *State) hostListed(d cloud.Host, a answer) {
 		if !s.haunts(g, d, a) {
 			return
 		}
+		s.listGhost(g, false)
 		delete(s.ghosts, d.ID)
 		s.save()
 		s.emit(Alarm{Host: d.ID, Text: "AWS said that it is released, and lists it on: it is managed again"})
@@ -174,7 +175,7 @@ func (s *State) hostListed(d cloud.Host, a answer) {
 		}
 		s.endScrub(h)
 		s.gone(h)
-		s.ghosts[d.ID].listed = false
+		s.listGhost(s.ghosts[d.ID], false)
 		return
 	case h == nil:
 		h = s.adopt(d)
@@ -320,7 +321,7 @@ func (s *State) lose(h *host) {
 	s.endScrub(h)
 	if h.releasing != nil { // that is what was asked for
 		s.gone(h)
-		s.ghosts[h.id].listed = false
+		s.listGhost(s.ghosts[h.id], false)
 		return
 	}
 	s.free(h)
@@ -336,13 +337,13 @@ func (s *State) haunts(g *ghost, d cloud.Host, a answer) bool {
 	g.seen = later(g.seen, a.at)
 	g.no = s.look.no
 	if d.Released() {
-		g.listed = false
+		s.listGhost(g, false)
 		return false
 	}
 	if !a.knows(g.released) {
 		return false
 	}
-	g.listed = true
+	s.listGhost(g, true)
 	return a.at.Sub(g.released.at) >= 2*s.cfg.Settled
 }
 
@@ -350,7 +351,7 @@ func (s *State) haunts(g *ghost, d cloud.Host, a answer) bool {
 func (s *State) fadeGhosts(a answer, partial bool) {
 	for id, g := range s.ghosts { // each by itself: the order does not matter
 		if !partial && g.no != s.look.no && a.knows(g.released) {
-			g.listed = false
+			s.listGhost(g, false)
 		}
 		if !g.listed && a.at.Sub(g.seen) >= forgetAfter {
 			delete(s.ghosts, id)

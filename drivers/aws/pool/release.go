@@ -115,7 +115,7 @@ func (s *State) releaseHosts(ids []string) {
 
 // released takes in what became of the hosts of a request.
 func (s *State) released(e Released) {
-	for _, h := range slices.Clone(s.hosts) {
+	for _, h := range slices.Clone(s.index.releasing) {
 		if e.Action == 0 || h.releasing == nil || h.releasing.action != e.Action {
 			continue
 		}

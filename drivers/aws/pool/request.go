@@ -111,54 +111,32 @@ func (s *State) serve() {
 	if s.queue.len() == 0 || s.count[Available] == 0 {
 		return
 	}
-	free := s.freeHosts()
-	for i := 0; i < len(s.queue.order) && len(free) > 0; {
+	left := slices.ContainsFunc(s.index.free, (*host).servable)
+	for i := 0; i < len(s.queue.order) && left; {
 		w := s.queue.order[i]
-		best := bestFor(w, free)
-		if best < 0 {
+		h := s.bestFor(w)
+		if h == nil {
 			i++
 			continue
 		}
 		s.queue.remove(w.Token)
-		s.promise(free[best], w.Token)
-		free = slices.Delete(free, best, best+1)
+		s.promise(h, w.Token)
+		left = slices.ContainsFunc(s.index.free, (*host).servable)
 	}
 }
 
-// freeHosts are those that may be given out.
-func (s *State) freeHosts() []*host {
-	free := make([]*host, 0, s.count[Available])
-	left := s.count[Available]
-	for _, h := range s.hosts {
-		if left == 0 {
-			break
-		}
-		if h.phase != Available {
-			continue
-		}
-		left--
-		if h.missing == 0 {
-			free = append(free, h)
-		}
-	}
-	return free
-}
+// servable reports whether a host that is free may be given out: one that the
+// last list has.
+func (h *host) servable() bool { return h.missing == 0 }
 
-// bestFor is the free host to give to a request, -1 if none fits: one on which
-// no launch failed lately, and then the youngest, as that has to be paid for
-// anyway, while an old one can be released.
-func bestFor(w *waiting, free []*host) int {
-	best := -1
-	for i, h := range free {
-		if !w.fits(h.typ, h.zone) {
-			continue
-		}
-		if best < 0 || h.failures < free[best].failures ||
-			h.failures == free[best].failures && h.allocated.After(free[best].allocated) {
-			best = i
+// bestFor is the free host to give to a request, nil if none fits.
+func (s *State) bestFor(w *waiting) *host {
+	for _, h := range s.index.free {
+		if h.servable() && w.fits(h.typ, h.zone) {
+			return h
 		}
 	}
-	return best
+	return nil
 }
 
 // promise reserves the host for the token, once more if it has it already.
@@ -172,7 +150,7 @@ func (s *State) promise(h *host, token string) {
 		h.changed = s.mark()
 		s.save()
 	}
-	h.holder, s.tokens[token] = token, h
+	h.holder, h.held, s.tokens[token] = token, true, h
 	s.place(h)
 	s.emit(Grant{Token: token, Host: h.id, Zone: h.zone, Until: s.outer(until)})
 }

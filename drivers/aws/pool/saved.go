@@ -95,7 +95,7 @@ func (s *State) restore(saved *Saved) {
 		if !r.Launch.IsZero() {
 			h.res.launch = past(r.Launch)
 		}
-		h.holder = r.Token
+		h.holder, h.held = r.Token, true
 		s.tokens[r.Token] = h
 	}
 	for _, c := range saved.Scrubs {

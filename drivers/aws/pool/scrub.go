@@ -89,7 +89,7 @@ func (s *State) tendScrub(h *host) (due time.Time) {
 
 // scrubOf is the host of a call about a scrub instance.
 func (s *State) scrubOf(id ActionID) *host {
-	for _, h := range s.hosts {
+	for _, h := range s.index.scrubbed {
 		if id != 0 && h.scrub != nil && h.scrub.action == id {
 			h.scrub.action = 0
 			h.changed = s.mark()

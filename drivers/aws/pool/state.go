@@ -31,7 +31,10 @@ type State struct {
 	tended  []*host // room for the next ones
 	timers  timers
 	tokens  map[string]*host // of the hosts that are reserved for, or busy with, a token
+	index   index
 	ghosts  map[string]*ghost
+	// listedGhosts is how many of the ghosts are listed.
+	listedGhosts int
 
 	queue    queue
 	requests []*request

@@ -8,9 +8,9 @@ import (
 // coming is a host that will be free: an open request, or a host that is back
 // at a time.
 type coming struct {
-	typ, zone string
-	request   *request
-	at        time.Time
+	request *request // nil: it is the host
+	host    *host
+	at      time.Time
 }
 
 // supply is what will be free without a new host being allocated. Hosts are
@@ -19,45 +19,45 @@ type coming struct {
 type supply struct {
 	*State
 	known []coming // and not taken
-	next  int      // of hosts, the first that was not looked at
-	last  int      // hosts from here on are none
+	next  []*host  // that were not looked at
 	// latest is until when the most patient wait: who asked just now.
 	latest time.Time
+	scrub  time.Duration // that a host which is pending is expected to be away
 }
 
 func (s *State) supply() *supply {
-	u := &supply{State: s, last: len(s.hosts), latest: s.now.Add(s.cfg.Patience)}
+	u := &supply{
+		State: s, next: s.index.back, latest: s.now.Add(s.cfg.Patience), scrub: s.ScrubTimes().P95 + s.cfg.PendingToAvailable,
+	}
 	for _, r := range s.requests {
 		if !r.sealed {
-			u.known = append(u.known, coming{r.Type, r.Zone, r, time.Time{}})
+			u.known = append(u.known, coming{request: r})
 		}
-	}
-	if s.count[Requested] == 0 && s.cfg.Patience == 0 {
-		u.last = 0
 	}
 	return u
 }
 
 // over reports whether nothing is left.
-func (u *supply) over() bool { return len(u.known) == 0 && u.next == u.last }
+func (u *supply) over() bool { return len(u.known) == 0 && len(u.next) == 0 }
 
 // take takes out the first that is worth the wait of a request.
 func (u *supply) take(w *waiting) (coming, bool) {
-	for i, c := range u.known {
-		if u.comesFor(c, w) {
+	patience := w.since.Add(u.cfg.Patience)
+	for i := range u.known {
+		if c := u.known[i]; u.comesFor(&c, w, patience) {
 			u.known = slices.Delete(u.known, i, i+1)
 			return c, true
 		}
 	}
-	for u.next < u.last {
-		h := u.hosts[u.next]
-		u.next++
-		at, ok := u.back(h)
+	for len(u.next) > 0 {
+		h := u.next[0]
+		u.next = u.next[1:]
+		at, ok := u.returns(h)
 		if !ok || h.missing > 0 || at.After(u.latest) {
 			continue
 		}
-		c := coming{h.typ, h.zone, nil, at}
-		if u.comesFor(c, w) {
+		c := coming{host: h, at: at}
+		if u.comesFor(&c, w, patience) {
 			return c, true
 		}
 		u.known = append(u.known, c)
@@ -65,36 +65,37 @@ func (u *supply) take(w *waiting) (coming, bool) {
 	return coming{}, false
 }
 
-// back is when a host is expected to be free; zero: in a moment.
-func (s *State) back(h *host) (at time.Time, ok bool) {
+// returns is when a host of the index is expected to be free; zero: in a moment.
+func (u *supply) returns(h *host) (at time.Time, ok bool) {
 	switch {
 	case h.phase == Requested:
 		return time.Time{}, true
-	case s.cfg.Patience == 0:
-		return time.Time{}, false
 	case h.phase == Settling:
 		return h.settle, true
 	case h.phase == Resting:
 		return h.rest, true
 	case h.phase == Scrubbing && !h.pending.IsZero():
-		at = h.pending.Add(s.ScrubTimes().P95 + s.cfg.PendingToAvailable)
-		return at, at.After(s.now)
+		at = h.pending.Add(u.scrub)
+		return at, at.After(u.now)
 	}
 	return time.Time{}, false
 }
 
-// comesFor reports whether what comes is worth the wait of a request.
-func (s *State) comesFor(c coming, w *waiting) bool {
-	if !w.fits(c.typ, c.zone) {
-		return false
-	}
-	patience := w.since.Add(s.cfg.Patience)
+// comesFor reports whether what comes is worth the wait of a request, which
+// has patience until a time.
+func (u *supply) comesFor(c *coming, w *waiting, patience time.Time) bool {
 	if c.at.After(patience) {
 		return false
 	}
+	if c.request != nil {
+		return w.fits(c.request.Type, c.request.Zone)
+	}
+	if !w.fits(c.host.typ, c.host.zone) {
+		return false
+	}
 	if !c.at.IsZero() {
-		s.wake(patience)
-		s.wake(c.at)
+		u.wake(patience)
+		u.wake(c.at)
 	}
 	return true
 }

@@ -150,7 +150,7 @@ func (s *State) Holder(token string) (host string, ok bool) {
 
 // Accounting says where all hosts are.
 func (s *State) Accounting() Accounting {
-	a := Accounting{Phases: map[Phase]int{}, Open: len(s.requests), Waiting: s.queue.len()}
+	a := Accounting{Phases: map[Phase]int{}, Open: len(s.requests), Ghosts: s.listedGhosts, Waiting: s.queue.len()}
 	for i, n := range s.count {
 		a.Phases[Phase(i)] = n
 	}
@@ -160,11 +160,6 @@ func (s *State) Accounting() Accounting {
 	for _, h := range s.hosts {
 		if h.lost || h.aws == cloud.HostPending {
 			a.Paid--
-		}
-	}
-	for _, g := range s.ghosts { // counting needs no order
-		if g.listed {
-			a.Ghosts++
 		}
 	}
 	return a

@@ -31,12 +31,13 @@ func (q *queue) push(e event) {
 	i := len(q.heap) - 1
 	for i > 0 {
 		parent := (i - 1) / 2
-		if !q.heap[i].before(q.heap[parent]) {
+		if !e.before(q.heap[parent]) {
 			break
 		}
-		q.heap[i], q.heap[parent] = q.heap[parent], q.heap[i]
+		q.heap[i] = q.heap[parent]
 		i = parent
 	}
+	q.heap[i] = e
 }
 
 // pop takes the next event out; ok is false when nothing is foreseen.
@@ -46,9 +47,13 @@ func (q *queue) pop() (e event, ok bool) {
 	}
 	e = q.heap[0]
 	last := len(q.heap) - 1
-	q.heap[0] = q.heap[last]
+	moved := q.heap[last]
 	q.heap = q.heap[:last]
-	for i := 0; ; {
+	if last == 0 {
+		return e, true
+	}
+	i := 0 // where moved goes
+	for {
 		child := 2*i + 1
 		if child >= last {
 			break
@@ -56,12 +61,13 @@ func (q *queue) pop() (e event, ok bool) {
 		if child+1 < last && q.heap[child+1].before(q.heap[child]) {
 			child++
 		}
-		if !q.heap[child].before(q.heap[i]) {
+		if !q.heap[child].before(moved) {
 			break
 		}
-		q.heap[i], q.heap[child] = q.heap[child], q.heap[i]
+		q.heap[i] = q.heap[child]
 		i = child
 	}
+	q.heap[i] = moved
 	return e, true
 }
 
