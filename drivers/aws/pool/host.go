@@ -33,6 +33,7 @@ type host struct {
 	used      bool      // something is on it, or nothing fits any more
 	occupied  bool      // something is on it
 	allocated time.Time // by AWS's clock
+	starting  bool      // it is pending as it is new, and not to be scrubbed
 	pending   time.Time // since when it is; zero: it is not
 	exact     bool      // the beginning of pending was seen
 	counted   time.Time // what is in unpaid, up to here
@@ -129,7 +130,7 @@ func (s *State) phaseOf(h *host) Phase {
 		return Reserved
 	case h.scrub != nil:
 		return Scrubbing
-	case h.aws == "":
+	case h.aws == "" || h.starting:
 		return Requested
 	case h.aws == cloud.HostPending:
 		return Scrubbing

@@ -218,7 +218,9 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 	if used && h.scrub == nil {
 		h.failures, h.refusals = 0, 0
 	}
-	s.seePending(h, d, a, idle)
+	if h.starting = s.starts(h, d); !h.starting {
+		s.seePending(h, d, a, idle)
+	}
 	if h.lost {
 		h.lost = false
 		s.save()
@@ -231,6 +233,13 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 	if h.scrub != nil {
 		s.seeScrub(h, a, idle)
 	}
+}
+
+// starts reports whether a host is pending because it is new: nothing was on it
+// that it could be scrubbed after.
+func (s *State) starts(h *host, d cloud.Host) bool {
+	return d.State == cloud.HostPending && (h.aws == "" || h.starting) && h.busy.IsZero() && h.scrub == nil &&
+		!d.AllocationTime.IsZero() && s.wall.Sub(d.AllocationTime) < s.cfg.Settled
 }
 
 // describe takes over what of a host does not change.
@@ -262,7 +271,7 @@ func (s *State) seeScrub(h *host, a answer, idle bool) {
 
 // seePending keeps the books of a host's scrubs.
 func (s *State) seePending(h *host, d cloud.Host, a answer, idle bool) {
-	was, is := h.aws == cloud.HostPending, d.State == cloud.HostPending
+	was, is := !h.pending.IsZero(), d.State == cloud.HostPending
 	exact := h.aws != "" && (a.sure || a.at.Sub(h.counted) <= 3*s.cfg.LookIdle)
 	switch {
 	case is && !was:

@@ -6,8 +6,8 @@ type Phase uint8
 
 // The phases of a host, in the order of its life.
 const (
-	// Requested: allocated or about to be, and not yet seen in a list. An open
-	// request without a host counts as one.
+	// Requested: allocated or about to be, and not yet seen in a list, or only
+	// pending as it is new. An open request without a host counts as one.
 	Requested Phase = iota
 	// Available: idle, and free for the next request.
 	Available
