@@ -218,9 +218,7 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 	if used && h.scrub == nil {
 		h.failures, h.refusals = 0, 0
 	}
-	if h.starting = s.starts(h, d); !h.starting {
-		s.seePending(h, d, a, idle)
-	}
+	s.seePending(h, d, a, idle)
 	if h.lost {
 		h.lost = false
 		s.save()
@@ -271,6 +269,9 @@ func (s *State) seeScrub(h *host, a answer, idle bool) {
 
 // seePending keeps the books of a host's scrubs.
 func (s *State) seePending(h *host, d cloud.Host, a answer, idle bool) {
+	if h.starting = s.starts(h, d); h.starting {
+		return
+	}
 	was, is := !h.pending.IsZero(), d.State == cloud.HostPending
 	exact := h.aws != "" && (a.sure || a.at.Sub(h.counted) <= 3*s.cfg.LookIdle)
 	switch {
