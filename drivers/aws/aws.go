@@ -166,6 +166,9 @@ func (d *driver) start(ctx context.Context) error {
 func whoAmI(s settings, err error) error {
 	const ask = "ask AWS whose the credentials are"
 	if !cloud.IsKind(err, cloud.Denied) {
+		if s.KeyID == "" {
+			return fmt.Errorf("%s (there is no key_id, so they are those of the environment, of shared files or of this machine's role): %w", ask, err)
+		}
 		return fmt.Errorf("%s: %w", ask, err)
 	}
 	if s.KeyID != "" {

@@ -78,12 +78,15 @@ func (d *driver) checkTypes(ctx context.Context, o options, image cloud.Image) (
 	for _, name := range o.types {
 		t, known := all[name]
 		if !known {
-			return nil, labelError{fmt.Errorf("option instance_type: %s has no type %s", d.settings.Region, name)}
+			continue // a label may be for several regions, of which not all have all types; Capacity passes it over, too
 		}
 		if err := checkType(t, o, image); err != nil {
 			return nil, labelError{fmt.Errorf("option instance_type: %s %w", name, err)}
 		}
 		types[name] = t
+	}
+	if len(types) == 0 {
+		return nil, labelError{fmt.Errorf("option instance_type: %s has no type %s", d.settings.Region, strings.Join(o.types, ", "))}
 	}
 	return types, nil
 }

@@ -43,6 +43,26 @@ func TestWrongLabels(t *testing.T) {
 	})
 }
 
+// TestTypeOfOtherRegions: a type that this region has not is passed over, as long
+// as there is another.
+func TestTypeOfOtherRegions(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *site) {
+		d := s.start(t)
+		env, err := d.Allocate(within(t, time.Hour), request("a", definition(`{"image": "ci-linux-*", "instance_types": ["m99.large", "m5.large"]}`)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list, err := s.cloud.Instances(t.Context(), cloud.Where("instance-id", env.Identifier)); err != nil || len(list) != 1 || list[0].Type != "m5.large" {
+			t.Errorf("%v, %v", list, err)
+		}
+		_, err = d.Allocate(within(t, time.Hour), request("b", definition(`{"image": "ci-linux-*", "instance_types": ["m99.large", "m98.large"]}`)))
+		if err == nil || !strings.Contains(err.Error(), "eu-central-1 has no type m99.large, m98.large") {
+			t.Errorf("none of the types: %v", err)
+		}
+	})
+}
+
 // TestNewestImage: newest of those that are available and of trusted owners.
 func TestNewestImage(t *testing.T) {
 	t.Parallel()

@@ -25,7 +25,7 @@ func TestReadSettings(t *testing.T) {
 		{"a secret elsewhere", region + "key_id: AKIA\nsecret_key: {env: AWS_TEST_SECRET}\n", ""},
 		{"nothing", "", "region: is empty"},
 		{"another region", "region: europe", "line 1: region: \"europe\" is no name"},
-		{"half a key", region + "key_id: AKIA", "line 2: key_id: and secret_key belong together"},
+		{"half a key", region + "key_id: AKIA", "line 2: key_id: goes together with secret_key"},
 		{"a role by name", region + "assume_role: ci", "line 2: assume_role: \"ci\" is no ARN"},
 		{"an endpoint without host", region + "endpoint: here", "line 2: endpoint: is no URL"},
 		{"an account by name", region + "account_ids: [amazon]", "line 2: account_ids[0]: got \"amazon\", want the 12 digits"},

@@ -42,7 +42,7 @@ func (s Settings) Validate() error {
 	case !regionName().MatchString(s.Region):
 		return fmt.Errorf("region %q is no name of a region: such are eu-central-1 and us-gov-west-1", s.Region)
 	case (s.KeyID == "") != (s.SecretKey == ""):
-		return errors.New("key_id and secret_key belong together: give both, or none to use the default credentials")
+		return errors.New("key_id goes together with secret_key: give both, or none to use the default credentials")
 	case strings.TrimSpace(s.KeyID) != s.KeyID, strings.TrimSpace(s.SecretKey) != s.SecretKey:
 		return errors.New("key_id or secret_key has blanks around it: remove them")
 	case s.AssumeRole == "" && s.ExternalID != "":
