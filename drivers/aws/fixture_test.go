@@ -37,7 +37,8 @@ type site struct {
 	log      *lines
 	accounts *account.Accounts
 	hook     func(ctx context.Context, c fakeec2.Call) error
-	hosts    hosts         // nil: as the driver has them
+	hosts    hosts // nil: as the driver has them
+	owner    drivers.OwnerOf
 	sweeps   time.Duration // how often; 0: never, so that nothing else mends what a test is about
 	v07      bool          // there are things of v0.7, and the policy for them is given too
 }
@@ -85,6 +86,10 @@ func newSiteOf(t testing.TB, opts fakeec2.Options) *site {
 func (s *site) config(instance string, node model.UID) drivers.Config {
 	return drivers.Config{
 		Instance: instance, Cfg: []byte(s.configText()), Directory: s.dir, NodeUID: node,
+		Owner: s.owner, First: func(string) bool { return true },
+		Ask: func(_ context.Context, thing string, _ json.RawMessage) (json.RawMessage, error) {
+			return nil, &drivers.AskError{Why: drivers.AskUnreachable, Thing: thing}
+		},
 		Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 	}
 }
