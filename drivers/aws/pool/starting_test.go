@@ -36,6 +36,19 @@ func TestNewHostIsPending(t *testing.T) {
 	}
 }
 
+// A new host that the first lists do not show yet is on its way all the same:
+// no second one is bought for the same request.
+func TestNewHostIsNotListedYet(t *testing.T) {
+	b := newBed(t, macs())
+	b.list()
+	b.step(Want{Token: "t1"})
+	b.step(Allocated{Action: must[AllocateHost](b).ID, Host: "h-1"})
+	for range 3 {
+		b.answer(nil) // without it
+		none[AllocateHost](b)
+	}
+}
+
 // A host that stays pending is one that is scrubbed, whoever began that.
 func TestPendingForLong(t *testing.T) {
 	b := newBed(t, macs())

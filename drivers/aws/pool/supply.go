@@ -53,7 +53,7 @@ func (u *supply) take(w *waiting) (coming, bool) {
 		h := u.next[0]
 		u.next = u.next[1:]
 		at, ok := u.returns(h)
-		if !ok || h.missing > 0 || at.After(u.latest) {
+		if !ok || h.missing > 0 && h.phase != Requested || at.After(u.latest) {
 			continue
 		}
 		c := coming{host: h, at: at}
