@@ -116,7 +116,8 @@ func (m matrix) sample(t *testing.T) (cases int) {
 			reached = m.at(t, moment{name, nth[name]}, way) || reached
 			cases++
 		}
-		if nth[name] == 1 && !reached && !m.at(t, moment{name, 1}, 0) {
+		// What is only looked at may be asked by the account's own goroutines, whenever that is due.
+		if nth[name] == 1 && !reached && !looks(name) && !m.at(t, moment{name, 1}, 0) {
 			t.Errorf("no case was %s", name)
 		}
 	}
