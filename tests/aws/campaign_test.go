@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	defaultRounds, longRounds = 3, 100
+	defaultRounds, longRounds = 2, 100
 	// live is how many applications a campaign keeps at most, as many of them on
 	// hosts as there may be hosts.
 	live = 6
@@ -30,8 +30,9 @@ const (
 	early = 800 * time.Millisecond
 	// longestOutage is that of the API.
 	longestOutage = 3 * time.Second
-	// soon is for all to come to rest that waits for nothing.
-	soon = 12 * time.Second
+	// soon is for all to come to rest that waits for nothing, and later is after
+	// a night: a pool looks at its hosts every 10 s.
+	soon, later = 5 * time.Second, 20 * time.Second
 	// night is longer than anything is waited for that may still show, or that is
 	// left alone for a while after a refusal, and nights are how many are enough.
 	night, nights = 11 * time.Minute, 4
@@ -240,15 +241,16 @@ func (c *campaign) await(m moment, reached <-chan struct{}) {
 // host may be tried again, has nights for it.
 func (c *campaign) settle() {
 	c.t.Helper()
-	unrest := ""
+	unrest, bound := "", soon
 	for range nights {
-		for deadline := time.Now().Add(soon); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(bound); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 			if unrest = c.unrest(); unrest == "" {
 				return
 			}
 		}
 		c.waited = append(c.waited, unrest)
 		c.sleep(night)
+		bound = later
 	}
 	c.t.Fatalf("after %d nights: %s", nights, unrest)
 }

@@ -16,7 +16,7 @@ func TestOneHost(t *testing.T) {
 	n := fish.Start(t, fish.Options{Config: "node_name: alpha\ndrivers:\n" + s.driver()})
 	n.WaitLine("driver is ready")
 	app := n.CreateApplication(n.CreateLabel(label("mac", `{"image":"ci-mac-2026","pool":"mac"}`, "")), `{}`)
-	n.WaitStatus(app, "ALLOCATED")
+	fish.EventuallyWithin(t, joined, "the application has its Mac", func() bool { return n.State(app).Status == "ALLOCATED" })
 	if hosts := s.hosts(); len(hosts) != 1 {
 		t.Errorf("one application has the hosts %v", hosts)
 	}

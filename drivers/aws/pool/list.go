@@ -218,7 +218,7 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 	if used && h.scrub == nil {
 		h.failures, h.refusals = 0, 0
 	}
-	s.seePending(h, d, a, idle)
+	s.seeStart(h, d, a, idle)
 	if h.lost {
 		h.lost = false
 		s.save()
@@ -230,6 +230,13 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 	}
 	if h.scrub != nil {
 		s.seeScrub(h, a, idle)
+	}
+}
+
+// seeStart tells the first moments of a host from its scrubs.
+func (s *State) seeStart(h *host, d cloud.Host, a answer, idle bool) {
+	if h.starting = s.starts(h, d); !h.starting {
+		s.seePending(h, d, a, idle)
 	}
 }
 
@@ -269,9 +276,6 @@ func (s *State) seeScrub(h *host, a answer, idle bool) {
 
 // seePending keeps the books of a host's scrubs.
 func (s *State) seePending(h *host, d cloud.Host, a answer, idle bool) {
-	if h.starting = s.starts(h, d); h.starting {
-		return
-	}
 	was, is := !h.pending.IsZero(), d.State == cloud.HostPending
 	exact := h.aws != "" && (a.sure || a.at.Sub(h.counted) <= 3*s.cfg.LookIdle)
 	switch {
