@@ -23,6 +23,11 @@ func (b *bench) worker() (id, counter string) {
 	}
 	counter = filepath.Join(disk, "count")
 	id = b.run("guest:1", strings.Join(script, ";"), []string{disk + ":/mnt"}, false)
+	b.t.Cleanup(func() { // it writes into the disk until it ends, and the disk goes before the engine does
+		if out, err := b.engine.Docker("rm", "--force", id); err != nil {
+			b.t.Errorf("remove the worker: %v: %s", err, out)
+		}
+	})
 	b.runs(counter)
 	return id, counter
 }
