@@ -126,13 +126,13 @@ func (p *process) passed() []string {
 func (s *site) boot(t testing.TB) *process {
 	p := &process{}
 	p.ctx, p.cancel = context.WithTimeout(context.Background(), 2*time.Hour)
-	s.hook = func(_ context.Context, c fakeec2.Call) error {
+	s.hookOf(func(_ context.Context, c fakeec2.Call) error {
 		when := "before"
 		if c.After {
 			when = "after"
 		}
 		return p.point("%s %s", when, c.Action)
-	}
+	})
 	p.driver = s.open(t, "aws", node)
 	p.driver.ledger.write = func(path string, data []byte, mode fs.FileMode) error {
 		return errors.Join(p.point("before an intent is written"), p.alive(func() error { return replace(path, data, mode) }),

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,12 +37,18 @@ type site struct {
 	cfg      string // beyond the region
 	log      *lines
 	accounts *account.Accounts
-	hook     func(ctx context.Context, c fakeec2.Call) error
-	hosts    hosts // nil: as the driver has them
+	hook     atomic.Pointer[hook] // nil: none; the account's goroutines call it too
+	hosts    hosts                // nil: as the driver has them
 	owner    drivers.OwnerOf
 	sweeps   time.Duration // how often; 0: never, so that nothing else mends what a test is about
 	v07      bool          // there are things of v0.7, and the policy for them is given too
 }
+
+// hook is called before and after each call of EC2.
+type hook func(ctx context.Context, c fakeec2.Call) error
+
+// hookOf has the hook called from now on.
+func (s *site) hookOf(h hook) { s.hook.Store(&h) }
 
 // lines is a log that may be read while it is written.
 type lines struct {
@@ -67,10 +74,10 @@ func newSite(t testing.TB) *site { return newSiteOf(t, fakeec2.Options{Timing: f
 func newSiteOf(t testing.TB, opts fakeec2.Options) *site {
 	s := &site{TB: t, dir: t.TempDir(), log: &lines{}, accounts: &account.Accounts{}}
 	opts.Hook = func(ctx context.Context, c fakeec2.Call) error {
-		if s.hook == nil {
-			return nil
+		if h := s.hook.Load(); h != nil {
+			return (*h)(ctx, c)
 		}
-		return s.hook(ctx, c)
+		return nil
 	}
 	s.cloud = fakeec2.New(opts)
 	s.cloud.SetQuota("L-1216C47A", 1000)

@@ -52,12 +52,12 @@ func TestLeakOfACrashAfterTheLaunch(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *site) {
 		p := s.boot(t)
 		s.cloud.SetLag(fakeec2.Fixed(4 * time.Minute))
-		s.hook = func(_ context.Context, c fakeec2.Call) error {
+		s.hookOf(func(_ context.Context, c fakeec2.Call) error {
 			if c.Action == "RunInstances" && c.After {
 				p.count(1, kill)
 			}
 			return p.point("after the launch")
-		}
+		})
 		req := request("a", plain())
 		if _, err := p.driver.Allocate(p.ctx, req); err == nil {
 			t.Fatal("the process was not killed")
@@ -88,12 +88,12 @@ func TestLeakOfARestartWhileItIsRemoved(t *testing.T) {
 		p := s.boot(t)
 		req := request("a", plain())
 		env := allocate(t, p.driver, req)
-		s.hook = func(_ context.Context, c fakeec2.Call) error {
+		s.hookOf(func(_ context.Context, c fakeec2.Call) error {
 			if c.Action == "TerminateInstances" {
 				p.count(1, kill)
 			}
 			return p.point("before the end")
-		}
+		})
 		if err := p.driver.Deallocate(p.ctx, refTo(req, env.Identifier)); err == nil {
 			t.Fatal("the process was not killed")
 		}

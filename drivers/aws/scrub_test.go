@@ -48,7 +48,7 @@ func TestLeakOfAScrub(t *testing.T) {
 					t.Fatal(err)
 				}
 				then := t.TempDir()
-				s.hook = func(_ context.Context, c fakeec2.Call) error {
+				s.hookOf(func(_ context.Context, c fakeec2.Call) error {
 					if c.Action == "RunInstances" && c.After {
 						if !directoryLost {
 							if err := os.CopyFS(then, os.DirFS(s.dir)); err != nil { // as it is at the kill
@@ -58,10 +58,10 @@ func TestLeakOfAScrub(t *testing.T) {
 						p.count(1, kill)
 					}
 					return p.point("after the launch of a scrub")
-				}
+				})
 				eventually(t, 12*time.Hour, "an idle host is scrubbed", func() bool { _, killed := p.reached(); return killed })
 				p.end()
-				s.hook = nil
+				s.hook.Store(nil)
 				if made, alive := s.scrubs(t); made != 1 || alive != 1 {
 					t.Fatalf("%d machines for a scrub, %d alive: this tests nothing", made, alive)
 				}

@@ -41,12 +41,12 @@ func inTaskBubble(t *testing.T, options string, test func(t *testing.T, b *taskB
 		b := &taskBed{site: newSiteOf(t, fakeec2.Options{Seed: 3, Unthrottled: true})}
 		time.Sleep(10 * time.Minute)
 		b.key = b.cloud.AddKey("alias/images")
-		b.hook = func(_ context.Context, c fakeec2.Call) error {
+		b.hookOf(func(_ context.Context, c fakeec2.Call) error {
 			if meet := b.met.Load(); meet != nil {
 				return (*meet)(c)
 			}
 			return nil
-		}
+		})
 		b.d = b.start(t)
 		b.req = request("a", withDisk(options))
 		b.env = allocate(t, b.d, b.req)
