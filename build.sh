@@ -136,21 +136,30 @@ test_all() {
 # cross compiles without optimization, which costs a third: whether it compiles is all that is asked. AWS's SDK knows no
 # platforms, and takes as long as all else together: once is enough, on one that is not this one.
 cross() {
-	local platform others
+	local platform
 	export GOFLAGS="$GOFLAGS '-gcflags=all=-N -l'"
-	others=$(go list -tags noaws ./... | grep -v /drivers/aws/awssdk)
 	for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64; do
 		echo "$platform"
-		# shellcheck disable=SC2086 # one word per package
-		GOOS=${platform%/*} GOARCH=${platform#*/} go build -tags noaws $others
+		# shellcheck disable=SC2046 # one word per package
+		on "$platform" go build -tags noaws $(on "$platform" without_sdk '{{if .GoFiles}}{{.ImportPath}}{{end}}')
 	done
 	echo "darwin/arm64 with AWS's SDK"
-	GOOS=darwin GOARCH=arm64 go build ./cmd/... ./drivers/aws/awssdk
+	on darwin/arm64 go build ./cmd/... ./drivers/aws/awssdk
 	for platform in darwin/arm64 windows/amd64; do # after the build only our own code is left to check
-		# shellcheck disable=SC2086 # one word per package
-		GOOS=${platform%/*} GOARCH=${platform#*/} go vet -tags noaws $others
+		# shellcheck disable=SC2046 # one word per package
+		on "$platform" go vet -tags noaws $(on "$platform" without_sdk '{{.ImportPath}}')
 	done
 }
+
+# on runs a command for a platform.
+on() {
+	local platform=$1
+	shift
+	GOOS=${platform%/*} GOARCH=${platform#*/} "$@"
+}
+
+# without_sdk lists the packages that there are without AWS's SDK.
+without_sdk() { go list -tags noaws -f "$1" ./... | grep -v /drivers/aws/awssdk; }
 
 # The versions of what tests need of Python, with which the differences of moto are listed.
 moto=5.2.1
