@@ -57,8 +57,8 @@ run_tests() {
 }
 
 # packages lists those of a group: pure (neither the database nor AWS's SDK linked, compiled in seconds), linked (the
-# database), sdk (AWS's SDK, which takes minutes to compile: never for the race detector), or system (the real binary). Those that take minutes come first: the last to begin should not be one that the others have
-# to be waited for with.
+# database), sdk (AWS's SDK, which takes minutes to compile: never for the race detector), or system (the real binary).
+# Those that take minutes come first: the last to begin should not be one that the others have to be waited for with.
 packages() {
 	go list -test -f '{{if not .ForTest}}{{.ImportPath}}{{else}}{{.ForTest}}{{end}} {{join .Deps " "}}' ./... |
 		awk -v want="$1" '

@@ -18,7 +18,7 @@ func PoolOf(cfg pool.Config, thing string) view.Pool {
 // Tell adds what the pool's owner knows. It is called where the state is used.
 func Tell(p view.Pool, s *pool.State, prices price.Table, now time.Time) view.Pool {
 	a, scrubs := s.Accounting(), s.ScrubTimes()
-	p.Draining, p.Capacity = s.Saved().Draining, s.Capacity()
+	p.Draining, p.Capacity = s.Draining(), s.Capacity()
 	p.Total, p.Paid, p.Wait = a.Total, a.Paid, a.Waiting
 	p.Scrub = view.Times{Count: scrubs.Count, P50: view.SecondsOf(scrubs.P50), P95: view.SecondsOf(scrubs.P95)}
 	p.Phases = map[string]int{}

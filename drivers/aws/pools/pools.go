@@ -44,7 +44,7 @@ type Options struct {
 	API   cloud.API
 	Purse Purse
 	Pools []Pool
-	// Orphans says what becomes of hosts that this instance allocated for a pool
+	// ReleaseOrphans says what becomes of hosts that this instance allocated for a pool
 	// that is not configured any more: true releases them, false shows them.
 	ReleaseOrphans bool
 	// Elsewhere reports whether another instance of this process runs the pool, or
