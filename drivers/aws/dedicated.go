@@ -155,6 +155,11 @@ func (p purse) Reserve(token, instanceType string) error {
 	return p.member.Reserve(account.Need{Token: token, Type: instanceType, Host: true})
 }
 
+// Assume implements pools.Purse.
+func (p purse) Assume(token, instanceType string) {
+	p.member.Assume(account.Need{Token: token, Type: instanceType, Host: true})
+}
+
 // Release implements pools.Purse.
 func (p purse) Release(token string) { p.member.Release(token) }
 

@@ -193,6 +193,22 @@ func TestHostsCost(t *testing.T) {
 	})
 }
 
+// TestHostIsNoInstance: while a host is on its way, instances are not asked for
+// any more often.
+func TestHostIsNoInstance(t *testing.T) {
+	inWorld(t, Options{Pools: []string{"mac"}}, func(w *world) {
+		w.pass(time.Minute)
+		before := w.ec2.Counts()["DescribeInstances"]
+		if err := w.m.Reserve(Need{Token: "h-1", Type: "mac2.metal", Host: true}); err != nil {
+			w.Fatal(err)
+		}
+		w.pass(10 * time.Minute)
+		if n := w.ec2.Counts()["DescribeInstances"] - before; n > 35 {
+			w.Errorf("%d lists of instances in 10 minutes, want one of ours each 30 s and one of all each minute", n)
+		}
+	})
+}
+
 // TestHostsOnDemand: without pools, hosts are asked for while somebody wants
 // to know of them.
 func TestHostsOnDemand(t *testing.T) {

@@ -71,8 +71,10 @@ func (a *Account) instancesPace() time.Duration {
 			pace = spotPace
 		}
 	}
-	if len(a.facts.holds) > 0 {
-		return transientPace
+	for _, h := range a.facts.holds {
+		if !h.Host { // a list of instances does not show a host
+			return transientPace
+		}
 	}
 	return pace
 }

@@ -139,6 +139,7 @@ func (s *State) send(r *request) {
 	}
 	s.emit(AllocateHost{
 		ID: r.action, Slot: r.Slot, Zone: r.Zone, Type: r.Type, ClientToken: r.ClientToken, Decided: s.outer(r.Decided),
+		Again: r.tries > 1 || r.restored,
 	})
 	s.wake(s.now.Add(s.cfg.ActionTimeout))
 }

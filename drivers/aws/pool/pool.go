@@ -148,6 +148,9 @@ type AllocateHost struct {
 	Type        string
 	ClientToken string    // 64 hex
 	Decided     time.Time // the same too, for tags: the request must not differ
+	// Again: it was asked for before, maybe by an earlier process, and what came
+	// of that is not known.
+	Again bool
 }
 
 // ReleaseHosts asks to release the hosts, in one request.

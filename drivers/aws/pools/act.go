@@ -56,7 +56,7 @@ func (k *keeper) allocateHost(ctx context.Context, a pool.AllocateHost) (string,
 		return id, nil
 	}
 	k.opts.Purse.Failed(a.ClientToken, a.Type, a.Zone, err)
-	if cloud.Undone(err) {
+	if cloud.Undone(err) && !a.Again && !cloud.IsKind(err, cloud.Mismatch) { // no earlier try may have made one
 		k.opts.Purse.Release(a.ClientToken)
 	}
 	return "", err

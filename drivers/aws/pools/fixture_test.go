@@ -218,6 +218,7 @@ func (s *site) startWith(opts Options) *Pools {
 type purse struct{}
 
 func (purse) Reserve(string, string) error         { return nil }
+func (purse) Assume(string, string)                {}
 func (purse) Release(string)                       {}
 func (purse) Failed(string, string, string, error) {}
 

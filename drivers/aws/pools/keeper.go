@@ -92,6 +92,11 @@ func newKeeper(opts *Options, p Pool, mine func() bool) (*keeper, error) {
 	if err != nil {
 		return nil, err
 	}
+	if saved != nil {
+		for _, r := range saved.Requests {
+			opts.Purse.Assume(r.ClientToken, r.Type)
+		}
+	}
 	k.state = pool.New(p.Config, saved)
 	k.stored = k.state.Revision()
 	told := k.configured()

@@ -73,6 +73,9 @@ type Purse interface {
 	// Reserve counts a host that is about to be allocated, by its client token;
 	// the error is why it may not be. Asked again it counts once.
 	Reserve(token, instanceType string) error
+	// Assume counts a host that a process before this one asked for, and of which
+	// nobody knows whether it was allocated.
+	Assume(token, instanceType string)
 	// Release says that it was not allocated.
 	Release(token string)
 	// Failed says why it was not, or not for certain.
