@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -28,6 +29,7 @@ func configure(ctx context.Context, s cloud.Settings, sender HTTPClient) (aws.Co
 		config.WithRegion(s.Region),
 		config.WithHTTPClient(sender),
 		config.WithAppID(application),
+		config.WithCredentialsCacheOptions(renewed),
 		config.WithLogger(logging.Nop{}), // it would write to standard error
 		config.WithClientLogMode(0),
 	)
@@ -95,12 +97,16 @@ func endpoint(s cloud.Settings) func(*string) *string {
 	}
 }
 
+// renewed has credentials that end replaced before they do: what is signed with
+// them in their last seconds is refused, and that would look like a wrong key.
+func renewed(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = 5 * time.Minute }
+
 // role is credentials of a role that are taken on when first needed, and anew
 // before they expire. Their requests have the SDK's own retries.
 func role(cfg aws.Config, s cloud.Settings) aws.CredentialsProvider {
 	endpoint := endpoint(s)
 	asker := sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = endpoint(o.BaseEndpoint) })
-	return aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(asker, s.AssumeRole, func(o *stscreds.AssumeRoleOptions) {
+	return aws.NewCredentialsCache(bounded{stscreds.NewAssumeRoleProvider(asker, s.AssumeRole, func(o *stscreds.AssumeRoleOptions) {
 		o.RoleSessionName = application
 		if s.SessionName != "" {
 			o.RoleSessionName = s.SessionName
@@ -108,5 +114,21 @@ func role(cfg aws.Config, s cloud.Settings) aws.CredentialsProvider {
 		if s.ExternalID != "" {
 			o.ExternalID = aws.String(s.ExternalID)
 		}
-	}))
+	})}, renewed)
+}
+
+// credentialTimeout bounds how long credentials of a role take. STS answers
+// within a second.
+const credentialTimeout = 30 * time.Second
+
+// bounded asks for a role's credentials with a deadline. The SDK's cache asks
+// once for all who wait, and without the deadline of any of them: one question
+// that hangs would have all of them wait for ever.
+type bounded struct{ *stscreds.AssumeRoleProvider }
+
+// Retrieve implements aws.CredentialsProvider.
+func (b bounded) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	ctx, cancel := context.WithTimeout(ctx, credentialTimeout)
+	defer cancel()
+	return b.AssumeRoleProvider.Retrieve(ctx)
 }

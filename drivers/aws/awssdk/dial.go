@@ -61,7 +61,9 @@ type Dialer struct {
 func NewDialer(o Options) *Dialer {
 	d := &Dialer{http: o.HTTP, backoff: cmp.Or(o.MaxBackoff, maxBackoff), share: cmp.Or(o.Share, share), clients: map[cloud.Settings]*client{}}
 	if d.http == nil {
-		d.http = awshttp.NewBuildableClient().WithDialerOptions(func(dialer *net.Dialer) {
+		// The timeout is for requests that bring no deadline along: those by which
+		// the SDK itself asks for credentials.
+		d.http = awshttp.NewBuildableClient().WithTimeout(attemptTimeout).WithDialerOptions(func(dialer *net.Dialer) {
 			dialer.Timeout = connectTimeout
 		})
 	}

@@ -24,12 +24,13 @@ type gate struct{ budget *budget }
 func newGate(share float64) *gate { return &gate{newBudget(share)} }
 
 // install puts the gate behind the SDK's retries (and before the signing, whose
-// time should be that of the sending), and the check of answers before anything
-// reads them.
+// time should be that of the sending), the check of answers before anything
+// reads them, and the look at what is written next to the connection.
 func (g *gate) install(stack *middleware.Stack) error {
 	return errors.Join(
 		stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Gate", g.attempt), "Retry", middleware.After),
 		stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("CheckAnswer", checkAnswer), middleware.After),
+		stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("WatchSending", watchSending), middleware.After),
 	)
 }
 
@@ -41,8 +42,7 @@ func (g *gate) attempt(ctx context.Context, in middleware.FinalizeInput, next mi
 	own, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	var written atomic.Bool // by the transport's goroutine
-	own = httptrace.WithClientTrace(own, &httptrace.ClientTrace{WroteHeaders: func() { written.Store(true) }})
-	out, metadata, err := next.HandleFinalize(own, in)
+	out, metadata, err := next.HandleFinalize(context.WithValue(own, writtenKey{}, &written), in)
 	if err == nil {
 		return out, metadata, nil
 	}
@@ -51,6 +51,18 @@ func (g *gate) attempt(ctx context.Context, in middleware.FinalizeInput, next mi
 		r.maybe = r.maybe || !failed.undone()
 	}
 	return out, metadata, failed
+}
+
+type writtenKey struct{}
+
+// watchSending notes whether anything of a request was written. It has to be
+// here and not around the whole attempt, as that may ask for credentials first,
+// which is another request.
+func watchSending(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+	if written, ok := ctx.Value(writtenKey{}).(*atomic.Bool); ok {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { written.Store(true) }})
+	}
+	return next.HandleDeserialize(ctx, in)
 }
 
 // record is what is to be remembered of a call's attempts: whether one that

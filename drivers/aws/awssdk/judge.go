@@ -64,8 +64,8 @@ func (e *attemptError) undone() bool {
 	if !ok {
 		return false // cut off, timed out, or an answer that nobody can read
 	}
-	kind := cloud.NewError(code, "").Kind
-	return kind != cloud.Other || status/100 == 4
+	known := cloud.NewError(code, "")
+	return !known.Unsure && (known.Kind != cloud.Other || status/100 == 4)
 }
 
 // repeatable reports whether to do it twice is as good as to do it once: what

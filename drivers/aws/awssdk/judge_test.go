@@ -62,6 +62,7 @@ func TestRetriesAndWhatTheyLeaveOpen(t *testing.T) {
 		{"a failure inside with a token", withToken, []*reply{internal, ok}, 2, 0, false, false},
 		{"a failure inside without a token", withoutToken, []*reply{internal}, 1, cloud.Other, true, false},
 		{"unavailable without a token", withoutToken, []*reply{failure(503, "Unavailable", "")}, 1, cloud.Other, true, false},
+		{"a time that is over inside", withoutToken, []*reply{failure(400, "RequestTimeout", "")}, 1, cloud.Other, true, false},
 		{"a proxy's page without a token", withoutToken, []*reply{{status: 502, body: "<html>Bad Gateway</html>"}}, 1, cloud.Other, true, false},
 		{"half an answer without a token", withoutToken, []*reply{{status: 200, body: "<CreateImageResponse><imageId>ami"}}, 1, cloud.Other, true, false},
 		{"half an answer with a token", withToken, []*reply{{status: 200, body: "<RunInstancesResponse><instancesSet>"}, ok}, 2, 0, false, false},

@@ -140,8 +140,8 @@ func kindOfCode(code string) Kind {
 	case "NotFoundException", "NoSuchResourceException", "InvalidAMIID.Unavailable":
 		return NotFound
 	case "ZonesMismatched", "UnsupportedHibernationConfiguration", "UnsupportedHostConfiguration", "UnsupportedOperation",
-		"VPCIdNotSpecified", "DefaultVpcDoesNotExist", "MissingParameter", "MissingInput", "UnknownParameter",
-		"TagLimitExceeded", "ValidationError":
+		"VPCIdNotSpecified", "VPCResourceNotSpecified", "DefaultVpcDoesNotExist", "MissingParameter", "MissingInput", "UnknownParameter",
+		"TagLimitExceeded", "AttachmentLimitExceeded", "ValidationError":
 		return Refused
 	}
 	return kindOfShape(code)
@@ -152,6 +152,8 @@ func kindOfShape(code string) Kind {
 	switch {
 	case strings.HasSuffix(code, ".NotFound"):
 		return NotFound
+	case strings.HasPrefix(code, "AuthFailure."): // .ServiceLinkedRoleCreationNotPermitted: of an account's first spot instance
+		return Denied
 	case strings.HasPrefix(code, "Invalid"): // .Malformed, .Duplicate, InvalidParameterValue, ...
 		return Refused
 	}
