@@ -224,7 +224,7 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 		s.save()
 	}
 	h.aws, h.used, h.occupied = d.State, used, occupied
-	h.describe(d)
+	s.describe(h, d)
 	if h.res != nil {
 		s.seeReserved(h, d, a)
 	}
@@ -248,9 +248,10 @@ func (s *State) starts(h *host, d cloud.Host) bool {
 }
 
 // describe takes over what of a host does not change.
-func (h *host) describe(d cloud.Host) {
-	if d.Type != "" && d.Zone != "" {
+func (s *State) describe(h *host, d cloud.Host) {
+	if d.Type != "" && d.Zone != "" && (h.typ != d.Type || h.zone != d.Zone) {
 		h.typ, h.zone = d.Type, d.Zone
+		s.save()
 	}
 	if !d.AllocationTime.IsZero() {
 		h.allocated = d.AllocationTime.Round(0).UTC()

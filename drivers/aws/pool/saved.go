@@ -26,7 +26,7 @@ func (s *State) Saved() Saved {
 	}
 	for _, h := range s.hosts {
 		if !h.lost {
-			known := KnownHost{ID: h.id}
+			known := KnownHost{ID: h.id, Type: h.typ, Zone: h.zone}
 			if !h.busy.IsZero() {
 				known.Busy = s.outer(h.busy)
 			}
@@ -104,7 +104,7 @@ func (s *State) restore(saved *Saved) {
 		h.scrub = &scrub{Scrub: c, again: true}
 	}
 	for _, h := range saved.Hosts {
-		known := s.known(h.ID, "", "")
+		known := s.known(h.ID, h.Type, h.Zone)
 		if !h.Busy.IsZero() {
 			known.busy = past(h.Busy)
 		}

@@ -49,6 +49,26 @@ func TestNewHostIsNotListedYet(t *testing.T) {
 	}
 }
 
+// So it is for the process after a restart, which has it in no list at all.
+func TestNewHostIsNotListedAfterRestart(t *testing.T) {
+	cfg := macs()
+	cfg.Max = 3
+	b := newBed(t, cfg)
+	b.list()
+	b.step(Want{Token: "t1"})
+	b.step(Allocated{Action: must[AllocateHost](b).ID, Host: "h-1"})
+	b = restoredAt(t, cfg, roundTrip(t, b.Saved()), b.clock)
+	b.step(Want{Token: "t1"})
+	for range 3 {
+		b.answer(nil) // without it
+		none[AllocateHost](b)
+	}
+	b.answer(nil, b.mac("h-1", 0))
+	if g := must[Grant](b); g.Host != "h-1" {
+		t.Errorf("granted %+v", g)
+	}
+}
+
 // A host that stays pending is one that is scrubbed, whoever began that.
 func TestPendingForLong(t *testing.T) {
 	b := newBed(t, macs())

@@ -79,6 +79,9 @@ type Scrub struct {
 // KnownHost is a host, of which a list that is late says less than is known.
 type KnownHost struct {
 	ID string `json:"id"`
+	// Type and Zone say whom it will serve, before a list has it.
+	Type string `json:"type,omitempty"`
+	Zone string `json:"zone,omitempty"`
 	// Busy is when something on it was first seen; zero: never.
 	Busy time.Time `json:"busy"`
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -22,62 +23,97 @@ type crash struct {
 
 var errDead = errors.New("the process is dead")
 
-// point counts the calls and writes of a process, and lets one go wrong.
+// point counts the calls and writes of a process, and lets one go wrong. Of
+// calls that only look, which a pool repeats for ever, one of a kind counts
+// between two changes.
 type point struct {
-	mu   sync.Mutex
-	n    int
-	c    crash
-	dead bool
-	what string
+	mu     sync.Mutex
+	n      int
+	c      crash
+	looked map[string]bool
+	what   string
+	died   chan struct{} // closed with the process
 }
 
-func (p *point) pass(what string, call bool) error {
+func newPoint(c crash) *point {
+	return &point{c: c, looked: map[string]bool{}, died: make(chan struct{})}
+}
+
+// pass is called at each write to the disk, where call is nil, and before and
+// after each call. at is what AWS has at that moment.
+func (p *point) pass(call *fakeec2.Call, at string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.dead {
+	if p.dead() {
 		return errDead
 	}
+	what := "write"
+	if call != nil {
+		what = fmt.Sprintf("%s, after %v, %s", call.Action, call.After, at)
+	}
+	if call == nil || call.Writes {
+		clear(p.looked)
+	} else if p.looked[what] {
+		return nil
+	}
+	p.looked[what] = true
 	if p.n++; p.n != p.c.at {
 		return nil
 	}
 	p.what = what
-	if p.c.lost {
-		if call {
-			return fakeec2.ErrLost
-		}
+	if !p.c.lost {
+		close(p.died)
+		return errDead
+	}
+	if call == nil {
 		return errors.New("no space left on device")
 	}
-	p.dead = true
-	return errDead
+	return fakeec2.ErrLost
 }
 
-func (p *point) state() (dead bool, what string) {
+func (p *point) dead() bool {
+	select {
+	case <-p.died:
+		return true
+	default:
+		return false
+	}
+}
+
+// met is what the point was; empty if life was shorter.
+func (p *point) met() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.dead, p.what
+	return p.what
 }
 
 // TestCrash: whatever call or write of a host's life a process is killed at, or
-// loses the answer of, the next one has every host in its books, none is above
-// the maximum, no machine is left on one, who asks is served.
+// loses the answer of, from the request for a host to its release: the next one
+// serves who asked, on the one host that there ever is, scrubs it when it idles,
+// and releases it when it is a day old. Nothing is left.
 func TestCrash(t *testing.T) {
-	step := 1
-	if testing.Short() {
-		step = 5
+	t.Parallel()
+	step := 12
+	switch {
+	case testing.Short():
+		step = 40
+	case os.Getenv("FISH_LONG") != "":
+		step = 1
 	}
-	for _, kind := range []crash{{}, {lost: true}, {gone: true}} {
+	for i, kind := range []crash{{}, {lost: true}, {gone: true}} {
 		t.Run(fmt.Sprintf("lost %v, gone %v", kind.lost, kind.gone), func(t *testing.T) {
+			t.Parallel()
 			n := 0
-			for at := 1; ; at += step {
+			for at := 1 + i%step; ; at += step {
 				c := kind
 				c.at = at
-				what := c.run(t)
-				if what == "" || t.Failed() {
+				if what := c.run(t); what == "" || t.Failed() {
 					break
 				}
 				n++
 			}
-			if n < 15/step {
+			t.Logf("%d points", n)
+			if n < 60/step {
 				t.Errorf("only %d points were met", n)
 			}
 		})
@@ -87,34 +123,37 @@ func TestCrash(t *testing.T) {
 // run does one case, and says what its point was; nothing, if the life is shorter.
 func (c crash) run(t *testing.T) (what string) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, quick())
-		p := &point{c: c}
+		opts := quick()
+		opts.Timing.Scrub, opts.Timing.Vacated = fakeec2.Fixed(5*time.Hour), fakeec2.Fixed(2*time.Minute)
+		s := newSite(t, opts)
+		s.cloud.SetLag(fakeec2.Fixed(40 * time.Second))
+		time.Sleep(time.Minute) // the account itself is older than lists lag
+		at := newPoint(c)
 		s.hook = func(_ context.Context, call fakeec2.Call) error {
-			if call.Who != alpha.String() || !call.Writes {
+			if call.Who != alpha.String() {
 				return nil
 			}
-			return p.pass(fmt.Sprintf("%s, after %v", call.Action, call.After), true)
+			return at.pass(&call, s.state())
 		}
-		s.wrote = func() error { return p.pass("write", false) }
-		one := func() Pool { return scrubbing() }
-		first := s.start(alpha, one())
-		var machine string
-		dead := s.life(first, p, &machine)
-		_, what = p.state()
-		if what == "" {
+		s.wrote = func() error { return at.pass(nil, "") }
+		one := func() Pool { return macPool(func(p *Pool) { p.Max, p.ScrubbingDelay = 3, time.Hour }) }
+		l := life{site: s}
+		p := s.start(alpha, one())
+		l.live(p, at.died)
+		if what = at.met(); what == "" {
 			return
 		}
-		s.change(func() { s.hook, s.wrote = nil, nil })
-		if dead {
-			first.Close()
+		if at.dead() {
+			p.Close()
+			s.change(func() { s.hook, s.wrote = nil, nil })
 			if c.gone {
 				s.dirs[alpha] = ""
 				s.first = false
 			}
 			time.Sleep(3 * time.Second)
-			first = s.start(alpha, one())
+			l.live(s.start(alpha, one()), nil)
 		}
-		c.mend(s, first, machine)
+		l.wantOver()
 		if t.Failed() {
 			t.Logf("it was at point %d, %s", c.at, what)
 		}
@@ -122,63 +161,98 @@ func (c crash) run(t *testing.T) (what string) {
 	return what
 }
 
-// life is a host's: it is asked for, serves, is wiped, idles and is scrubbed. It ends when the process is dead.
-func (s *site) life(p *Pools, at *point, machine *string) (dead bool) {
-	ctx, cancel := context.WithCancel(s.Context())
-	defer cancel()
-	go func() {
-		for ctx.Err() == nil {
-			if dead, _ := at.state(); dead {
-				cancel()
-			}
-			rest(ctx, time.Second)
-		}
-	}()
-	host, zone, err := p.Reserve(ctx, "mac", token(1), nil)
-	if err == nil {
-		inst, err := s.cloud.RunInstance(ctx, s.machine(token(1), host, zone))
-		if err != nil {
-			s.Errorf("launch: %v", err)
-		}
-		*machine = inst.ID
-		p.Launched(ctx, "mac", token(1), inst.ID)
-		rest(ctx, 10*time.Minute)
+// state is how AWS has the hosts.
+func (s *site) state() (all string) {
+	for _, id := range s.hosts() {
+		h, _ := s.cloud.Host(id)
+		all += fmt.Sprintf("%s with %d ", h.State, len(h.Instances))
 	}
-	if ctx.Err() == nil {
-		s.end(p, token(1), *machine)
-		*machine = ""
-		rest(ctx, 150*time.Minute)
-	}
-	dead, _ = at.state()
-	return dead
+	return all
 }
 
-// mend goes on as a node does, and looks at what is left.
-func (c crash) mend(s *site, p *Pools, machine string) {
-	if machine != "" {
-		p.Launched(s.Context(), "mac", token(1), machine) // what the driver does again
-		time.Sleep(time.Minute)
-		s.end(p, token(1), machine)
-	} else {
-		p.Released(s.Context(), "mac", token(1))
+// life is that of one machine on a host, and of the host, as the driver of a node
+// brings it about: what was done is done once, in however many processes.
+type life struct {
+	*site
+	served string // the machine
+	ended  bool
+}
+
+// live goes on until the host is released, or the process dies.
+func (l *life) live(p *Pools, died <-chan struct{}) {
+	ctx, cancel := context.WithCancel(l.Context())
+	defer cancel()
+	go func() {
+		select {
+		case <-died:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if !l.ended && !l.use(ctx, p) {
+		return
 	}
-	time.Sleep(15 * time.Minute)
-	for _, id := range s.hosts() {
-		if s.phase(p, id) == "" {
-			s.Errorf("host %s is in nobody's books", id)
+	p.Released(ctx, "mac", token(1))
+	for end := time.Now().Add(40 * time.Hour); len(l.hosts()) > 0 && time.Now().Before(end) && rest(ctx, 10*time.Minute); {
+		l.sweep()
+	}
+}
+
+// use has the machine run for a while, and ends it. false: the process died.
+func (l *life) use(ctx context.Context, p *Pools) bool {
+	if l.served == "" {
+		host, zone, err := p.Reserve(ctx, "mac", token(1), nil)
+		if ctx.Err() != nil {
+			return false
+		}
+		if err != nil {
+			l.Errorf("Reserve: %v", err)
+			return false
+		}
+		inst, err := l.cloud.RunInstance(l.Context(), l.machine(token(1), host, zone))
+		if err != nil {
+			l.Errorf("launch: %v", err)
+			return false
+		}
+		l.served = inst.ID
+	}
+	p.Launched(ctx, "mac", token(1), l.served)
+	if !rest(ctx, 10*time.Minute) {
+		return false
+	}
+	if err := l.cloud.TerminateInstances(l.Context(), []string{l.served}); err != nil {
+		l.Errorf("terminate: %v", err)
+	}
+	l.ended = true
+	return true
+}
+
+// wantOver fails where anything is left, was there twice, or for too long.
+func (l *life) wantOver() {
+	l.Helper()
+	if !l.ended {
+		l.Error("who asked was not served")
+	}
+	hosts := 0
+	for _, b := range l.cloud.Bills() {
+		if b.Until.IsZero() {
+			l.Errorf("%s %s of %v is left", b.Kind, b.ID, b.Tags)
+		}
+		if b.Kind != "host" {
+			continue
+		}
+		hosts++
+		// Two of a day's scrubs may have begun late, or not be known of.
+		if age := b.Until.Sub(b.Since); age > 24*time.Hour+7*time.Hour {
+			l.Errorf("host %s was there for %v", b.ID, age)
+		}
+		if b.Paid > 16*time.Hour {
+			l.Errorf("host %s was paid for %v: it was hardly scrubbed", b.ID, b.Paid)
 		}
 	}
-	for range 6 {
-		s.sweep()
-		time.Sleep(10 * time.Minute)
+	if hosts != 1 {
+		l.Errorf("%d hosts were allocated for one machine", hosts)
 	}
-	host, zone := s.reserve(p, token(2), 5*time.Hour)
-	s.end(p, token(2), s.launch(p, token(2), host, zone))
-	time.Sleep(15 * time.Minute)
-	if m := s.machines(""); len(m) > 0 {
-		s.Errorf("at the end there are machines %v: %+v", m, p.Pools(s.Context()))
-	}
-	s.audit(1)
 }
 
 // sweep does what the driver's sweeper does with machines whose lease is over.
@@ -193,10 +267,12 @@ func (s *site) sweep() {
 	}
 }
 
-// rest pauses, unless the process dies before.
-func rest(ctx context.Context, d time.Duration) {
+// rest pauses, and reports whether the process lives on.
+func rest(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
+		return false
 	case <-time.After(d):
+		return true
 	}
 }
