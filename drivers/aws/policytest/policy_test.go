@@ -41,6 +41,10 @@ func TestExampleDenies(t *testing.T) {
 		{"end a machine of others", policytest.Request{"ec2:TerminateInstances", mine, nil}, false},
 		{"delete a disk of others", policytest.Request{"ec2:DeleteVolume", theirs, keys{"aws:ResourceTag/Team": {"db"}}}, false},
 		{"start without our tag", policytest.Request{"ec2:RunInstances", mine, keys{"aws:RequestTag/Team": {"ci"}}}, false},
+		// A request has tags for what it makes; they say nothing of what that is made from.
+		{"make an image of a machine of others", policytest.Request{"ec2:CreateImage", mine, keys{"aws:RequestTag/AquariumNode": {"n"}}}, false},
+		{"copy a disk of others", policytest.Request{"ec2:CreateSnapshots", theirs, keys{"aws:RequestTag/AquariumNode": {"n"}}}, false},
+		{"make an image of a machine of ours", policytest.Request{"ec2:CreateImage", mine, ours}, true},
 		{"make a thing of others ours", policytest.Request{"ec2:CreateTags", theirs, keys{"aws:TagKeys": {"AquariumNode"}}}, false},
 		{"give a disk of ours another owner", policytest.Request{"ec2:CreateTags", theirs, keys{"aws:ResourceTag/AquariumNode": {"n"}, "aws:TagKeys": {"Kind", "AquariumNode"}}}, false},
 		{"tag a disk of ours", policytest.Request{"ec2:CreateTags", theirs, keys{"aws:ResourceTag/AquariumNode": {"n"}, "aws:TagKeys": {"Kind"}}}, true},
@@ -64,21 +68,23 @@ func TestGuardTells(t *testing.T) {
 		var denied []string
 		api := policytest.Guard(fake, example(t), fake, func(r policytest.Request) {
 			_, kind, _ := strings.Cut(r.Resource, "123456789012:")
-			kind, _, _ = strings.Cut(kind, "/")
+			if !strings.HasPrefix(kind, "role/") {
+				kind, _, _ = strings.Cut(kind, "/")
+			}
 			denied = append(denied, r.Action+" "+kind)
 		})
 		images, err := api.Images(t.Context(), nil, cloud.Where("name", fakeec2.LinuxImage))
 		if err != nil || len(images) != 1 {
 			t.Fatal(images, err)
 		}
-		i, err := api.RunInstance(t.Context(), cloud.Launch{ClientToken: "t", ImageID: images[0].ID, Type: "m5.large"})
+		i, err := api.RunInstance(t.Context(), cloud.Launch{ClientToken: "t", ImageID: images[0].ID, Type: "m5.large", IAMProfile: "admin"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := api.TerminateInstances(t.Context(), []string{i.ID}); err != nil {
 			t.Fatal(err)
 		}
-		want := []string{"ec2:RunInstances instance", "ec2:RunInstances volume", "ec2:RunInstances network-interface", "ec2:TerminateInstances instance"}
+		want := []string{"ec2:RunInstances instance", "ec2:RunInstances volume", "ec2:RunInstances network-interface", "iam:PassRole role/admin", "ec2:TerminateInstances instance"}
 		if !slices.Equal(denied, want) {
 			t.Errorf("told of %v, want %v", denied, want)
 		}
