@@ -3,6 +3,7 @@ package pool
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -25,11 +26,12 @@ type request struct {
 // allocation is what keeps the pool from allocating.
 type allocation struct {
 	dry      map[string]time.Time // zone -> no capacity there, not asked before
+	dryWhy   string               // as AWS said it last
 	pause    time.Time            // nothing is allocated before
 	why      string               // of the pause
 	failures int
-	decided  mark // when hosts were last asked for
-	alarmed  string
+	decided  mark   // when hosts were last asked for
+	alarmed  string // the cause that a person was told
 }
 
 // allocateHosts asks for the hosts that those who wait need beyond what there
@@ -207,7 +209,7 @@ func (s *State) refusedHost(zone string, err error) {
 	a := &s.allocate
 	switch cloud.KindOf(err) {
 	case cloud.NoCapacity:
-		a.dry[zone] = s.now.Add(s.cfg.DryTime)
+		a.dry[zone], a.dryWhy = s.now.Add(s.cfg.DryTime), err.Error()
 		return
 	case cloud.Quota:
 		a.pause = s.now.Add(s.cfg.QuotaPause)
@@ -216,10 +218,14 @@ func (s *State) refusedHost(zone string, err error) {
 		a.pause = s.now.Add(backoff(30*time.Second, max(30*time.Second, s.cfg.QuotaPause), a.failures))
 	}
 	a.why = err.Error()
-	if cloud.IsKind(err, cloud.Throttled) || a.alarmed == a.why || !s.owner {
+	cause := a.why
+	if e, ok := errors.AsType[*cloud.Error](err); ok {
+		cause = e.Code // words may differ each time: a request's id, a sum, a port
+	}
+	if cloud.IsKind(err, cloud.Throttled) || a.alarmed == cause || !s.owner {
 		return
 	}
-	a.alarmed = a.why
+	a.alarmed = cause
 	s.emit(Alarm{Text: "no host can be allocated: " + a.why})
 }
 
@@ -255,6 +261,10 @@ func (s *State) closeRequest(r *request) {
 // whyNone is why those who wait got no host.
 func (s *State) whyNone() string {
 	switch {
+	case s.look.failures > 0 && (s.blind() || !s.quarantine.IsZero() && !s.quarantine.After(s.now)):
+		return "the hosts can not be listed: " + s.look.why
+	case s.blind():
+		return "the hosts are not listed yet"
 	case !s.quarantine.IsZero():
 		return fmt.Sprintf("the pool was taken over lately: until %s it waits for what others may have begun there",
 			s.outer(s.quarantine).UTC().Format(time.RFC3339))
@@ -263,9 +273,7 @@ func (s *State) whyNone() string {
 	case s.live() >= s.cfg.Max:
 		return fmt.Sprintf("all %d hosts are in use", s.live())
 	case len(s.wetZones()) == 0:
-		return "AWS has no capacity for " + s.cfg.Type + " in the zones"
-	case s.look.failures > 0:
-		return "the hosts can not be listed"
+		return "AWS has no capacity for " + s.cfg.Type + " in the zones: " + s.allocate.dryWhy
 	}
 	return "hosts are on their way"
 }

@@ -114,8 +114,12 @@ func (s *State) place(h *host) {
 	s.count[phase]++
 	h.phase, h.since = phase, s.now
 	s.file(h)
-	if phase == Available || phase == Busy {
+	switch phase {
+	case Available:
+		h.alarmed &^= alarmUnknown | alarmFailed | alarmLost | alarmStuck
+	case Busy:
 		h.alarmed = 0
+	default:
 	}
 	s.touch(h)
 }
@@ -282,7 +286,9 @@ const (
 	alarmRelease
 )
 
-// alarmHost tells a person, once until the host is in order again.
+// alarmHost tells a person, once until the host is in order again: of what AWS
+// says of it, as soon as it could serve; of what AWS refuses, as soon as it does,
+// or a scrub of it is over.
 func (s *State) alarmHost(h *host, cause alarm, text string) {
 	if h.alarmed&cause == 0 && s.owner {
 		h.alarmed |= cause

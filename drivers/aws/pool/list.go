@@ -28,6 +28,7 @@ type look struct {
 	tried    time.Time
 	failures int
 	since    time.Time // of the failures
+	why      string    // the last one came
 	alarmed  bool
 }
 
@@ -93,10 +94,18 @@ func (s *State) lookFailed(why string) {
 	if l.failures++; l.failures == 1 {
 		l.since = s.now
 	}
+	l.why = why
 	if !l.alarmed && s.now.Sub(l.since) >= blindAfter {
 		l.alarmed = true
 		s.emit(Alarm{Text: "the hosts can not be listed since " + s.outer(l.since).Format(time.RFC3339) + ": " + why})
 	}
+}
+
+// blind reports whether it is not known what hosts there are, or not any more:
+// one list that fails is no reason to turn anybody away.
+func (s *State) blind() bool {
+	l := &s.look
+	return l.listed.at.IsZero() || l.failures > 0 && s.now.Sub(l.since) >= lookTimeout
 }
 
 // described takes in a list, as far as it knows more than the pool does.
@@ -294,6 +303,7 @@ func (s *State) seePending(h *host, d cloud.Host, a answer, idle bool) {
 			h.settle = s.now.Add(s.cfg.PendingToAvailable)
 		}
 		h.pending, h.scrubFails = time.Time{}, 0
+		h.alarmed &^= alarmScrub
 	}
 	h.counted = a.at
 }

@@ -51,7 +51,7 @@ func (q *queue) remove(token string) {
 
 // want puts a request into the queue, or answers it.
 func (s *State) want(e Want) {
-	if h := s.tokens[e.Token]; h != nil && (h.phase == Reserved || h.phase == Busy) {
+	if h := s.tokens[e.Token]; s.owner && h != nil && (h.phase == Reserved || h.phase == Busy) {
 		s.promise(h, e.Token) // the answer was lost
 		return
 	}

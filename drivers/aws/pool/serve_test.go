@@ -311,3 +311,16 @@ func TestViews(t *testing.T) {
 		}
 	}
 }
+
+// Who does not own the pool any more gives out nothing, also not what it gave
+// before: the host may be another's soon.
+func TestNoGrantOfAFormerOwner(t *testing.T) {
+	b := newBed(t, macs())
+	b.answer(nil, b.mac("h-1", time.Hour))
+	b.step(Want{Token: "t1"})
+	must[Grant](b)
+	b.step(Own{})
+	b.step(Want{Token: "t1"})
+	none[Grant](b)
+	must[Refuse](b)
+}

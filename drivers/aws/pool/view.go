@@ -114,9 +114,9 @@ func (s *State) Capacity() int { return s.CapacityFor("", nil) }
 
 // CapacityFor is how many requests more of the kind (as in Want) could be
 // served now: free hosts that fit, and what may be allocated, less all who wait.
-// It is 0 while the pool may not act.
+// It is 0 while the pool may not act, or does not know what there is.
 func (s *State) CapacityFor(typ string, zones []string) int {
-	if !s.acts() || s.draining {
+	if !s.acts() || s.draining || s.blind() {
 		return 0
 	}
 	if typ == "" {
