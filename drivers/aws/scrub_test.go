@@ -82,6 +82,54 @@ func TestLeakOfAScrub(t *testing.T) {
 	}
 }
 
+// TestLeakOfAScrubOfAFormerOwner: a node that ran the pool is gone for good, and
+// its machine for a scrub is on a Mac. Who runs the pool now ends it, and has the
+// Mac again; what belongs to a pool of others it leaves alone.
+func TestLeakOfAScrubOfAFormerOwner(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *site) {
+		s.withMacs("")
+		s.sweeps = sweepPeriod
+		machines := map[string]string{}
+		hosts := map[string]string{}
+		for _, pool := range []string{"mac", "other"} {
+			tags := cloud.Tags{
+				cloud.TagNode: stranger.String(), cloud.TagInstance: "aws", cloud.TagPool: pool, cloud.TagPurpose: cloud.PurposePool,
+			}
+			host, err := s.cloud.AllocateHost(t.Context(), cloud.HostRequest{ClientToken: pool, Type: "mac2.metal", Zone: "eu-central-1a", Tags: tags})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+			tags[cloud.TagPurpose], tags[cloud.TagLease] = cloud.PurposeScrub, time.Now().Add(30*time.Minute).UTC().Format(time.RFC3339)
+			images, err := s.cloud.Images(t.Context(), []string{"self"}, cloud.Where("name", "ci-mac-2026"))
+			if err != nil || len(images) != 1 {
+				t.Fatalf("images: %v, %v", images, err)
+			}
+			subnets, err := s.cloud.Subnets(t.Context(), cloud.Where("availability-zone", "eu-central-1a"))
+			if err != nil || len(subnets) == 0 {
+				t.Fatalf("subnets: %v, %v", subnets, err)
+			}
+			inst, err := s.cloud.RunInstance(t.Context(), cloud.Launch{
+				ClientToken: "scrub " + pool, ImageID: images[0].ID, Type: "mac2.metal", SubnetID: subnets[0].ID, HostID: host, Tags: tags,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			machines[pool], hosts[pool] = inst.ID, host
+		}
+		s.start(t)
+		eventually(t, 2*time.Hour, "the machine on the pool's Mac is gone", func() bool { return cloud.Gone(s.machine(t, machines["mac"]).State) })
+		eventually(t, 30*time.Hour, "the Mac is given back when nobody wants it", func() bool {
+			h, _ := s.cloud.Host(hosts["mac"])
+			return h.Released()
+		})
+		if h, _ := s.cloud.Host(hosts["other"]); h.Released() || cloud.Gone(s.machine(t, machines["other"]).State) {
+			t.Errorf("what is of a pool of others is removed: %+v", h)
+		}
+	})
+}
+
 // TestSweepWithoutAPermission: what may not be listed keeps nothing else from
 // being removed, and that is told, once.
 func TestSweepWithoutAPermission(t *testing.T) {

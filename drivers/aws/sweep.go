@@ -40,8 +40,10 @@ func (d *driver) astray(ctx context.Context) (view.Sweeping, error) {
 	}
 	f := astray.Facts{Now: time.Now(), Pools: map[string]bool{}}
 	f.Wanted, f.Whole = d.wanted()
-	for name := range d.settings.DedicatedPool {
-		f.Pools[name] = true
+	for _, t := range listing.Things {
+		if t.Kind == view.Host && d.pools.Kept(t.Pool) {
+			f.Pools[t.Pool] = true
+		}
 	}
 	s := view.Sweeping{Region: d.settings.Region, Strays: astray.Find(listing.Things, f), Memory: listing.Memory}
 	if s.Strays == nil {

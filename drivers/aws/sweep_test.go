@@ -16,6 +16,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/view"
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // farmOfStrays is an instance with an environment that the node wants and one
@@ -115,6 +116,33 @@ func TestSweep(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSweepOfAPoolOfOthers: a host that this instance allocated for a pool which
+// another node runs by now is in use there, though nothing may be on it just now.
+func TestSweepOfAPoolOfOthers(t *testing.T) {
+	for name, owner := range map[string]model.UID{"run by another node": stranger, "run by nobody": model.NilUID} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				s.cloud.SetQuota("L-5D8DADF5", 1)
+				s.owner = func(string) model.UID { return owner }
+				d := s.start(t)
+				d.wanted = func() (map[string]bool, bool) { return map[string]bool{}, true }
+				_, err := s.cloud.AllocateHost(t.Context(), cloud.HostRequest{ClientToken: "h", Type: "mac2.metal", Zone: "eu-central-1a", Tags: cloud.Tags{
+					cloud.TagNode: node.String(), cloud.TagInstance: "aws", cloud.TagPool: "m2", cloud.TagPurpose: cloud.PurposePool,
+				}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(25 * time.Hour)
+				plan := command[view.Sweeping](t, d, view.SweepPlan, `{}`)
+				if stray := len(plan.Strays) == 1; stray != (owner == model.NilUID) {
+					t.Errorf("the plan is %v", results(plan))
+				}
+			})
+		})
+	}
 }
 
 // TestSweepInTrouble: what is not known well is left alone; what is not removed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/astray"
@@ -24,7 +25,7 @@ const (
 
 // sweeper removes what the driver makes beside environments and does not come
 // back to: steps of tasks, and machines that have hosts scrubbed, whose lease is
-// over. Environments are the node's to reap, hosts the pools', results nobody's.
+// over; of the pools that the node runs, also those that another node started. Environments are the node's to reap, hosts the pools', results nobody's.
 type sweeper struct {
 	*driver
 	first map[string]time.Time // when something was first seen to be left over
@@ -118,7 +119,7 @@ func (s *sweeper) ripe(strays []view.Stray, now time.Time, whole bool) (ripe []v
 // snapshots, which can not go before them.
 func (s *sweeper) leased(ctx context.Context) (things []view.Thing, err error) {
 	mine := s.marks().And("tag:"+cloud.TagPurpose, cloud.PurposeStep, cloud.PurposeScrub)
-	machines, err := s.api.Instances(ctx, mine.And("instance-state-name", cloud.Pending, cloud.Running, cloud.Stopping, cloud.Stopped))
+	machines, err := s.leasedMachines(ctx, mine)
 	for _, i := range machines {
 		things = append(things, leasedThing(view.Instance, i.ID, i.State, i.Tags, i.LaunchTime))
 	}
@@ -137,6 +138,26 @@ func (s *sweeper) leased(ctx context.Context) (things []view.Thing, err error) {
 		things = append(things, leasedThing(view.Volume, v.ID, v.State, v.Tags, v.Created))
 	}
 	return things, errors.Join(err, e)
+}
+
+// leasedMachines are those of ours, and those that have hosts of our pools
+// scrubbed, whoever started them: a former owner of the pool may never come back,
+// and such a machine would keep its host in use, and paid for, for ever.
+func (s *sweeper) leasedMachines(ctx context.Context, mine cloud.Query) ([]cloud.Instance, error) {
+	there := []string{cloud.Pending, cloud.Running, cloud.Stopping, cloud.Stopped}
+	machines, err := s.api.Instances(ctx, mine.And("instance-state-name", there...))
+	owned := s.pools.Owned()
+	if len(owned) == 0 {
+		return machines, err
+	}
+	scrubs, e := s.api.Instances(ctx, cloud.Where("tag:"+cloud.TagPool, owned...).And("tag:"+cloud.TagPurpose, cloud.PurposeScrub).
+		And("instance-state-name", there...))
+	for _, one := range scrubs {
+		if !slices.ContainsFunc(machines, func(known cloud.Instance) bool { return known.ID == one.ID }) {
+			machines = append(machines, one)
+		}
+	}
+	return machines, errors.Join(err, e)
 }
 
 // leasedThing is what package astray judges by.

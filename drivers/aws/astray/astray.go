@@ -3,8 +3,8 @@
 // facts go in, what is astray comes out; who removes it looks again before.
 //
 // Nothing is astray that another node or instance made, nothing that the node
-// has an allocation for, no result of a task, and no host of a pool that is
-// configured: that one is the pool's business.
+// has an allocation for, no result of a task, and no host of a pool that somebody
+// runs: that one is the pool's business.
 package astray
 
 import (
@@ -27,7 +27,7 @@ type Facts struct {
 	// where some may be missing.
 	Wanted map[string]bool
 	Whole  bool
-	// Pools are those of the configuration.
+	// Pools are those that are configured, here or where else they are run from.
 	Pools map[string]bool
 }
 

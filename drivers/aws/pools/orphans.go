@@ -42,7 +42,7 @@ func (p *Pools) findOrphans(ctx context.Context) error {
 	found := map[string][]cloud.Host{}
 	for _, h := range hosts {
 		name := h.Tags[cloud.TagPool]
-		if name == "" || h.Released() || p.named[name] != nil || p.opts.Elsewhere(name) {
+		if name == "" || h.Released() || p.Kept(name) {
 			continue
 		}
 		found[name] = append(found[name], h)

@@ -239,6 +239,22 @@ func (p *Pools) Type(name string) (string, error) {
 	return k.pool.Type, nil
 }
 
+// Owned are the names of the configured pools that this node runs now.
+func (p *Pools) Owned() []string {
+	var names []string
+	for name, k := range p.named {
+		if k.mine() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Kept reports whether somebody runs the pool: this instance, as it is
+// configured for it, another one, or another node.
+func (p *Pools) Kept(name string) bool { return p.named[name] != nil || p.opts.Elsewhere(name) }
+
 // all are the keepers of all pools, by name.
 func (p *Pools) all() []*keeper {
 	p.mu.Lock()
