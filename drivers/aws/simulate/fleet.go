@@ -3,6 +3,7 @@ package simulate
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -173,7 +174,12 @@ func (w *world) launch(g pool.Grant) {
 	}
 	n, h, _ := w.host(g.Host) // it was found just now
 	h.job = int32(job)        //nolint:gosec // of 20 million at most
-	w.waits[job] = int32(w.now - w.jobs[job].Arrival)
+	wait := w.now - w.jobs[job].Arrival
+	if wait > math.MaxInt32 {
+		w.failed = fmt.Errorf("job %d waits for 68 years: want a larger max than %d", job, w.Max)
+		return
+	}
+	w.waits[job] = int32(wait)
 	w.started++
 	w.moved = w.now
 	w.meter.count[queued]--

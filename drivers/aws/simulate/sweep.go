@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"slices"
 	"strconv"
@@ -75,7 +76,7 @@ func Sweep(ctx context.Context, s Setup, t trace.Trace, g Grid) (*Swept, error) 
 func sweepPool(ctx context.Context, s Setup, p Pool, jobs []trace.Job, g Grid) ([]Point, error) {
 	if len(g.Max) == 0 {
 		var err error
-		if g.Max, err = likelyMax(ctx, s, p, jobs); err != nil {
+		if g.Max, err = likelyMax(ctx, s, p, jobs, seconds(g.WaitP95)); err != nil {
 			return nil, err
 		}
 	}
@@ -127,24 +128,57 @@ func (g Grid) settings(p Pool) (all []Pool) {
 	return all
 }
 
-// likelyMax are numbers of hosts around what the pool needs: from those that
-// just get the work done up to those with which nobody ever waits.
-func likelyMax(ctx context.Context, s Setup, p Pool, jobs []trace.Job) ([]int, error) {
+// likelyMax are numbers of hosts around what the pool needs: from somewhat fewer
+// than keep the wait, as other settings may do with those, up to as many as are ever
+// used. They are denser where they are small, as each host counts for more there.
+func likelyMax(ctx context.Context, s Setup, p Pool, jobs []trace.Job, waitP95 int64) ([]int, error) {
 	const steps = 12
-	p.Max = min(len(jobs), 1000)
-	r, err := Run(ctx, Setup{Pools: []Pool{p}, Prices: s.Prices, Seed: s.Seed}, trace.Trace{Jobs: jobs})
+	try := func(most int) (*PoolReport, error) {
+		p.Max = most
+		r, err := Run(ctx, Setup{Pools: []Pool{p}, Prices: s.Prices, Seed: s.Seed}, trace.Trace{Jobs: jobs})
+		if err != nil {
+			return nil, err
+		}
+		return &r.Total, nil
+	}
+	free, err := try(min(len(jobs), 1000))
 	if err != nil {
 		return nil, err
 	}
-	low, high := max(1, int(r.Total.Peaks.Instances)), max(1, int(r.Total.Peaks.Hosts))
+	low, high := max(1, int(free.Peaks.Instances)), max(1, int(free.Peaks.Hosts))
+	if free.Sum.Wait.P95 <= waitP95 {
+		least, err := leastMax(high, waitP95, try)
+		if err != nil {
+			return nil, err
+		}
+		low = max(1, least*3/4)
+	}
 	var list []int
 	for i := range steps {
-		n := low + (high-low)*i/(steps-1)
+		n := int(math.Round(float64(low) * math.Pow(float64(high)/float64(low), float64(i)/(steps-1))))
 		if len(list) == 0 || n > list[len(list)-1] {
 			list = append(list, n)
 		}
 	}
 	return list, nil
+}
+
+// leastMax is with how few hosts the wait is kept, where it is with so many.
+func leastMax(many int, waitP95 int64, try func(most int) (*PoolReport, error)) (int, error) {
+	few := 1
+	for few < many {
+		half := (few + many) / 2
+		r, err := try(half)
+		if err != nil {
+			return 0, err
+		}
+		if r.Sum.Wait.P95 <= waitP95 {
+			many = half
+		} else {
+			few = half + 1
+		}
+	}
+	return many, nil
 }
 
 // compare puts first what is within the wait, then what is cheaper, then what

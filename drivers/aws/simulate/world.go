@@ -62,7 +62,7 @@ const (
 	// every change is told it, but forgets released hosts by them.
 	lookEvery = time.Hour
 	// stuckAfter is how long, beyond its own delays, a pool may do nothing with
-	// jobs waiting or hosts left: that is a fault, and not a plan.
+	// jobs waiting or hosts left while none runs: that is a fault, and not a plan.
 	stuckAfter = 14 * 24 * time.Hour
 	// maxAtOnce is how many things may happen in one second before it is taken
 	// for a loop, for each job and host.
@@ -103,7 +103,7 @@ func (w *world) run(ctx context.Context) error {
 		}
 		w.foresee()
 		e, ok := w.queue.pop()
-		if !ok || e.at-w.moved > seconds(stuckAfter+w.MinAge+w.ReleaseDelay) && w.started == w.ended+int(w.meter.count[queued]) {
+		if !ok || e.at-w.moved > seconds(stuckAfter+w.MinAge+w.ReleaseDelay) && w.started == w.ended {
 			return w.stuck()
 		}
 		w.happen(e)

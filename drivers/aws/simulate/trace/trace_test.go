@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -228,7 +229,8 @@ func TestGenerate(t *testing.T) {
 func TestGenerateErrors(t *testing.T) {
 	for name, change := range map[string]func(*Workload){
 		"days": func(w *Workload) { w.Days = 0 }, "jobs": func(w *Workload) { w.Jobs = -1 },
-		"mean": func(w *Workload) { w.Mean = 0 }, "hardly any": func(w *Workload) { w.Jobs = 1e-9 },
+		"mean": func(w *Workload) { w.Mean = 0 }, "hardly any": func(w *Workload) { w.Jobs = 1e-9 }, "no number": func(w *Workload) { w.Jobs = math.NaN() },
+		"too early": func(w *Workload) { w.Start = time.Unix(-1, 0) }, "too late": func(w *Workload) { w.Start = time.Unix(latest, 0) },
 	} {
 		w := Example()
 		change(&w)
