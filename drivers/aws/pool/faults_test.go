@@ -331,3 +331,59 @@ func TestListsOutOfOrder(t *testing.T) {
 	b.step(Described{Sent: b.clock.Add(-time.Second), Partial: true, Hosts: []cloud.Host{in(h, cloud.HostPending)}})
 	b.wantPhase("h-1", Available)
 }
+
+// TestFaultLostScrub: killed between the launch of a machine for a scrub and its
+// end, that machine stayed, without a mark, and its host was in use for ever
+// without a word. Whoever has what is on a host is known over restarts.
+func TestFaultLostScrub(t *testing.T) {
+	saidOf := func(acts []Action, host string) (n int) {
+		for _, a := range only[Alarm](acts) {
+			if a.Host == host {
+				n++
+			}
+		}
+		return n
+	}
+	b := newBed(t, macs())
+	adopted, given := used(b.mac("h-1", 30*time.Hour)), b.mac("h-2", 3*time.Hour)
+	b.list(adopted, given)
+	b.step(Want{Token: "t"})
+	if g := must[Grant](b); g.Host != "h-2" {
+		t.Fatalf("granted %+v", g)
+	}
+	given = used(given)
+	b.step(Launched{Token: "t", Instance: given.Instances[0]})
+	acts := b.wait(5*time.Hour, adopted, given)
+	if n := saidOf(acts, "h-1"); n != 0 {
+		t.Errorf("%d alarms in 5 hours", n)
+	}
+	acts = b.wait(40*time.Hour, adopted, given)
+	if n := saidOf(acts, "h-1"); n != 1 {
+		t.Errorf("%d alarms of the host that the pool gave to nobody, want 1", n)
+	}
+	if n := saidOf(acts, "h-2"); n != 0 {
+		t.Errorf("%d alarms of the host that a token has", n)
+	}
+	saved := b.Saved()
+	again := restored(t, macs(), &saved)
+	again.clock = b.clock
+	acts = again.wait(40*time.Hour, adopted, given)
+	if n, m := saidOf(acts, "h-1"), saidOf(acts, "h-2"); n != 1 || m != 0 {
+		t.Errorf("after a restart %d and %d alarms, want 1 and 0", n, m)
+	}
+	for _, v := range again.Views() {
+		if said := v.Why != ""; said != (v.ID == "h-1") {
+			t.Errorf("%s is %v: %q", v.ID, v.Phase, v.Why)
+		}
+	}
+	// A host that AWS keeps for a day anyhow is told of when it could go.
+	b = newBed(t, macs())
+	young := used(b.mac("h-3", time.Hour))
+	b.list(young)
+	if n := saidOf(b.wait(22*time.Hour+59*time.Minute, young), "h-3"); n != 0 {
+		t.Errorf("%d alarms before its day", n)
+	}
+	if n := saidOf(b.wait(2*time.Hour, young), "h-3"); n != 1 {
+		t.Errorf("%d alarms after its day, want 1", n)
+	}
+}

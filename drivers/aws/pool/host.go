@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,9 @@ const (
 	// stuckAfter is how long a host may be pending before somebody should know:
 	// AWS's documentation says 4.5 hours at most.
 	stuckAfter = 6 * time.Hour
+	// strangeAfter is how long something may be on a host that the pool gave to
+	// nobody, before somebody should know: it may have been there before the pool.
+	strangeAfter = 6 * time.Hour
 	// forgetAfter is how long a lost host is shown, and how long a released one
 	// is known as such.
 	forgetAfter = time.Hour
@@ -46,6 +50,7 @@ type host struct {
 	res       *reservation
 	holder    string // the token that it is reserved or busy for
 	held      bool   // there is a holder
+	given     bool   // it was promised since it last was free: what is on it has somebody who ends it
 	scrub     *scrub
 	releasing *releasing
 	lost      bool
@@ -121,6 +126,10 @@ func (s *State) place(h *host) {
 		h.alarmed = 0
 	default:
 	}
+	if phase == Available && h.given {
+		h.given = false
+		s.save()
+	}
 	s.touch(h)
 }
 
@@ -177,10 +186,30 @@ func (s *State) tend(h *host) (release bool) {
 			s.remove(h)
 			return false
 		}
-	case Requested, Reserved, Busy: // lists tell
+	case Busy:
+		due = s.tendBusy(h)
+	case Requested, Reserved: // lists tell
 	}
 	s.timers.set(h, due)
 	return release
+}
+
+// tendBusy tells of a host that could have been given back, but for something on
+// it that the pool knows nothing of: nobody may know, and it is there for good.
+func (s *State) tendBusy(h *host) (due time.Time) {
+	if h.given {
+		return time.Time{}
+	}
+	due = h.busy.Add(strangeAfter)
+	if !h.allocated.IsZero() {
+		due = later(due, s.inner(h.allocated.Add(s.cfg.MinAge)))
+	}
+	if due.After(s.now) {
+		return due
+	}
+	s.alarmHost(h, alarmStrange, fmt.Sprintf("since %s something is on it that the pool gave it to nobody for: it is paid for until that ends; "+
+		"if aws status shows no machine of a node there, end it in AWS", s.outer(h.busy).Format(time.RFC3339)))
+	return time.Time{}
 }
 
 // touch has the host looked after in this step.
@@ -284,6 +313,7 @@ const (
 	alarmLaunch
 	alarmScrub
 	alarmRelease
+	alarmStrange
 )
 
 // alarmHost tells a person, once until the host is in order again: of what AWS

@@ -150,7 +150,7 @@ func (s *State) promise(h *host, token string) {
 		h.changed = s.mark()
 		s.save()
 	}
-	h.holder, h.held, s.tokens[token] = token, true, h
+	h.holder, h.held, h.given, s.tokens[token] = token, true, true, h
 	s.place(h)
 	s.emit(Grant{Token: token, Host: h.id, Zone: h.zone, Until: s.outer(until)})
 }

@@ -26,7 +26,7 @@ func (s *State) Saved() Saved {
 	}
 	for _, h := range s.hosts {
 		if !h.lost {
-			known := KnownHost{ID: h.id, Type: h.typ, Zone: h.zone}
+			known := KnownHost{ID: h.id, Type: h.typ, Zone: h.zone, Given: h.given}
 			if !h.busy.IsZero() {
 				known.Busy = s.outer(h.busy)
 			}
@@ -95,7 +95,7 @@ func (s *State) restore(saved *Saved) {
 		if !r.Launch.IsZero() {
 			h.res.launch = past(r.Launch)
 		}
-		h.holder, h.held = r.Token, true
+		h.holder, h.held, h.given = r.Token, true, true
 		s.tokens[r.Token] = h
 	}
 	for _, c := range saved.Scrubs {
@@ -105,6 +105,7 @@ func (s *State) restore(saved *Saved) {
 	}
 	for _, h := range saved.Hosts {
 		known := s.known(h.ID, h.Type, h.Zone)
+		known.given = known.given || h.Given
 		if !h.Busy.IsZero() {
 			known.busy = past(h.Busy)
 		}

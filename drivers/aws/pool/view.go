@@ -84,6 +84,8 @@ type KnownHost struct {
 	Zone string `json:"zone,omitempty"`
 	// Busy is when something on it was first seen; zero: never.
 	Busy time.Time `json:"busy"`
+	// Given: the pool promised it to a token since it last was free.
+	Given bool `json:"given,omitempty"`
 }
 
 // Saved is what a restart must not forget. It is to be stored whenever
@@ -216,13 +218,7 @@ func (s *State) why(h *host) string {
 		}
 		return "its launch is not in AWS's lists yet"
 	case Scrubbing:
-		switch {
-		case h.scrub != nil && h.scrub.ended:
-			return "idle, to be scrubbed: its instance ended"
-		case h.scrub != nil:
-			return "idle, to be scrubbed: an instance is started and ended on it"
-		}
-		return "AWS scrubs it, unpaid"
+		return h.whyScrubbing()
 	case Settling:
 		return "AWS says that it is available since a moment"
 	case Resting:
@@ -233,11 +229,25 @@ func (s *State) why(h *host) string {
 		return "AWS calls its state " + h.aws
 	case Lost:
 		return "AWS does not list it any more"
+	case Busy:
+		if h.alarmed&alarmStrange != 0 {
+			return "the pool gave it to nobody for what is on it since " + s.outer(h.busy).Format(time.RFC3339)
+		}
 	}
 	if h.missing > 0 {
 		return "the last list has it not"
 	}
 	return ""
+}
+
+func (h *host) whyScrubbing() string {
+	switch {
+	case h.scrub != nil && h.scrub.ended:
+		return "idle, to be scrubbed: its instance ended"
+	case h.scrub != nil:
+		return "idle, to be scrubbed: an instance is started and ended on it"
+	}
+	return "AWS scrubs it, unpaid"
 }
 
 // Owner reports whether this node owns the pool, as far as the State was told.
