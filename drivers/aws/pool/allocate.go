@@ -21,7 +21,13 @@ type request struct {
 	restored bool      // it was sent before the restart, perhaps
 	retry    time.Time // not again before
 	sealed   bool      // not to be sent again: lists tell whether an earlier try made a host
+	doubts   int       // how many tries in a row had no answer that is sure
+	why      string    // of the last of them
 }
+
+// doubtfulAfter is after how many tries without a sure answer a request is not
+// counted on any more, and somebody should know. It is tried again all the same.
+const doubtfulAfter = 4
 
 // allocation is what keeps the pool from allocating.
 type allocation struct {
@@ -195,6 +201,7 @@ func (s *State) allocated(e Allocated) {
 	case e.Err == nil || !cloud.Undone(e.Err):
 		r.tried = s.now
 		r.retry = s.now.Add(backoff(30*time.Second, s.cfg.Settled, r.tries))
+		s.doubt(r, e.Err)
 	default:
 		if r.tries == 1 && !r.restored && !cloud.IsKind(e.Err, cloud.Mismatch) {
 			s.closeRequest(r)
@@ -229,6 +236,36 @@ func (s *State) refusedHost(zone string, err error) {
 	s.emit(Alarm{Text: "no host can be allocated: " + a.why})
 }
 
+// doubt notes that it is not known what came of a request.
+func (s *State) doubt(r *request, err error) {
+	r.why = "it does not answer"
+	if err != nil {
+		r.why = err.Error()
+	}
+	if r.doubts++; r.doubts < doubtfulAfter {
+		return
+	}
+	const unsure = "unsure" // an alarm as long as it lasts, though each answer has another id in it
+	if s.allocate.alarmed != unsure && s.owner {
+		s.allocate.alarmed = unsure
+		s.emit(Alarm{Text: "no host can be allocated: " + s.whyDoubtful(r)})
+	}
+}
+
+func (s *State) whyDoubtful(r *request) string {
+	return fmt.Sprintf("one was asked for %d times, and it is not known what came of it: %s", r.doubts, r.why)
+}
+
+// doubtful is a request that is not counted on, nil if there is none.
+func (s *State) doubtful() *request {
+	for _, r := range s.requests {
+		if r.doubts >= doubtfulAfter {
+			return r
+		}
+	}
+	return nil
+}
+
 // timeOutRequests gives up on answers that do not come.
 func (s *State) timeOutRequests() {
 	for _, r := range s.requests {
@@ -239,6 +276,7 @@ func (s *State) timeOutRequests() {
 			s.wake(end)
 		} else {
 			r.action, r.tried = 0, s.now
+			s.doubt(r, nil)
 		}
 	}
 }
@@ -260,6 +298,7 @@ func (s *State) closeRequest(r *request) {
 
 // whyNone is why those who wait got no host.
 func (s *State) whyNone() string {
+	r := s.doubtful()
 	switch {
 	case s.look.failures > 0 && (s.blind() || !s.quarantine.IsZero() && !s.quarantine.After(s.now)):
 		return "the hosts can not be listed: " + s.look.why
@@ -274,6 +313,8 @@ func (s *State) whyNone() string {
 		return fmt.Sprintf("all %d hosts are in use", s.live())
 	case len(s.wetZones()) == 0:
 		return "AWS has no capacity for " + s.cfg.Type + " in the zones: " + s.allocate.dryWhy
+	case r != nil:
+		return s.whyDoubtful(r)
 	}
 	return "hosts are on their way"
 }

@@ -1,6 +1,8 @@
 package pool
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +60,36 @@ func TestScrubToTheEnd(t *testing.T) {
 	b, _ = idleMac(t, 23*time.Hour+50*time.Minute)
 	b.wait(5 * time.Minute)
 	none[StartScrub](b)
+}
+
+// A request that AWS never answers for certain is told to a person, once, and is
+// not counted on, though it is sent again.
+func TestUnansweredIsTold(t *testing.T) {
+	b := newBed(t, macs())
+	b.list()
+	b.step(Want{Token: "t1", Until: b.clock.Add(24 * time.Hour)})
+	alarms := 0
+	for i := range 8 {
+		b.step(Allocated{Action: must[AllocateHost](b).ID, Err: errors.New("connection reset")})
+		alarms += len(only[Alarm](b.acts))
+		if got := b.Capacity(); (got == 0) != (i >= 3) {
+			t.Errorf("after %d tries there is room for %d", i+1, got)
+		}
+		for end := b.clock.Add(10 * time.Minute); one[AllocateHost](b) == nil && b.clock.Before(end); {
+			b.clock = b.Next()
+			b.step(Tick{})
+			if d := one[Describe](b); d != nil && one[AllocateHost](b) == nil {
+				b.step(Described{Action: d.ID})
+			}
+		}
+	}
+	if why := b.Trouble(); alarms != 1 || !strings.Contains(why, "it is not known what came of it: connection reset") {
+		t.Errorf("%d alarms, and the trouble is %q", alarms, why)
+	}
+	b.step(Allocated{Action: must[AllocateHost](b).ID, Host: "h-1"})
+	if b.Capacity() != 1 {
+		t.Errorf("after an answer there is room for %d, want 1", b.Capacity())
+	}
 }
 
 // An answer that is partial says that all else is as before: with it a host can

@@ -131,6 +131,14 @@ func (s *State) CapacityFor(typ string, zones []string) int {
 			n++
 		}
 	}
+	if s.doubtful() == nil {
+		n += s.obtainable(w)
+	}
+	return max(0, n-s.queue.len())
+}
+
+// obtainable is how many hosts that fit are asked for, or may be.
+func (s *State) obtainable(w *waiting) (n int) {
 	for _, r := range s.requests {
 		if !r.sealed && w.fits(r.Type, r.Zone) {
 			n++
@@ -140,7 +148,7 @@ func (s *State) CapacityFor(typ string, zones []string) int {
 	if wet && !s.allocate.pause.After(s.now) {
 		n += max(0, s.cfg.Max-s.live())
 	}
-	return max(0, n-s.queue.len())
+	return n
 }
 
 // Holder is the host that the token has, and whether it has one: reserved for

@@ -33,7 +33,7 @@ func TestDiskFull(t *testing.T) {
 		if hosts := s.hosts(); len(hosts) != 1 {
 			t.Errorf("hosts are %v while nothing can be stored", hosts)
 		}
-		if n := strings.Count(s.log.String(), "can not be stored"); n != 1 {
+		if n := strings.Count(s.log.String(), "so it is not done"); n != 1 {
 			t.Errorf("it is said %d times", n)
 		}
 		s.change(func() { s.full = false })

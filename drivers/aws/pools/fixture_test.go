@@ -71,14 +71,19 @@ type site struct {
 	full  bool                 // the disks
 	dirs  map[model.UID]string
 	hook  func(ctx context.Context, c fakeec2.Call) error
-	wrote func() error // before a file is written
+	wrote func() error   // before a file is written
+	asked map[string]int // calls of nodes by action, those that nobody answered too
 }
 
 func newSite(t testing.TB, opts fakeec2.Options) *site {
-	s := &site{TB: t, log: &lines{}, owner: alpha, cut: map[model.UID]bool{}, up: map[model.UID]*Pools{}, dirs: map[model.UID]string{}, first: true}
+	s := &site{TB: t, log: &lines{}, owner: alpha, cut: map[model.UID]bool{}, up: map[model.UID]*Pools{}, dirs: map[model.UID]string{}, first: true,
+		asked: map[string]int{}}
 	opts.Hook = func(ctx context.Context, c fakeec2.Call) error {
 		s.mu.Lock()
 		hook := s.hook
+		if c.Who != "" && !c.After {
+			s.asked[c.Action]++
+		}
 		s.mu.Unlock()
 		if hook == nil {
 			return nil
