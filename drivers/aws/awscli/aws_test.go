@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -232,6 +233,37 @@ func TestStatusOfMore(t *testing.T) {
 	if out := f.out.String(); !strings.HasPrefix(out, `[{"instance":"aws/mac","result":{"account":"123456789012","region":"eu-west-1",`) ||
 		!strings.Contains(out, `"cost":null`) || !strings.Contains(out, `"p50_seconds":2700`) {
 		t.Errorf("as JSON:\n%s", out)
+	}
+}
+
+// TestStatusOfOneAccount: what two instances of an account list is shown once, by
+// the one whose it is.
+func TestStatusOfOneAccount(t *testing.T) {
+	f := farm()
+	other := f.instances["aws/mac"][view.Status].(view.Account)
+	other.Pools = nil
+	of := view.Owner{Mine: true, Node: nodeA, Instance: "aws", Purpose: "work"}
+	other.Things = append(slices.Clone(other.Things), view.Thing{Kind: view.Instance, ID: "i-2", Owner: of, Created: ago(time.Hour), Cost: dollars(2)})
+	both := f.instances["aws/mac"][view.Status].(view.Account)
+	both.Things = append(slices.Clone(both.Things), view.Thing{Kind: view.Instance, ID: "i-2", Owner: of, Created: ago(time.Hour)})
+	f.instances["aws"] = map[string]any{view.Status: other}
+	f.instances["aws/mac"][view.Status] = both
+	elsewhere := view.Thing{Kind: view.Instance, ID: "i-1", Created: ago(time.Hour), Cost: dollars(1)}
+	f.instances["aws/us"] = map[string]any{view.Status: view.Account{Region: "us-east-1", Things: []view.Thing{elsewhere}}}
+	if err := f.run(t, "status"); err != nil {
+		t.Fatal(err)
+	}
+	got := squeeze(f.out.String())
+	for row, times := range map[string]int{
+		"\naws/mac host h-1 ": 1, "\naws/mac instance i-1 ": 1, "\naws/us instance i-1 ": 1, "\naws instance i-2 - - - 1h0m 2.00 alpha aws ": 1,
+		" h-1 ": 1, " i-1 ": 2, " i-2 ": 1, " vol-1 ": 1, " ami-1 ": 1,
+	} {
+		if n := strings.Count(got, row); n != times {
+			t.Errorf("%q is there %d times, want %d:\n%s", row, n, times, got)
+		}
+	}
+	if want := []string{"vol-1", "i-2", "h-1", "i-1", "ami-1", "i-1"}; !slices.Equal(f.data.([]string), want) {
+		t.Errorf("ids %v, want %v", f.data, want)
 	}
 }
 

@@ -61,16 +61,40 @@ func (t *target) names(ctx context.Context) nodes {
 
 // thingTable has a row for each thing.
 func (t *target) thingTable(list []answer[view.Account], names nodes) (table [][]string, ids []string) {
-	several, now := len(list) > 1, t.sh.Now()
+	several, now, teller := len(list) > 1, t.sh.Now(), tellers(list)
 	table = [][]string{column(several, "INSTANCE", "KIND", "ID", "TYPE", "ZONE", "STATE", "AGE", "USD", "OWNER", "FOR", "RELEASE", "WHY")}
 	for _, a := range list {
 		for _, one := range a.Result.Things {
+			if teller[thingOf(a, one)] != a.Instance {
+				continue
+			}
 			ids = append(ids, one.ID)
 			table = append(table, column(several, a.Instance, string(one.Kind), one.ID, what(one), one.Zone, one.State, since(one.Created, now),
 				usd(one.Cost), names.owner(one.Owner), purpose(one.Owner), until(one.Release, now), one.Why))
 		}
 	}
 	return table, ids
+}
+
+// thing tells things of different regions apart.
+type thing struct{ region, id string }
+
+func thingOf(a answer[view.Account], one view.Thing) thing { return thing{a.Result.Region, one.ID} }
+
+// tellers says which instance's row of a thing is shown. Instances of one
+// account list the same things, and who adds them up would pay twice: the one
+// whose a thing is tells of it, as its prices count, else the first.
+func tellers(list []answer[view.Account]) map[thing]string {
+	by := map[thing]string{}
+	for _, a := range list {
+		for _, one := range a.Result.Things {
+			_, told := by[thingOf(a, one)]
+			if !told || one.Mine && one.Instance == a.Instance {
+				by[thingOf(a, one)] = a.Instance
+			}
+		}
+	}
+	return by
 }
 
 // tellAccount tells on stderr what the table has no rows for.
