@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/aquarium-fish/aquarium-fish/drivers/space"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/yamlconf"
@@ -68,6 +70,8 @@ type Config struct {
 	Ask Ask
 	// Wanted says what the node keeps for the instance. It is never nil.
 	Wanted Wanted
+	// Former says who does not look after what it made any more.
+	Former Former
 	// Rooms counts the room of file systems for all instances of the node: one
 	// with disks on this machine joins it in New, and leaves it in Close.
 	Rooms *space.Rooms
@@ -83,6 +87,39 @@ type Config struct {
 // are nil while nothing is known yet; whole is false where the database was
 // restored, or lay still for long: it may know less than what runs.
 type Wanted func() (names map[string]bool, whole bool)
+
+// Former says whose things outside have nobody any more who looks after them, so
+// that any instance that sees them may. It answers from memory. Of the zero value
+// nobody is former.
+type Former struct {
+	// Retired says when a node was taken out of the cluster for good: it is asserted
+	// to be off, what it ran has ended for everybody, and it never comes back. A
+	// database that was restored knows less of these, and nothing that is not so. The time is
+	// the clock's of who retired it, zero where that is not known. What it made after
+	// that shows that it runs all the same, perhaps in another cluster.
+	Retired func(node model.UID) (at time.Time, retired bool)
+	// Configured reports whether an instance is in this node's configuration, ready
+	// or not.
+	Configured func(instance string) bool
+	// Wanted is Config.Wanted for any instance of this node, also one that is not
+	// configured any more.
+	Wanted func(instance string) (names map[string]bool, whole bool)
+}
+
+// RetiredAt is Retired, of a node by the text of its UID. Who is no node never was.
+func (f Former) RetiredAt(node string) (at time.Time, retired bool) {
+	uid, err := uuid.Parse(node)
+	if err != nil || f.Retired == nil {
+		return time.Time{}, false
+	}
+	return f.Retired(uid)
+}
+
+// Instance reports whether an instance of this node was removed from the
+// configuration, or renamed.
+func (f Former) Instance(name string) bool {
+	return name != "" && f.Configured != nil && f.Wanted != nil && !f.Configured(name)
+}
 
 // Entry is one entry of the config key `drivers` (contract 2).
 type Entry struct {

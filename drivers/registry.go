@@ -48,7 +48,9 @@ type Options struct {
 	Ask Ask
 	// Wanted is Config.Wanted by the instance. Nil: nothing is known.
 	Wanted func(instance string) (names map[string]bool, whole bool)
-	Logger *slog.Logger
+	// Retired is Former.Retired. Nil: nobody is known to be.
+	Retired func(node model.UID) (at time.Time, retired bool)
+	Logger  *slog.Logger
 
 	// Each 0 means the default above.
 	AttemptTimeout, RetryMin, RetryMax, CloseTimeout time.Duration
@@ -110,6 +112,9 @@ func NewRegistry(opts Options) (*Registry, error) {
 	if opts.Wanted == nil {
 		opts.Wanted = func(string) (map[string]bool, bool) { return nil, false }
 	}
+	if opts.Retired == nil {
+		opts.Retired = func(model.UID) (time.Time, bool) { return time.Time{}, false }
+	}
 	r := &Registry{
 		opts:        opts,
 		listed:      len(opts.Entries) > 0,
@@ -150,7 +155,8 @@ func (r *Registry) add(e Entry, f Factory) {
 		log:     log,
 		config: Config{Instance: e.Name, Cfg: e.Cfg, Line: e.Line, Directory: r.opts.Directory,
 			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, First: r.opts.First, Ask: r.opts.Ask, Wanted: func() (map[string]bool, bool) { return r.opts.Wanted(e.Name) },
-			Rooms: &r.rooms, HasRoom: r.hasRoom, Logger: log},
+			Former: Former{Retired: r.opts.Retired, Configured: r.Configured, Wanted: r.opts.Wanted},
+			Rooms:  &r.rooms, HasRoom: r.hasRoom, Logger: log},
 		reason: "is not started yet",
 		since:  time.Now(),
 	}

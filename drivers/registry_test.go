@@ -147,6 +147,11 @@ func TestInstancesAreMadeFromTheirEntries(t *testing.T) {
 			if names, whole := cfg.Wanted(); names != nil || whole {
 				t.Errorf("Wanted() = %v, %v of a node that says nothing", names, whole)
 			}
+			if at, retired := cfg.Former.RetiredAt("11111111-2222-4333-8444-555555555555"); retired || !at.IsZero() || cfg.Former.Instance("test/dev") ||
+				cfg.Former.Instance("") || !cfg.Former.Instance("test") {
+				t.Errorf("of a node that says nothing, with the instances test/dev and test/prod, somebody else is former")
+			}
+			cfg.Former = Former{}
 			cfg.Logger, cfg.Owner, cfg.Ask, cfg.Wanted, cfg.Rooms, cfg.HasRoom = nil, nil, nil, nil, nil, nil
 			made[cfg.Instance] = cfg
 		}

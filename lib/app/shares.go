@@ -28,6 +28,7 @@ type owners struct {
 	log    *slog.Logger
 
 	decided atomic.Pointer[map[string]model.UID]
+	retired atomic.Pointer[[]model.Retirement]
 	first   sync.Map // the things of which this process wrote the first record
 }
 
@@ -50,6 +51,16 @@ func (o *owners) Owner(thing string) model.UID {
 func (o *owners) First(thing string) bool {
 	_, first := o.first.Load(thing)
 	return first
+}
+
+// Retired implements drivers.Former.Retired.
+func (o *owners) Retired(node model.UID) (at time.Time, retired bool) {
+	known := o.retired.Load()
+	if known == nil {
+		return time.Time{}, false
+	}
+	first, retired := model.Retired(node, *known)
+	return first.CreatedAt, retired
 }
 
 // run looks whenever something may be different, until ctx is cancelled. Who shares nothing needs to know whose the things are
@@ -78,6 +89,7 @@ func (o *owners) run(ctx context.Context) error {
 // look decides anew. What is given away is not used any more before anybody hears of it.
 func (o *owners) look(ctx context.Context) {
 	view := o.view()
+	o.retired.Store(&view.Retirements)
 	decided := make(map[string]model.UID, len(o.shares))
 	for _, r := range view.Records {
 		if _, known := decided[r.Thing]; !known {

@@ -117,6 +117,27 @@ func TestOwnersTakeAndGive(t *testing.T) {
 	}
 }
 
+// TestOwnersKnowTheRetired: who is out of the cluster for good is known, by the first of its retirements.
+func TestOwnersKnowTheRetired(t *testing.T) {
+	gone, first := model.UID{7}, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	stored := &kept{}
+	o := &owners{store: stored, log: slog.New(slog.DiscardHandler)}
+	o.view = func() ownership.View { return viewOfShares(cluster.Status{}, nil, stored) }
+	if at, retired := o.Retired(gone); retired || !at.IsZero() {
+		t.Errorf("before anything is known: %v, %v", at, retired)
+	}
+	stored.retirements = []model.Retirement{
+		{NodeUID: gone, Successor: model.UID{2}, CreatedAt: first.Add(time.Minute), HLC: 2}, {NodeUID: gone, Successor: model.UID{1}, CreatedAt: first, HLC: 1},
+	}
+	o.look(t.Context())
+	if at, retired := o.Retired(gone); !retired || !at.Equal(first) {
+		t.Errorf("a retired node: %v, %v, want %v", at, retired, first)
+	}
+	if _, retired := o.Retired(model.UID{8}); retired {
+		t.Error("another node is retired with it")
+	}
+}
+
 // TestOwnersFollow: the part notices what only the members' state tells.
 func TestOwnersFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
