@@ -37,8 +37,9 @@ type site struct {
 	cfg      string // beyond the region
 	log      *lines
 	accounts *account.Accounts
-	hook     atomic.Pointer[hook] // nil: none; the account's goroutines call it too
-	hosts    hosts                // nil: as the driver has them
+	hook     atomic.Pointer[hook]      // nil: none; the account's goroutines call it too
+	hosts    hosts                     // nil: as the driver has them
+	wrap     func(cloud.API) cloud.API // nil: EC2 answers for itself
 	owner    drivers.OwnerOf
 	sweeps   time.Duration // how often; 0: never, so that nothing else mends what a test is about
 	v07      bool          // there are things of v0.7, and the policy for them is given too
@@ -123,12 +124,17 @@ func (s *site) guarded(api cloud.API) cloud.API {
 // open makes an instance as a node does that starts.
 func (s *site) open(t testing.TB, instance string, node model.UID) *driver {
 	t.Helper()
-	o := &opener{accounts: s.accounts, sweepEvery: s.sweeps, dial: func(context.Context, cloud.Settings) (cloud.API, error) { return s.guarded(s.cloud.As(instance)), nil }}
+	api := s.guarded(s.cloud.As(instance))
+	if s.wrap != nil {
+		api = s.wrap(api)
+	}
+	o := &opener{accounts: s.accounts, sweepEvery: s.sweeps, dial: func(context.Context, cloud.Settings) (cloud.API, error) { return api, nil }}
 	d, err := o.open(t.Context(), s.config(instance, node))
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
 	own := d.(*driver)
+	own.ledger.write = replace
 	if s.hosts != nil {
 		own.hosts = s.hosts
 	}

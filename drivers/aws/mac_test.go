@@ -1,10 +1,8 @@
 package aws
 
 import (
-	"context"
 	"errors"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,7 +10,6 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
-	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pool"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -72,74 +69,6 @@ func TestMacs(t *testing.T) {
 			}
 		}
 		s.wantNothing(t)
-	})
-}
-
-// TestLeakOfManyLaunchesAtOnce: however many ask at once, there are never more
-// hosts than there may be, and never two machines on one.
-func TestLeakOfManyLaunchesAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t)
-		s.withMacs("")
-		s.cloud.SetLatency(fakeec2.Range{Max: 10 * time.Second})
-		d := s.start(t)
-		var served atomic.Int32
-		for _, name := range strings.Split("abcdef", "") {
-			go func() {
-				_, err := d.Allocate(within(t, 20*time.Minute), request(name, onMac()))
-				if err == nil {
-					served.Add(1)
-				} else if !errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "in use") {
-					t.Errorf("%s: %v", name, err)
-				}
-			}()
-		}
-		for range 20 * 60 {
-			time.Sleep(time.Second)
-			if n := len(s.hostIDs()); n > 2 {
-				t.Fatalf("%d hosts, and there may be 2", n)
-			}
-		}
-		synctest.Wait()
-		time.Sleep(time.Minute)
-		if n := served.Load(); n != 2 {
-			t.Errorf("%d have a machine, want 2", n)
-		}
-		if n := s.cloud.Counts()["AllocateHosts"]; n > 4 {
-			t.Errorf("%d requests for hosts", n)
-		}
-	})
-}
-
-// TestLeakOfATypeNamedOtherwise: what a Mac is, its architecture says, and not
-// its name; it lives a day whatever is configured.
-func TestLeakOfATypeNamedOtherwise(t *testing.T) {
-	hour := time.Hour
-	if c := poolConfig("m4", "x", poolSettings{Type: "mac-m4.metal", ReleaseDelay: &hour, Max: 1}, true); c.MinAge != pool.MacMinAge {
-		t.Errorf("released after %v", c.MinAge)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t)
-		s.cloud.SetQuota("L-2CBA8B92", 1)
-		s.cfg = "dedicated_pool: {mac: {type: mac-m4.metal, zone: eu-central-1a, max: 1, release_delay: 0s}}\n"
-		d := s.start(t)
-		req := request("a", onMac())
-		env := allocate(t, d, req)
-		if err := d.Deallocate(within(t, time.Hour), refTo(req, env.Identifier)); err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		for end := began.Add(26 * time.Hour); len(s.hostIDs()) > 0 && time.Now().Before(end); {
-			time.Sleep(10 * time.Minute)
-		}
-		if age := time.Since(began); age < 23*time.Hour || age > 25*time.Hour {
-			t.Errorf("released after %v", age)
-		}
-		for _, e := range s.cloud.Journal() {
-			if e.Action == "ReleaseHosts" && e.Err != nil {
-				t.Errorf("AWS was asked too early: %v", e.Err)
-			}
-		}
 	})
 }
 

@@ -224,81 +224,6 @@ func wantFailure(t testing.TB, text string, want ...string) {
 	}
 }
 
-// TestFault11ImageTask: a copy that fails, at once or hours later, fails the
-// task, and neither the copy nor what it was made of is left.
-func TestFault11ImageTask(t *testing.T) {
-	t.Parallel()
-	const withKey = `, "task_image_encrypt_key": "alias/images"`
-	denied := cloud.NewError("UnauthorizedOperation", "You are not authorized")
-	for _, tt := range []struct {
-		name, label string
-		prepare     func(b *taskBed)
-		want        string
-	}{
-		{"copy refused", withKey, func(b *taskBed) { b.cloud.Inject(fakeec2.Fault{Action: "CopyImage", Err: denied}) }, "not authorized"},
-		{"image refused", "", func(b *taskBed) { b.cloud.Inject(fakeec2.Fault{Action: "CreateImage", Err: denied}) }, "not authorized"},
-		{"image fails", "", func(b *taskBed) { b.cloud.FailNextImage("the disk is broken") }, "the disk is broken"},
-		{"copy fails", withKey, func(b *taskBed) {
-			b.meet(func(c fakeec2.Call) error {
-				if c.Action == "CopyImage" && !c.After {
-					b.cloud.FailNextImage("the key may not be used")
-				}
-				return nil
-			})
-		}, "the key may not be used"},
-		{"no such key", `, "task_image_encrypt_key": "alias/none"`, func(*taskBed) {}, "task_image_encrypt_key"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			inTaskBubble(t, tt.label, func(t *testing.T, b *taskBed) {
-				tt.prepare(b)
-				for range 2 { // the second time it is known
-					wantFailure(t, b.do(t, "image", model.StatusAllocated, `{}`), tt.want)
-				}
-				b.wantKept(t)
-				b.wantGone(t)
-			})
-		})
-	}
-}
-
-// TestFault12SnapshotTask: a machine that does not stop, or a snapshot that
-// fails, fails the task: nothing inconsistent is called a success.
-func TestFault12SnapshotTask(t *testing.T) {
-	t.Parallel()
-	hang := func(b *taskBed) {
-		b.cloud.Inject(fakeec2.Fault{Action: "StopInstances", Times: -1, Err: cloud.NewError("InternalError", "again later")})
-	}
-	for _, tt := range []struct {
-		name, task, options string
-		prepare             func(b *taskBed)
-		want                []string
-		least, most         time.Duration
-	}{
-		{"does not stop", "snapshot", `{}`, hang, []string{"did not stop within 30m", "force"}, 30 * time.Minute, 32 * time.Minute},
-		{"does not stop for an image", "image", `{}`, hang, []string{"did not stop within 30m", "force"}, 30 * time.Minute, 32 * time.Minute},
-		{"does not stop by force", "snapshot", `{"force": true}`, hang, []string{"not even when"}, time.Hour, 62 * time.Minute},
-		{"may not be stopped", "snapshot", `{}`, func(b *taskBed) {
-			b.cloud.Inject(fakeec2.Fault{Action: "StopInstances", Err: cloud.NewError("UnsupportedOperation", "You can't stop it")})
-		}, []string{"You can't stop it"}, 0, time.Minute},
-		{"fails", "snapshot", `{"full": true}`, func(b *taskBed) { b.cloud.FailNextSnapshot("the key is gone") }, []string{"the key is gone"}, 0, time.Hour},
-		{"refused", "snapshot", `{}`, func(b *taskBed) {
-			b.cloud.Inject(fakeec2.Fault{Action: "CreateSnapshots", Err: cloud.NewError("SnapshotLimitExceeded", "too many snapshots")})
-		}, []string{"too many snapshots"}, 0, time.Hour},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			inTaskBubble(t, "", func(t *testing.T, b *taskBed) {
-				tt.prepare(b)
-				began := time.Now()
-				wantFailure(t, b.do(t, tt.task, model.StatusDeallocate, tt.options), tt.want...)
-				if took := time.Since(began); took < tt.least || took > tt.most {
-					t.Errorf("it took %v, want %v to %v", took, tt.least, tt.most)
-				}
-				b.wantKept(t)
-			})
-		})
-	}
-}
-
 // TestForce: what does not stop in order is stopped by force, or taken while it runs.
 func TestForce(t *testing.T) {
 	t.Parallel()
@@ -330,34 +255,6 @@ func TestForce(t *testing.T) {
 				t.Errorf("machine is %s", inst.State)
 			}
 		})
-	})
-}
-
-// TestFault13And14: no key pair is ever made, and what is gone already when a
-// task cleans up is no trouble. A cleaning that fails is made up for by the sweeper.
-func TestFault13And14(t *testing.T) {
-	t.Parallel()
-	inTaskBubble(t, "", func(t *testing.T, b *taskBed) {
-		b.cloud.FailNextImage("broken")
-		b.cloud.Inject(fakeec2.Fault{Action: "DeregisterImage", Err: cloud.NewError("InvalidAMIID.Unavailable", "is gone")})
-		heal := b.cloud.Inject(fakeec2.Fault{Action: "DeleteSnapshot", Times: -1, Err: cloud.NewError("UnauthorizedOperation", "not allowed")})
-		wantFailure(t, b.do(t, "image", model.StatusAllocated, `{}`), "broken")
-		if len(b.kept()[cloud.PurposeStep]) == 0 {
-			t.Fatal("nothing is left, and there is nothing to try")
-		}
-		heal()
-		b.d.sweeper = b.d.startSweeper(t.Context(), sweepPeriod)
-		time.Sleep(defaultCreateWait + stopWait + leaseAfter - 10*time.Minute)
-		if len(b.kept()[cloud.PurposeStep]) == 0 {
-			t.Error("a step is swept before its lease is over")
-		}
-		time.Sleep(time.Hour)
-		b.wantKept(t)
-		for _, e := range b.cloud.Journal() {
-			if strings.Contains(e.Action, "KeyPair") {
-				t.Errorf("%s was asked", e.Action)
-			}
-		}
 	})
 }
 
