@@ -128,7 +128,7 @@ func TestFaultReservedHostScrubbed(t *testing.T) {
 			time.Sleep(come)
 			req := request("b", onMac())
 			env := allocate(t, d, req)
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			if ending, err := d.Watch(ctx, refTo(req, env.Identifier)); err == nil {
 				t.Errorf("of an application after %v the environment ended: %s", come, ending)
@@ -151,11 +151,12 @@ func TestFaultReservationLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.cloud.SetQuota("L-5D8DADF5", 1)
 		s.cfg = "dedicated_pool: {mac: {type: mac2.metal, zone: eu-central-1a, max: 1}}\n"
+		s.cloud.SetQuota("L-5D8DADF5", 1)
 		d := s.start(t)
+		var sent atomic.Int32
 		s.hookOf(func(ctx context.Context, c fakeec2.Call) error {
-			if c.Action == "RunInstances" && !c.After {
+			if c.Action == "RunInstances" && !c.After && sent.Add(1) == 1 {
 				return context.Cause(sleepFor(ctx, 4*time.Minute))
 			}
 			return nil
@@ -166,7 +167,7 @@ func TestFaultReservationLost(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		lists := s.cloud.Counts()["DescribeHosts"]
 		if env, err := d.Allocate(within(t, 3*time.Minute), request("b", onMac())); err == nil {
-			t.Errorf("%+v was launched on the same host", env)
+			t.Errorf("%+v was launched on a host that is promised to another one", env)
 		}
 		if n := s.cloud.Counts()["DescribeHosts"] - lists; n < 3 {
 			t.Errorf("%d lists came meanwhile: this tests nothing", n)

@@ -108,16 +108,13 @@ func TestLeakOfAKeyPair(t *testing.T) {
 // goes with its lease.
 func TestLeakOfARemovalThatFails(t *testing.T) {
 	t.Parallel()
-	denied := cloud.NewError("UnauthorizedOperation", "not allowed")
-	for _, action := range []string{"DeregisterImage", "DeleteSnapshot"} {
-		t.Run(action, func(t *testing.T) {
+	for action, task := range map[string]string{"DeregisterImage": "image", "DeleteSnapshot": "snapshot"} {
+		t.Run(task, func(t *testing.T) {
 			inTaskBubble(t, "", func(t *testing.T, b *taskBed) {
 				b.cloud.FailNextImage("broken")
-				if action == "DeleteSnapshot" {
-					b.cloud.Inject(fakeec2.Fault{Action: "DeregisterImage", Err: cloud.NewError("InvalidAMIID.Unavailable", "is gone")})
-				}
-				heal := b.cloud.Inject(fakeec2.Fault{Action: action, Times: -1, Err: denied})
-				wantFailure(t, b.do(t, "image", model.StatusAllocated, `{}`), "broken")
+				b.cloud.FailNextSnapshot("broken")
+				heal := b.cloud.Inject(fakeec2.Fault{Action: action, Times: -1, Err: cloud.NewError("UnauthorizedOperation", "not allowed")})
+				wantFailure(t, b.do(t, task, model.StatusAllocated, `{}`), "broken")
 				if len(b.kept()[cloud.PurposeStep]) == 0 {
 					t.Fatal("nothing is left, and there is nothing to try")
 				}
