@@ -36,7 +36,9 @@ func (s *site) hostIDs() (ids []string) {
 // costs nothing, and goes when it is a day old.
 func TestMacs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSiteOf(t, fakeec2.Options{Seed: 3})
+		usual := fakeec2.AWSTiming()
+		usual.Scrub = fakeec2.Range{Min: 40 * time.Minute, Max: 110 * time.Minute} // for what takes longer nobody waits
+		s := newSiteOf(t, fakeec2.Options{Seed: 3, Timing: usual})
 		s.withMacs(", scrubbing_delay: 10m, pending_to_available_delay: 2m, patience: 3h")
 		d, began := s.start(t), time.Now()
 		hosts := map[string]bool{}

@@ -116,7 +116,7 @@ func AWSTiming() Timing {
 		Launch: Range{5 * s, 40 * s}, Address: Range{0, 3 * s},
 		Stop: Range{10 * s, 60 * s}, Hibernate: Range{30 * s, 3 * m}, Terminate: Range{10 * s, 90 * s}, Listed: Fixed(60 * m),
 		MacStop: Range{10 * m, 20 * m}, MacTerminate: Range{1 * m, 5 * m},
-		Scrub: Range{40 * m, 110 * m}, ScrubIntel: Range{40 * m, 60 * m}, Settle: Range{0, 2 * m},
+		Scrub: Range{40 * m, 270 * m}, ScrubIntel: Range{40 * m, 180 * m}, Settle: Range{0, 2 * m},
 		HostStart: Range{0, 30 * s}, Vacated: Range{30 * s, 3 * m},
 		HostListed: Range{5 * m, 20 * m}, HostCounted: Range{1 * m, 5 * m},
 		Snapshot: Range{30 * s, 10 * m}, Boot: Fixed(2 * m), Image: Range{30 * s, 2 * m}, NameHeld: Range{0, 2 * m}, Notice: Fixed(2 * m),

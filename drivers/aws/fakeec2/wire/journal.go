@@ -45,8 +45,7 @@ func (j *journal) begin(o Options, q request) int {
 		j.calls = slices.Clone(j.calls[len(j.calls)-o.MaxCalls:])
 	}
 	n := j.gone + len(j.calls) + 1
-	call := Call{N: n, Time: now, Service: q.service, Action: q.action, Params: q.values, KeyID: q.keyID,
-		RequestID: fmt.Sprintf("f15b0000-0000-4000-8000-%012x", n)}
+	call := Call{N: n, Time: now, Service: q.service, Action: q.action, Params: q.values, KeyID: q.keyID, RequestID: requestID(n)}
 	j.calls = append(j.calls, call)
 	if j.count == nil {
 		j.count = map[string]int{}
@@ -54,6 +53,8 @@ func (j *journal) begin(o Options, q request) int {
 	j.count[call.Permission()]++
 	return n
 }
+
+func requestID(n int) string { return fmt.Sprintf("f15b0000-0000-4000-8000-%012x", n) }
 
 // end notes how a request was answered.
 func (j *journal) end(n, status int, code, fault string) {
@@ -64,11 +65,14 @@ func (j *journal) end(n, status int, code, fault string) {
 	}
 }
 
-// at is a call that began just now.
+// at is a call by its number; little of it if it is forgotten by now.
 func (j *journal) at(n int) Call {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.calls[max(n-j.gone-1, 0)]
+	if i := n - j.gone - 1; i >= 0 {
+		return j.calls[i]
+	}
+	return Call{N: n, RequestID: requestID(n)}
 }
 
 // Calls are the requests so far, the oldest first. UserData is in their

@@ -170,3 +170,19 @@ func TestNonsense(t *testing.T) {
 		}
 	})
 }
+
+// TestForgetMeanwhile: a request that is forgotten before its answer is answered
+// all the same.
+func TestForgetMeanwhile(t *testing.T) {
+	h := wire.New(newWorld(), wire.Options{})
+	if err := h.Fault(wire.Fault{Do: wire.Refuse, Status: 503, Code: "Unavailable", Hook: func(wire.Call) { h.Forget() }}); err != nil {
+		t.Fatal(err)
+	}
+	w := ask(h, formHeader(), "Action=DescribeVpcs&Version=2016-11-15")
+	if id := w.Header().Get("X-Amzn-Requestid"); w.Code != 503 || !strings.Contains(w.Body.String(), "<RequestID>"+id+"</RequestID>") {
+		t.Errorf("answered %d %s", w.Code, w.Body)
+	}
+	if calls := h.Calls(); len(calls) != 0 {
+		t.Errorf("still noted: %+v", calls)
+	}
+}
