@@ -262,8 +262,9 @@ func (s *State) describe(h *host, d cloud.Host) {
 		h.typ, h.zone = d.Type, d.Zone
 		s.save()
 	}
-	if !d.AllocationTime.IsZero() {
-		h.allocated = d.AllocationTime.Round(0).UTC()
+	if at := d.AllocationTime.Round(0).UTC(); !at.IsZero() && !at.Equal(h.allocated) {
+		h.allocated = at
+		s.save()
 	}
 }
 

@@ -26,7 +26,7 @@ func (s *State) Saved() Saved {
 	}
 	for _, h := range s.hosts {
 		if !h.lost {
-			known := KnownHost{ID: h.id, Type: h.typ, Zone: h.zone, Given: h.given}
+			known := KnownHost{ID: h.id, Type: h.typ, Zone: h.zone, Allocated: h.allocated, Given: h.given}
 			if !h.busy.IsZero() {
 				known.Busy = s.outer(h.busy)
 			}
@@ -105,6 +105,7 @@ func (s *State) restore(saved *Saved) {
 	}
 	for _, h := range saved.Hosts {
 		known := s.known(h.ID, h.Type, h.Zone)
+		known.allocated = h.Allocated.UTC()
 		known.given = known.given || h.Given
 		if !h.Busy.IsZero() {
 			known.busy = past(h.Busy)

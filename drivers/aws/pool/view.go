@@ -82,6 +82,8 @@ type KnownHost struct {
 	// Type and Zone say whom it will serve, before a list has it.
 	Type string `json:"type,omitempty"`
 	Zone string `json:"zone,omitempty"`
+	// Allocated is since when it is paid for; zero: no list told it yet.
+	Allocated time.Time `json:"allocated,omitzero"`
 	// Busy is when something on it was first seen; zero: never.
 	Busy time.Time `json:"busy"`
 	// Given: the pool promised it to a token since it last was free.
@@ -185,6 +187,9 @@ func (s *State) Views() []View {
 		v := View{
 			ID: h.id, Type: h.typ, Zone: h.zone, Phase: h.phase, AWS: h.aws, Since: s.outer(h.since), Allocated: h.allocated,
 			Token: h.holder, Why: s.why(h), Unpaid: h.unpaid,
+		}
+		if v.Allocated.IsZero() { // no list has it yet
+			v.Allocated = v.Since
 		}
 		if h.scrub != nil {
 			v.Scrub = h.scrub.Instance

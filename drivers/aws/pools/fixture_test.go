@@ -55,6 +55,13 @@ func (l *lines) String() string {
 	return l.buf.String()
 }
 
+// keep forgets all but so many bytes.
+func (l *lines) keep(most int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buf.Next(max(0, l.buf.Len()-most))
+}
+
 // site is an account of the fake, and the nodes that share its pool. It is made
 // in the bubble of its test.
 type site struct {

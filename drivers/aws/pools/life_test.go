@@ -53,6 +53,34 @@ func TestHostsLife(t *testing.T) {
 	})
 }
 
+// TestCostFromTheFirstMoment: a host that no list has yet costs what it costs, and
+// so does one that the process before allocated.
+func TestCostFromTheFirstMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, quick())
+		s.cloud.SetLag(fakeec2.Fixed(2 * time.Minute))
+		time.Sleep(3 * time.Minute)
+		p := s.start(alpha, macPool())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, _, _ = p.Reserve(ctx, "mac", token(1), nil) // it is not listed yet
+		want := func(most time.Duration) {
+			t.Helper()
+			all := p.Pools(t.Context())[0].Hosts
+			if len(all) != 1 || all[0].Cost == nil || *all[0].Cost > 0.65*most.Hours() || *all[0].Cost < 0.65*(most-3*time.Minute).Hours() {
+				t.Errorf("the hosts are %+v, want one that costs as much as %v", all, most)
+			}
+		}
+		want(2 * time.Minute)
+		time.Sleep(2 * time.Hour)
+		p.Close()
+		s.cloud.Inject(fakeec2.Fault{Action: "DescribeHosts", Times: -1})
+		p = s.start(alpha, macPool())
+		time.Sleep(time.Minute)
+		want(2*time.Hour + 3*time.Minute)
+	})
+}
+
 // TestAbandoned: a host that was asked for by somebody who left comes back, and
 // who asked before he left is not waited for.
 func TestAbandoned(t *testing.T) {
