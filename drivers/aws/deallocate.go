@@ -270,8 +270,7 @@ func (d *driver) adopted(ctx context.Context, ref drivers.Ref) (cloud.Instance, 
 		if inst.ID != ref.Identifier {
 			continue
 		}
-		node, marked := inst.Tags[cloud.TagNode]
-		if !marked || node == d.node.String() && inst.Tags[cloud.TagInstance] == d.instance && isWork(inst.Tags) {
+		if _, marked := inst.Tags[cloud.TagNode]; !marked || d.maker().Made(inst.Tags) && isWork(inst.Tags) {
 			return inst, ours, nil
 		}
 		return inst, others, nil

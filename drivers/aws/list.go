@@ -99,10 +99,11 @@ func (d *driver) listRest(ctx context.Context, found *refs) error {
 	return nil
 }
 
+// maker is this instance of this node, as tags name it.
+func (d *driver) maker() cloud.Maker { return cloud.Maker{Node: d.node.String(), Instance: d.instance} }
+
 // marks asks for what is provably of this instance of this node.
-func (d *driver) marks() cloud.Query {
-	return cloud.Where("tag:"+cloud.TagNode, d.node.String()).And("tag:"+cloud.TagInstance, d.instance)
-}
+func (d *driver) marks() cloud.Query { return d.maker().Query() }
 
 func isWork(tags cloud.Tags) bool {
 	purpose := tags[cloud.TagPurpose]

@@ -154,17 +154,9 @@ func countDisks(o options, image cloud.Image) int {
 // tags are those of everything that comes of an intent: the config's, the
 // label's over them, and ours, which nobody else may set.
 func (d *driver) tags(in *intent, o options) cloud.Tags {
-	tags := cloud.Tags{}
-	maps.Copy(tags, d.settings.InstanceTags)
-	maps.Copy(tags, o.tags)
-	maps.Copy(tags, cloud.Tags{
-		cloud.TagNode: in.Node.String(), cloud.TagInstance: in.Instance, cloud.TagToken: in.Token,
-		cloud.TagApplication: in.Application.String(), cloud.TagPurpose: cloud.PurposeWork, cloud.TagCreated: in.Created.Format(time.RFC3339),
-	})
-	if in.Pool != "" {
-		tags[cloud.TagPool] = in.Pool
-	}
-	return tags
+	return d.maker().Tags(cloud.Mark{
+		Purpose: cloud.PurposeWork, Token: in.Token, Application: in.Application.String(), Pool: in.Pool, Created: in.Created,
+	}, d.settings.InstanceTags, o.tags)
 }
 
 // disks are those of the image and of the label, sorted by device. The image's

@@ -162,11 +162,7 @@ func (s *sweeper) leasedMachines(ctx context.Context, mine cloud.Query) ([]cloud
 
 // leasedThing is what package astray judges by.
 func leasedThing(kind view.Kind, id, state string, tags cloud.Tags, created time.Time) view.Thing {
-	t := view.Thing{Kind: kind, ID: id, State: state, Created: created, Owner: view.Owner{
-		Mine: true, Purpose: tags[cloud.TagPurpose], Task: tags[cloud.TagTask], Pool: tags[cloud.TagPool],
+	return view.Thing{Kind: kind, ID: id, State: state, Created: created, Owner: view.Owner{
+		Mine: true, Purpose: tags[cloud.TagPurpose], Task: tags[cloud.TagTask], Pool: tags[cloud.TagPool], Lease: tags.Lease(),
 	}}
-	if lease, err := time.Parse(time.RFC3339, tags[cloud.TagLease]); err == nil { // else it has none
-		t.Lease = lease
-	}
-	return t
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,7 +77,7 @@ func (rec *taskRecord) made() string {
 }
 
 // lease is until when steps of the task may exist.
-func (rec *taskRecord) lease() string { return rec.Deadline.Add(leaseAfter).UTC().Format(time.RFC3339) }
+func (rec *taskRecord) lease() time.Time { return rec.Deadline.Add(leaseAfter).UTC() }
 
 // suffix tells the names of tasks apart, and is the same for each try.
 func suffix(uid model.UID) string {
@@ -186,10 +185,9 @@ func (r *taskRun) newRecord(ctx context.Context) (*taskRecord, error) {
 
 // taskTags are those of a step, with which everything begins.
 func (r *taskRun) taskTags(rec *taskRecord, o options) cloud.Tags {
-	in := &intent{Node: rec.Node, Instance: rec.Instance, Token: rec.Token, Application: r.req.Ref.ApplicationUID, Created: rec.Created}
-	tags := r.tags(in, o)
-	maps.Copy(tags, cloud.Tags{cloud.TagPurpose: cloud.PurposeStep, cloud.TagTask: rec.UID.String(), cloud.TagLease: rec.lease()})
-	return tags
+	return r.maker().Tags(cloud.Mark{
+		Purpose: cloud.PurposeStep, Token: rec.Token, Application: rec.Application, Task: rec.UID.String(), Created: rec.Created, Lease: rec.lease(),
+	}, r.settings.InstanceTags, o.tags)
 }
 
 // choose says which disks the task is about.

@@ -46,8 +46,8 @@ func (f *facts) bill(node, instance string, prices price.Table, pools []string) 
 // pays reports whether a host is on the bill of a driver instance: one that it
 // allocated, or one of v0.7, which bears nobody's mark and is of a pool of its.
 func pays(tags cloud.Tags, node, instance string, pools []string) bool {
-	if by, marked := tags[cloud.TagNode]; marked {
-		return by == node && tags[cloud.TagInstance] == instance
+	if _, marked := tags[cloud.TagNode]; marked {
+		return cloud.Maker{Node: node, Instance: instance}.Made(tags)
 	}
 	return slices.ContainsFunc(pools, func(pool string) bool { return cloud.InPool(tags, pool) })
 }

@@ -181,7 +181,7 @@ func (inv *Inventory) learnMacs(ctx context.Context) {
 // listing is what was seen last.
 func (inv *Inventory) listing(now time.Time) Listing {
 	l := Listing{}
-	j := judge{mine: whose{inv.opts.Node, inv.opts.Instance}, prices: inv.opts.Prices, macs: inv.macs, now: now}
+	j := judge{mine: cloud.Maker{Node: inv.opts.Node, Instance: inv.opts.Instance}, prices: inv.opts.Prices, macs: inv.macs, now: now}
 	add(&l, view.Host, inv.hosts, j.host)
 	add(&l, view.Instance, inv.instances, j.instance)
 	add(&l, view.Spot, inv.spots, j.spot)

@@ -33,12 +33,9 @@ func poolOf(tags cloud.Tags) string {
 	return ""
 }
 
-// whose is a node's driver instance.
-type whose struct{ node, instance string }
-
 // judge says what there is to say about things.
 type judge struct {
-	mine   whose
+	mine   cloud.Maker
 	prices price.Table
 	macs   map[string]bool
 	now    time.Time
@@ -50,10 +47,7 @@ func (j judge) owner(tags cloud.Tags) view.Owner {
 		Node: tags[cloud.TagNode], Instance: tags[cloud.TagInstance], Purpose: tags[cloud.TagPurpose], Pool: poolOf(tags),
 		Application: tags[cloud.TagApplication], Task: tags[cloud.TagTask], Token: tags[cloud.TagToken],
 	}
-	o.Mine = whose{o.Node, o.Instance} == j.mine
-	if lease, err := time.Parse(time.RFC3339, tags[cloud.TagLease]); err == nil { // else it has none
-		o.Lease = lease
-	}
+	o.Mine, o.Lease = j.mine.Made(tags), tags.Lease()
 	return o
 }
 
@@ -63,15 +57,6 @@ func cost(usd float64, known bool) *float64 {
 		return nil
 	}
 	return &usd
-}
-
-// createdBy is when a thing was made that EC2 tells no time of.
-func createdBy(tags cloud.Tags) time.Time {
-	made, err := time.Parse(time.RFC3339, tags[cloud.TagCreated])
-	if err != nil {
-		return time.Time{}
-	}
-	return made
 }
 
 func (j judge) host(h account.HostSighting) view.Thing {
@@ -117,7 +102,7 @@ func (j judge) instance(i cloud.Instance) view.Thing {
 
 func (j judge) spot(s cloud.SpotRequest) view.Thing {
 	return view.Thing{
-		ID: s.ID, State: s.State, On: s.InstanceID, Owner: j.owner(s.Tags), Created: createdBy(s.Tags), Cost: cost(0, true),
+		ID: s.ID, State: s.State, On: s.InstanceID, Owner: j.owner(s.Tags), Created: s.Tags.Created(), Cost: cost(0, true),
 		Why: strings.TrimSpace("no instance yet " + s.Status),
 	}
 }

@@ -3,7 +3,6 @@ package pools
 import (
 	"context"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -97,26 +96,17 @@ func (k *keeper) hosts(ctx context.Context) ([]cloud.Host, error) {
 
 // allocated reports whether this instance allocated the host.
 func (k *keeper) allocated(h cloud.Host) bool {
-	return h.Tags[cloud.TagNode] == k.opts.Node.String() && h.Tags[cloud.TagInstance] == k.opts.Instance
+	return k.opts.maker().Made(h.Tags)
 }
 
 // hostRequest is the same for the same action, also when it is repeated.
 func (k *keeper) hostRequest(a pool.AllocateHost) cloud.HostRequest {
-	tags := k.tags(cloud.PurposePool, a.Decided)
-	tags["Name"] = "aquarium-fish pool " + k.pool.Name
+	tags := k.tags(cloud.Mark{Purpose: cloud.PurposePool, Created: a.Decided}, "aquarium-fish pool "+k.pool.Name)
 	return cloud.HostRequest{ClientToken: a.ClientToken, Type: a.Type, Zone: a.Zone, Tags: tags}
 }
 
 // tags are what everything of the pool carries from its first moment on.
-func (k *keeper) tags(purpose string, decided time.Time) cloud.Tags {
-	tags := maps.Clone(k.opts.Tags)
-	if tags == nil {
-		tags = cloud.Tags{}
-	}
-	tags[cloud.TagNode] = k.opts.Node.String()
-	tags[cloud.TagInstance] = k.opts.Instance
-	tags[cloud.TagPool] = k.pool.Name
-	tags[cloud.TagPurpose] = purpose
-	tags[cloud.TagCreated] = decided.UTC().Format(time.RFC3339)
-	return tags
+func (k *keeper) tags(mark cloud.Mark, name string) cloud.Tags {
+	mark.Pool = k.pool.Name
+	return k.opts.maker().Tags(mark, k.opts.Tags, cloud.Tags{"Name": name})
 }

@@ -34,8 +34,7 @@ func (p *Pools) lookForOrphans(ctx context.Context) {
 func (p *Pools) findOrphans(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
-	hosts, err := p.opts.API.Hosts(short, cloud.Where("tag:"+cloud.TagNode, p.opts.Node.String()).
-		And("tag:"+cloud.TagInstance, p.opts.Instance))
+	hosts, err := p.opts.API.Hosts(short, p.opts.maker().Query())
 	if err != nil {
 		return fmt.Errorf("list hosts: %w", err)
 	}

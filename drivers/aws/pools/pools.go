@@ -67,6 +67,11 @@ type Options struct {
 	put func(path string, data []byte, mode fs.FileMode) error // nil: to the disk
 }
 
+// maker is who makes what the pools make.
+func (o *Options) maker() cloud.Maker {
+	return cloud.Maker{Node: o.Node.String(), Instance: o.Instance}
+}
+
 // Purse says whether one more host may be paid for. Its methods answer from
 // memory.
 type Purse interface {

@@ -107,9 +107,7 @@ func (k *keeper) scrubLaunch(ctx context.Context, a pool.StartScrub) (cloud.Laun
 	if err != nil {
 		return cloud.Launch{}, notStarted(err)
 	}
-	tags := k.tags(cloud.PurposeScrub, a.Decided)
-	tags[cloud.TagLease] = a.Decided.Add(scrubLease).UTC().Format(time.RFC3339)
-	tags["Name"] = "aquarium-fish scrub of " + a.Host
+	tags := k.tags(cloud.Mark{Purpose: cloud.PurposeScrub, Created: a.Decided, Lease: a.Decided.Add(scrubLease)}, "aquarium-fish scrub of "+a.Host)
 	return cloud.Launch{
 		ClientToken: a.ClientToken, ImageID: image, Type: a.Type, SubnetID: subnet.ID, SecurityGroupIDs: groups, HostID: a.Host,
 		Tags: tags, ShutdownTerminates: true,
