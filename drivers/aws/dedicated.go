@@ -77,7 +77,7 @@ func (d *driver) openPools(ctx context.Context, cfg drivers.Config, prices price
 			return runners.runs(thing) || owner != model.NilUID && owner != d.node
 		},
 		Node: d.node, Instance: d.instance, Tags: d.settings.InstanceTags, Prices: prices, Directory: filepath.Join(d.ledger.dir, "pools"),
-		Owner: ownerOf(cfg), First: cfg.First, Ask: cfg.Ask, HasRoom: cfg.HasRoom, Logger: d.log,
+		Owner: ownerOf(cfg), First: cfg.First, Ask: cfg.Ask, HasRoom: cfg.HasRoom, HostsLeft: d.hostsLeft, Logger: d.log,
 	})
 	if err != nil {
 		runners.release(d.instance)
@@ -140,6 +140,11 @@ func poolConfig(name, origin string, s poolSettings, mac bool) pool.Config {
 		c.MinAge = max(c.MinAge, pool.MacMinAge)
 	}
 	return c
+}
+
+// hostsLeft is what the account's quota leaves of hosts of a type.
+func (d *driver) hostsLeft(instanceType string) (n int, why string, known bool) {
+	return d.member.Snapshot().HostsLeft(instanceType)
 }
 
 // Answer implements drivers.Answerer.

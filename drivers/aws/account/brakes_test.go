@@ -157,7 +157,7 @@ func TestHostsCost(t *testing.T) {
 		if err := w.m.Reserve(host); err != nil {
 			w.Fatal(err)
 		}
-		if n, known := w.m.Snapshot().HostsLeft("mac2.metal"); n != 2 || !known {
+		if n, _, known := w.m.Snapshot().HostsLeft("mac2.metal"); n != 2 || !known {
 			w.Errorf("hosts left = %d, %v, want 2", n, known)
 		}
 		if _, err := w.ec2.AllocateHost(w.Context(), cloud.HostRequest{ClientToken: "h-1", Type: "mac2.metal", Zone: "eu-central-1a",

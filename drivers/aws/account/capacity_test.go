@@ -207,18 +207,22 @@ func TestAge(t *testing.T) {
 
 func TestHostsLeft(t *testing.T) {
 	s := known()
-	if n, ok := s.HostsLeft("mac-m4.metal"); n != 2 || !ok {
+	n, why, ok := s.HostsLeft("mac-m4.metal")
+	if n != 2 || !ok {
 		t.Errorf("hosts left = %d, %v, want 2", n, ok)
 	}
-	if _, ok := s.HostsLeft("mac2.metal"); ok {
+	if want := "quota L-2CBA8B92: 1 of 3 hosts of mac-m4.metal are used; AWS raises it in Service Quotas"; why != want {
+		t.Errorf("why no more: %q, want %q", why, want)
+	}
+	if _, _, ok := s.HostsLeft("mac2.metal"); ok {
 		t.Error("hosts left of an unknown quota are known")
 	}
 	s.Exhausted = map[string]bool{"L-2CBA8B92": true}
-	if n, ok := s.HostsLeft("mac-m4.metal"); n != 0 || !ok {
+	if n, _, ok := s.HostsLeft("mac-m4.metal"); n != 0 || !ok {
 		t.Errorf("hosts left of a quota that is used up = %d, %v, want 0", n, ok)
 	}
 	s.HostsAsked = time.Time{}
-	if _, ok := s.HostsLeft("mac-m4.metal"); ok {
+	if _, _, ok := s.HostsLeft("mac-m4.metal"); ok {
 		t.Error("hosts left are known before the hosts are")
 	}
 }

@@ -2,6 +2,7 @@ package account
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -74,9 +75,17 @@ func (s *Snapshot) Network(network string, owners []string) ([]cloud.Subnet, err
 		}
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("network %q: no such subnet among those of the trusted accounts", network)
+		return nil, fmt.Errorf("network %q is not there%s: correct the label, or add its owner to account_ids", network, among(owners))
 	}
 	return found, nil
+}
+
+// among says where was looked.
+func among(owners []string) string {
+	if len(owners) == 0 {
+		return ""
+	}
+	return ", in none of the trusted accounts (" + strings.Join(owners, ", ") + ")"
 }
 
 func (s *Snapshot) matcher(network string) (func(cloud.Subnet) bool, error) {
@@ -124,16 +133,18 @@ func (e errUnknown) Error() string {
 // Free is how many addresses a subnet has left for new launches.
 func (s *Snapshot) Free(sub cloud.Subnet) int { return max(0, sub.FreeAddresses-s.Taken[sub.ID]) }
 
-// HostsLeft is how many more dedicated hosts of a type the quota allows;
-// false: nobody knows.
-func (s *Snapshot) HostsLeft(instanceType string) (n int, known bool) {
+// HostsLeft is how many more dedicated hosts of a type the quota allows, and why
+// no more, for people; false: nobody knows.
+func (s *Snapshot) HostsLeft(instanceType string) (n int, why string, known bool) {
 	code, known := HostQuotaCode(instanceType)
 	quota, applied := s.Quotas[code]
 	if !known || !applied || s.HostsAsked.IsZero() {
-		return 0, false
+		return 0, "", false
 	}
+	used := s.UsedHosts[instanceType]
+	why = fmt.Sprintf("quota %s: %d of %v hosts of %s are used; AWS raises it in Service Quotas", code, used, quota, instanceType)
 	if s.Exhausted[code] {
-		return 0, true
+		return 0, why, true
 	}
-	return max(0, int(quota)-s.UsedHosts[instanceType]), true
+	return max(0, int(min(quota, math.MaxInt32))-used), why, true
 }

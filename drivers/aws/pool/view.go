@@ -153,6 +153,14 @@ func (s *State) obtainable(w *waiting) (n int) {
 	return n
 }
 
+// Growth is how many of Capacity need a host that is not asked for yet.
+func (s *State) Growth() int {
+	if s.allocate.pause.After(s.now) || len(s.wetZones()) == 0 {
+		return 0
+	}
+	return min(s.Capacity(), max(0, s.cfg.Max-s.live()))
+}
+
 // Holder is the host that the token has, and whether it has one: reserved for
 // it, or busy with it.
 func (s *State) Holder(token string) (host string, ok bool) {

@@ -273,9 +273,27 @@ func (k *keeper) publish() {
 	before := k.told.Load()
 	now := inventory.Tell(k.configured(), k.state, k.opts.Prices, time.Now())
 	now.Owner, now.Trouble = k.opts.Node.String(), k.state.Trouble()
+	k.bound(&now)
 	k.told.Store(&now)
 	if now.Capacity > before.Capacity && k.opts.HasRoom != nil {
 		k.opts.HasRoom()
+	}
+}
+
+// bound takes off what the quota refuses: whoever is told of room there would
+// wait here, while another pool may serve him.
+func (k *keeper) bound(p *view.Pool) {
+	growth := k.state.Growth()
+	if growth == 0 || k.opts.HostsLeft == nil {
+		return
+	}
+	left, why, known := k.opts.HostsLeft(k.pool.Type)
+	if !known || left >= growth {
+		return
+	}
+	p.Capacity -= growth - left
+	if p.Capacity == 0 {
+		p.Trouble = why
 	}
 }
 

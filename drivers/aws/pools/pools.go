@@ -62,7 +62,10 @@ type Options struct {
 	First   func(thing string) bool // see drivers.Config; nil: not known of any
 	Ask     drivers.Ask
 	HasRoom func() // a pool may have room again
-	Logger  *slog.Logger
+	// HostsLeft is how many more hosts of a type the account's quota allows, and
+	// why no more; false: not known. It answers from memory. nil: never known.
+	HostsLeft func(instanceType string) (n int, why string, known bool)
+	Logger    *slog.Logger
 
 	put func(path string, data []byte, mode fs.FileMode) error // nil: to the disk
 }

@@ -138,3 +138,33 @@ func TestPurseGivesBack(t *testing.T) {
 		}
 	})
 }
+
+// TestQuotaIsNoRoom: what the account's quota refuses is offered to nobody, so
+// that who asks goes elsewhere or waits unassigned; hosts that are there count.
+func TestQuotaIsNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, quick())
+		s.cloud.SetQuota(macsQuota, 0)
+		m := s.member(alpha, account.Brakes{}, &account.Accounts{})
+		opts := s.options(alpha, macPool(func(p *Pool) { p.Max = 3 }))
+		opts.Purse = paid{m}
+		opts.HostsLeft = func(typ string) (int, string, bool) { return m.Snapshot().HostsLeft(typ) }
+		p := s.startWith(opts)
+		time.Sleep(time.Minute)
+		const why = "quota L-5D8DADF5: 0 of 0 hosts of mac2.metal are used; AWS raises it in Service Quotas"
+		if n, err := p.Free("mac"); n != 0 || err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("Free() = %d, %v, want 0: %s", n, err, why)
+		}
+		free := func(want int) func() bool {
+			return func() bool { n, err := p.Free("mac"); return n == want && err == nil }
+		}
+		s.cloud.SetQuota(macsQuota, 1)
+		s.eventually(time.Hour, "the one host of the quota is offered", free(1))
+		s.reserve(p, token(1), time.Minute)
+		s.eventually(time.Minute, "there is none left", func() bool { n, err := p.Free("mac"); return n == 0 && err != nil })
+		p.Released(t.Context(), "mac", token(1))
+		s.eventually(10*time.Minute, "the host that is there is offered", free(1))
+		s.cloud.SetQuota(macsQuota, 5)
+		s.eventually(time.Hour, "the pool's own maximum counts", free(3))
+	})
+}
