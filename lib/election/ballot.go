@@ -127,7 +127,7 @@ func consult(def model.LabelDefinition, driver drivers.Driver) (option Option, r
 		option.Coming = !option.Cached && manager.Coming(def)
 	}
 	if err != nil {
-		refusals = append(refusals, refusal(CauseCapacityUnknown, false, "driver does not know its capacity: %v", err))
+		refusals = append(refusals, refusal(CauseCapacityUnknown, false, "driver can take none now: %v", err))
 	}
 	return option, refusals
 }

@@ -70,7 +70,7 @@ func TestExplain(t *testing.T) {
 		{"larger than the file system", onDisk("diskful", 101), nil,
 			Obstacle{Cause: CauseTooLarge, Reason: "does not fit on an empty node: disk short: needs 101 GB, the file system has 100 GB"}, true, ""},
 		{"file system hangs", onDisk("hung", 1), nil,
-			Obstacle{Cause: CauseCapacityUnknown, Reason: "driver does not know its capacity: no answer"}, false, ""},
+			Obstacle{Cause: CauseCapacityUnknown, Reason: "driver can take none now: no answer"}, false, ""},
 		{"file system hangs, no disks", def("hung"), nil, Obstacle{Cause: CauseFits, Reason: "fits: about to be granted"}, false, ""},
 		{"driver full", def("full"), nil,
 			Obstacle{Cause: CauseDriverCapacity, Reason: "the driver has no place for one more"}, false, ""},

@@ -220,7 +220,7 @@ func TestPullIsRefused(t *testing.T) {
 			{"no images", label("x", "plain"), nil, nil, true, "definition 0: driver plain keeps no images"},
 			{"not ready", label("x", "broken"), nil, nil, false, "definition 0: driver broken is not ready: has no engine"},
 			{"away", label("x", "vm"), nil, errors.New("the engine does not answer"), false,
-				"definition 0: driver does not know its capacity: the engine does not answer"},
+				"definition 0: driver can take none now: the engine does not answer"},
 			{"unknown", label("x", "cloud"), nil, nil, true, "definition 0: driver cloud is not configured on this node"},
 			{"elsewhere", elsewhere, nil, nil, true, `definition 0: node filter "OS:mac*" matches no identifier of the node`},
 			{"options", label("x", "vm"), errors.New("images: no url"), nil, true, "definition 0: driver refuses the definition: images: no url"},
@@ -346,7 +346,7 @@ func TestPullWhileADriverIsAway(t *testing.T) {
 		l.Definitions[1].Resources.CPU = 2
 		got, err := s.PullLabel(l, "admin")
 		failed := pulling(1)
-		failed.State, failed.Error = pull.Failed, "driver does not know its capacity: the engine does not answer"
+		failed.State, failed.Error = pull.Failed, "driver can take none now: the engine does not answer"
 		if diff := cmp.Diff([]pull.Status{pulling(0), failed}, got, ignoreTimes); diff != "" || err != nil {
 			t.Errorf("PullLabel() error %v (-want +got):\n%s", err, diff)
 		}

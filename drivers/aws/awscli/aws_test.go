@@ -305,7 +305,8 @@ func TestWhichInstance(t *testing.T) {
 func TestPools(t *testing.T) {
 	f := farm()
 	list := f.instances["aws/mac"][view.Pools].(view.PoolList)
-	list.Pools = append(list.Pools, view.Pool{Name: "m4", Type: "mac-m4.metal", Max: 2, Owner: nodeB, Trouble: "its owner can not be reached"}, view.Pool{Name: "m5", Type: "mac-m4.metal", Max: 1})
+	list.Pools = append(list.Pools, view.Pool{Name: "m4", Type: "mac-m4.metal", Max: 2, Owner: nodeB, Trouble: "its owner can not be reached"}, view.Pool{Name: "m5", Type: "mac-m4.metal", Max: 1},
+		view.Pool{Name: "m6", Type: "mac-m4.metal", Owner: nodeA, Draining: true, Trouble: "the pool is being drained", Phases: map[string]int{}})
 	f.instances["aws/mac"][view.Pools] = list
 	if err := f.run(t, "pool list"); err != nil {
 		t.Fatal(err)
@@ -314,6 +315,7 @@ func TestPools(t *testing.T) {
 m2 mac2.metal alpha 10 2 2 1 8 0 45m, p95 1h50m (12) -
 m4 mac-m4.metal ` + nodeB + ` 2 - - - - - - its owner can not be reached
 m5 mac-m4.metal - 1 - - - - - - no node owns it now
+m6 mac-m4.metal alpha 0 0 0 0 0 0 - draining
 POOL HOST ZONE PHASE FOR STATE AGE USD RELEASE WHY
 m2 h-1 eu-west-1a busy 1h0m available 20h0m 13.00 in 4h0m -
 m2 - eu-west-1a requested 1s - 1s ? - EC2 was asked`

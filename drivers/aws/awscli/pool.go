@@ -91,7 +91,7 @@ func poolState(p view.Pool) string {
 	if p.Owner == "" {
 		parts = append(parts, "no node owns it now")
 	}
-	if p.Trouble != "" {
+	if p.Trouble != "" && (!p.Draining || p.Phases == nil) { // else that is the trouble
 		parts = append(parts, p.Trouble)
 	}
 	return strings.Join(parts, "; ")
