@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/account"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pool"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pools"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/price"
@@ -155,9 +157,14 @@ func (d *driver) Answer(ctx context.Context, from model.UID, thing string, body 
 // purse counts hosts to the instance's brakes.
 type purse struct{ member *account.Member }
 
-// Reserve implements pools.Purse.
+// Reserve implements pools.Purse. That nothing is counted yet is no reason for a
+// long pause, as a limit is that was met.
 func (p purse) Reserve(token, instanceType string) error {
-	return p.member.Reserve(account.Need{Token: token, Type: instanceType, Host: true})
+	err := p.member.Reserve(account.Need{Token: token, Type: instanceType, Host: true})
+	if full, ok := errors.AsType[*account.Full](err); ok && full.Uncounted {
+		return &cloud.Error{Kind: cloud.Throttled, Code: "NotCounted", Message: full.Why}
+	}
+	return err
 }
 
 // Assume implements pools.Purse.

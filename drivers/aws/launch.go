@@ -155,6 +155,9 @@ func (l *launcher) made(ctx context.Context) (cloud.Instance, error) {
 	if l.in.instanceID() != "" {
 		return l.known(ctx), nil
 	}
+	if err := l.count(ctx); err != nil {
+		return cloud.Instance{}, err
+	}
 	retry := newRetry()
 	for {
 		there, err := l.arm(ctx)
@@ -180,6 +183,25 @@ func (l *launcher) made(ctx context.Context) (cloud.Instance, error) {
 			retry = newRetry()
 		default:
 			return l.taken(ctx, inst), nil
+		}
+	}
+}
+
+// count waits until the brakes know what there is: they refuse everything before.
+// Where that can not be found out at all, they refuse, and say so.
+func (l *launcher) count(ctx context.Context) error {
+	retry := newRetry()
+	for {
+		err := l.member.Counted(ctx)
+		if err == nil {
+			return nil
+		}
+		l.log.Info("what there is already is not counted yet", "error", err)
+		if !transient(err) && ctx.Err() == nil {
+			return nil
+		}
+		if err := retry.wait(ctx); err != nil {
+			return err
 		}
 	}
 }

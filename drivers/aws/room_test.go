@@ -103,6 +103,38 @@ func TestNoRoomWhileAWSIsAway(t *testing.T) {
 	})
 }
 
+// TestBrakesBeforeAnythingIsCounted: a launch that goes on in a new process waits
+// for what the brakes count, and is not refused for it; nor does a pool take it for a
+// limit that was met, which makes a long pause.
+func TestBrakesBeforeAnythingIsCounted(t *testing.T) {
+	t.Parallel()
+	for name, def := range map[string]model.LabelDefinition{"machine": plain(), "host": onMac()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				s.withMacs("")
+				s.cfg += "max_hourly_cost: 10\n"
+				var asked atomic.Int32
+				s.hookOf(func(_ context.Context, c fakeec2.Call) error {
+					if c.Action == "DescribeHosts" && !c.After && asked.Add(1) == 1 { // that of the account, before there are pools
+						time.Sleep(15 * time.Second)
+					}
+					return nil
+				})
+				d := s.start(t)
+				began := time.Now()
+				if _, err := d.Allocate(within(t, 20*time.Minute), request("a", def)); err != nil {
+					t.Fatalf("Allocate = %v", err)
+				}
+				if took := time.Since(began); took > 5*time.Minute || took < 14*time.Second {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
 // TestBrakesOfTheDriver: of many that are allocated at once as many are made as
 // the brakes allow, the others fail with the reason, and nothing of them is left.
 func TestBrakesOfTheDriver(t *testing.T) {

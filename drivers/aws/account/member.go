@@ -137,8 +137,30 @@ func (m *Member) Capacity(q Question) Answer {
 // Bill is what this driver instance has, and what that costs.
 func (m *Member) Bill() Bill { return m.now.Load().bills[m.instance] }
 
+// Counted waits until it is known what the brakes of the instance count: before
+// that they let nothing through. Without brakes it does not wait.
+func (m *Member) Counted(ctx context.Context) error {
+	if m.brakes.MaxInstances <= 0 && m.brakes.MaxHourlyCost <= 0 || m.Bill().Known {
+		return nil
+	}
+	if err := m.fresh(ctx, m.instances, time.Time{}); err != nil {
+		return fmt.Errorf("count instances for max_instances and max_hourly_cost: %w", err)
+	}
+	if len(m.pools) == 0 {
+		return nil
+	}
+	if err := m.fresh(ctx, m.Account.hosts, time.Time{}); err != nil {
+		return fmt.Errorf("count dedicated hosts for max_instances and max_hourly_cost: %w", err)
+	}
+	return nil
+}
+
 // Full says why a brake lets nothing more through.
-type Full struct{ Why string }
+type Full struct {
+	Why string
+	// Uncounted: it is only not known yet what there is (Counted).
+	Uncounted bool
+}
 
 // Error implements error.
 func (f *Full) Error() string { return f.Why }
@@ -177,12 +199,12 @@ func (m *Member) refuse(f *facts, n Need) error {
 	bill := f.bill(m.node, m.instance, m.brakes.Prices, m.pools)
 	if m.brakes.MaxInstances > 0 && !n.Host {
 		if left := instancesLeft(m.brakes, bill); left.n < 1 {
-			return &Full{left.why}
+			return &Full{Why: left.why, Uncounted: !bill.Known}
 		}
 	}
 	if m.brakes.MaxHourlyCost > 0 && !n.OnHost {
 		if left := affordable(n.Type, m.brakes, bill); left.n < 1 {
-			return &Full{left.why}
+			return &Full{Why: left.why, Uncounted: !bill.Known}
 		}
 	}
 	return nil

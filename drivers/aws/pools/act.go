@@ -2,6 +2,7 @@ package pools
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,8 +33,11 @@ func (k *keeper) do(ctx context.Context, a pool.Action) pool.Event {
 		return pool.Released{Action: a.ID, Released: released, Refused: refused, Err: err}
 	case pool.StartScrub:
 		id, err := k.startScrub(ctx, a)
-		if err == nil {
+		switch {
+		case err == nil:
 			k.log.Info("a host is being scrubbed", "host", a.Host, "machine", id)
+		case cloud.Undone(err) && !cloud.IsKind(err, cloud.Throttled):
+			k.scrub.forget(a.Host) // the next one is another
 		}
 		return pool.ScrubStarted{Action: a.ID, Instance: id, Err: err}
 	case pool.EndScrub:
@@ -47,6 +51,9 @@ func (k *keeper) do(ctx context.Context, a pool.Action) pool.Event {
 // allocateHost allocates one host, if it may be paid for.
 func (k *keeper) allocateHost(ctx context.Context, a pool.AllocateHost) (string, error) {
 	if err := k.opts.Purse.Reserve(a.ClientToken, a.Type); err != nil {
+		if soon, ok := errors.AsType[*cloud.Error](err); ok {
+			return "", soon
+		}
 		return "", &cloud.Error{Kind: cloud.Quota, Code: "MaxHourlyCost", Message: err.Error()}
 	}
 	id, err := k.opts.API.AllocateHost(ctx, k.hostRequest(a))

@@ -40,13 +40,14 @@ type keeper struct {
 	scrub scrubs
 
 	// Of run alone.
-	state   *pool.State
-	file    file
-	stored  uint64 // the revision that is in the file
-	broken  bool   // the file can not be written
-	waiting map[string][]chan<- verdict
-	actions sync.WaitGroup
-	asking  atomic.Bool
+	state  *pool.State
+	file   file
+	stored uint64 // the revision that is in the file
+	// unstored is why the file could not be written; nil: it has all.
+	unstored error
+	waiting  map[string][]chan<- verdict
+	actions  sync.WaitGroup
+	asking   atomic.Bool
 }
 
 // message is what run takes in.
@@ -57,8 +58,9 @@ type message struct {
 	// leave takes that back.
 	leave bool
 	token string
-	// done is closed when the event is taken in, and what it changed is stored.
-	done chan<- struct{}
+	// done is told when the event is taken in: nil, if what it changed is stored. It
+	// has room for one.
+	done chan<- error
 }
 
 // verdict is how a Want ended.
@@ -180,7 +182,7 @@ func (k *keeper) take(ctx context.Context, m message) {
 		k.answer(c.Token, verdict{err: &refusal{"the request was taken back"}})
 	}
 	if m.done != nil {
-		close(m.done)
+		m.done <- k.unstored
 	}
 }
 
@@ -206,14 +208,14 @@ func (k *keeper) store() error {
 	}
 	err := k.file.write(k.state.Saved())
 	if err == nil {
-		k.stored, k.broken = k.state.Revision(), false
+		k.stored, k.unstored = k.state.Revision(), nil
 		return nil
 	}
-	if !k.broken {
-		k.broken = true
+	if k.unstored == nil {
 		k.log.Error("what the pool is about to do can not be stored, so it is not done", "error", err)
 	}
-	return fmt.Errorf("%w: %w", errNotStored, err)
+	k.unstored = fmt.Errorf("%w: %w", errNotStored, err)
+	return k.unstored
 }
 
 // carryOut begins an action. The event that it returns is the result of one
@@ -309,14 +311,14 @@ func (k *keeper) send(ctx context.Context, m message) error {
 	}
 }
 
-// tell has run take an event in, and returns when what it changed is stored.
+// tell has run take an event in. The error says that it was not, or that what it
+// changed is not stored.
 func (k *keeper) tell(ctx context.Context, e pool.Event) error {
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	if err := k.send(ctx, message{event: e, done: done}); err != nil {
 		return err
 	}
-	<-done // run does nothing that waits
-	return nil
+	return <-done // run does nothing that waits
 }
 
 // want asks the pool, which this node owns, for a host, and waits until it has

@@ -223,3 +223,27 @@ func TestDrain(t *testing.T) {
 		}
 	})
 }
+
+// TestDrainIsStored: who is told that a pool is drained relies on it, also after
+// a restart.
+func TestDrainIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, quick())
+		p := s.start(alpha, macPool())
+		s.reserve(p, token(1), time.Minute)
+		s.change(func() { s.full = true })
+		if _, err := p.Drain(t.Context(), "mac", false); err == nil || !strings.Contains(err.Error(), "no space left") {
+			t.Errorf("Drain() on a full disk = %v", err)
+		}
+		s.change(func() { s.full = false })
+		if _, err := p.Drain(t.Context(), "mac", false); err != nil {
+			t.Errorf("Drain() once there is room = %v", err)
+		}
+		p.Close()
+		p = s.start(alpha, macPool())
+		time.Sleep(time.Minute)
+		if v := p.Pools(t.Context())[0]; !v.Draining {
+			t.Errorf("after a restart it is %+v", v)
+		}
+	})
+}

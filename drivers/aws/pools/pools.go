@@ -79,7 +79,8 @@ func (o *Options) maker() cloud.Maker {
 // memory.
 type Purse interface {
 	// Reserve counts a host that is about to be allocated, by its client token;
-	// the error is why it may not be. Asked again it counts once.
+	// the error is why it may not be. Asked again it counts once. An error that is no
+	// *cloud.Error says that a limit is met.
 	Reserve(token, instanceType string) error
 	// Assume counts a host that a process before this one asked for, and of which
 	// nobody knows whether it was allocated.

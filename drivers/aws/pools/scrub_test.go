@@ -192,3 +192,21 @@ func TestScrubAfterRestart(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedScrubIsForgotten: pools have other Macs each day, and what was to be
+// started on them is not remembered for ever.
+func TestRefusedScrubIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, quick())
+		p := s.start(alpha, scrubbing())
+		s.cloud.Inject(fakeec2.Fault{Action: "RunInstances", Err: cloud.NewError("InsufficientCapacityOnHost", "not yet")})
+		host := s.idle(p)
+		s.eventually(20*time.Minute, "the scrub is refused", func() bool { return s.phase(p, host) == "resting" })
+		scrubs := &p.named["mac"].scrub
+		scrubs.mu.Lock()
+		defer scrubs.mu.Unlock()
+		if len(scrubs.launches) > 0 {
+			t.Errorf("it remembers %+v", scrubs.launches)
+		}
+	})
+}
