@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/view"
@@ -77,17 +78,20 @@ func (d *driver) status(ctx context.Context, args json.RawMessage) (json.RawMess
 	if err := readArgs(args, &struct{}{}); err != nil {
 		return nil, err
 	}
+	pools := []view.Pool{}
+	var asking sync.WaitGroup // EC2 and the pools' owners may both be away, which takes its time
+	if keeper, has := d.hosts.(poolKeeper); has {
+		asking.Go(func() { pools = keeper.Pools(ctx) })
+	}
 	listing, err := d.inventory.Look(ctx)
+	asking.Wait()
 	if err != nil {
 		return nil, err
 	}
 	bill := d.member.Bill()
 	a := view.Account{
 		Account: d.account, Region: d.settings.Region, Node: d.node.String(), Things: listing.Things, Missing: listing.Missing,
-		Hourly: bill.Hourly, Unpriced: bill.Unpriced, Pools: []view.Pool{}, Memory: listing.Memory,
-	}
-	if keeper, has := d.hosts.(poolKeeper); has {
-		a.Pools = keeper.Pools(ctx)
+		Hourly: bill.Hourly, Unpriced: bill.Unpriced, Pools: pools, Memory: listing.Memory,
 	}
 	if a.Things == nil {
 		a.Things = []view.Thing{}

@@ -13,7 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/view"
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 )
 
 // command has an instance do a command.
@@ -127,6 +129,37 @@ func TestPoolCommands(t *testing.T) {
 			if _, err := d.Do(t.Context(), view.Drain, json.RawMessage(args)); !errors.Is(err, drivers.ErrCommandArgument) || !strings.Contains(err.Error(), want) {
 				t.Errorf("drain %s = %v", args, err)
 			}
+		}
+	})
+}
+
+// slowKeeper is one whose pools' owners are away.
+type slowKeeper struct{ keeperOf }
+
+func (k *slowKeeper) Pools(ctx context.Context) []view.Pool {
+	_ = loop.Sleep(ctx, drivers.AskTimeout)
+	return k.keeperOf.Pools(ctx)
+}
+
+// TestStatusWhenAllIsAway: EC2 that hangs and pools' owners that are away do not
+// add up: there is an answer before who asked loses patience.
+func TestStatusWhenAllIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.hosts = &slowKeeper{}
+		d := s.start(t)
+		time.Sleep(time.Minute)
+		s.hookOf(func(ctx context.Context, c fakeec2.Call) error {
+			if strings.HasPrefix(c.Action, "Describe") && !c.After {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		})
+		began := time.Now()
+		data, err := d.Do(within(t, drivers.CommandTimeout), view.Status, json.RawMessage(`{}`))
+		if took := time.Since(began); err != nil || !strings.Contains(string(data), `"m2"`) || took > drivers.CommandTimeout-5*time.Second {
+			t.Errorf("status = %s, %v after %v", data, err, took)
 		}
 	})
 }

@@ -14,7 +14,7 @@ import (
 
 // request is an open request for a host.
 type request struct {
-	Request            // its times by the pool's clock
+	Request
 	action   ActionID  // the one under way; 0: none
 	tried    time.Time // until then it may have been done
 	tries    int
@@ -126,7 +126,7 @@ func (s *State) wetZones() []string {
 func (s *State) request(zone string) {
 	s.generation++
 	r := &request{Request: Request{
-		Slot: s.freeSlot(), Generation: s.generation, Zone: zone, Type: s.cfg.Type, Decided: s.now,
+		Slot: s.freeSlot(), Generation: s.generation, Zone: zone, Type: s.cfg.Type, Decided: s.wall,
 		ClientToken: s.newToken("host", zone),
 	}}
 	s.requests = append(s.requests, r)
@@ -146,7 +146,7 @@ func (s *State) send(r *request) {
 		s.save()
 	}
 	s.emit(AllocateHost{
-		ID: r.action, Slot: r.Slot, Zone: r.Zone, Type: r.Type, ClientToken: r.ClientToken, Decided: s.outer(r.Decided),
+		ID: r.action, Slot: r.Slot, Zone: r.Zone, Type: r.Type, ClientToken: r.ClientToken, Decided: r.Decided,
 		Again: r.tries > 1 || r.restored,
 	})
 	s.wake(s.now.Add(s.cfg.ActionTimeout))

@@ -278,3 +278,58 @@ func TestTokens(t *testing.T) {
 		t.Errorf("%d tokens, want 20", len(seen))
 	}
 }
+
+// What is repeated is the same, also when the clock was set in between, or this
+// is another process: EC2 refuses another request with the same token.
+func TestRepeatedIsTheSame(t *testing.T) {
+	for name, jump := range map[string]time.Duration{"forward": 3 * time.Hour, "back": -3 * time.Hour, "not": 0} {
+		t.Run(name, func(t *testing.T) {
+			cfg := macs()
+			cfg.ScrubbingDelay = 5 * time.Minute
+			b := newBed(t, cfg)
+			h := b.mac("h-1", time.Hour)
+			b.answer(nil, h)
+			start := only[StartScrub](b.wait(6*time.Minute, h))
+			b.step(Want{Token: "t1"})
+			ask := only[AllocateHost](b.acts)
+			if len(start) != 1 || len(ask) != 1 {
+				t.Fatalf("%d scrubs and %d hosts are asked for", len(start), len(ask))
+			}
+			same := func(acts []Action) {
+				t.Helper()
+				for _, again := range only[StartScrub](acts) {
+					start, again.ID, again.Again, again.Shown = append(start, again), start[0].ID, false, false
+					if again != start[0] {
+						t.Errorf("first %+v, then %+v", start[0], again)
+					}
+				}
+				for _, again := range only[AllocateHost](acts) {
+					ask, again.ID, again.Again = append(ask, again), ask[0].ID, false
+					if again != ask[0] {
+						t.Errorf("first %+v, then %+v", ask[0], again)
+					}
+				}
+			}
+			b.step(ScrubStarted{Action: start[0].ID, Err: errors.New("timeout")})
+			b.step(Allocated{Action: ask[0].ID, Err: errors.New("timeout")})
+			b.clock = b.clock.Add(jump)
+			same(b.step(Tick{}))
+			same(b.wait(2*time.Minute, h))
+			if len(start) < 2 || len(ask) < 2 {
+				t.Fatalf("%d scrubs and %d hosts are asked for", len(start), len(ask))
+			}
+			b = &bed{State: New(cfg, new(b.Saved())), t: t, clock: b.clock.Add(-2 * jump)}
+			b.step(Own{Owner: true})
+			b.step(Want{Token: "t1"})
+			scrubs, hosts := len(start), len(ask)
+			same(b.answer(nil, h))
+			same(b.wait(10*time.Minute, h))
+			if len(start) == scrubs || len(ask) == hosts {
+				t.Errorf("after a restart %d scrubs and %d hosts are asked for", len(start)-scrubs, len(ask)-hosts)
+			}
+			if last := start[len(start)-1]; !last.Shown {
+				t.Errorf("after 10 minutes lists are still late: %+v", last)
+			}
+		})
+	}
+}

@@ -170,6 +170,8 @@ type StartScrub struct {
 	Decided     time.Time // the same too, for tags: the request must not differ
 	// Again: it was asked for before, maybe by an earlier process.
 	Again bool
+	// Shown: lists show by now what was made when it was asked for first.
+	Shown bool
 }
 
 // EndScrub asks to terminate the instance of a StartScrub.

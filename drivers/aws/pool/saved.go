@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -20,9 +21,7 @@ func (s *State) Saved() Saved {
 	}
 	out.Owned, out.Quarantine = s.savedOwner()
 	for _, r := range s.requests {
-		kept := r.Request
-		kept.Decided = s.outer(r.Decided)
-		out.Requests = append(out.Requests, kept)
+		out.Requests = append(out.Requests, r.Request)
 	}
 	for _, h := range s.hosts {
 		if !h.lost {
@@ -82,7 +81,6 @@ func (s *State) restore(saved *Saved) {
 	s.scrubs.count = max(saved.ScrubCount, s.scrubs.count)
 	s.scrubs.known.Count = s.scrubs.count
 	for _, r := range saved.Requests {
-		r.Decided = past(r.Decided)
 		// Until the end of the process before it may have been done.
 		s.requests = append(s.requests, &request{Request: r, tried: s.now, restored: true})
 	}
@@ -100,7 +98,7 @@ func (s *State) restore(saved *Saved) {
 	}
 	for _, c := range saved.Scrubs {
 		h := s.known(c.Host, c.Type, c.Zone)
-		c.Since = past(c.Since)
+		c.Decided, c.Since = cmp.Or(c.Decided, c.Since), past(c.Since) // older versions kept Since alone
 		h.scrub = &scrub{Scrub: c, again: true}
 	}
 	for _, h := range saved.Hosts {

@@ -20,7 +20,7 @@ const (
 
 // scrub is an instance that is, or may be, on a host to have it scrubbed.
 type scrub struct {
-	Scrub           // its time by the pool's clock
+	Scrub           // Since by the pool's clock
 	action ActionID // the call under way; 0: none
 	at     time.Time
 	tries  int
@@ -48,7 +48,7 @@ func (s *State) worthScrubbing(h *host) time.Time {
 // startScrub sends for an instance whose end has the host scrubbed.
 func (s *State) startScrub(h *host) {
 	s.generation++
-	h.scrub = &scrub{Scrub: Scrub{Host: h.id, Zone: h.zone, Type: h.typ, ClientToken: s.newToken("scrub", h.id), Since: s.now}}
+	h.scrub = &scrub{Scrub: Scrub{Host: h.id, Zone: h.zone, Type: h.typ, ClientToken: s.newToken("scrub", h.id), Since: s.now, Decided: s.wall}}
 	h.changed = s.mark()
 	s.save()
 	s.place(h)
@@ -78,7 +78,8 @@ func (s *State) tendScrub(h *host) (due time.Time) {
 	c.action, c.at = s.nextID(), s.now
 	if c.Instance == "" {
 		s.emit(StartScrub{
-			ID: c.action, Host: h.id, Zone: h.zone, Type: h.typ, ClientToken: c.ClientToken, Decided: s.outer(c.Since), Again: c.again,
+			ID: c.action, Host: h.id, Zone: h.zone, Type: h.typ, ClientToken: c.ClientToken, Decided: c.Decided,
+			Again: c.again, Shown: s.now.Sub(c.Since) >= s.cfg.Settled,
 		})
 		c.again = true
 	} else {

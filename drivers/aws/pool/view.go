@@ -47,12 +47,13 @@ type Durations struct {
 
 // Request is an open request for a host: whether there is one is not known.
 type Request struct {
-	Slot        int       `json:"slot"`
-	Generation  uint64    `json:"generation"`
-	Zone        string    `json:"zone"`
-	Type        string    `json:"type"`
-	ClientToken string    `json:"client_token"`
-	Decided     time.Time `json:"decided"`
+	Slot        int    `json:"slot"`
+	Generation  uint64 `json:"generation"`
+	Zone        string `json:"zone"`
+	Type        string `json:"type"`
+	ClientToken string `json:"client_token"`
+	// Decided is when, by the clock of then: what is repeated has to be the same.
+	Decided time.Time `json:"decided"`
 }
 
 // Reservation is a host that belongs to a token.
@@ -74,6 +75,8 @@ type Scrub struct {
 	ClientToken string    `json:"client_token"`
 	Instance    string    `json:"instance,omitempty"` // empty: not known
 	Since       time.Time `json:"since"`
+	// Decided is Since as it was told first: what is repeated has to be the same.
+	Decided time.Time `json:"decided,omitzero"`
 }
 
 // KnownHost is a host, of which a list that is late says less than is known.
@@ -208,7 +211,7 @@ func (s *State) Views() []View {
 		all = append(all, v)
 	}
 	for _, r := range s.requests {
-		all = append(all, View{Type: r.Type, Zone: r.Zone, Since: s.outer(r.tried), Allocated: s.outer(r.Decided),
+		all = append(all, View{Type: r.Type, Zone: r.Zone, Since: s.outer(r.tried), Allocated: r.Decided,
 			Why: fmt.Sprintf("asked for %d times, and the answer is not known", r.tries)})
 	}
 	return all

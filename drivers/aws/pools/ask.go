@@ -143,9 +143,9 @@ func (k *keeper) reply(ctx context.Context, q question) (answer, error) {
 	case opWant:
 		return k.replyHost(ctx, q)
 	case opLaunched:
-		return answer{}, k.tell(ctx, pool.Launched{Token: q.Token, Instance: q.Instance, Err: q.Failure.err()})
+		return answer{}, k.note(ctx, pool.Launched{Token: q.Token, Instance: q.Instance, Err: q.Failure.err()})
 	case opCancel:
-		return answer{}, k.tell(ctx, pool.Cancel{Token: q.Token})
+		return answer{}, k.note(ctx, pool.Cancel{Token: q.Token})
 	case opRoom:
 		return answer{Room: k.told.Load().Capacity}, nil
 	case opView:

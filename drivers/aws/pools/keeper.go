@@ -321,6 +321,14 @@ func (k *keeper) tell(ctx context.Context, e pool.Event) error {
 	return <-done // run does nothing that waits
 }
 
+// note is tell of what does no harm if it is not stored: lists will tell it, too.
+func (k *keeper) note(ctx context.Context, e pool.Event) error {
+	if err := k.tell(ctx, e); !errors.Is(err, errNotStored) {
+		return err
+	}
+	return nil
+}
+
 // want asks the pool, which this node owns, for a host, and waits until it has
 // one, or none is to be had. It keeps its place in the queue until w.Until, also
 // if nobody waits here any more: who asks again finds it, or the host.

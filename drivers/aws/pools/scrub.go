@@ -82,7 +82,7 @@ func (k *keeper) earlierScrub(ctx context.Context, a pool.StartScrub, cause erro
 		return "", fmt.Errorf("look for the machine of an earlier scrub: %s: %w", err.Error(), errEarlier)
 	case len(found) > 0:
 		return found[0].ID, nil
-	case time.Since(a.Decided) < cloud.Settled: // lists may be late
+	case !a.Shown: // lists may be late
 		return "", fmt.Errorf("%s: %w", cause.Error(), errEarlier)
 	}
 	return "", cause
