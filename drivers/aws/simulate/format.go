@@ -59,16 +59,21 @@ func (r *Report) WriteTable(w io.Writer) error {
 	if len(r.Pools) > 1 {
 		r.Total.table(&b)
 	}
-	if r.LeftOut > 0 {
-		fmt.Fprintf(&b, "%d records of the trace are no finished runs, and were left out.\n", r.LeftOut)
-	}
-	if r.Unmatched > 0 {
-		fmt.Fprintf(&b, "%d jobs are for none of the pools, and were left out.\n", r.Unmatched)
-	}
+	leftOut(&b, r.LeftOut, r.Unmatched)
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write table: %w", err)
 	}
 	return nil
+}
+
+// leftOut tells what of a trace is not in the result.
+func leftOut(b *strings.Builder, records, unmatched int) {
+	if records > 0 {
+		fmt.Fprintf(b, "%d records of the trace are no finished runs, and were left out.\n", records)
+	}
+	if unmatched > 0 {
+		fmt.Fprintf(b, "%d jobs are for none of the pools, and were left out.\n", unmatched)
+	}
 }
 
 func (p *PoolReport) table(b *strings.Builder) {

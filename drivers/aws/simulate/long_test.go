@@ -1,6 +1,8 @@
 package simulate
 
 import (
+	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -22,12 +24,25 @@ func TestLongJobs(t *testing.T) {
 func TestWaitOfALifetime(t *testing.T) {
 	p := Default()
 	p.Max = 1
-	jobs := make([]trace.Job, 9)
+	jobs := make([]trace.Job, 8)
 	for i := range jobs {
 		jobs[i].Run = 10 * 365 * 86400
 	}
 	_, err := Run(t.Context(), Setup{Pools: []Pool{p}}, trace.Trace{Jobs: jobs})
 	if err == nil || !strings.Contains(err.Error(), "waits for 68 years: want a larger max than 1") {
-		t.Errorf("eight jobs of ten years on one host: %v", err)
+		t.Errorf("jobs of ten years each on one host: %v", err)
+	}
+}
+
+// TestNoTime: jobs and hosts that take no time at all are odd, and no reason to crash.
+func TestNoTime(t *testing.T) {
+	p := Default()
+	p.Type, p.MinAge, p.ScrubbingDelay, p.Shutdown, p.Notice, p.Boot, p.Scrub = "c5.metal", 0, 0, 0, 0, Fixed(0), Fixed(0)
+	r := run(t, []trace.Job{{Arrival: 1772409600}, {Arrival: 1772409600}}, p)
+	if err := errors.Join(r.WriteSVG(io.Discard), r.WriteTable(io.Discard), r.WriteJSON(io.Discard), r.WriteCSV(io.Discard)); err != nil {
+		t.Error(err)
+	}
+	if r.Total.Sum.Jobs != 2 || len(r.Total.Months) != 1 || r.Total.Months[0].Jobs != 2 {
+		t.Errorf("%+v", r.Total)
 	}
 }

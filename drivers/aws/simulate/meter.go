@@ -58,7 +58,7 @@ type series struct {
 
 // newMeter begins to count at a time, nothing being there yet.
 func newMeter(now, width int64) *meter {
-	return &meter{now: now, chart: series{start: now - now%width, width: width}}
+	return &meter{now: now, chart: series{start: now - now%width, width: width, parts: make([]amounts, 1)}}
 }
 
 // advance counts what there was up to a time that is not before the last one.

@@ -89,7 +89,7 @@ func Default() Pool {
 // validate says what is wrong with the pool.
 func (p Pool) validate() error {
 	errs := []error{p.Config.Validate(), p.Match.validate()}
-	if p.Max < 1 {
+	if p.Max == 0 {
 		errs = append(errs, errors.New("max is 0: want a pool that may have a host"))
 	}
 	if p.MinAge < pool.MacMinAge && strings.HasPrefix(p.Type, "mac") { // no API is there to ask what it is

@@ -45,6 +45,9 @@ type Point struct {
 type Swept struct {
 	WaitP95 int64     `json:"wait_p95_seconds"`
 	Pools   [][]Point `json:"pools"`
+	// LeftOut and Unmatched are as in a Report.
+	LeftOut   int `json:"left_out"`
+	Unmatched int `json:"unmatched"`
 }
 
 // maxPoints bounds a sweep: more take hours.
@@ -59,7 +62,7 @@ func Sweep(ctx context.Context, s Setup, t trace.Trace, g Grid) (*Swept, error) 
 	if unmatched == len(t.Jobs) {
 		return nil, errors.New("no job is for one of the pools")
 	}
-	out := &Swept{WaitP95: seconds(g.WaitP95)}
+	out := &Swept{WaitP95: seconds(g.WaitP95), LeftOut: t.LeftOut, Unmatched: unmatched}
 	for i, p := range s.Pools {
 		if len(shares[i]) == 0 {
 			continue
@@ -216,6 +219,7 @@ func (s *Swept) WriteTable(w io.Writer) error {
 	for _, points := range s.Pools {
 		s.table(&b, points)
 	}
+	leftOut(&b, s.LeftOut, s.Unmatched)
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write table: %w", err)
 	}

@@ -215,6 +215,7 @@ func (w *world) arrive(job int) {
 		w.queue.push(event{at: w.jobs[job+1].Arrival, kind: arrives, of: int32(job + 1)}) //nolint:gosec // of 20 million at most
 	}
 	w.meter.count[queued]++
+	w.meter.month() // which has the job, also if nothing takes time in it any more
 	want := pool.Want{Token: strconv.Itoa(job)}
 	if zone := w.jobs[job].Zone; zone != "" {
 		want.Zones = []string{zone}
