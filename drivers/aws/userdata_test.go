@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
@@ -87,64 +88,59 @@ func TestUserdataHasABound(t *testing.T) {
 func values() *rapid.Generator[string] {
 	return rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
 		"", " ", "it's", `a"b`, "$(id)", "`id`", "a\nb", "\\", "‘’", "a;b", "--", "#", "%PATH%", "$env:X", "\t", "é", "'; exit 1 #",
-	})).Filter(func(s string) bool { return !strings.ContainsRune(s, 0) })
+	}), rapid.StringOf(rapid.SampledFrom([]rune("'‘’‚‛\"“”$`\\\n\r;# {}()x=é𝄞")))).
+		Filter(func(s string) bool { return !strings.ContainsRune(s, 0) })
 }
 
 // TestUserdataThroughAShell: what a real sh makes of it is what was given.
 func TestUserdataThroughAShell(t *testing.T) {
 	t.Parallel()
-	roundTrip(t, metadata.Env, "sh", func(names []string, text string) string {
-		script := text
+	roundTrip(t, metadata.Env, func(text string, names []string) (map[string]string, error) {
 		for _, name := range names {
-			script += fmt.Sprintf("printf '%%s\\001' \"$%s\"\n", name)
+			text += fmt.Sprintf("printf '%%s\\000' \"$%s\"\n", name)
 		}
-		return script
-	}, "-s")
+		cmd := exec.Command("sh", "-s")
+		cmd.Stdin = strings.NewReader(text)
+		out, err := cmd.Output()
+		printed := strings.Split(string(out), "\x00")
+		if err != nil || len(printed) != len(names)+1 {
+			return nil, fmt.Errorf("sh printed %d values: %w", len(printed)-1, err)
+		}
+		got := map[string]string{}
+		for i, name := range names {
+			got[name] = printed[i]
+		}
+		return got, nil
+	})
 }
 
-// TestUserdataThroughPowerShell is the same where there is one.
+// TestUserdataThroughPowerShell: what PowerShell makes of it, by its language's
+// grammar, is what was given. PowerShell itself is not to be had wherever tests run.
 func TestUserdataThroughPowerShell(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("pwsh"); err != nil {
-		t.Skip("there is no pwsh on this machine")
-	}
-	roundTrip(t, metadata.PowerShell, "pwsh", func(names []string, text string) string {
-		script := text
-		for _, name := range names {
-			script += fmt.Sprintf("[Console]::Out.Write($%s + [char]1)\n", name)
-		}
-		return script
-	}, "-NoProfile", "-NonInteractive", "-Command", "-")
+	roundTrip(t, metadata.PowerShell, func(text string, _ []string) (map[string]string, error) { return readPowerShell(text) })
 }
 
-func roundTrip(t *testing.T, format metadata.Format, shell string, script func(names []string, text string) string, args ...string) {
+// roundTrip has variables read of userdata, and compares them with what was given.
+func roundTrip(t *testing.T, format metadata.Format, read func(text string, names []string) (map[string]string, error)) {
+	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
-		want := rapid.MapOfN(rapid.StringMatching(`[A-Z][A-Z0-9_]{0,8}X`), values(), 1, 8).Draw(rt, "metadata")
-		all, err := json.Marshal(want)
+		given := rapid.MapOfN(rapid.StringMatching(`[A-Z][A-Z0-9_]{0,8}X`), values(), 1, 8).Draw(rt, "metadata")
+		all, err := json.Marshal(given)
 		if err != nil {
 			rt.Fatal(err)
 		}
+		want := map[string]string{}
+		for name, value := range given {
+			want["data_"+name] = strings.ToValidUTF8(value, "\uFFFD")
+		}
 		text, _ := render(t, format, "data", string(all), `{}`)
-		var names []string
-		for name := range maps.Keys(want) {
-			names = append(names, "data_"+name)
-		}
-		slices.Sort(names)
-		cmd := exec.Command(shell, args...)
-		cmd.Stdin = strings.NewReader(script(names, text))
-		out, err := cmd.Output()
+		got, err := read(text, slices.Sorted(maps.Keys(want)))
 		if err != nil {
-			rt.Fatalf("%s: %v\n%s", shell, err, text)
+			rt.Fatalf("%v of\n%s", err, text)
 		}
-		got := strings.Split(string(out), "\x01")
-		for i, name := range names {
-			given := strings.ToValidUTF8(want[strings.TrimPrefix(name, "data_")], "\uFFFD")
-			if given != strings.ReplaceAll(given, "\x01", "") {
-				return // the separator of this test
-			}
-			if got[i] != given {
-				rt.Fatalf("%s is %q, want %q", name, got[i], given)
-			}
+		if diff := cmp.Diff(want, got); diff != "" {
+			rt.Fatalf("variables (-want +got):\n%s\nof\n%s", diff, text)
 		}
 	})
 }
