@@ -19,8 +19,8 @@ type request struct {
 	tried    time.Time // until then it may have been done
 	tries    int
 	restored bool      // it was sent before the restart, perhaps
+	comes    *coming   // its host, to those who wait; nil: it is sealed
 	retry    time.Time // not again before
-	sealed   bool      // not to be sent again: lists tell whether an earlier try made a host
 	doubts   int       // how many tries in a row had no answer that is sure
 	why      string    // of the last of them
 }
@@ -90,15 +90,16 @@ func (s *State) demand() (resend []*request, zones []string) {
 	if room <= 0 && len(s.requests) == 0 {
 		return nil, nil
 	}
+	s.plan()
+	s.wake(s.supply.next())
+	if s.supply.without == 0 && len(s.requests) == 0 {
+		return nil, nil
+	}
 	wet := s.wetZones()
-	supply := s.supply()
 	for _, w := range s.queue.order {
-		if room <= 0 && supply.over() {
-			break
-		}
-		if c, ok := supply.take(w); ok {
-			if r := c.request; r != nil && s.live() <= s.cfg.Max {
-				resend = append(resend, r)
+		if c := w.on; c != nil {
+			if c.request != nil && s.live() <= s.cfg.Max {
+				resend = append(resend, c.request)
 			}
 			continue
 		}
@@ -129,8 +130,25 @@ func (s *State) request(zone string) {
 		Slot: s.freeSlot(), Generation: s.generation, Zone: zone, Type: s.cfg.Type, Decided: s.wall,
 		ClientToken: s.newToken("host", zone),
 	}}
-	s.requests = append(s.requests, r)
+	s.open(r)
 	s.send(r)
+}
+
+// open notes that there may be the host of a request.
+func (s *State) open(r *request) {
+	s.requests = append(s.requests, r)
+	s.supply.asked++
+	r.comes = &coming{no: s.supply.asked, request: r, typ: r.Type, zone: r.Zone}
+	s.provide(r.comes)
+}
+
+// seal has a request not sent again, as it is not known any more that it makes
+// a host: lists tell whether an earlier try did. So nobody counts on it.
+func (s *State) seal(r *request) {
+	if r.comes != nil {
+		s.withdraw(r.comes)
+		r.comes = nil
+	}
 }
 
 // send asks for the host of a request, once more if need be: the token is the
@@ -203,10 +221,10 @@ func (s *State) allocated(e Allocated) {
 		r.retry = s.now.Add(backoff(30*time.Second, s.cfg.Settled, r.tries))
 		s.doubt(r, e.Err)
 	default:
+		s.seal(r)
 		if r.tries == 1 && !r.restored && !cloud.IsKind(e.Err, cloud.Mismatch) {
 			s.closeRequest(r)
 		}
-		r.sealed = true
 		s.refusedHost(r.Zone, e.Err)
 	}
 }
@@ -293,6 +311,7 @@ func (s *State) closeRequests(a answer) {
 func (s *State) closeRequest(r *request) {
 	i := slices.Index(s.requests, r)
 	s.requests = slices.Delete(s.requests, i, i+1)
+	s.seal(r)
 	s.save()
 }
 

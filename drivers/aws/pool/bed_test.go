@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -226,7 +227,7 @@ func consistent(s *State) error {
 	if sum != a.Total || a.Total != len(s.hosts)+len(s.requests) || len(s.queue.byToken) != len(s.queue.order) {
 		return fmt.Errorf("the accounting does not add up: %+v", a)
 	}
-	return nil
+	return errors.Join(indexed(s), planned(s))
 }
 
 func compare(a, b string) int {

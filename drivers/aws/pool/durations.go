@@ -30,6 +30,16 @@ func (d *durations) add(took time.Duration) {
 	d.known = Durations{Count: d.count, P50: rank(d.sorted, 50), P95: rank(d.sorted, 95)}
 }
 
+// observe takes in how long a scrub took.
+func (s *State) observe(took time.Duration) {
+	before := s.scrubAway()
+	s.scrubs.add(took)
+	s.save()
+	if s.scrubAway() != before {
+		s.expectScrubs()
+	}
+}
+
 // rank is the nearest-rank percentile of sorted values.
 func rank(sorted []time.Duration, percent int) time.Duration {
 	return sorted[(len(sorted)*percent+99)/100-1]

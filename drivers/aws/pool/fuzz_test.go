@@ -21,7 +21,7 @@ func FuzzStep(f *testing.F) {
 	f.Add([]byte{9, 1, 9, 0, 2, 2, 2, 5, 5, 5, 5, 255, 255, 255, 255, 128, 64, 32, 16, 8, 4, 2, 1})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg := macs()
-		cfg.ScrubbingDelay = time.Minute
+		cfg.ScrubbingDelay, cfg.Patience = time.Minute, 2*time.Hour
 		src := &source{data: data, now: at("2026-03-02 08:00")}
 		a, b := New(cfg, &Saved{Owned: true}), New(cfg, &Saved{Owned: true})
 		for len(src.data) > 0 {

@@ -68,7 +68,8 @@ type host struct {
 	scrubFails int
 	alarmed    alarm
 
-	in      places // of the index
+	in      places  // of the index
+	comes   *coming // to those who wait; nil: it is there, or not waited for
 	touched bool
 	timer   int // place in timers from 1; 0: none
 	due     time.Time
@@ -245,7 +246,7 @@ func (s *State) remove(h *host) {
 	i, _ := slices.BinarySearchFunc(s.hosts, h.id, func(h *host, id string) int { return strings.Compare(h.id, id) })
 	s.hosts = slices.Delete(s.hosts, i, i+1)
 	delete(s.byID, h.id)
-	s.index.set(h, places{})
+	s.unfile(h)
 	s.count[h.phase]--
 	h.removed = true
 	s.save()

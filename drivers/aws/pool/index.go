@@ -12,15 +12,14 @@ import (
 // the phases: place keeps it.
 type index struct {
 	free      []*host // Available, the first to be given out first: see compareFree
-	back      []*host // by id, those that supply looks at
 	releasing []*host // by id, those with a release whose answer is not known
 	scrubbed  []*host // by id, those with a scrub instance
 }
 
 // places says in which lists of an index a host is, and where.
 type places struct {
-	free, back, releasing, scrubbed bool
-	standing                        standing // in free
+	free, releasing, scrubbed bool
+	standing                  standing // in free
 }
 
 // standing is what free hosts are given out by, as it was when a host was put in.
@@ -45,20 +44,22 @@ func compareID(a, b *host) int { return strings.Compare(a.id, b.id) }
 
 // file puts a host into the lists that its facts want it in.
 func (s *State) file(h *host) {
-	comes := false
-	switch h.phase {
-	case Requested:
-		comes = true
-	case Settling, Resting, Scrubbing:
-		comes = s.cfg.Patience > 0 // else nobody waits for them
-	default:
-	}
-	to := places{free: h.phase == Available, back: comes, releasing: h.releasing != nil, scrubbed: h.scrub != nil}
+	to := places{free: h.phase == Available, releasing: h.releasing != nil, scrubbed: h.scrub != nil}
 	if to.free {
 		to.standing = standing{h.failures, h.allocated}
 	}
 	if to != h.in { // most steps change none
 		s.index.set(h, to)
+	}
+	s.expect(h)
+}
+
+// unfile takes a host out of all lists.
+func (s *State) unfile(h *host) {
+	s.index.set(h, places{})
+	if h.comes != nil {
+		s.withdraw(h.comes)
+		h.comes = nil
 	}
 }
 
@@ -72,7 +73,6 @@ func (x *index) set(h *host, to places) {
 		h.in.free, h.in.standing = true, to.standing
 		x.free = with(x.free, h, compareFree)
 	}
-	x.back = member(x.back, h, &h.in.back, to.back)
 	x.releasing = member(x.releasing, h, &h.in.releasing, to.releasing)
 	x.scrubbed = member(x.scrubbed, h, &h.in.scrubbed, to.scrubbed)
 }
@@ -91,12 +91,14 @@ func member(list []*host, h *host, is *bool, want bool) []*host {
 	return list
 }
 
-func with(list []*host, h *host, compare func(a, b *host) int) []*host {
-	i, _ := slices.BinarySearchFunc(list, h, compare)
-	return slices.Insert(list, i, h)
+// with puts one more into a list, where it belongs.
+func with[T any](list []T, one T, compare func(a, b T) int) []T {
+	i, _ := slices.BinarySearchFunc(list, one, compare)
+	return slices.Insert(list, i, one)
 }
 
-func without(list []*host, h *host, compare func(a, b *host) int) []*host {
-	i, _ := slices.BinarySearchFunc(list, h, compare)
+// without takes one that is in a list out of it.
+func without[T any](list []T, one T, compare func(a, b T) int) []T {
+	i, _ := slices.BinarySearchFunc(list, one, compare)
 	return slices.Delete(list, i, i+1)
 }

@@ -191,7 +191,11 @@ func (s *State) hostListed(d cloud.Host, a answer) {
 		h.seen = a.at
 	}
 	newest := !a.at.Before(h.seen)
-	h.seen, h.missing, h.listNo = later(h.seen, a.at), 0, s.look.no
+	h.seen, h.listNo = later(h.seen, a.at), s.look.no
+	if h.missing > 0 {
+		h.missing = 0
+		s.file(h)
+	}
 	if newest && a.knows(h.changed) {
 		s.see(h, d, a)
 		s.touch(h)
@@ -297,8 +301,7 @@ func (s *State) seePending(h *host, d cloud.Host, a answer, idle bool) {
 	case was && !is:
 		took := a.at.Sub(h.pending)
 		if h.exact && exact && idle && took >= shortestScrub {
-			s.scrubs.add(took)
-			s.save()
+			s.observe(took)
 		}
 		if idle {
 			h.settle = s.now.Add(s.cfg.PendingToAvailable)
@@ -332,7 +335,9 @@ func (s *State) missing(a answer) {
 		if h.listNo == s.look.no || h.lost || !a.knows(h.changed) {
 			continue
 		}
-		h.missing++
+		if h.missing++; h.missing == 1 {
+			s.file(h)
+		}
 		if h.missing >= 2 && a.at.Sub(h.seen) >= s.cfg.Settled && (h.scrub == nil || h.scrub.ended) {
 			lost = append(lost, h)
 		}

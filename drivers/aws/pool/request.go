@@ -12,6 +12,9 @@ import (
 type waiting struct {
 	Want
 	since, until time.Time // by the pool's clock; until zero: never
+	patience     time.Time // it waits for a host that is back then, or before
+	on           *coming   // it counts on; nil: nothing
+	place        uint64    // of those in the plan: those with a lower one are before it
 }
 
 // fits reports whether a host of the type and zone serves the request.
@@ -29,7 +32,8 @@ type queue struct {
 
 func (q *queue) len() int { return len(q.order) }
 
-func (q *queue) add(w *waiting) {
+// add puts a request into its place.
+func (q *queue) add(w *waiting) (place int) {
 	i := len(q.order) // most ask for the first time, now
 	for i > 0 && q.order[i-1].since.After(w.since) {
 		i--
@@ -37,16 +41,34 @@ func (q *queue) add(w *waiting) {
 	q.order = slices.Insert(q.order, i, w)
 	q.byToken[w.Token] = w
 	q.deadline = earlier(q.deadline, w.until)
+	return i
 }
 
-func (q *queue) remove(token string) {
-	w := q.byToken[token]
+// remove takes a request out, nil if there is none, and tells where it was.
+func (q *queue) remove(token string) (w *waiting, place int) {
+	w = q.byToken[token]
 	if w == nil {
-		return
+		return nil, 0
 	}
 	delete(q.byToken, token)
-	i := slices.Index(q.order, w)
-	q.order = slices.Delete(q.order, i, i+1)
+	place = slices.Index(q.order, w)
+	q.order = slices.Delete(q.order, place, place+1)
+	return w, place
+}
+
+// enqueue has a request wait.
+func (s *State) enqueue(w *waiting) {
+	w.patience = w.since.Add(s.cfg.Patience)
+	if s.queue.add(w) < s.supply.planned {
+		s.replan()
+	}
+}
+
+// dequeue ends the wait of a token, if it waits.
+func (s *State) dequeue(token string) {
+	if w, place := s.queue.remove(token); w != nil {
+		s.unplan(w, place)
+	}
 }
 
 // want puts a request into the queue, or answers it.
@@ -67,13 +89,13 @@ func (s *State) want(e Want) {
 	}
 	if old := s.queue.byToken[e.Token]; old != nil {
 		w.since = earlier(w.since, old.since)
-		s.queue.remove(e.Token)
+		s.dequeue(e.Token)
 	}
 	if reason := s.unwanted(w); reason != "" {
 		s.emit(Refuse{e.Token, reason})
 		return
 	}
-	s.queue.add(w)
+	s.enqueue(w)
 }
 
 // unwanted is why a request can not be served at all; empty if it may be.
@@ -119,7 +141,7 @@ func (s *State) serve() {
 			i++
 			continue
 		}
-		s.queue.remove(w.Token)
+		s.dequeue(w.Token)
 		s.promise(h, w.Token)
 		left = slices.ContainsFunc(s.index.free, (*host).servable)
 	}
@@ -157,7 +179,7 @@ func (s *State) promise(h *host, token string) {
 
 // cancel takes back a request, or the host that it got.
 func (s *State) cancel(token string) {
-	s.queue.remove(token)
+	s.dequeue(token)
 	h := s.tokens[token]
 	if h == nil || h.res != nil && !h.res.launch.IsZero() {
 		return // of a launch that was told of, the lists tell the end
@@ -209,7 +231,7 @@ func (s *State) expire() {
 	q.deadline = time.Time{}
 	for _, w := range slices.Clone(q.order) {
 		if !w.until.IsZero() && !w.until.After(s.now) {
-			q.remove(w.Token)
+			s.dequeue(w.Token)
 			s.emit(Refuse{w.Token, "no host was free in time: " + s.whyNone()})
 			continue
 		}
@@ -222,5 +244,6 @@ func (s *State) refuseAll(reason string) {
 	for _, w := range s.queue.order {
 		s.emit(Refuse{w.Token, reason})
 	}
+	s.replan()
 	s.queue = queue{byToken: map[string]*waiting{}}
 }

@@ -82,7 +82,7 @@ func (s *State) restore(saved *Saved) {
 	s.scrubs.known.Count = s.scrubs.count
 	for _, r := range saved.Requests {
 		// Until the end of the process before it may have been done.
-		s.requests = append(s.requests, &request{Request: r, tried: s.now, restored: true})
+		s.open(&request{Request: r, tried: s.now, restored: true})
 	}
 	for _, r := range saved.Reservations {
 		h := s.known(r.Host, r.Type, r.Zone)

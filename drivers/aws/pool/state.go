@@ -37,6 +37,7 @@ type State struct {
 	listedGhosts int
 
 	queue    queue
+	supply   supply
 	requests []*request
 	allocate allocation
 	look     look

@@ -1,6 +1,8 @@
 package pool
 
 import (
+	"cmp"
+	"math"
 	"slices"
 	"time"
 )
@@ -8,94 +10,236 @@ import (
 // coming is a host that will be free: an open request, or a host that is back
 // at a time.
 type coming struct {
-	request *request // nil: it is the host
-	host    *host
-	at      time.Time
+	at        time.Time // it is back; zero: in a moment
+	by        *waiting  // counts on it; nil: nobody
+	place     uint64    // of by; nobody's is after all others
+	request   *request  // nil: it is the host
+	host      *host
+	no        uint64 // of a request, in the order of asking
+	typ, zone string
 }
 
-// supply is what will be free without a new host being allocated. Hosts are
-// looked at only as far as somebody waits for them: there may be hundreds, and
-// most steps are about one.
+// supply is what will be free without a new host being allocated, and who of
+// those that wait counts on what: in the order of the queue, each on the first
+// that is worth its wait and that nobody before it counts on. Hundreds may wait
+// for hundreds, and a step is about one of them; so this is kept from step to
+// step, and what changes is passed on from who loses or gains by it to the next.
 type supply struct {
-	*State
-	known []coming // and not taken
-	next  []*host  // that were not looked at
-	// latest is until when the most patient wait: who asked just now.
-	latest time.Time
-	scrub  time.Duration // that a host which is pending is expected to be away
+	coming  []*coming // in the order in which they are taken: see compareComing
+	byTime  []*coming // the same ones, the first to be back first
+	planned int       // so many of the queue, from its head on, were looked at
+	without int       // of them count on nothing
+	places  uint64    // how many were ever looked at
+	asked   uint64    // the last number of a request
 }
 
-func (s *State) supply() *supply {
-	u := &supply{
-		State: s, next: s.index.back, latest: s.now.Add(s.cfg.Patience), scrub: s.ScrubTimes().P95 + s.cfg.PendingToAvailable,
+// nobody is the place of who is not there.
+const nobody = math.MaxUint64
+
+// compareComing has open requests first, in the order of asking, and then hosts by id.
+func compareComing(a, b *coming) int {
+	switch {
+	case a.host != nil && b.host != nil:
+		return compareID(a.host, b.host)
+	case a.host != nil:
+		return 1
+	case b.host != nil:
+		return -1
 	}
-	for _, r := range s.requests {
-		if !r.sealed {
-			u.known = append(u.known, coming{request: r})
-		}
-	}
-	return u
+	return cmp.Compare(a.no, b.no)
 }
 
-// over reports whether nothing is left.
-func (u *supply) over() bool { return len(u.known) == 0 && len(u.next) == 0 }
-
-// take takes out the first that is worth the wait of a request.
-func (u *supply) take(w *waiting) (coming, bool) {
-	patience := w.since.Add(u.cfg.Patience)
-	for i := range u.known {
-		if c := u.known[i]; u.comesFor(&c, w, patience) {
-			u.known = slices.Delete(u.known, i, i+1)
-			return c, true
-		}
+func compareReturn(a, b *coming) int {
+	if c := a.at.Compare(b.at); c != 0 {
+		return c
 	}
-	for len(u.next) > 0 {
-		h := u.next[0]
-		u.next = u.next[1:]
-		at, ok := u.returns(h)
-		if !ok || h.missing > 0 && h.phase != Requested || at.After(u.latest) {
-			continue
-		}
-		c := coming{host: h, at: at}
-		if u.comesFor(&c, w, patience) {
-			return c, true
-		}
-		u.known = append(u.known, c)
-	}
-	return coming{}, false
+	return compareComing(a, b)
 }
 
-// returns is when a host of the index is expected to be free; zero: in a moment.
-func (u *supply) returns(h *host) (at time.Time, ok bool) {
+// count has a request count on what comes, and on nothing else.
+func (u *supply) count(w *waiting, c *coming) {
+	u.uncount(w)
+	w.on, c.by, c.place = c, w, w.place
+}
+
+// uncount has a request count on nothing.
+func (u *supply) uncount(w *waiting) {
+	if c := w.on; c != nil {
+		w.on, c.by, c.place = nil, nil, nobody
+	}
+}
+
+// next is when the first is back that somebody counts on; zero: none, or in a moment.
+func (u *supply) next() time.Time {
+	for _, c := range u.byTime {
+		if c.by != nil && !c.at.IsZero() {
+			return c.at
+		}
+	}
+	return time.Time{}
+}
+
+// late reports whether what comes should be there already: nobody knows when
+// it comes, so nobody counts on it.
+func (s *State) late(c *coming) bool { return !c.at.IsZero() && !c.at.After(s.now) }
+
+// returns is when a host is expected to be free, zero: in a moment; and whether
+// it is waited for at all.
+func (s *State) returns(h *host) (at time.Time, ok bool) {
 	switch {
 	case h.phase == Requested:
 		return time.Time{}, true
+	case s.cfg.Patience == 0 || h.missing > 0:
 	case h.phase == Settling:
 		return h.settle, true
 	case h.phase == Resting:
 		return h.rest, true
 	case h.phase == Scrubbing && !h.pending.IsZero():
-		at = h.pending.Add(u.scrub)
-		return at, at.After(u.now)
+		return h.pending.Add(s.scrubAway()), true
 	}
 	return time.Time{}, false
 }
 
-// comesFor reports whether what comes is worth the wait of a request, which
-// has patience until a time.
-func (u *supply) comesFor(c *coming, w *waiting, patience time.Time) bool {
-	if c.at.After(patience) {
-		return false
+// scrubAway is for how long a host is expected to be away that is pending.
+func (s *State) scrubAway() time.Duration { return s.ScrubTimes().P95 + s.cfg.PendingToAvailable }
+
+// expect keeps what is known of the return of a host.
+func (s *State) expect(h *host) {
+	at, ok := s.returns(h)
+	if c := h.comes; c != nil {
+		if ok && c.at.Equal(at) && c.typ == h.typ && c.zone == h.zone {
+			return
+		}
+		s.withdraw(c)
+		h.comes = nil
 	}
-	if c.request != nil {
-		return w.fits(c.request.Type, c.request.Zone)
+	if ok {
+		h.comes = &coming{host: h, typ: h.typ, zone: h.zone, at: at}
+		s.provide(h.comes)
 	}
-	if !w.fits(c.host.typ, c.host.zone) {
-		return false
+}
+
+// expectScrubs is for when scrubs are found to take longer, or not as long, as
+// was thought: all is counted anew.
+func (s *State) expectScrubs() {
+	s.replan()
+	for _, c := range s.supply.coming {
+		if c.host != nil {
+			c.at, _ = s.returns(c.host)
+		}
 	}
-	if !c.at.IsZero() {
-		u.wake(patience)
-		u.wake(c.at)
+	slices.SortFunc(s.supply.byTime, compareReturn)
+}
+
+// provide makes known what comes, for those who wait.
+func (s *State) provide(c *coming) {
+	u := &s.supply
+	c.place = nobody
+	u.coming = with(u.coming, c, compareComing)
+	u.byTime = with(u.byTime, c, compareReturn)
+	s.offer(c, 0)
+}
+
+// withdraw is for what does not come any more, or is there.
+func (s *State) withdraw(c *coming) {
+	u := &s.supply
+	i, _ := slices.BinarySearchFunc(u.coming, c, compareComing)
+	u.coming = slices.Delete(u.coming, i, i+1)
+	u.byTime = without(u.byTime, c, compareReturn)
+	if w := c.by; w != nil {
+		u.uncount(w)
+		s.claim(w, i) // what is before was not for it, and still is not
 	}
-	return true
+}
+
+// claim finds something to count on for a request that has nothing: the first,
+// from a place in the order of what comes, that is worth its wait, unless one
+// before it counts on that. One after it gives way, and claims what follows.
+func (s *State) claim(w *waiting, from int) {
+	for _, c := range s.supply.coming[from:] {
+		if c.place < w.place || c.at.After(w.patience) || s.late(c) || !w.fits(c.typ, c.zone) {
+			continue
+		}
+		loser := c.by
+		if loser != nil {
+			s.supply.uncount(loser)
+		}
+		s.supply.count(w, c)
+		if loser == nil {
+			return
+		}
+		w = loser
+	}
+	s.supply.without++
+}
+
+// offer gives what nobody counts on to the first, from a place in the queue,
+// that would rather have it than what it counts on. What that had is offered to
+// those after it, for whose patience it is soon enough too.
+func (s *State) offer(c *coming, from int) {
+	planned := s.queue.order[:s.supply.planned]
+	// Who came later waits until later, so those who do not wait for it are the first.
+	first, _ := slices.BinarySearchFunc(planned, c.at, func(w *waiting, at time.Time) int { return w.patience.Compare(at) })
+	for _, w := range planned[max(first, from):] {
+		if s.late(c) {
+			return
+		}
+		had := w.on
+		if had != nil && compareComing(had, c) < 0 || !w.fits(c.typ, c.zone) {
+			continue
+		}
+		s.supply.count(w, c)
+		if had == nil {
+			s.supply.without--
+			return
+		}
+		c = had
+	}
+}
+
+// plan has everybody who waits count on something, as far as there is something.
+func (s *State) plan() {
+	u := &s.supply
+	for _, c := range u.byTime {
+		if c.at.After(s.now) {
+			break
+		}
+		if w := c.by; w != nil && s.late(c) {
+			u.uncount(w)
+			s.claim(w, 0)
+		}
+	}
+	for _, w := range s.queue.order[u.planned:] {
+		u.places++
+		w.place = u.places
+		u.planned++
+		s.claim(w, 0)
+	}
+}
+
+// replan has nobody count on anything before the next plan.
+func (s *State) replan() {
+	u := &s.supply
+	for _, c := range u.coming {
+		if c.by != nil {
+			u.uncount(c.by)
+		}
+	}
+	u.planned, u.without = 0, 0
+}
+
+// unplan takes a request that left its place in the queue out of the plan.
+func (s *State) unplan(w *waiting, place int) {
+	u := &s.supply
+	if place >= u.planned {
+		return
+	}
+	u.planned--
+	c := w.on
+	if c == nil {
+		u.without--
+		return
+	}
+	u.uncount(w)
+	s.offer(c, place)
 }

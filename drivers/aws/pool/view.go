@@ -145,7 +145,7 @@ func (s *State) CapacityFor(typ string, zones []string) int {
 // obtainable is how many hosts that fit are asked for, or may be.
 func (s *State) obtainable(w *waiting) (n int) {
 	for _, r := range s.requests {
-		if !r.sealed && w.fits(r.Type, r.Zone) {
+		if r.comes != nil && w.fits(r.Type, r.Zone) {
 			n++
 		}
 	}
