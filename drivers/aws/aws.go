@@ -89,6 +89,7 @@ type driver struct {
 	// inventory is what an admin sees.
 	inventory *inventory.Inventory
 	wanted    drivers.Wanted
+	former    drivers.Former
 
 	closePools func()
 }
@@ -129,8 +130,10 @@ func (o *opener) open(ctx context.Context, cfg drivers.Config) (drivers.Driver, 
 	if err != nil {
 		return nil, err
 	}
-	d.wanted = cfg.Wanted
-	d.inventory = inventory.New(inventory.Options{Account: d.member, Node: cfg.NodeUID.String(), Instance: cfg.Instance, Prices: prices})
+	d.wanted, d.former = cfg.Wanted, cfg.Former
+	d.inventory = inventory.New(inventory.Options{
+		Account: d.member, Node: cfg.NodeUID.String(), Instance: cfg.Instance, Former: cfg.Former, Prices: prices,
+	})
 	if err = d.start(ctx); err == nil {
 		err = d.openPools(ctx, cfg, prices, &o.runners)
 	}

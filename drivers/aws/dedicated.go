@@ -127,7 +127,7 @@ func (d *driver) poolConfigs(ctx context.Context) ([]pools.Pool, error) {
 // poolConfig is how a pool is run. AWS refuses to release a Mac before it is a
 // day old, whatever is configured.
 func poolConfig(name, origin string, s poolSettings, mac bool) pool.Config {
-	c := pool.Config{Name: name, Origin: origin, Type: s.Type, Zones: s.Zones, Max: s.Max}
+	c := pool.Config{Name: name, Origin: origin, Type: s.Type, Zones: s.Zones, Max: *s.Max}
 	for _, t := range []struct {
 		to   *time.Duration
 		from *time.Duration

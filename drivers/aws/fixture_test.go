@@ -26,6 +26,7 @@ import (
 var (
 	node     = uuid.MustParse("11111111-2222-4333-8444-555555555555")
 	stranger = uuid.MustParse("99999999-2222-4333-8444-555555555555")
+	someNode = uuid.MustParse("77777777-2222-4333-8444-555555555555")
 )
 
 // site is an account of the fake, and a machine with a node on it. It is made
@@ -41,6 +42,8 @@ type site struct {
 	hosts    hosts                     // nil: as the driver has them
 	wrap     func(cloud.API) cloud.API // nil: EC2 answers for itself
 	owner    drivers.OwnerOf
+	wanted   drivers.Wanted // nil: nothing is known
+	former   drivers.Former
 	sweeps   time.Duration // how often; 0: never, so that nothing else mends what a test is about
 	v07      bool          // there are things of v0.7, and the policy for them is given too
 }
@@ -92,8 +95,12 @@ func newSiteOf(t testing.TB, opts fakeec2.Options) *site {
 }
 
 func (s *site) config(instance string, node model.UID) drivers.Config {
+	wanted := s.wanted
+	if wanted == nil {
+		wanted = func() (map[string]bool, bool) { return nil, false }
+	}
 	return drivers.Config{
-		Instance: instance, Cfg: []byte(s.configText()), Directory: s.dir, NodeUID: node,
+		Wanted: wanted, Former: s.former, Instance: instance, Cfg: []byte(s.configText()), Directory: s.dir, NodeUID: node,
 		Owner: s.owner, First: func(string) bool { return true },
 		Ask: func(_ context.Context, thing string, _ json.RawMessage) (json.RawMessage, error) {
 			return nil, &drivers.AskError{Why: drivers.AskUnreachable, Thing: thing}

@@ -239,8 +239,8 @@ func TestLeakOfManyLaunchesAtOnce(t *testing.T) {
 // its name; it lives a day whatever is configured.
 func TestLeakOfATypeNamedOtherwise(t *testing.T) {
 	t.Parallel()
-	hour := time.Hour
-	if c := poolConfig("m4", "x", poolSettings{Type: "mac-m4.metal", ReleaseDelay: &hour, Max: 1}, true); c.MinAge != pool.MacMinAge {
+	hour, one := time.Hour, 1
+	if c := poolConfig("m4", "x", poolSettings{Type: "mac-m4.metal", ReleaseDelay: &hour, Max: &one}, true); c.MinAge != pool.MacMinAge {
 		t.Errorf("released after %v", c.MinAge)
 	}
 	synctest.Test(t, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
@@ -26,8 +27,8 @@ var _ drivers.Operator = (*driver)(nil)
 func (d *driver) Commands() []drivers.Command {
 	list := []drivers.Command{
 		{Name: view.Status, Help: "Lists what carries our tags in the account and region: whose it is, its age, what it cost, when it can be given back. No arguments."},
-		{Name: view.SweepPlan, Help: "Lists what carries the tags of this node and instance and belongs to nothing any more. No arguments."},
-		{Name: view.Sweep, Changes: true, Help: "Removes what `ids` names of a plan, as far as it belongs to nothing; with `forgotten` true also what a restored database may only have forgotten."},
+		{Name: view.SweepPlan, Help: "Lists what carries the tags of this node and instance, of an instance that it is not configured for any more, or of a retired node, and belongs to nothing. No arguments."},
+		{Name: view.Sweep, Changes: true, Help: "Removes what `ids` names of a plan, as far as it belongs to nothing; with `forgotten` true also what a restored database may only have forgotten, and what a retired node made after that."},
 	}
 	if _, has := d.hosts.(poolKeeper); has {
 		list = append(list,
@@ -87,6 +88,11 @@ func (d *driver) status(ctx context.Context, args json.RawMessage) (json.RawMess
 	asking.Wait()
 	if err != nil {
 		return nil, err
+	}
+	for i := range listing.Things {
+		if t := &listing.Things[i]; d.unclaimed(*t) {
+			t.Why = strings.TrimPrefix(t.Why+"; ", "; ") + "nobody is configured for pool " + t.Pool + ": with max: 0 it gives its hosts back"
+		}
 	}
 	bill := d.member.Bill()
 	a := view.Account{

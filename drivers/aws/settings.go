@@ -65,7 +65,7 @@ type poolSettings struct {
 	Type  string   `yaml:"type"`
 	Zone  string   `yaml:"zone"`
 	Zones []string `yaml:"zones"` // in the order of their use
-	Max   int      `yaml:"max"`   // hosts
+	Max   *int     `yaml:"max"`   // hosts; 0: what is there is given back
 
 	ScrubbingDelay          *time.Duration `yaml:"scrubbing_delay"` // of an idle host until it is scrubbed; 0: never
 	ReleaseDelay            *time.Duration `yaml:"release_delay"`   // of a host from its allocation until it is released when idle
@@ -249,8 +249,11 @@ func (p poolSettings) check(region string, refuse func(key, format string, args 
 		refuse(".type", "got %q, want the type of the hosts, such as mac2.metal", p.Type)
 	}
 	p.checkZones(region, refuse)
-	if p.Max < 1 || p.Max > mostHosts {
-		refuse(".max", "got %d, want 1 to %d hosts", p.Max, mostHosts)
+	switch {
+	case p.Max == nil:
+		refuse(".max", "is missing, want 0 to %d hosts", mostHosts)
+	case *p.Max < 0 || *p.Max > mostHosts:
+		refuse(".max", "got %d, want 0 to %d hosts", *p.Max, mostHosts)
 	}
 	for _, t := range []struct {
 		key   string

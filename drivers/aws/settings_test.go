@@ -49,6 +49,8 @@ func TestReadSettings(t *testing.T) {
 		{"the region as zone", pool("    zone: eu-west-1\n"), "entry 0"},
 		{"a delay below nothing", pool("    zone: eu-west-1a\n    release_delay: -1h\n"), "line 7: dedicated_pool.mac.release_delay"},
 		{"a pool without type", region + "dedicated_pool: {mac: {zone: eu-west-1a, max: 1}}", "line 2: dedicated_pool.mac.type"},
+		{"a pool that goes", region + "dedicated_pool: {mac: {type: mac2.metal, zone: eu-west-1a, max: 0}}", ""},
+		{"a pool without a maximum", region + "dedicated_pool: {mac: {type: mac2.metal, zone: eu-west-1a}}", "dedicated_pool.mac.max: is missing"},
 		{"a pool without end", region + "dedicated_pool: {mac: {type: mac2.metal, zone: eu-west-1a, max: 100000}}", "dedicated_pool.mac.max: got 100000"},
 		{"a pool without name", region + "dedicated_pool: {\"a/b\": {type: mac2.metal, zone: eu-west-1a, max: 1}}", "no name of a pool"},
 		{"a subnet by tag", pool("    zone: eu-west-1a\n    subnet: Name:x\n"), "dedicated_pool.mac.subnet"},

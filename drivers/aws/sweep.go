@@ -38,18 +38,28 @@ func (d *driver) astray(ctx context.Context) (view.Sweeping, error) {
 	if err != nil {
 		return view.Sweeping{}, err
 	}
-	f := astray.Facts{Now: time.Now(), Pools: map[string]bool{}}
-	f.Wanted, f.Whole = d.wanted()
-	for _, t := range listing.Things {
-		if t.Kind == view.Host && d.pools.Kept(t.Pool) {
-			f.Pools[t.Pool] = true
-		}
-	}
-	s := view.Sweeping{Region: d.settings.Region, Strays: astray.Find(listing.Things, f), Memory: listing.Memory}
+	s := view.Sweeping{Region: d.settings.Region, Strays: d.strays(listing.Things), Memory: listing.Memory}
 	if s.Strays == nil {
 		s.Strays = []view.Stray{}
 	}
 	return s, nil
+}
+
+// strays are those among things that were listed just now.
+func (d *driver) strays(things []view.Thing) []view.Stray {
+	f := astray.Facts{Now: time.Now(), Former: map[string]astray.Kept{}, Pools: map[string]bool{}}
+	f.Wanted, f.Whole = d.wanted()
+	for _, t := range things {
+		if t.Kind == view.Host && d.pools.Kept(t.Pool) {
+			f.Pools[t.Pool] = true
+		}
+		if _, known := f.Former[t.Instance]; t.Former && !known {
+			kept := astray.Kept{}
+			kept.Wanted, kept.Whole = d.former.Wanted(t.Instance)
+			f.Former[t.Instance] = kept
+		}
+	}
+	return astray.Find(things, f)
 }
 
 // sweep removes what the admin has seen in a plan, as far as it still is astray.

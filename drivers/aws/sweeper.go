@@ -28,16 +28,17 @@ const (
 // over; of the pools that the node runs, also those that another node started. Environments are the node's to reap, hosts the pools', results nobody's.
 type sweeper struct {
 	*driver
-	first map[string]time.Time // when something was first seen to be left over
-	blind bool                 // not all kinds could be looked at
-	stop  context.CancelFunc
-	done  chan struct{}
+	first  sightings
+	blind  bool // not all kinds could be looked at
+	estate estate
+	stop   context.CancelFunc
+	done   chan struct{}
 }
 
 // startSweeper begins to sweep, until close or the end of ctx.
 func (d *driver) startSweeper(ctx context.Context, period time.Duration) *sweeper {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &sweeper{driver: d, first: map[string]time.Time{}, stop: cancel, done: make(chan struct{})}
+	s := &sweeper{driver: d, estate: estate{next: d.moment()}, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
 		loop.Every(ctx, period, s.round)
@@ -65,14 +66,10 @@ func (s *sweeper) round(ctx context.Context) {
 		return // it is closed
 	}
 	s.tellBlind(err)
-	for _, t := range s.ripe(astray.Find(things, astray.Facts{Now: now}), now, err == nil) {
-		if err := s.removeStray(ctx, t.Thing); err != nil {
-			s.log.Warn("what is left over is not removed yet", "kind", t.Kind, "id", t.ID, "reason", t.Reason, "error", err)
-			continue
-		}
-		s.log.Info("what was left over is removed", "kind", t.Kind, "id", t.ID, "purpose", t.Purpose, "reason", t.Reason)
-		delete(s.first, t.ID)
-	}
+	strays := slices.DeleteFunc(astray.Find(things, astray.Facts{Now: now}), s.busy)
+	ripe := s.first.ripe(strays, now, err == nil)
+	s.removeAll(ctx, ripe, s.first)
+	s.settle(ctx, now)
 	if err := s.records().old(now, s.tasks.has); err != nil {
 		s.log.Warn("old records of tasks are not removed", "error", err)
 	}
@@ -90,19 +87,34 @@ func (s *sweeper) tellBlind(err error) {
 	s.blind = err != nil
 }
 
-// ripe are the strays that were seen before, a grace ago; whole is false where
-// some of them could not be looked at. A task that is under way still needs its
-// steps, whatever their lease: it gives up by itself.
-func (s *sweeper) ripe(strays []view.Stray, now time.Time, whole bool) (ripe []view.Stray) {
-	seen := map[string]time.Time{}
-	if !whole {
-		seen = maps.Clone(s.first)
-	}
-	for _, t := range strays {
-		if t.Held != "" || t.Task != "" && s.tasks.has(t.Task) {
+// busy reports whether a stray has to stay for now. A task that is under way still
+// needs its steps, whatever their lease: it gives up by itself.
+func (s *sweeper) busy(t view.Stray) bool { return t.Held != "" || t.Task != "" && s.tasks.has(t.Task) }
+
+// removeAll removes strays, and forgets the first sighting of those that go.
+func (s *sweeper) removeAll(ctx context.Context, ripe []view.Stray, first sightings) {
+	for _, t := range ripe {
+		if err := s.removeStray(ctx, t.Thing); err != nil {
+			s.log.Warn("what is left over is not removed yet", "kind", t.Kind, "id", t.ID, "reason", t.Reason, "error", err)
 			continue
 		}
-		first, known := s.first[t.ID]
+		s.log.Info("what was left over is removed", "kind", t.Kind, "id", t.ID, "purpose", t.Purpose, "reason", t.Reason)
+		delete(first, t.ID)
+	}
+}
+
+// sightings are when things were first seen to be left over.
+type sightings map[string]time.Time
+
+// ripe are the strays that were seen before, a grace ago; whole is false where
+// some of them could not be looked at. What is not seen begins anew.
+func (s *sightings) ripe(strays []view.Stray, now time.Time, whole bool) (ripe []view.Stray) {
+	seen := sightings{}
+	if !whole && *s != nil {
+		seen = maps.Clone(*s)
+	}
+	for _, t := range strays {
+		first, known := (*s)[t.ID]
 		if !known {
 			first = now
 		}
@@ -111,7 +123,7 @@ func (s *sweeper) ripe(strays []view.Stray, now time.Time, whole bool) (ripe []v
 			ripe = append(ripe, t)
 		}
 	}
-	s.first = seen // what was not seen this time begins anew
+	*s = seen
 	return ripe
 }
 

@@ -24,6 +24,8 @@ func TestFind(t *testing.T) {
 	}
 	pooled := mine(cloud.PurposePool)
 	pooled.Pool = "m2"
+	gone := view.Owner{Node: "n", Instance: "aws", Retired: true, RetiredAt: now.Add(-time.Minute), Token: "t"}
+	former := view.Owner{Instance: "aws/old", Former: true, Token: "t"}
 	known := Facts{Now: now, Wanted: map[string]bool{"other": true}, Whole: true}
 	with := func(change func(f *Facts)) Facts { f := known; change(&f); return f }
 	lease := func(end time.Duration) func(*view.Thing) {
@@ -64,6 +66,20 @@ func TestFind(t *testing.T) {
 		{"a host that AWS keeps", thing(view.Host, "available", pooled, func(t *view.Thing) { t.Release = now.Add(time.Hour) }), known, "pool m2", "AWS keeps it until 2026-05-02T13:00:00Z", false},
 		{"a busy host", thing(view.Host, "available", pooled, func(t *view.Thing) { t.Busy = true }), known, "pool m2", "an instance is on it", false},
 		{"a host that is scrubbed", thing(view.Host, "pending", pooled, nil), known, "pool m2", "it is pending", false},
+		{"of a retired node", thing(view.Instance, "running", gone, nil), with(func(f *Facts) { f.Wanted = nil }), "its node was retired", "", false},
+		{"of a retired node, made after", thing(view.Instance, "running", gone, func(t *view.Thing) { t.RetiredAt = now.Add(-2 * time.Hour) }), known, "so that it runs", "", true},
+		{"of a retired node, by clocks that differ", thing(view.Instance, "running", gone, func(t *view.Thing) { t.RetiredAt = t.Created.Add(-time.Minute) }), known, "its node was retired", "", false},
+		{"of a node retired nobody knows when", thing(view.Instance, "running", gone, func(t *view.Thing) { t.RetiredAt = time.Time{} }), known, "not known whether", "", true},
+		{"of a retired node, a restored database", thing(view.Volume, "available", gone, nil), with(func(f *Facts) { f.Whole = false }), "database was restored", "", true},
+		{"a result of a retired node", thing(view.Snapshot, "completed", gone, func(t *view.Thing) { t.Purpose = "task" }), known, "", "", false},
+		{"a step of a retired node", thing(view.Snapshot, "completed", gone, func(t *view.Thing) { t.Purpose, t.Lease = "step", now.Add(-time.Hour) }), known, "its lease has ended; its node was retired", "", false},
+		{"a step of a retired node in its time", thing(view.Snapshot, "completed", gone, func(t *view.Thing) { t.Purpose, t.Lease = "step", now.Add(time.Hour) }), known, "", "", false},
+		{"a retired node's host of a pool that is run", thing(view.Host, "available", gone, func(t *view.Thing) { t.Pool = "m2" }), with(func(f *Facts) { f.Pools = map[string]bool{"m2": true} }), "", "", false},
+		{"a retired node's host", thing(view.Host, "available", gone, func(t *view.Thing) { t.Pool = "m2" }), known, "m2 is not configured any more", "", false},
+		{"of a former instance", thing(view.Instance, "running", former, nil), with(func(f *Facts) { f.Former = map[string]Kept{"aws/old": {map[string]bool{}, true}} }), "instance aws/old is not configured", "", false},
+		{"of a former instance, with an allocation", thing(view.Instance, "running", former, nil), with(func(f *Facts) { f.Former = map[string]Kept{"aws/old": {map[string]bool{"t": true}, true}} }), "", "", false},
+		{"of a former instance, and nothing is known", thing(view.Instance, "running", former, nil), known, "", "", false},
+		{"of a former instance, a restored database", thing(view.Instance, "running", former, nil), with(func(f *Facts) { f.Former = map[string]Kept{"aws/old": {map[string]bool{}, false}} }), "database was restored", "", true},
 		{"a host that was made for no pool", thing(view.Host, "available", mine("work"), nil), known, "", "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -91,7 +107,7 @@ func TestNothingLiveIsAstray(t *testing.T) {
 			Kind: rapid.SampledFrom(view.Kinds()).Draw(t, "kind"), ID: text.Draw(t, "id"), State: text.Draw(t, "state"), On: text.Draw(t, "on"),
 			Created: now.Add(-time.Duration(rapid.IntRange(0, 100).Draw(t, "age")) * time.Hour),
 			Owner: view.Owner{
-				Mine: rapid.Bool().Draw(t, "mine"), Purpose: text.Draw(t, "purpose"), Pool: text.Draw(t, "pool"), Token: text.Draw(t, "token"),
+				Mine: rapid.Bool().Draw(t, "mine"), Retired: rapid.Bool().Draw(t, "retired"), Former: rapid.Bool().Draw(t, "former"), Purpose: text.Draw(t, "purpose"), Pool: text.Draw(t, "pool"), Token: text.Draw(t, "token"),
 			},
 		}
 		f := Facts{Now: now, Whole: rapid.Bool().Draw(t, "whole"), Pools: map[string]bool{text.Draw(t, "configured"): true}}
@@ -103,11 +119,13 @@ func TestNothingLiveIsAstray(t *testing.T) {
 		}
 		environment := thing.Purpose == "" || thing.Purpose == cloud.PurposeWork
 		switch {
-		case !thing.Mine:
+		case !thing.Mine && !thing.Retired && !thing.Former:
 			t.Fatal("it is another's")
 		case thing.Kind == view.Host && f.Pools[thing.Pool]:
 			t.Fatal("its pool is configured")
-		case thing.Kind != view.Host && environment && (f.Wanted == nil || f.Wanted[thing.ID] || thing.Token != "" && f.Wanted[thing.Token]):
+		case thing.Kind != view.Host && environment && !thing.Retired && thing.Former:
+			t.Fatal("nothing is known of its former instance")
+		case thing.Kind != view.Host && environment && !thing.Retired && (f.Wanted == nil || f.Wanted[thing.ID] || thing.Token != "" && f.Wanted[thing.Token]):
 			t.Fatal("the node wants it, or may")
 		case thing.Purpose == cloud.PurposeTask && thing.Kind != view.Host:
 			t.Fatal("it is a result")

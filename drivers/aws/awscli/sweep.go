@@ -13,9 +13,10 @@ const sweepHelp = `Find what a node pays for by mistake: what carries its tags a
 environments among it by itself after a minute, but hosts of pools that are not configured any more only where
 orphan_hosts says so.
 
-Only what is provably of the node and instance that are asked is touched. With --confirm just what was found is removed, unless
+Only what is provably of the node and instance that are asked is touched, and what is of nobody any more: of an instance that the node is
+not configured for now, and of nodes that were retired, whose applications ended with that. With --confirm just what was found is removed, unless
 it has an owner again. A restored database may not know the owner of what was made since the copy: with --forgotten that is
-removed too, whether somebody uses it or not.`
+removed too, whether somebody uses it or not; so is what was made after its node was retired, which shows that the node runs.`
 
 // sweepCommand is `aws sweep`.
 func sweepCommand(sh Shell) *cobra.Command {
@@ -29,7 +30,7 @@ func sweepCommand(sh Shell) *cobra.Command {
 	t.flags(c)
 	c.Flags().BoolVar(&dry, "dry-run", false, "list only")
 	c.Flags().BoolVar(&how.confirm, "confirm", false, "remove it")
-	c.Flags().BoolVar(&how.forgotten, "forgotten", false, "also what a restored database may only have forgotten")
+	c.Flags().BoolVar(&how.forgotten, "forgotten", false, "also what a restored database may only have forgotten, and what a retired node made since")
 	c.MarkFlagsMutuallyExclusive("dry-run", "confirm")
 	c.MarkFlagsOneRequired("dry-run", "confirm")
 	return c

@@ -63,7 +63,14 @@ func (n nodes) name(uid string) string {
 
 // owner is whose a thing is.
 func (n nodes) owner(o view.Owner) string {
-	return strings.TrimSpace(n.name(o.Node) + " " + o.Instance)
+	text := strings.TrimSpace(n.name(o.Node) + " " + o.Instance)
+	switch {
+	case o.Retired:
+		text += " (retired node)"
+	case o.Former:
+		text += " (not configured)"
+	}
+	return text
 }
 
 // purpose is what a thing is for.

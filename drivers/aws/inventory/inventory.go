@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/account"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/price"
@@ -41,7 +42,9 @@ type Options struct {
 	Account Account
 	// Node and Instance are who looks: what carries both is its own.
 	Node, Instance string
-	Prices         price.Table
+	// Former says who else has nobody any more.
+	Former drivers.Former
+	Prices price.Table
 }
 
 // Inventory is what was seen last. Its methods may be called from any
@@ -181,7 +184,9 @@ func (inv *Inventory) learnMacs(ctx context.Context) {
 // listing is what was seen last.
 func (inv *Inventory) listing(now time.Time) Listing {
 	l := Listing{}
-	j := judge{mine: cloud.Maker{Node: inv.opts.Node, Instance: inv.opts.Instance}, prices: inv.opts.Prices, macs: inv.macs, now: now}
+	j := judge{
+		mine: cloud.Maker{Node: inv.opts.Node, Instance: inv.opts.Instance}, former: inv.opts.Former, prices: inv.opts.Prices, macs: inv.macs, now: now,
+	}
 	add(&l, view.Host, inv.hosts, j.host)
 	add(&l, view.Instance, inv.instances, j.instance)
 	add(&l, view.Spot, inv.spots, j.spot)

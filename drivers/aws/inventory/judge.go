@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/account"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pool"
@@ -36,6 +37,7 @@ func poolOf(tags cloud.Tags) string {
 // judge says what there is to say about things.
 type judge struct {
 	mine   cloud.Maker
+	former drivers.Former
 	prices price.Table
 	macs   map[string]bool
 	now    time.Time
@@ -48,6 +50,11 @@ func (j judge) owner(tags cloud.Tags) view.Owner {
 		Application: tags[cloud.TagApplication], Task: tags[cloud.TagTask], Token: tags[cloud.TagToken],
 	}
 	o.Mine, o.Lease = j.mine.Made(tags), tags.Lease()
+	if o.Node == j.mine.Node {
+		o.Former = !o.Mine && j.former.Instance(o.Instance)
+	} else {
+		o.RetiredAt, o.Retired = j.former.RetiredAt(o.Node)
+	}
 	return o
 }
 

@@ -124,8 +124,13 @@ type Owner struct {
 	Mine     bool   `json:"mine"`
 	Node     string `json:"owner_node,omitempty"`     // UID
 	Instance string `json:"owner_instance,omitempty"` // driver instance
-	Purpose  string `json:"purpose,omitempty"`
-	Pool     string `json:"pool,omitempty"`
+	// Retired: the node was taken out of the cluster for good, at RetiredAt; zero: it is not known when.
+	Retired   bool      `json:"retired,omitempty"`
+	RetiredAt time.Time `json:"retired_at,omitzero"`
+	// Former: the instance is not in the configuration of the node that tells, whose it is, any more.
+	Former  bool   `json:"former,omitempty"`
+	Purpose string `json:"purpose,omitempty"`
+	Pool    string `json:"pool,omitempty"`
 	// Application is the UID of the one that it was made for.
 	Application string    `json:"application,omitempty"`
 	Task        string    `json:"task,omitempty"` // UID
@@ -205,7 +210,8 @@ type Sweeping struct {
 	Memory
 }
 
-// Stray is a thing of this node's instance that nothing owns.
+// Stray is a thing that nothing owns: of the instance that tells, of one that its
+// node is not configured for any more, or of a retired node.
 type Stray struct {
 	Thing
 	// Reason is why it is one, such as "no allocation has its token".
@@ -213,7 +219,8 @@ type Stray struct {
 	// Held is why it is left alone all the same, for now; empty: it can be removed.
 	Held string `json:"held,omitempty"`
 	// Doubtful: the node's database was restored, and may have forgotten its
-	// owner. It is removed only where SweepArgs.Forgotten says so.
+	// owner, or the retired node that made it seems to run. It is removed only
+	// where SweepArgs.Forgotten says so.
 	Doubtful bool `json:"doubtful,omitempty"`
 	// Removed: its end was asked for, or it was gone already. Error is why not.
 	Removed bool   `json:"removed"`
