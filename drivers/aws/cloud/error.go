@@ -10,7 +10,8 @@ import (
 // Kind is what an error means for what is to be done next.
 type Kind int
 
-// The kinds of errors, by what is to be done.
+// The kinds of errors, by what is to be done. Nodes tell each other their
+// numbers, so that a new one comes last.
 const (
 	// Other: nothing is known about it; try again later, with a pause.
 	Other Kind = iota

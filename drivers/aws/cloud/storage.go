@@ -41,7 +41,8 @@ type ImageRequest struct {
 	Tags   Tags
 }
 
-// ImageCopy copies an image within the region, to encrypt it anew.
+// ImageCopy copies an image within the region, to encrypt it anew: by the
+// account's own key if none is named.
 type ImageCopy struct {
 	ClientToken    string
 	SourceID, Name string

@@ -139,17 +139,19 @@ func imageCopied(k *check) {
 
 func imageCopyEncrypted(k *check) {
 	from := k.image(cloud.ImageRequest{Name: "first"})
-	id, err := k.API.CopyImage(k.ctx, cloud.ImageCopy{ClientToken: k.next(), SourceID: from.ID, Name: "second", KeyID: k.Key, Tags: tags()})
-	k.ok(err, "copy")
-	i := k.available(id)
-	if !fits(i.Tags) {
-		k.errorf("its tags are %v", i.Tags)
-	}
-	for _, d := range i.Disks {
-		list, err := k.API.Snapshots(k.ctx, nil, cloud.Where("snapshot-id", d.SnapshotID))
-		k.ok(err, "list snapshots")
-		if !d.Encrypted || len(list) != 1 || !list[0].Encrypted || !fits(list[0].Tags) {
-			k.errorf("its disk %+v is of %+v", d, list)
+	for name, key := range map[string]string{"second": k.Key, "third": ""} { // without a key by the account's own
+		id, err := k.API.CopyImage(k.ctx, cloud.ImageCopy{ClientToken: k.next(), SourceID: from.ID, Name: name, KeyID: key, Tags: tags()})
+		k.ok(err, "copy")
+		i := k.available(id)
+		if !fits(i.Tags) {
+			k.errorf("its tags are %v", i.Tags)
+		}
+		for _, d := range i.Disks {
+			list, err := k.API.Snapshots(k.ctx, nil, cloud.Where("snapshot-id", d.SnapshotID))
+			k.ok(err, "list snapshots")
+			if !d.Encrypted || len(list) != 1 || !list[0].Encrypted || !fits(list[0].Tags) {
+				k.errorf("its disk %+v is of %+v", d, list)
+			}
 		}
 	}
 }

@@ -126,19 +126,6 @@ func (c *Cloud) Counts() map[string]int {
 	return counts
 }
 
-// Permission is the name of an action in a policy, such as "ec2:RunInstances".
-func Permission(action string) string {
-	switch action {
-	case "GetCallerIdentity":
-		return "sts:" + action
-	case "DescribeKey":
-		return "kms:" + action
-	case "ListServiceQuotas", "ListAWSDefaultServiceQuotas":
-		return "servicequotas:" + action
-	}
-	return "ec2:" + action
-}
-
 var (
 	// ErrLost is what a caller gets whose connection broke after the request
 	// was sent.

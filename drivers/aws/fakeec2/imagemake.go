@@ -149,7 +149,7 @@ func (c *Cloud) CopyImage(ctx context.Context, r cloud.ImageCopy) (id string, er
 	})
 }
 
-// copyOf copies an image. That the key is no good, or that the source goes away
+// copyOf copies an image, always encrypted (cloud.ImageCopy). That the key is no good, or that the source goes away
 // under the copy, shows only at its end.
 func (a *account) copyOf(source image, r cloud.ImageCopy, now time.Time) (id string) {
 	made := image{
@@ -158,7 +158,7 @@ func (a *account) copyOf(source image, r cloud.ImageCopy, now time.Time) (id str
 	}
 	var took time.Duration
 	for _, d := range source.Disks {
-		v := volume{Volume: cloud.Volume{ID: copiedVolume, SizeGB: d.SizeGB}, encrypted: d.Encrypted || r.KeyID != ""}
+		v := volume{Volume: cloud.Volume{ID: copiedVolume, SizeGB: d.SizeGB}, encrypted: true}
 		s, takes := a.takeSnapshot(v, "Copied for DestinationAmi "+made.ID+" from SourceAmi "+source.ID, r.Tags, now)
 		took = max(took, takes)
 		made.Disks = append(made.Disks, cloud.ImageDisk{Device: d.Device, SnapshotID: s, SizeGB: d.SizeGB, Encrypted: v.encrypted})

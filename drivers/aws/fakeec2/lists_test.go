@@ -218,14 +218,3 @@ func expect[T any](b bench, kind string, list func(cloud.Query) ([]T, error), id
 		}
 	}
 }
-
-func TestPermissions(t *testing.T) {
-	for action, want := range map[string]string{
-		"RunInstances": "ec2:RunInstances", "GetCallerIdentity": "sts:GetCallerIdentity", "DescribeKey": "kms:DescribeKey",
-		"ListServiceQuotas": "servicequotas:ListServiceQuotas", "ListAWSDefaultServiceQuotas": "servicequotas:ListAWSDefaultServiceQuotas",
-	} {
-		if got := fakeec2.Permission(action); got != want {
-			t.Errorf("Permission(%s) = %s, want %s", action, got, want)
-		}
-	}
-}

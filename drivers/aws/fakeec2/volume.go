@@ -227,9 +227,9 @@ func (c *Cloud) Volume(id string) (cloud.Volume, bool) {
 func (c *Cloud) DeleteVolume(ctx context.Context, id string) error {
 	_, err := ask(ctx, c, "DeleteVolume", func(now time.Time) (none struct{}, err error) {
 		c.touch(id)
-		v, found := c.volumes.get(id)
+		v, _ := c.volumes.get(id)
 		switch {
-		case !found:
+		case !c.volumes.known(c.account, id):
 			return none, cloud.NewError("InvalidVolume.NotFound", "The volume '%s' does not exist.", id)
 		case v.InstanceID != "":
 			return none, cloud.NewError("VolumeInUse", "Volume %s is currently attached to %s", id, v.InstanceID)
