@@ -219,13 +219,17 @@ func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 		Network: def.Resources.Network, Owners: d.resolver.owners, Zones: o.zones, Hosts: account.NoHosts,
 		RunningOnly: d.settings.QuotaCounts == countRunning,
 	}
-	if o.pool != "" {
-		if q.Hosts, err = d.hosts.Free(o.pool); err != nil {
-			return 0, err
-		}
-	}
 	if q.Types, err = d.typesOf(o); err != nil {
 		return 0, err
+	}
+	if o.pool != "" {
+		zones, err := d.member.Snapshot().ZonesOf(q)
+		if err != nil {
+			return 0, err
+		}
+		if q.Hosts, err = d.hosts.Free(o.pool, zones); err != nil {
+			return 0, err
+		}
 	}
 	return d.room(d.member.Capacity(q))
 }

@@ -79,7 +79,7 @@ func (d *driver) openPools(ctx context.Context, cfg drivers.Config, prices price
 			return runners.runs(thing) || owner != model.NilUID && owner != d.node
 		},
 		Node: d.node, Instance: d.instance, Tags: d.settings.InstanceTags, Prices: prices, Directory: filepath.Join(d.ledger.dir, "pools"),
-		Owner: ownerOf(cfg), First: cfg.First, Ask: cfg.Ask, HasRoom: cfg.HasRoom, HostsLeft: d.hostsLeft, Logger: d.log,
+		Owner: ownerOf(cfg), First: cfg.First, Ask: cfg.Ask, HasRoom: cfg.HasRoom, Logger: d.log,
 	})
 	if err != nil {
 		runners.release(d.instance)
@@ -144,11 +144,6 @@ func poolConfig(name, origin string, s poolSettings, mac bool) pool.Config {
 	return c
 }
 
-// hostsLeft is what the account's quota leaves of hosts of a type.
-func (d *driver) hostsLeft(instanceType string) (n int, why string, known bool) {
-	return d.member.Snapshot().HostsLeft(instanceType)
-}
-
 // Answer implements drivers.Answerer.
 func (d *driver) Answer(ctx context.Context, from model.UID, thing string, body json.RawMessage) (json.RawMessage, error) {
 	return d.pools.Answer(ctx, from, thing, body)
@@ -171,6 +166,9 @@ func (p purse) Reserve(token, instanceType string) error {
 func (p purse) Assume(token, instanceType string) {
 	p.member.Assume(account.Need{Token: token, Type: instanceType, Host: true})
 }
+
+// Left implements pools.Purse.
+func (p purse) Left(instanceType string) (n int, why string) { return p.member.HostsLeft(instanceType) }
 
 // Release implements pools.Purse.
 func (p purse) Release(token string) { p.member.Release(token) }

@@ -22,9 +22,9 @@ type hosts interface {
 	// Released says that nothing of the token is on any host, nor will be. The
 	// pool is empty where it is not known: an intent may be lost.
 	Released(ctx context.Context, pool, token string)
-	// Free is how many more machines a pool can take now, from memory; the error
-	// is why that is not known.
-	Free(pool string) (int, error)
+	// Free is how many more machines a pool can take now in one of the zones, from
+	// memory; the error is why that is not known, or why it is none.
+	Free(pool string, zones []string) (int, error)
 	// Type is the type of a pool's hosts.
 	Type(pool string) (string, error)
 }
@@ -38,7 +38,7 @@ func (noPools) Reserve(_ context.Context, pool, _ string, _ []string) (host, zon
 func (noPools) Launched(context.Context, string, string, string) {}
 func (noPools) Failed(context.Context, string, string, error)    {}
 func (noPools) Released(context.Context, string, string)         {}
-func (noPools) Free(pool string) (int, error)                    { return 0, errNoPool(pool) }
+func (noPools) Free(pool string, _ []string) (int, error)        { return 0, errNoPool(pool) }
 func (noPools) Type(pool string) (string, error)                 { return "", errNoPool(pool) }
 
 // errNoPool is about a pool that the configuration does not have.

@@ -77,7 +77,7 @@ func (f *fakeHosts) Released(_ context.Context, _, token string) {
 	delete(f.reserved, token)
 }
 
-func (f *fakeHosts) Free(pool string) (int, error) {
+func (f *fakeHosts) Free(pool string, _ []string) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if pool != "mac" {

@@ -91,6 +91,7 @@ func (a *Account) changeLocked(do func(f *facts)) (rooms []func()) {
 		after.bills[m.instance] = a.facts.bill(a.node, m.instance, m.brakes.Prices, m.pools)
 	}
 	after.trouble = a.trouble()
+	after.quotasAwaited = a.quotas.asked.IsZero() && a.quotas.err == nil
 	a.now.Store(after)
 	if len(a.facts.unknownTypes(a.asked)) > 0 {
 		a.types.wants(time.Now())

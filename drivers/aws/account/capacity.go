@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
@@ -70,6 +71,32 @@ func lower(a, b bound) bound {
 		return b
 	}
 	return a
+}
+
+// ZonesOf are the zones that the question is about, of its network: those with a
+// free address, or all if none has one.
+func (s *Snapshot) ZonesOf(q Question) ([]string, error) {
+	subnets, err := s.Network(q.Network, q.Owners)
+	if err != nil {
+		return nil, err
+	}
+	var all, free []string
+	for _, sub := range subnets {
+		if len(q.Zones) > 0 && !slices.Contains(q.Zones, sub.Zone) {
+			continue
+		}
+		all = append(all, sub.Zone)
+		if s.Free(sub) > 0 {
+			free = append(free, sub.Zone)
+		}
+	}
+	switch {
+	case len(all) == 0:
+		return nil, fmt.Errorf("network %q has no subnet in %s", q.Network, strings.Join(q.Zones, ", "))
+	case len(free) == 0:
+		return all, nil
+	}
+	return free, nil
 }
 
 // Capacity answers the question for an instance that has the bill.
@@ -206,6 +233,30 @@ func (s *Snapshot) vcpusLeft(info cloud.InstanceType, spot, runningOnly bool) (l
 	}
 	n := max(0, (int(min(quota, math.MaxInt32))-used)/info.VCPUs)
 	return bound{n, fmt.Sprintf("quota %s: %d of %v vCPUs are used", code, used, quota)}, nil
+}
+
+// hostsLeft is how many more dedicated hosts of a type the quota and the money
+// allow. What is not known bounds nothing, but for what is just being asked.
+func (s *Snapshot) hostsLeft(instanceType string, brakes Brakes, bill Bill) bound {
+	left := bound{n: drivers.Unlimited}
+	if brakes.MaxHourlyCost > 0 {
+		left = affordable(instanceType, brakes, bill)
+	}
+	code, known := HostQuotaCode(instanceType)
+	quota, applied := s.Quotas[code]
+	switch {
+	case !known:
+		return left
+	case s.Exhausted[code]:
+		return lower(left, bound{0, fmt.Sprintf("EC2 said that the quota %s is used up", code)})
+	case s.quotasAwaited:
+		return lower(left, bound{0, errUnknown("quotas").Error()})
+	case !applied || s.HostsAsked.IsZero():
+		return left
+	}
+	used := s.UsedHosts[instanceType]
+	n := max(0, int(min(quota, math.MaxInt32))-used)
+	return lower(left, bound{n, fmt.Sprintf("quota %s: %d of %v hosts of %s are used; AWS raises it in Service Quotas", code, used, quota, instanceType)})
 }
 
 func instancesLeft(brakes Brakes, bill Bill) bound {

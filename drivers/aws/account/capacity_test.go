@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 	"time"
@@ -206,23 +207,75 @@ func TestAge(t *testing.T) {
 }
 
 func TestHostsLeft(t *testing.T) {
-	s := known()
-	n, why, ok := s.HostsLeft("mac-m4.metal")
-	if n != 2 || !ok {
-		t.Errorf("hosts left = %d, %v, want 2", n, ok)
+	priced, err := price.New(map[string]float64{"mac-m4.metal": 1})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if want := "quota L-2CBA8B92: 1 of 3 hosts of mac-m4.metal are used; AWS raises it in Service Quotas"; why != want {
-		t.Errorf("why no more: %q, want %q", why, want)
+	const code = "L-2CBA8B92"
+	for _, test := range []struct {
+		name   string
+		change func(s *Snapshot)
+		of     string
+		brakes Brakes
+		bill   Bill
+		want   int
+		why    string // part of
+	}{
+		{name: "the quota less what there is", want: 2, why: "quota L-2CBA8B92: 1 of 3 hosts of mac-m4.metal are used"},
+		{name: "a new account", want: 0, why: "1 of 0 hosts", change: func(s *Snapshot) { s.Quotas[code] = 0 }},
+		{name: "used up, says EC2", want: 0, why: "used up", change: func(s *Snapshot) { s.Exhausted = map[string]bool{code: true} }},
+		{name: "used up, though the quota may not be read", want: 0, why: "used up",
+			change: func(s *Snapshot) { s.Quotas, s.Exhausted = nil, map[string]bool{code: true} }},
+		{name: "no such quota is known", of: "m5.metal", want: drivers.Unlimited},
+		{name: "the quota is not applied", of: "mac2.metal", want: drivers.Unlimited},
+		{name: "quotas may not be read", want: drivers.Unlimited, change: func(s *Snapshot) { s.Quotas, s.QuotasAsked = nil, time.Time{} }},
+		{name: "quotas were not answered yet", want: 0, why: "quotas are not known yet",
+			change: func(s *Snapshot) { s.Quotas, s.QuotasAsked, s.quotasAwaited = nil, time.Time{}, true }},
+		{name: "hosts are not listed yet", want: drivers.Unlimited, change: func(s *Snapshot) { s.HostsAsked = time.Time{} }},
+		{name: "money for one", want: 1, why: "max_hourly_cost", brakes: Brakes{MaxHourlyCost: 1.5, Prices: priced}, bill: Bill{Known: true}},
+		{name: "no money", want: 0, why: "max_hourly_cost is 1.50 USD, and 1.00 are used", brakes: Brakes{MaxHourlyCost: 1.5, Prices: priced},
+			bill: Bill{Known: true, Hourly: 1}},
+		{name: "an unknown price", of: "q9.metal", want: 0, why: "price of q9.metal", brakes: Brakes{MaxHourlyCost: 9, Prices: priced}, bill: Bill{Known: true}},
+		{name: "money for more than the quota", want: 2, why: "quota", brakes: Brakes{MaxHourlyCost: 99, Prices: priced}, bill: Bill{Known: true}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := known()
+			if test.change != nil {
+				test.change(s)
+			}
+			if got := s.hostsLeft(cmp.Or(test.of, "mac-m4.metal"), test.brakes, test.bill); got.n != test.want || !strings.Contains(got.why, test.why) {
+				t.Errorf("hosts left = %d (%s), want %d (%s)", got.n, got.why, test.want, test.why)
+			}
+		})
 	}
-	if _, _, ok := s.HostsLeft("mac2.metal"); ok {
-		t.Error("hosts left of an unknown quota are known")
-	}
-	s.Exhausted = map[string]bool{"L-2CBA8B92": true}
-	if n, _, ok := s.HostsLeft("mac-m4.metal"); n != 0 || !ok {
-		t.Errorf("hosts left of a quota that is used up = %d, %v, want 0", n, ok)
-	}
-	s.HostsAsked = time.Time{}
-	if _, _, ok := s.HostsLeft("mac-m4.metal"); ok {
-		t.Error("hosts left are known before the hosts are")
+}
+
+// TestZonesOf: of the network, and of the label, those in which a machine can be.
+func TestZonesOf(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(s *Snapshot)
+		q      Question
+		want   string
+		err    string
+	}{
+		{name: "the default network", want: "z1 z2"},
+		{name: "a subnet", q: Question{Network: "subnet-3"}, want: "z1"},
+		{name: "the label's", q: Question{Zones: []string{"z2", "z9"}}, want: "z2"},
+		{name: "none of both", q: Question{Network: "subnet-3", Zones: []string{"z2"}}, err: "no subnet in z2"},
+		{name: "no such network", q: Question{Network: "subnet-9"}, err: "is not there"},
+		{name: "without an address", want: "z1", change: func(s *Snapshot) { s.Taken["subnet-2"] = 40 }},
+		{name: "no address at all", want: "z1 z2", change: func(s *Snapshot) { s.Taken["subnet-1"], s.Taken["subnet-2"] = 100, 40 }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := known()
+			if test.change != nil {
+				test.change(s)
+			}
+			got, err := s.ZonesOf(test.q)
+			if strings.Join(got, " ") != test.want || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+				t.Errorf("zones = %v, %v, want %s (%s)", got, err, test.want, test.err)
+			}
+		})
 	}
 }

@@ -7,6 +7,7 @@ func grew(before, after *Snapshot, instance string) bool {
 		len(after.Types)+len(after.NoSuchType) > len(before.Types)+len(before.NoSuchType) ||
 		before.InstancesAsked.IsZero() != after.InstancesAsked.IsZero() ||
 		before.UseAsked.IsZero() != after.UseAsked.IsZero() ||
+		before.quotasAwaited != after.quotasAwaited ||
 		len(after.Dry) < len(before.Dry) ||
 		quotasGrew(before, after) || addressesGrew(before, after) ||
 		billShrank(before.bills[instance], after.bills[instance])
@@ -18,6 +19,11 @@ func quotasGrew(before, after *Snapshot) bool {
 	}
 	for code, quota := range after.Quotas {
 		if quota > before.Quotas[code] {
+			return true
+		}
+	}
+	for name, was := range before.UsedHosts {
+		if after.UsedHosts[name] < was {
 			return true
 		}
 	}

@@ -134,6 +134,14 @@ func (m *Member) Capacity(q Question) Answer {
 	return s.Capacity(q, m.brakes, s.bills[m.instance], time.Now())
 }
 
+// HostsLeft is how many more dedicated hosts of a type this instance may
+// allocate, by the quota and its brakes; why says what bounds that.
+func (m *Member) HostsLeft(instanceType string) (n int, why string) {
+	s := m.now.Load()
+	left := s.hostsLeft(instanceType, m.brakes, s.bills[m.instance])
+	return left.n, left.why
+}
+
 // Bill is what this driver instance has, and what that costs.
 func (m *Member) Bill() Bill { return m.now.Load().bills[m.instance] }
 

@@ -2,7 +2,6 @@ package account
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -48,6 +47,8 @@ type Snapshot struct {
 	seen    hostSightings
 	bills   map[string]Bill // by driver instance
 	trouble *Trouble
+	// quotasAwaited: they were not answered, nor refused, even once.
+	quotasAwaited bool
 }
 
 // Place is where instances of a type, or hosts for them, come from.
@@ -132,19 +133,3 @@ func (e errUnknown) Error() string {
 
 // Free is how many addresses a subnet has left for new launches.
 func (s *Snapshot) Free(sub cloud.Subnet) int { return max(0, sub.FreeAddresses-s.Taken[sub.ID]) }
-
-// HostsLeft is how many more dedicated hosts of a type the quota allows, and why
-// no more, for people; false: nobody knows.
-func (s *Snapshot) HostsLeft(instanceType string) (n int, why string, known bool) {
-	code, known := HostQuotaCode(instanceType)
-	quota, applied := s.Quotas[code]
-	if !known || !applied || s.HostsAsked.IsZero() {
-		return 0, "", false
-	}
-	used := s.UsedHosts[instanceType]
-	why = fmt.Sprintf("quota %s: %d of %v hosts of %s are used; AWS raises it in Service Quotas", code, used, quota, instanceType)
-	if s.Exhausted[code] {
-		return 0, why, true
-	}
-	return max(0, int(min(quota, math.MaxInt32))-used), why, true
-}

@@ -314,26 +314,3 @@ func (s *State) closeRequest(r *request) {
 	s.seal(r)
 	s.save()
 }
-
-// whyNone is why those who wait got no host.
-func (s *State) whyNone() string {
-	r := s.doubtful()
-	switch {
-	case s.look.failures > 0 && (s.blind() || !s.quarantine.IsZero() && !s.quarantine.After(s.now)):
-		return "the hosts can not be listed: " + s.look.why
-	case s.blind():
-		return "the hosts are not listed yet"
-	case !s.quarantine.IsZero():
-		return fmt.Sprintf("the pool was taken over lately: until %s it waits for what others may have begun there",
-			s.outer(s.quarantine).UTC().Format(time.RFC3339))
-	case s.allocate.pause.After(s.now):
-		return s.allocate.why
-	case s.live() >= s.cfg.Max:
-		return fmt.Sprintf("all %d hosts are in use", s.live())
-	case len(s.wetZones()) == 0:
-		return "AWS has no capacity for " + s.cfg.Type + " in the zones: " + s.allocate.dryWhy
-	case r != nil:
-		return s.whyDoubtful(r)
-	}
-	return "hosts are on their way"
-}

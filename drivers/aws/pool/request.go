@@ -19,7 +19,7 @@ type waiting struct {
 
 // fits reports whether a host of the type and zone serves the request.
 func (w *waiting) fits(typ, zone string) bool {
-	return w.Type == typ && (len(w.Zones) == 0 || slices.Contains(w.Zones, zone))
+	return w.Type == typ && within(w.Zones, zone)
 }
 
 // queue has the requests that wait, by when they first asked.
@@ -232,7 +232,7 @@ func (s *State) expire() {
 	for _, w := range slices.Clone(q.order) {
 		if !w.until.IsZero() && !w.until.After(s.now) {
 			s.dequeue(w.Token)
-			s.emit(Refuse{w.Token, "no host was free in time: " + s.whyNone()})
+			s.emit(Refuse{w.Token, "no host was free in time: " + s.Room().Trouble(w.Zones)})
 			continue
 		}
 		q.deadline = earlier(q.deadline, w.until)

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -113,55 +112,6 @@ type Saved struct {
 	Releasing  []string        `json:"releasing"`
 	ScrubTimes []time.Duration `json:"scrub_times"` // the last ones, oldest first
 	ScrubCount int             `json:"scrub_count"`
-}
-
-// Capacity is how many requests more for the pool's type could be served now,
-// wherever: see CapacityFor.
-func (s *State) Capacity() int { return s.CapacityFor("", nil) }
-
-// CapacityFor is how many requests more of the kind (as in Want) could be
-// served now: free hosts that fit, and what may be allocated, less all who wait.
-// It is 0 while the pool may not act, or does not know what there is.
-func (s *State) CapacityFor(typ string, zones []string) int {
-	if !s.acts() || s.draining || s.blind() {
-		return 0
-	}
-	if typ == "" {
-		typ = s.cfg.Type
-	}
-	w := &waiting{Want: Want{Type: typ, Zones: zones}}
-	n := 0
-	for _, h := range s.hosts {
-		if (h.phase == Available || h.phase == Requested) && h.missing == 0 && w.fits(h.typ, h.zone) {
-			n++
-		}
-	}
-	if s.doubtful() == nil {
-		n += s.obtainable(w)
-	}
-	return max(0, n-s.queue.len())
-}
-
-// obtainable is how many hosts that fit are asked for, or may be.
-func (s *State) obtainable(w *waiting) (n int) {
-	for _, r := range s.requests {
-		if r.comes != nil && w.fits(r.Type, r.Zone) {
-			n++
-		}
-	}
-	wet := slices.ContainsFunc(s.wetZones(), func(zone string) bool { return w.fits(s.cfg.Type, zone) })
-	if wet && !s.allocate.pause.After(s.now) {
-		n += max(0, s.cfg.Max-s.live())
-	}
-	return n
-}
-
-// Growth is how many of Capacity need a host that is not asked for yet.
-func (s *State) Growth() int {
-	if s.allocate.pause.After(s.now) || len(s.wetZones()) == 0 {
-		return 0
-	}
-	return min(s.Capacity(), max(0, s.cfg.Max-s.live()))
 }
 
 // Holder is the host that the token has, and whether it has one: reserved for
@@ -279,19 +229,3 @@ func (s *State) Owner() bool { return s.owner }
 
 // Draining reports whether the pool is being drained.
 func (s *State) Draining() bool { return s.draining }
-
-// Trouble is why a request that comes now would have to wait, for people;
-// empty if it would not.
-func (s *State) Trouble() string {
-	switch {
-	case !s.owner:
-		return "the pool is not run by this node"
-	case s.draining:
-		return "the pool is being drained"
-	case s.cfg.ReportOnly:
-		return "the pool is not configured any more"
-	case s.Capacity() > 0:
-		return ""
-	}
-	return s.whyNone()
-}

@@ -37,12 +37,15 @@ type question struct {
 // answer is what the owner answers.
 type answer struct {
 	// Waiting: there is no host yet; to ask again keeps the place in the queue.
-	Waiting bool       `json:"waiting,omitempty"`
-	Why     string     `json:"why,omitempty"` // of that, for people
-	Host    string     `json:"host,omitempty"`
-	Zone    string     `json:"zone,omitempty"`
-	Room    int        `json:"room,omitempty"`
-	View    *view.Pool `json:"view,omitempty"`
+	Waiting bool   `json:"waiting,omitempty"`
+	Why     string `json:"why,omitempty"` // of that, for people
+	Host    string `json:"host,omitempty"`
+	Zone    string `json:"zone,omitempty"`
+	// Room is how many more can be served wherever, and Rooms what of that is
+	// where; nil: the owner is of a version that does not say.
+	Room  int        `json:"room,omitempty"`
+	Rooms *pool.Room `json:"rooms,omitempty"`
+	View  *view.Pool `json:"view,omitempty"`
 }
 
 // failure is how a launch failed, between nodes.
@@ -147,7 +150,8 @@ func (k *keeper) reply(ctx context.Context, q question) (answer, error) {
 	case opCancel:
 		return answer{}, k.note(ctx, pool.Cancel{Token: q.Token})
 	case opRoom:
-		return answer{Room: k.told.Load().Capacity}, nil
+		room := k.room()
+		return answer{Room: room.For(nil), Rooms: &room}, nil
 	case opView:
 		return k.show(), nil
 	case opDrain:
@@ -176,14 +180,14 @@ func (k *keeper) replyHost(ctx context.Context, q question) (answer, error) {
 	case isRefusal:
 		return answer{}, drivers.RefuseAsk("refused", "%s", refused.reason)
 	case ctx.Err() == nil && short.Err() != nil:
-		return answer{Waiting: true, Why: k.told.Load().Trouble}, nil
+		return answer{Waiting: true, Why: k.room().Trouble(q.Zones)}, nil
 	}
 	return answer{}, err
 }
 
 // away is what the owner said of its room.
 type away struct {
-	room int
+	room pool.Room
 	err  error
 	at   time.Time
 }
@@ -200,30 +204,52 @@ func (k *keeper) askForRoom(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, roomFor)
 		defer cancel()
 		a, err := k.askOwner(ctx, question{Op: opRoom})
-		k.away.Store(&away{a.Room, err, time.Now()})
-		if err == nil && a.Room > 0 && (last == nil || last.room < a.Room) && k.opts.HasRoom != nil {
+		now := away{k.roomOf(a), err, time.Now()}
+		k.away.Store(&now)
+		if last == nil {
+			last = &away{}
+		}
+		if err == nil && now.room.Grew(last.room) && k.opts.HasRoom != nil {
 			k.opts.HasRoom()
 		}
 	})
 }
 
-// free is how many more machines the pool can take now.
-func (k *keeper) free(now time.Time) (int, error) {
+// roomOf is the room that an owner told of. One of an older version says only
+// how much there is: it may be in all zones that this node knows of.
+func (k *keeper) roomOf(a answer) pool.Room {
+	if a.Rooms != nil {
+		return *a.Rooms
+	}
+	return pool.Room{New: a.Room, Zones: k.pool.Zones, Why: "its owner has no room"}
+}
+
+// free is how many more machines the pool can take now in one of the zones, or
+// in any if there are none.
+func (k *keeper) free(zones []string, now time.Time) (int, error) {
+	room, err := k.lastRoom(now)
+	if err != nil {
+		return 0, fmt.Errorf("pool %s: %w", k.pool.Name, err)
+	}
+	if n := room.For(zones); n > 0 {
+		return n, nil
+	}
+	return 0, fmt.Errorf("pool %s: %s", k.pool.Name, room.Trouble(zones))
+}
+
+// lastRoom is the room that is known of.
+func (k *keeper) lastRoom(now time.Time) (pool.Room, error) {
 	if k.mine() {
-		p := k.told.Load()
-		if p.Capacity == 0 && p.Trouble != "" {
-			return 0, fmt.Errorf("pool %s: %s", k.pool.Name, p.Trouble)
-		}
-		return p.Capacity, nil
+		return k.room(), nil
 	}
 	a := k.away.Load()
 	switch {
 	case a == nil:
-		return 0, fmt.Errorf("pool %s: its owner was not asked yet", k.pool.Name)
+		return pool.Room{}, errors.New("its owner was not asked yet")
 	case a.err != nil:
-		return 0, fmt.Errorf("pool %s: %w", k.pool.Name, a.err)
+		return pool.Room{}, a.err
 	case now.Sub(a.at) > roomFor:
-		return 0, fmt.Errorf("pool %s: its owner does not answer", k.pool.Name)
+		return pool.Room{}, errors.New("its owner does not answer")
 	}
 	return a.room, nil
 }

@@ -232,6 +232,7 @@ type purse struct{}
 func (purse) Reserve(string, string) error         { return nil }
 func (purse) Assume(string, string)                {}
 func (purse) Release(string)                       {}
+func (purse) Left(string) (n int, why string)      { return drivers.Unlimited, "" }
 func (purse) Failed(string, string, string, error) {}
 
 // reserve reserves a host, which has to be had in time.

@@ -36,6 +36,7 @@ type keeper struct {
 	inbox chan message
 	ended chan struct{}             // closed when run has ended
 	told  atomic.Pointer[view.Pool] // the state as of the last step, for everybody
+	space atomic.Pointer[pool.Room] // there, as of the last step, but for what the purse allows
 	away  atomic.Pointer[away]      // what the owner said, while that is another node
 	scrub scrubs
 
@@ -45,6 +46,7 @@ type keeper struct {
 	stored uint64 // the revision that is in the file
 	// unstored is why the file could not be written; nil: it has all.
 	unstored error
+	known    pool.Room // what there was room for at the last step
 	waiting  map[string][]chan<- verdict
 	actions  sync.WaitGroup
 	asking   atomic.Bool
@@ -103,6 +105,7 @@ func newKeeper(opts *Options, p Pool, mine func() bool) (*keeper, error) {
 	k.stored = k.state.Revision()
 	told := k.configured()
 	k.told.Store(&told)
+	k.space.Store(&pool.Room{})
 	return k, nil
 }
 
@@ -272,31 +275,29 @@ func (k *keeper) dismiss() {
 
 // publish shows the state to everybody.
 func (k *keeper) publish() {
-	before := k.told.Load()
 	now := inventory.Tell(k.configured(), k.state, k.opts.Prices, time.Now())
-	now.Owner, now.Trouble = k.opts.Node.String(), k.state.Trouble()
-	k.bound(&now)
+	now.Owner = k.opts.Node.String()
 	k.told.Store(&now)
-	if now.Capacity > before.Capacity && k.opts.HasRoom != nil {
+	space := k.state.Room()
+	k.space.Store(&space)
+	before := k.known
+	k.known = k.room()
+	if k.known.Grew(before) && k.opts.HasRoom != nil {
 		k.opts.HasRoom()
 	}
 }
 
-// bound takes off what the quota refuses: whoever is told of room there would
-// wait here, while another pool may serve him.
-func (k *keeper) bound(p *view.Pool) {
-	growth := k.state.Growth()
-	if growth == 0 || k.opts.HostsLeft == nil {
-		return
+// room is what the pool, which this node owns, has room for at this moment: of
+// hosts that are to be allocated no more than may be paid for.
+func (k *keeper) room() pool.Room {
+	r := *k.space.Load()
+	if left, why := k.opts.Purse.Left(k.pool.Type); left < r.New {
+		r.New = max(0, left)
+		if r.New == 0 {
+			r.Why = why
+		}
 	}
-	left, why, known := k.opts.HostsLeft(k.pool.Type)
-	if !known || left >= growth {
-		return
-	}
-	p.Capacity -= growth - left
-	if p.Capacity == 0 {
-		p.Trouble = why
-	}
+	return r
 }
 
 // send has run take a message in, and waits until it has.

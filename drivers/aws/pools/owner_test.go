@@ -21,7 +21,7 @@ func TestTwoNodes(t *testing.T) {
 		s.cloud.SetLatency(fakeec2.Range{Max: 4 * time.Second})
 		nodes := []*Pools{s.start(alpha, macPool()), s.start(beta, macPool())}
 		time.Sleep(10 * time.Second)
-		if n, err := nodes[1].Free("mac"); n != 2 || err != nil {
+		if n, err := nodes[1].Free("mac", nil); n != 2 || err != nil {
 			t.Errorf("Free() at the other node = %d, %v, want 2", n, err)
 		}
 		var served sync.WaitGroup
@@ -62,10 +62,10 @@ func TestOwnerAway(t *testing.T) {
 		owner, other := s.start(alpha, macPool()), s.start(beta, macPool())
 		host, zone := s.reserve(other, token(1), time.Minute)
 		id := s.launch(other, token(1), host, zone)
-		s.eventually(time.Minute, "there is room", func() bool { n, _ := other.Free("mac"); return n > 0 })
+		s.eventually(time.Minute, "there is room", func() bool { n, _ := other.Free("mac", nil); return n > 0 })
 		s.change(func() { s.cut[alpha] = true })
 		time.Sleep(roomFor + askRoomEvery)
-		if n, err := other.Free("mac"); n != 0 || err == nil || !strings.Contains(err.Error(), "can not be reached") {
+		if n, err := other.Free("mac", nil); n != 0 || err == nil || !strings.Contains(err.Error(), "can not be reached") {
 			t.Errorf("Free() = %d, %v, want none and why", n, err)
 		}
 		if v := other.Pools(t.Context())[0]; v.Owner != alpha.String() || v.Trouble == "" || v.Max != 2 {
@@ -129,7 +129,7 @@ func TestHandOver(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		s.change(func() { s.owner = model.NilUID })
 		time.Sleep(2 * time.Second)
-		if n, err := a.Free("mac"); n != 0 || err == nil {
+		if n, err := a.Free("mac", nil); n != 0 || err == nil {
 			t.Errorf("Free() of nobody's pool = %d, %v", n, err)
 		}
 		s.change(func() { s.owner = beta })

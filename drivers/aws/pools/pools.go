@@ -62,10 +62,7 @@ type Options struct {
 	First   func(thing string) bool // see drivers.Config; nil: not known of any
 	Ask     drivers.Ask
 	HasRoom func() // a pool may have room again
-	// HostsLeft is how many more hosts of a type the account's quota allows, and
-	// why no more; false: not known. It answers from memory. nil: never known.
-	HostsLeft func(instanceType string) (n int, why string, known bool)
-	Logger    *slog.Logger
+	Logger  *slog.Logger
 
 	put func(path string, data []byte, mode fs.FileMode) error // nil: to the disk
 }
@@ -85,6 +82,9 @@ type Purse interface {
 	// Assume counts a host that a process before this one asked for, and of which
 	// nobody knows whether it was allocated.
 	Assume(token, instanceType string)
+	// Left is how many hosts of a type may be asked for beyond those that are
+	// counted, and why not more. What is not known does not bound it.
+	Left(instanceType string) (n int, why string)
 	// Release says that it was not allocated.
 	Release(token string)
 	// Failed says why it was not, or not for certain.
@@ -229,14 +229,14 @@ func (p *Pools) tell(ctx context.Context, name string, q question) {
 	}
 }
 
-// Free is how many more machines the pool can take now, from memory; the error
-// is why that is not known, or why it is none.
-func (p *Pools) Free(name string) (int, error) {
+// Free is how many more machines the pool can take now in one of the zones, or in
+// any if there are none, from memory; the error is why that is not known, or why it is none.
+func (p *Pools) Free(name string, zones []string) (int, error) {
 	k, err := p.keeper(name)
 	if err != nil {
 		return 0, err
 	}
-	return k.free(time.Now())
+	return k.free(zones, time.Now())
 }
 
 // Type is the type of the pool's hosts.

@@ -23,6 +23,7 @@ func (p paid) Assume(token, typ string)        { p.Member.Assume(hostNeed(token,
 func (p paid) Failed(token, typ, zone string, err error) {
 	p.Member.Failed(hostNeed(token, typ), zone, err)
 }
+func (p paid) Left(typ string) (n int, why string) { return p.HostsLeft(typ) }
 
 func hostNeed(token, typ string) account.Need {
 	return account.Need{Token: token, Type: typ, Host: true}
@@ -148,20 +149,19 @@ func TestQuotaIsNoRoom(t *testing.T) {
 		m := s.member(alpha, account.Brakes{}, &account.Accounts{})
 		opts := s.options(alpha, macPool(func(p *Pool) { p.Max = 3 }))
 		opts.Purse = paid{m}
-		opts.HostsLeft = func(typ string) (int, string, bool) { return m.Snapshot().HostsLeft(typ) }
 		p := s.startWith(opts)
 		time.Sleep(time.Minute)
 		const why = "quota L-5D8DADF5: 0 of 0 hosts of mac2.metal are used; AWS raises it in Service Quotas"
-		if n, err := p.Free("mac"); n != 0 || err == nil || !strings.Contains(err.Error(), why) {
+		if n, err := p.Free("mac", nil); n != 0 || err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("Free() = %d, %v, want 0: %s", n, err, why)
 		}
 		free := func(want int) func() bool {
-			return func() bool { n, err := p.Free("mac"); return n == want && err == nil }
+			return func() bool { n, err := p.Free("mac", nil); return n == want && err == nil }
 		}
 		s.cloud.SetQuota(macsQuota, 1)
 		s.eventually(time.Hour, "the one host of the quota is offered", free(1))
 		s.reserve(p, token(1), time.Minute)
-		s.eventually(time.Minute, "there is none left", func() bool { n, err := p.Free("mac"); return n == 0 && err != nil })
+		s.eventually(time.Minute, "there is none left", func() bool { n, err := p.Free("mac", nil); return n == 0 && err != nil })
 		p.Released(t.Context(), "mac", token(1))
 		s.eventually(10*time.Minute, "the host that is there is offered", free(1))
 		s.cloud.SetQuota(macsQuota, 5)

@@ -62,5 +62,9 @@ func (k *keeper) configured() view.Pool { return inventory.PoolOf(k.pool.Config,
 
 // show is the pool as this node, which owns it, knows it.
 func (k *keeper) show() answer {
-	return answer{View: k.told.Load()}
+	v, room := *k.told.Load(), k.room()
+	if v.Capacity = room.For(nil); v.Capacity == 0 {
+		v.Trouble = room.Trouble(nil)
+	}
+	return answer{View: &v}
 }
