@@ -106,6 +106,7 @@ func (y *year) hour() {
 	}
 	if now.Hour() == 3 {
 		y.misfortune()
+		now = time.Now().UTC() // it takes its time
 	}
 	y.look(now)
 	y.sweep()
