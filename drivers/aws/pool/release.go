@@ -42,9 +42,13 @@ func (s *State) tendIdle(h *host) (due time.Time, release bool) {
 	if scrub.After(s.now) {
 		return earlier(due, scrub), false
 	}
-	if s.acts() && h.missing == 0 {
-		s.startScrub(h)
+	if !s.acts() || h.missing > 0 {
+		return due, false
 	}
+	if turn := s.scrubTurn(); turn.After(s.now) {
+		return earlier(due, turn), false // it may serve meanwhile
+	}
+	s.startScrub(h)
 	return due, false
 }
 

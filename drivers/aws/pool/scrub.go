@@ -14,6 +14,11 @@ const (
 	// scrubRetry is how long after a call about a scrub instance that failed
 	// the next one comes; doubled up to scrubRetryMost. There is no last one.
 	scrubRetry, scrubRetryMost = 10 * time.Second, 5 * time.Minute
+	// scrubsAtOnce is how many scrubs may begin at one time, and scrubEvery how
+	// long after that the next one may: where hundreds of hosts idle at once, AWS's
+	// two launches a second are to be left to those who work. Of a large pool all
+	// begin within scrubAll, which is less than one of them takes.
+	scrubsAtOnce, scrubEvery, scrubAll = 5, 10 * time.Second, 40 * time.Minute
 	// scrubAlarm is how many calls in a row may fail before somebody should know.
 	scrubAlarm = 8
 )
@@ -43,6 +48,18 @@ func (s *State) worthScrubbing(h *host) time.Time {
 		return time.Time{}
 	}
 	return at
+}
+
+// scrubTurn takes a turn to begin a scrub, if there is one, and says else when
+// there will be.
+func (s *State) scrubTurn() time.Time {
+	every := min(scrubEvery, scrubAll/time.Duration(max(1, s.cfg.Max)))
+	full := later(s.scrubTurns, s.now).Add(every)
+	if turn := full.Add(-scrubsAtOnce * every); turn.After(s.now) {
+		return turn
+	}
+	s.scrubTurns = full
+	return s.now
 }
 
 // startScrub sends for an instance whose end has the host scrubbed.

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -272,5 +273,35 @@ func TestScrubTimes(t *testing.T) {
 	}
 	if got := New(macs(), nil).ScrubTimes(); got.Count != 0 || got.P50 != 110*time.Minute {
 		t.Errorf("of none: %+v", got)
+	}
+}
+
+// Where many hosts idle at once their scrubs begin one after the other, so that
+// launches of machines that work do not wait behind them; who waits for his turn
+// can serve. Of a large pool all have begun in the time that a scrub takes.
+func TestScrubTurns(t *testing.T) {
+	for _, n := range []int{20, 300} {
+		cfg := scrubbing()
+		cfg.Max = n
+		b := newBed(t, cfg)
+		var hosts []cloud.Host
+		for i := range n {
+			hosts = append(hosts, b.mac(fmt.Sprintf("h-%03d", i), time.Hour))
+		}
+		b.list(hosts...)
+		starts := only[StartScrub](b.wait(cfg.ScrubbingDelay))
+		if len(starts) != scrubsAtOnce {
+			t.Errorf("of %d hosts %d are scrubbed at once, want %d", n, len(starts), scrubsAtOnce)
+		}
+		if a := b.Accounting(); a.Phases[Available] != n-scrubsAtOnce {
+			t.Errorf("the others can not serve: %+v", a.Phases)
+		}
+		if next := only[StartScrub](b.wait(time.Minute)); len(next) < 6 || len(next) > 10 {
+			t.Errorf("of %d hosts %d more are scrubbed in a minute", n, len(next))
+		}
+		b.wait(scrubAll)
+		if a := b.Accounting(); a.Phases[Available] != 0 {
+			t.Errorf("of %d hosts some have no turn: %+v", n, a.Phases)
+		}
 	}
 }

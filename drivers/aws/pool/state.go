@@ -42,6 +42,8 @@ type State struct {
 	allocate allocation
 	look     look
 	scrubs   durations
+	// scrubTurns is when all turns to begin scrubs are there again.
+	scrubTurns time.Time
 
 	generation uint64
 	revision   uint64

@@ -258,6 +258,22 @@ func (s *site) launch(p *Pools, token, host, zone string) (id string) {
 	return inst.ID
 }
 
+// likes are launches by zone, to be made into one of a token.
+func (s *site) likes() map[string]cloud.Launch {
+	all := map[string]cloud.Launch{}
+	for _, zone := range s.zones {
+		all[zone] = s.machine("", "", zone)
+	}
+	return all
+}
+
+// on is the launch on a host for a token.
+func on(like cloud.Launch, token, host string) cloud.Launch {
+	like.ClientToken, like.HostID = token, host
+	like.Tags = cloud.Tags{cloud.TagToken: token, cloud.TagPurpose: cloud.PurposeWork}
+	return like
+}
+
 func (s *site) machine(token, host, zone string) cloud.Launch {
 	images, err := s.cloud.Images(s.Context(), []string{"self"}, cloud.Where("name", "ci-mac-2026"))
 	if err != nil || len(images) != 1 {
@@ -267,10 +283,7 @@ func (s *site) machine(token, host, zone string) cloud.Launch {
 	if err != nil || len(subnets) == 0 {
 		s.Fatalf("subnets in %s: %v, %v", zone, subnets, err)
 	}
-	return cloud.Launch{
-		ClientToken: token, ImageID: images[0].ID, Type: macs, SubnetID: subnets[0].ID, HostID: host,
-		Tags: cloud.Tags{cloud.TagToken: token, cloud.TagPurpose: cloud.PurposeWork},
-	}
+	return on(cloud.Launch{ImageID: images[0].ID, Type: macs, SubnetID: subnets[0].ID}, token, host)
 }
 
 // end ends a machine, as the driver does.

@@ -78,10 +78,7 @@ func newYear(t *testing.T) *year {
 	s.cloud.SetLag(fakeec2.Range{Max: 30 * time.Second})
 	s.cloud.SetLatency(fakeec2.Range{Max: 2 * time.Second})
 	time.Sleep(time.Minute)
-	y := &year{site: s, random: rand.New(rand.NewPCG(7, 29)), idle: map[string]time.Time{}, like: map[string]cloud.Launch{}, booked: map[string]fakeec2.Bill{}}
-	for _, zone := range s.zones {
-		y.like[zone] = s.machine("", "", zone)
-	}
+	y := &year{site: s, random: rand.New(rand.NewPCG(7, 29)), idle: map[string]time.Time{}, like: s.likes(), booked: map[string]fakeec2.Bill{}}
 	y.ctx, y.end = context.WithCancel(context.Background())
 	t.Cleanup(y.end)
 	y.node = y.start(alpha, y.pool())
@@ -173,8 +170,7 @@ func (y *year) job(in, lasts time.Duration) {
 // serve runs a machine on a host. false: the host does not take it, and another
 // one is to be asked for.
 func (y *year) serve(tok, host, zone string, lasts time.Duration) bool {
-	l := y.like[zone]
-	l.ClientToken, l.HostID, l.Tags = tok, host, cloud.Tags{cloud.TagToken: tok, cloud.TagPurpose: cloud.PurposeWork}
+	l := on(y.like[zone], tok, host)
 	inst, err := y.cloud.RunInstance(y.ctx, l)
 	for err != nil && !cloud.Undone(err) || cloud.IsKind(err, cloud.Throttled) {
 		rest(y.ctx, 5*time.Second)
