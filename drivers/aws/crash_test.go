@@ -145,16 +145,17 @@ func (s *site) boot(t testing.TB) *process {
 	return p
 }
 
-// replace is durable.WriteFile without waiting for the disk: what is killed here
-// is a process, and not a machine, and thousands of times.
+// replace is durable.WriteFile without waiting for the disk, and without a copy:
+// what is killed here is a process, and not a machine, thousands of times, and
+// before or after it writes.
 func replace(path string, data []byte, mode fs.FileMode) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
+	err := os.WriteFile(path, data, mode)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			err = os.WriteFile(path, data, mode)
+		}
 	}
-	if err := os.WriteFile(path+".new", data, mode); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return err
 }
 
 // alive does something unless the process is dead.

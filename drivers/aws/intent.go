@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -194,12 +193,9 @@ func openLedger(directory, instance string, node model.UID, now time.Time) (*led
 
 func (l *ledger) path(token string) string { return filepath.Join(l.dir, token+".json") }
 
-// isToken matches tokens, and so nothing that leads out of the folder.
-func isToken() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{32}$`) }
-
 // save writes an intent for good. Whoever sends something does it first.
 func (l *ledger) save(in *intent) error {
-	if !isToken().MatchString(in.Token) {
+	if !isToken(in.Token) {
 		return fmt.Errorf("token %q is not of 32 hex digits", in.Token)
 	}
 	data, err := json.Marshal(in)
@@ -223,7 +219,7 @@ func (l *ledger) forget(token string) error {
 // load reads the intent of a token. One that can not be understood is an
 // intent of which nothing is known but that it is there, and since when.
 func (l *ledger) load(token string) (in *intent, found bool, err error) {
-	if !isToken().MatchString(token) {
+	if !isToken(token) {
 		return nil, false, nil
 	}
 	data, err := os.ReadFile(l.path(token))
@@ -254,7 +250,7 @@ func (l *ledger) tokens() ([]string, error) {
 	}
 	var tokens []string
 	for _, e := range entries {
-		if token, ok := strings.CutSuffix(e.Name(), ".json"); ok && isToken().MatchString(token) {
+		if token, ok := strings.CutSuffix(e.Name(), ".json"); ok && isToken(token) {
 			tokens = append(tokens, token)
 		}
 	}

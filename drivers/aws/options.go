@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -258,7 +257,7 @@ func readNamed(s, prefix string, hasName bool) (named, error) {
 	case isTag:
 		return named{}, fmt.Errorf("got %q, want Tag:Value with both of them", s)
 	case strings.HasPrefix(s, prefix):
-		if !regexp.MustCompile(`^[a-z]+-[0-9a-f]{8,17}$`).MatchString(s) {
+		if !isID(s) {
 			return named{}, fmt.Errorf("got %q, which begins as an id and is none: want %s and 8 or 17 hex digits", s, prefix)
 		}
 		return named{id: s}, nil
@@ -269,28 +268,28 @@ func readNamed(s, prefix string, hasName bool) (named, error) {
 }
 
 // textTo reads a text into a field.
-func textTo(to *string, want string, form func() *regexp.Regexp) func(json.RawMessage) error {
+func textTo(to *string, want string, is form) func(json.RawMessage) error {
 	return func(v json.RawMessage) (err error) {
-		*to, err = text(v, want, form)
+		*to, err = text(v, want, is)
 		return err
 	}
 }
 
-func text(v json.RawMessage, want string, form func() *regexp.Regexp) (string, error) {
+func text(v json.RawMessage, want string, is form) (string, error) {
 	var s string
-	if err := json.Unmarshal(v, &s); err != nil || s != "" && !form().MatchString(s) {
+	if err := json.Unmarshal(v, &s); err != nil || s != "" && !is(s) {
 		return "", wrong(v, want)
 	}
 	return s, nil
 }
 
-func texts(v json.RawMessage, want string, form func() *regexp.Regexp) ([]string, error) {
+func texts(v json.RawMessage, want string, is form) ([]string, error) {
 	var list []string
 	if err := json.Unmarshal(v, &list); err != nil {
 		return nil, wrong(v, want)
 	}
 	for _, s := range list {
-		if !form().MatchString(s) {
+		if !is(s) {
 			return nil, wrong(v, want)
 		}
 	}
@@ -301,11 +300,3 @@ func texts(v json.RawMessage, want string, form func() *regexp.Regexp) ([]string
 func wrong(v json.RawMessage, want string) error {
 	return fmt.Errorf("got %.60s, want %s", v, want)
 }
-
-func anyText() *regexp.Regexp  { return regexp.MustCompile(`^[^\x00-\x1f\x7f]{1,255}$`) }
-func zoneName() *regexp.Regexp { return regexp.MustCompile(`^[a-z]{2,10}(-[a-z0-9]+)+$`) }
-func keyName() *regexp.Regexp  { return regexp.MustCompile(`^[A-Za-z0-9:/_-]+$`) }
-
-// imageName leaves 28 of the 128 characters for what makes names differ.
-func imageName() *regexp.Regexp   { return regexp.MustCompile(`^[A-Za-z0-9()\[\] ./'@_-]{3,100}$`) }
-func profileName() *regexp.Regexp { return regexp.MustCompile(`^[\w+=,.@:/-]+$`) }

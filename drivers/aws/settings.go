@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -140,9 +139,8 @@ func (s *settings) checkAccess(doc *yamlconf.Document) error {
 	if err := s.cloud().Validate(); err != nil {
 		errs = append(errs, atKey(doc, err, "region", "key_id", "assume_role", "external_id", "endpoint"))
 	}
-	account := regexp.MustCompile(`^[0-9]{12}$`)
 	for i, id := range s.AccountIDs {
-		if !account.MatchString(id) {
+		if len(id) != 12 || !madeOf(id, digit) {
 			errs = append(errs, doc.Problem(fmt.Sprintf("account_ids[%d]", i), "got %q, want the 12 digits of an account, in quotes", id))
 		}
 	}
@@ -181,7 +179,7 @@ func (s *settings) checkMoney(doc *yamlconf.Document) error {
 	money("max_hourly_cost", s.MaxHourlyCost)
 	for _, name := range slices.Sorted(maps.Keys(s.Prices)) {
 		money("prices."+name, s.Prices[name])
-		if !typeName().MatchString(name) {
+		if !typeName(name) {
 			errs = append(errs, doc.Problem("prices."+name, "got %q, want a type such as m7i.large", name))
 		}
 	}
@@ -216,7 +214,7 @@ func (s *settings) checkTimes(doc *yamlconf.Document) error {
 
 func (s *settings) checkPools(doc *yamlconf.Document) error {
 	var errs []error
-	if s.PoolOwner != "" && !poolName().MatchString(s.PoolOwner) {
+	if s.PoolOwner != "" && !poolName(s.PoolOwner) {
 		errs = append(errs, doc.Problem("pool_owner", "got %q, want the name of a node", s.PoolOwner))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.DedicatedPool)) {
@@ -227,7 +225,7 @@ func (s *settings) checkPools(doc *yamlconf.Document) error {
 			p.Line = cmp.Or(p.Line, doc.Line("dedicated_pool."+name)) // a key that is missing has no line
 			errs = append(errs, p)
 		}
-		if !poolName().MatchString(name) {
+		if !poolName(name) {
 			refuse("", "%q is no name of a pool: want letters, digits, `_`, `.` and `-`", name)
 		}
 		pool.check(s.Region, refuse)
@@ -245,7 +243,7 @@ func (p poolSettings) whole() poolSettings {
 }
 
 func (p poolSettings) check(region string, refuse func(key, format string, args ...any)) {
-	if !typeName().MatchString(p.Type) {
+	if !typeName(p.Type) {
 		refuse(".type", "got %q, want the type of the hosts, such as mac2.metal", p.Type)
 	}
 	p.checkZones(region, refuse)
@@ -307,9 +305,3 @@ func checkTag(key, value string) error {
 	}
 	return nil
 }
-
-// typeName matches the names of instance types.
-func typeName() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9-]+\.[a-z0-9-]+$`) }
-
-// poolName matches what may be part of the name of a shared thing.
-func poolName() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.-]+$`) }
