@@ -158,6 +158,7 @@ func (d *driver) start(ctx context.Context) error {
 	d.account = id.Account
 	owners := append([]string{id.Account}, d.settings.AccountIDs...)
 	d.resolver = &resolver{api: d.api, owners: slices.Compact(owners)}
+	d.member.Reached()
 	d.log.Info("aws account reached", "account", id.Account, "identity", id.ARN, "region", d.settings.Region)
 	if d.settings.DefaultLifetime < 0 {
 		d.log.Warn("environments whose label sets no lifetime live, and cost, until they are deallocated; set default_lifetime to bound it")

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -116,12 +117,23 @@ func (d *driver) poolConfigs(ctx context.Context) ([]pools.Pool, error) {
 		if !ok {
 			return nil, fmt.Errorf("dedicated_pool.%s.type: %s has no type %s", name, d.settings.Region, s.Type)
 		}
+		d.checkZones(name, s)
 		list = append(list, pools.Pool{
 			Config: poolConfig(name, d.node.String()+"/"+d.instance, s, kind.Mac()), Thing: poolThing(d.settings.Region, name),
 			ScrubImage: s.ScrubImage, Subnet: s.Subnet, SecurityGroup: s.SecurityGroup,
 		})
 	}
 	return list, nil
+}
+
+// checkZones warns of zones in which a pool's hosts can not be had. It is run
+// all the same: it may have hosts elsewhere, of before.
+func (d *driver) checkZones(name string, s poolSettings) {
+	offered := d.member.Snapshot().Zones[s.Type]
+	missing := slices.DeleteFunc(slices.Clone(s.Zones), func(zone string) bool { return slices.Contains(offered, zone) })
+	if len(missing) > 0 {
+		d.log.Warn("a pool has zones that do not offer its type", "pool", name, "type", s.Type, "zones", missing, "offered_in", offered)
+	}
 }
 
 // poolConfig is how a pool is run. AWS refuses to release a Mac before it is a

@@ -382,6 +382,33 @@ func TestBadCredentials(t *testing.T) {
 	})
 }
 
+// TestRefusedCredentialsFillNoLog: the reason why the instance is not there is
+// told once for each try, by the node, and not by each topic that is asked.
+func TestRefusedCredentialsFillNoLog(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *site) {
+		const told = "aws did not answer"
+		heal := s.cloud.Inject(fakeec2.Fault{Times: -1, Err: cloud.NewError("InvalidClientTokenId", "The token is invalid")})
+		s.hookOf(func(_ context.Context, c fakeec2.Call) error {
+			if c.Action == "GetCallerIdentity" && !c.After {
+				time.Sleep(time.Second) // all topics fail first
+			}
+			return nil
+		})
+		o := &opener{accounts: s.accounts, dial: func(context.Context, cloud.Settings) (cloud.API, error) { return s.cloud, nil }}
+		if _, err := o.open(t.Context(), s.config("aws", node)); err == nil || strings.Contains(s.log.String(), told) {
+			t.Errorf("open() = %v, and the log has\n%s", err, s.log)
+		}
+		heal()
+		s.cloud.Inject(fakeec2.Fault{Action: "DescribeSubnets", Times: -1, Err: cloud.NewError("UnauthorizedOperation", "You are not authorized")})
+		s.start(t)
+		time.Sleep(time.Minute)
+		if n := strings.Count(s.log.String(), told); n != 1 {
+			t.Errorf("what is refused to good credentials is told %d times, want once", n)
+		}
+	})
+}
+
 // TestUnlimitedLifetimeIsTold once, at the start.
 func TestUnlimitedLifetimeIsTold(t *testing.T) {
 	t.Parallel()

@@ -415,3 +415,19 @@ func TestCheaperType(t *testing.T) {
 		}
 	})
 }
+
+// TestRoomOfAPoolNowhere: a pool whose zones do not offer its type is told of at
+// the start, and who asks for a host of it waits with the reason.
+func TestRoomOfAPoolNowhere(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *site) {
+		s.cfg = "dedicated_pool: {mac: {type: mac2.metal, zones: [eu-central-1x], max: 1}}\n"
+		s.cloud.SetQuota("L-5D8DADF5", 1)
+		d := s.start(t)
+		time.Sleep(time.Minute)
+		wantRoom(t, d, definition(`{"image": "x", "pool": "mac"}`), 0, "pool mac: there is no mac2.metal in eu-central-1x, only in: eu-central-1a, eu-central-1b")
+		if !strings.Contains(s.log.String(), "a pool has zones that do not offer its type") {
+			t.Errorf("the log does not tell: %s", s.log)
+		}
+	})
+}

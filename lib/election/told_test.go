@@ -41,3 +41,22 @@ func TestToldIsBounded(t *testing.T) {
 		t.Errorf("%d labels are remembered, want at most %d", len(log), mostTold)
 	}
 }
+
+// TestToldOnce: a reason of which only the numbers change is no news.
+func TestToldOnce(t *testing.T) {
+	log := told{}
+	for _, step := range []struct {
+		reason string
+		want   bool
+	}{
+		{"AWS does not answer since 12:53:12Z: EOF (1m28s ago there was room for 2)", true},
+		{"AWS does not answer since 12:53:12Z: EOF (59s ago there was room for 10)", false},
+		{"quota L-1216C47A: 4 of 5 vCPUs are used", true},
+		{"quota L-1216C47A: 5 of 5 vCPUs are used", false},
+		{"driver is not ready", true},
+	} {
+		if _, got := log.news(node(1), Candidates{Refusals: []Refusal{{Reason: step.reason}}}); got != step.want {
+			t.Errorf("%s: told %v, want %v", step.reason, got, step.want)
+		}
+	}
+}

@@ -35,6 +35,7 @@ type Account struct {
 	// offersAsked is when all types that are known were looked up together.
 	offersAsked time.Time
 	members     map[*Member]struct{}
+	reached     bool // see Reached
 	subs        map[chan struct{}]struct{}
 }
 

@@ -118,10 +118,32 @@ func (a *Account) failed(t *topic, err error, asked time.Time, pause time.Durati
 	t.err, t.tried, t.again = err, asked, time.Now().Add(pause)
 	t.land()
 	log := a.log.Debug
-	if first {
+	if first && a.reached {
 		log = a.log.Warn
 	}
-	log("aws did not answer, what is known ages until it does", "topic", t.name, "error", err)
+	t.tell(log)
+}
+
+// tell logs the last failure.
+func (t *topic) tell(log func(msg string, args ...any)) {
+	log("aws did not answer, what is known ages until it does", "topic", t.name, "error", t.err)
+}
+
+// Reached says that the service took the credentials: failures are warned of
+// from here on. Before, whoever opens the account tells why it can not be, and
+// tries again with a new one: each would fill the log with all topics.
+func (a *Account) Reached() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.reached {
+		return
+	}
+	a.reached = true
+	for _, t := range a.topics() {
+		if t.err != nil {
+			t.tell(a.log.Warn)
+		}
+	}
 }
 
 // answered notes an answer. mu is held.

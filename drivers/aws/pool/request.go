@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -117,7 +118,7 @@ func (s *State) unwanted(w *waiting) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("the pool has no %s in the zones asked for, and allocates %s", w.Type, s.cfg.Type)
+	return fmt.Sprintf("the pool has no %s in the zones asked for, and allocates %s in %s", w.Type, s.cfg.Type, strings.Join(s.cfg.Zones, ", "))
 }
 
 // canAllocate reports whether a host that the pool allocates could serve it.
