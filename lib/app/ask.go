@@ -148,8 +148,8 @@ func readAnswer(status int, data []byte) (json.RawMessage, error) {
 		return data, nil
 	case http.StatusConflict:
 		var r refusal
-		if err := json.Unmarshal(data, &r); err != nil {
-			return nil, &drivers.AskError{Why: drivers.AskUnsure, Err: err}
+		if err := json.Unmarshal(data, &r); err != nil || r.Code == "" { // not of a driver, which always has a code
+			return nil, &drivers.AskError{Why: drivers.AskUnsure, Err: text}
 		}
 		return nil, &drivers.AskRefusedError{Code: r.Code, Text: r.Text}
 	case http.StatusNotFound:

@@ -138,7 +138,13 @@ func TestAsk(t *testing.T) {
 		}, drivers.AskUnsure, "EOF", 0},
 		{"answers a list", func(f *farmOfTwo) { f.driver = says(`[]`) }, drivers.AskUnsure, "answered nonsense", 0},
 		{"answers too much", func(f *farmOfTwo) { f.driver = says(large) }, drivers.AskUnsure, "answered nonsense", 0},
-		{"answers half a refusal", status(http.StatusConflict), drivers.AskUnsure, "", 0},
+		{"answers half a refusal", status(http.StatusConflict), drivers.AskUnsure, "odd", 0},
+		{"answers a refusal of nobody", func(f *farmOfTwo) {
+			f.serve = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusConflict)
+				fmt.Fprint(w, `{"message":"odd"}`)
+			})
+		}, drivers.AskUnsure, "odd", 0},
 		{"answers too much by itself", func(f *farmOfTwo) {
 			f.serve = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, large) })
 		}, drivers.AskUnsure, "want a JSON object", 0},
