@@ -46,3 +46,14 @@ func TestNoTime(t *testing.T) {
 		t.Errorf("%+v", r.Total)
 	}
 }
+
+// TestQuietTimes: weeks without a job are no fault of the pool, before and after
+// which it does what there is to do.
+func TestQuietTimes(t *testing.T) {
+	const month = 31 * 86400
+	jobs := []trace.Job{{Run: 60}, {Arrival: month, Run: 60}, {Arrival: 50 * 12 * month, Run: 60}}
+	r := run(t, jobs, Default())
+	if s := r.Total.Sum; s.Jobs != 3 || s.Executed != 180 || s.Allocations != 3 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -86,6 +86,28 @@ func Default() Pool {
 	}
 }
 
+// maxDelay bounds the times of a pool: a year is for ever, and adds up to no overflow.
+const maxDelay = 366 * 24 * time.Hour
+
+// validateTimes says which times can not be simulated, beyond those that no
+// pool can have (pool.Config).
+func (p Pool) validateTimes() error {
+	var errs []error
+	for _, d := range []struct {
+		name string
+		is   time.Duration
+	}{
+		{"shutdown", p.Shutdown}, {"notice", p.Notice}, {"quota_lag", p.QuotaLag}, {"release_delay", max(p.MinAge, 0)},
+		{"scrubbing_delay", max(p.ScrubbingDelay, 0)}, {"patience", max(p.Patience, 0)},
+		{"pending_to_available_delay", max(p.PendingToAvailable, 0)},
+	} {
+		if d.is < 0 || d.is > maxDelay || d.is%time.Second != 0 {
+			errs = append(errs, fmt.Errorf("%s is %s: want whole seconds, and no more than %s", d.name, d.is, short(maxDelay)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // validate says what is wrong with the pool.
 func (p Pool) validate() error {
 	errs := []error{p.Config.Validate(), p.Match.validate()}
@@ -98,18 +120,7 @@ func (p Pool) validate() error {
 	if p.Quota < 0 {
 		errs = append(errs, fmt.Errorf("quota is %d: want 0 (none) or more hosts", p.Quota))
 	}
-	for _, d := range []struct {
-		name string
-		is   time.Duration
-	}{
-		{"shutdown", p.Shutdown}, {"notice", p.Notice}, {"quota_lag", p.QuotaLag}, {"release_delay", p.MinAge},
-		{"scrubbing_delay", p.ScrubbingDelay}, {"patience", p.Patience},
-		{"pending_to_available_delay", p.PendingToAvailable},
-	} {
-		if d.is < 0 || d.is%time.Second != 0 {
-			errs = append(errs, fmt.Errorf("%s is %s: want whole seconds", d.name, d.is))
-		}
-	}
+	errs = append(errs, p.validateTimes())
 	reachable := len(p.Capacity) == 0
 	for _, zone := range p.Zones {
 		if n, bounded := p.Capacity[zone]; !bounded || n > 0 {

@@ -128,10 +128,11 @@ func TestShare(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for want, change := range map[string]func(*Pool){
-		"max is 0":                                    func(p *Pool) { p.Max = 0 },
-		"AWS takes a Mac host back after 24h":         func(p *Pool) { p.MinAge = time.Hour },
-		"shutdown is 1.5s: want whole seconds":        func(p *Pool) { p.Shutdown = 1500 * time.Millisecond },
-		"notice is -1s":                               func(p *Pool) { p.Notice = -time.Second },
+		"max is 0":                             func(p *Pool) { p.Max = 0 },
+		"AWS takes a Mac host back after 24h":  func(p *Pool) { p.MinAge = time.Hour },
+		"shutdown is 1.5s: want whole seconds": func(p *Pool) { p.Shutdown = 1500 * time.Millisecond },
+		"notice is -1s":                        func(p *Pool) { p.Notice = -time.Second },
+		"patience is 8785h0m0s: want whole seconds, and no more than 8784h": func(p *Pool) { p.Patience = maxDelay + time.Hour },
 		"quota is -1":                                 func(p *Pool) { p.Quota = -1 },
 		"no zone has capacity":                        func(p *Pool) { p.Capacity = map[string]int{"a": 0} },
 		`match: "[" is no pattern`:                    func(p *Pool) { p.Match.Label = "[" },

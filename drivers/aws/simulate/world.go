@@ -45,7 +45,7 @@ type world struct {
 	waits   []int32       // seconds by job
 	started int
 	ended   int
-	moved   int64 // when a job or a host last came further
+	moved   int64 // when a job or a host last came further, or somebody began to wait
 	peaks   Peaks
 	failed  error
 }
@@ -103,7 +103,7 @@ func (w *world) run(ctx context.Context) error {
 		}
 		w.foresee()
 		e, ok := w.queue.pop()
-		if !ok || e.at-w.moved > seconds(stuckAfter+w.MinAge+w.ReleaseDelay) && w.started == w.ended {
+		if !ok || w.idles() && e.at-w.moved > seconds(stuckAfter+w.MinAge+w.ReleaseDelay) {
 			return w.stuck()
 		}
 		w.happen(e)
@@ -112,6 +112,12 @@ func (w *world) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// idles reports whether the pool has something to do, and nothing runs that it
+// might wait for. Where no host is left it waits for the next job, however long.
+func (w *world) idles() bool {
+	return w.started == w.ended && (w.meter.count[queued] > 0 || len(w.ours) > 0)
 }
 
 // foresee makes sure that the pool is called when it wants to be. That is
@@ -213,6 +219,9 @@ func (w *world) turn(h *host, to measure) {
 func (w *world) arrive(job int) {
 	if job+1 < len(w.jobs) {
 		w.queue.push(event{at: w.jobs[job+1].Arrival, kind: arrives, of: int32(job + 1)}) //nolint:gosec // of 20 million at most
+	}
+	if w.meter.count[queued] == 0 {
+		w.moved = w.now // nobody waited for the pool until now
 	}
 	w.meter.count[queued]++
 	w.meter.month() // which has the job, also if nothing takes time in it any more
