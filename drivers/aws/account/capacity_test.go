@@ -279,3 +279,20 @@ func TestZonesOf(t *testing.T) {
 		})
 	}
 }
+
+// TestRaisedQuota: who had a quota raised need not restart anything, nor wait for long.
+func TestRaisedQuota(t *testing.T) {
+	inWorld(t, Options{Pools: []string{"mac"}}, func(w *world) {
+		const macs = "L-5D8DADF5"
+		w.ec2.SetQuota(macs, 0)
+		w.pass(time.Hour)
+		if n, why := w.m.HostsLeft("mac2.metal"); n != 0 {
+			w.Fatalf("hosts left = %d (%s), want 0", n, why)
+		}
+		w.ec2.SetQuota(macs, 3)
+		w.pass(11 * time.Minute)
+		if n, why := w.m.HostsLeft("mac2.metal"); n != 3 {
+			w.Errorf("hosts left = %d (%s), want 3", n, why)
+		}
+	})
+}

@@ -21,7 +21,9 @@ const (
 	networksPace  = 30 * time.Second // others take addresses too
 	usePace       = time.Minute
 	hostsPace     = time.Minute
-	quotasPace    = time.Hour
+	// quotasPace is how long who had a quota raised waits at most: while nothing fits
+	// nobody is refused, which would have it looked at.
+	quotasPace = 10 * time.Minute
 	// offersPace is for types: they do not change, but zones get more of them.
 	offersPace = 6 * time.Hour
 

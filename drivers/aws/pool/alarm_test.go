@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -114,5 +115,26 @@ func TestTroubleOfAnOwnerWhoSeesNothing(t *testing.T) {
 	}
 	if why := b.Trouble(); !strings.Contains(why, "ec2:DescribeHosts") {
 		t.Errorf("then the trouble is %q", why)
+	}
+}
+
+// What AWS does not answer for is no part of the room, and so no quota takes it off
+// from what there is.
+func TestRoomWithoutAnswers(t *testing.T) {
+	cfg := macs()
+	cfg.Max = 3
+	b := newBed(t, cfg)
+	free := b.mac("h-1", time.Hour)
+	b.list(free)
+	b.step(Want{Token: "t1", Zones: []string{"b"}})
+	for try := 0; b.doubtful() == nil && try < 20; try++ {
+		if asks := only[AllocateHost](b.acts); len(asks) > 0 {
+			b.step(Allocated{Action: asks[0].ID, Err: errors.New("timeout")})
+		}
+		b.wait(5*time.Minute, free)
+	}
+	b.step(Cancel{Token: "t1"})
+	if b.doubtful() == nil || b.Capacity() != 1 || b.Room().New != 0 {
+		t.Errorf("doubtful %+v, room for %d, %d of it with new hosts; want 1 and 0", b.doubtful(), b.Capacity(), b.Room().New)
 	}
 }

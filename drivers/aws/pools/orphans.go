@@ -2,6 +2,7 @@ package pools
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,12 +47,11 @@ func (p *Pools) findOrphans(ctx context.Context) error {
 		}
 		found[name] = append(found[name], h)
 	}
+	var errs []error
 	for name, hosts := range found {
-		if err := p.keepOrphans(ctx, short, name, hosts); err != nil {
-			return err
-		}
+		errs = append(errs, p.keepOrphans(ctx, short, name, hosts))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // keepOrphans starts the keeper of a former pool, unless there is one. ctx is
