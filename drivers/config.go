@@ -72,6 +72,9 @@ type Config struct {
 	Wanted Wanted
 	// Former says who does not look after what it made any more.
 	Former Former
+	// TaskTimeout is how long the tasks of a release may take together, before the
+	// environment is ended whatever they are at; 0: not known.
+	TaskTimeout time.Duration
 	// Rooms counts the room of file systems for all instances of the node: one
 	// with disks on this machine joins it in New, and leaves it in Close.
 	Rooms *space.Rooms

@@ -50,7 +50,9 @@ type Options struct {
 	Wanted func(instance string) (names map[string]bool, whole bool)
 	// Retired is Former.Retired. Nil: nobody is known to be.
 	Retired func(node model.UID) (at time.Time, retired bool)
-	Logger  *slog.Logger
+	// TaskTimeout is Config.TaskTimeout.
+	TaskTimeout time.Duration
+	Logger      *slog.Logger
 
 	// Each 0 means the default above.
 	AttemptTimeout, RetryMin, RetryMax, CloseTimeout time.Duration
@@ -153,7 +155,7 @@ func (r *Registry) add(e Entry, f Factory) {
 	inst := &instance{
 		factory: f,
 		log:     log,
-		config: Config{Instance: e.Name, Cfg: e.Cfg, Line: e.Line, Directory: r.opts.Directory,
+		config: Config{Instance: e.Name, Cfg: e.Cfg, Line: e.Line, Directory: r.opts.Directory, TaskTimeout: r.opts.TaskTimeout,
 			NodeUID: r.opts.NodeUID, Owner: r.opts.Owner, First: r.opts.First, Ask: r.opts.Ask, Wanted: func() (map[string]bool, bool) { return r.opts.Wanted(e.Name) },
 			Former: Former{Retired: r.opts.Retired, Configured: r.Configured, Wanted: r.opts.Wanted},
 			Rooms:  &r.rooms, HasRoom: r.hasRoom, Logger: log},

@@ -141,6 +141,7 @@ func (o *opener) open(ctx context.Context, cfg drivers.Config) (drivers.Driver, 
 		d.member.Close()
 		return nil, err
 	}
+	d.advise(cfg.TaskTimeout)
 	if o.sweepEvery > 0 {
 		d.sweeper = d.startSweeper(context.WithoutCancel(ctx), o.sweepEvery)
 	}
@@ -160,9 +161,6 @@ func (d *driver) start(ctx context.Context) error {
 	d.resolver = &resolver{api: d.api, owners: slices.Compact(owners)}
 	d.member.Reached()
 	d.log.Info("aws account reached", "account", id.Account, "identity", id.ARN, "region", d.settings.Region)
-	if d.settings.DefaultLifetime < 0 {
-		d.log.Warn("environments whose label sets no lifetime live, and cost, until they are deallocated; set default_lifetime to bound it")
-	}
 	return d.assume()
 }
 

@@ -64,3 +64,6 @@ func profileName(s string) bool { return madeOf(s, word+"+=,.@:/-") }
 
 // poolName may be part of the name of a shared thing.
 func poolName(s string) bool { return madeOf(s, word+".-") }
+
+// groupName is what EC2 takes as the name of a security group.
+func groupName(s string) bool { return len(s) <= 255 && madeOf(s, word+" .:/()#,@+=&;{}!$*[]-") }

@@ -104,7 +104,7 @@ func (o *options) readers() []reader {
 			o.types = append(o.types, names...)
 			return err
 		}},
-		{"security_group", textTo(&o.securityGroup, "the id or the name of a security group", anyText)},
+		{"security_group", o.readGroup},
 		{"tags", o.readTags},
 		{"encrypt_key", textTo(&o.encryptKey, "the id or the ARN of a key, or alias/NAME", keyName)},
 		{"pool", textTo(&o.pool, "the name of a pool of the node's config", poolName)},
@@ -184,6 +184,13 @@ func (o *options) readImage(v json.RawMessage) error {
 	}
 	o.image, err = readNamed(s, "ami-", true)
 	return err
+}
+
+func (o *options) readGroup(v json.RawMessage) (err error) {
+	if o.securityGroup, err = text(v, "the id or the name of a security group", anyText); err != nil || o.securityGroup == "" {
+		return err
+	}
+	return checkGroup(o.securityGroup)
 }
 
 func (o *options) readTags(v json.RawMessage) error {

@@ -249,7 +249,7 @@ func (p poolSettings) check(region string, refuse func(key, format string, args 
 	p.checkZones(region, refuse)
 	switch {
 	case p.Max == nil:
-		refuse(".max", "is missing, want 0 to %d hosts", mostHosts)
+		refuse(".max", "is missing, want 0 to %d hosts: `max: 2` for two, `max: 0` to give back what is there", mostHosts)
 	case *p.Max < 0 || *p.Max > mostHosts:
 		refuse(".max", "got %d, want 0 to %d hosts", *p.Max, mostHosts)
 	}
@@ -264,9 +264,43 @@ func (p poolSettings) check(region string, refuse func(key, format string, args 
 			refuse(t.key, "got %v, want 0 to %v", *t.value, mostTime)
 		}
 	}
-	if p.Subnet != "" && !strings.HasPrefix(p.Subnet, "subnet-") {
-		refuse(".subnet", "got %q, want the id of a subnet, such as subnet-0123456789abcdef0", p.Subnet)
+	p.checkScrub(refuse)
+}
+
+// checkScrub is about the machines that have hosts scrubbed: the first of them is
+// started days after the config was written.
+func (p poolSettings) checkScrub(refuse func(key, format string, args ...any)) {
+	if p.Subnet != "" {
+		if subnet, err := readNamed(p.Subnet, "subnet-", false); err != nil || subnet.id == "" {
+			refuse(".subnet", "got %q, want the id of a subnet, such as subnet-0123456789abcdef0", p.Subnet)
+		}
 	}
+	if p.ScrubImage != "" {
+		switch image, err := readNamed(p.ScrubImage, "ami-", true); {
+		case err != nil:
+			refuse(".scrub_image", "%v", err)
+		case image.key != "":
+			refuse(".scrub_image", "got %q, want an image's id, or its name (`*` and `?` stand for anything)", p.ScrubImage)
+		}
+	}
+	if p.SecurityGroup != "" {
+		if err := checkGroup(p.SecurityGroup); err != nil {
+			refuse(".security_group", "%v", err)
+		}
+	}
+}
+
+// checkGroup checks the id or the name of a security group. EC2 takes no name
+// that begins as an id, and in others what is listed here.
+func checkGroup(s string) error {
+	switch {
+	case strings.HasPrefix(s, "sg-"):
+		_, err := readNamed(s, "sg-", false)
+		return err
+	case !groupName(s):
+		return fmt.Errorf("got %q, want the id or the name of a security group", s)
+	}
+	return nil
 }
 
 func (p poolSettings) checkZones(region string, refuse func(key, format string, args ...any)) {

@@ -91,7 +91,8 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	questions, wanted := newAsks(owners.Owner, log), &wanted{}
 	registry, err := drivers.NewRegistry(drivers.Options{
 		Factories: opts.Drivers, Entries: entries(cfg), Directory: cfg.Directory,
-		NodeUID: identity.UID, Owner: owners.Owner, First: owners.First, Ask: questions.Ask, Wanted: wanted.of, Retired: owners.Retired, Logger: log,
+		NodeUID: identity.UID, Owner: owners.Owner, First: owners.First, Ask: questions.Ask, Wanted: wanted.of, Retired: owners.Retired,
+		TaskTimeout: cfg.TaskTimeout, Logger: log,
 	})
 	if err != nil {
 		return fmt.Errorf("check drivers: %w", err)

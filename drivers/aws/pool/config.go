@@ -36,8 +36,9 @@ type Config struct {
 	// ScrubbingDelay is how long a host below MinAge idles before it is scrubbed,
 	// which stops its pay for the time; 0: never.
 	ScrubbingDelay time.Duration
-	// ReleaseDelay is how long a host of MinAge idles before it is released; 0: at once.
-	ReleaseDelay time.Duration
+	// IdleDelay is how long a host of MinAge idles before it is released; 0: at
+	// once. No configuration of a node sets it: its release_delay is MinAge.
+	IdleDelay time.Duration
 	// PendingToAvailable is how long a host that AWS calls available after a
 	// scrub is left alone: for a while it still refuses launches. 0: not at all.
 	PendingToAvailable time.Duration
@@ -127,7 +128,7 @@ func (c Config) Validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"min age", c.MinAge}, {"scrubbing_delay", c.ScrubbingDelay}, {"release_delay", c.ReleaseDelay},
+		{"release_delay", c.MinAge}, {"scrubbing_delay", c.ScrubbingDelay}, {"idle delay", c.IdleDelay},
 		{"pending_to_available_delay", c.PendingToAvailable}, {"patience", c.Patience}, {"scrub margin", c.ScrubMargin},
 		{"scrub time", c.ScrubTime}, {"launch timeout", c.LaunchTimeout}, {"rest time", c.RestTime}, {"dry time", c.DryTime},
 		{"quota pause", c.QuotaPause}, {"action timeout", c.ActionTimeout}, {"look interval", c.LookEvery},

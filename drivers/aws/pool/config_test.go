@@ -39,7 +39,7 @@ func TestConfigValidate(t *testing.T) {
 // TestConfigDefaults: what is off by 0 stays off, all else has a value.
 func TestConfigDefaults(t *testing.T) {
 	c := reflect.ValueOf(Config{}.WithDefaults())
-	off := map[string]bool{"MinAge": true, "ScrubbingDelay": true, "ReleaseDelay": true, "PendingToAvailable": true, "Patience": true}
+	off := map[string]bool{"MinAge": true, "ScrubbingDelay": true, "IdleDelay": true, "PendingToAvailable": true, "Patience": true}
 	for i := range c.NumField() {
 		name := c.Type().Field(i).Name
 		if d, ok := c.Field(i).Interface().(time.Duration); ok && (d == 0) != off[name] {

@@ -108,7 +108,7 @@ func TestFaultConfigChanged(t *testing.T) {
 			b.list(hosts...)
 			saved := b.Saved()
 			cfg := macs()
-			cfg.ReleaseDelay = 100 * time.Hour
+			cfg.IdleDelay = 100 * time.Hour
 			change(&cfg)
 			b = restored(t, cfg, &saved)
 			b.list(hosts...)

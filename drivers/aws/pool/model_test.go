@@ -119,7 +119,7 @@ func (g *game) config(n *node) Config {
 	c := Config{
 		Name: "mac", Origin: n.name, Type: "mac2.metal", Zones: [][]string{{"a"}, {"a", "b"}, {"b", "c"}}[g.dice.IntN(3)],
 		Max: 1 + g.dice.IntN(6), MinAge: g.w.minAge,
-		ScrubbingDelay: pick(0, time.Minute, 5*time.Minute, time.Hour), ReleaseDelay: pick(0, 0, 10*time.Minute, 5*time.Hour),
+		ScrubbingDelay: pick(0, time.Minute, 5*time.Minute, time.Hour), IdleDelay: pick(0, 0, 10*time.Minute, 5*time.Hour),
 		PendingToAvailable: pick(0, 2*time.Minute), Patience: pick(0, 10*time.Minute, 2*time.Hour),
 		LookEvery: pick(10*time.Second, time.Minute, 4*time.Minute), LookIdle: pick(time.Minute, 4*time.Minute),
 	}

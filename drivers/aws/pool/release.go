@@ -31,7 +31,7 @@ func (s *State) tendIdle(h *host) (due time.Time, release bool) {
 			return time.Time{}, false
 		}
 	}
-	due = s.releaseFrom(h, s.releaseDelay(h))
+	due = s.releaseFrom(h, s.idleDelay(h))
 	if !due.After(s.now) {
 		return time.Time{}, s.mayRelease(h)
 	}
@@ -52,14 +52,14 @@ func (s *State) tendIdle(h *host) (due time.Time, release bool) {
 	return due, false
 }
 
-// releaseDelay is how long the host has to idle before its release.
-func (s *State) releaseDelay(h *host) time.Duration {
+// idleDelay is how long the host has to idle before its release.
+func (s *State) idleDelay(h *host) time.Duration {
 	switch {
 	case s.draining, h.phase == Failed, h.typ != s.cfg.Type, !slices.Contains(s.cfg.Zones, h.zone),
 		len(s.hosts)+len(s.requests)+len(s.ghosts) > s.cfg.Max && s.live()-s.count[Releasing] > s.cfg.Max:
 		return 0
 	}
-	return s.cfg.ReleaseDelay
+	return s.cfg.IdleDelay
 }
 
 // releaseFrom is from when on the host may be released, as far as it is known.

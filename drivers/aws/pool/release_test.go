@@ -42,13 +42,13 @@ func TestRelease(t *testing.T) {
 			h.AllocationTime = time.Time{}
 			return h
 		}, nil, 48 * time.Hour, false},
-		{"idles too short", func(c *Config) { c.ReleaseDelay = time.Hour }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, nil, time.Hour - time.Second, false},
-		{"idles long enough", func(c *Config) { c.ReleaseDelay = time.Hour }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, nil, time.Hour, true},
-		{"drained", func(c *Config) { c.ReleaseDelay = time.Hour }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, Drain{true}, 0, true},
+		{"idles too short", func(c *Config) { c.IdleDelay = time.Hour }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, nil, time.Hour - time.Second, false},
+		{"idles long enough", func(c *Config) { c.IdleDelay = time.Hour }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, nil, time.Hour, true},
+		{"drained", func(c *Config) { c.IdleDelay = time.Hour }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, Drain{true}, 0, true},
 		{"drained, too young", nil, func(b *bed) cloud.Host { return b.mac("h-1", time.Hour) }, Drain{true}, time.Hour, false},
-		{"of another type", func(c *Config) { c.ReleaseDelay, c.Type = time.Hour, "mac1.metal" }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, nil, 0, true},
-		{"of another zone", func(c *Config) { c.ReleaseDelay, c.Zones = time.Hour, []string{"z"} }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, nil, 0, true},
-		{"too many", func(c *Config) { c.ReleaseDelay, c.Max = time.Hour, 0 }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, nil, 0, true},
+		{"of another type", func(c *Config) { c.IdleDelay, c.Type = time.Hour, "mac1.metal" }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, nil, 0, true},
+		{"of another zone", func(c *Config) { c.IdleDelay, c.Zones = time.Hour, []string{"z"} }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, nil, 0, true},
+		{"too many", func(c *Config) { c.IdleDelay, c.Max = time.Hour, 0 }, func(b *bed) cloud.Host { return b.mac("h-1", day) }, nil, 0, true},
 		{"no Mac", func(c *Config) { c.MinAge = 0 }, func(b *bed) cloud.Host { return b.mac("h-1", time.Minute) }, nil, 0, true},
 		{"only reported", func(c *Config) { c.ReportOnly = true }, func(b *bed) cloud.Host { return b.mac("h-1", 2*day) }, nil, time.Hour, false},
 		{"not the owner", nil, func(b *bed) cloud.Host { return b.mac("h-1", day-time.Minute) }, Own{Owner: false}, time.Hour, false},
@@ -76,7 +76,7 @@ func TestRelease(t *testing.T) {
 // TestReleaseTooMany: of the hosts above the maximum only those go at once that are too many.
 func TestReleaseTooMany(t *testing.T) {
 	cfg := macs()
-	cfg.ReleaseDelay = time.Hour
+	cfg.IdleDelay = time.Hour
 	b := newBed(t, cfg)
 	b.list(b.mac("h-1", 30*time.Hour), b.mac("h-2", 30*time.Hour), b.mac("h-3", 30*time.Hour))
 	n := 0

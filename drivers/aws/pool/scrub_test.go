@@ -37,7 +37,7 @@ func TestScrub(t *testing.T) {
 		{"nearer to it than a scrub takes", nil, func(b *bed) cloud.Host { return b.mac("h-1", day-time.Hour) }, nil, 6 * time.Minute, true},
 		{"the margin", func(c *Config) { c.ScrubMargin = time.Hour }, func(b *bed) cloud.Host { return b.mac("h-1", day-time.Hour) }, nil, 6 * time.Minute, false},
 		{"its age is not told", nil, func(b *bed) cloud.Host { h := b.mac("h-1", 0); h.AllocationTime = time.Time{}; return h }, nil, time.Hour, false},
-		{"no Mac", func(c *Config) { c.MinAge, c.ReleaseDelay = 0, day }, nil, nil, time.Hour, false},
+		{"no Mac", func(c *Config) { c.MinAge, c.IdleDelay = 0, day }, nil, nil, time.Hour, false},
 		{"drained: it is paid for all the same", nil, nil, Drain{true}, 5 * time.Minute, true},
 		{"not the owner", nil, nil, Own{Owner: false}, time.Hour, false},
 		{"only reported", func(c *Config) { c.ReportOnly = true }, nil, nil, time.Hour, false},

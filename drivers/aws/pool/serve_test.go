@@ -254,7 +254,7 @@ func TestCapacity(t *testing.T) {
 // TestViews is what a person sees of each host.
 func TestViews(t *testing.T) {
 	cfg := scrubbing()
-	cfg.Max, cfg.ReleaseDelay = 9, time.Hour
+	cfg.Max, cfg.IdleDelay = 9, time.Hour
 	b := newBed(t, cfg)
 	hosts := []cloud.Host{
 		b.mac("h-1", time.Hour), used(b.mac("h-2", time.Hour)), b.in("h-3", cloud.HostPending), b.in("h-4", cloud.HostPermanentFailure),

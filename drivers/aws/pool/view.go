@@ -156,7 +156,7 @@ func (s *State) Views() []View {
 			v.Scrub = h.scrub.Instance
 		}
 		if s.leaves(h) {
-			v.Release = s.outer(s.releaseFrom(h, s.releaseDelay(h)))
+			v.Release = s.outer(s.releaseFrom(h, s.idleDelay(h)))
 		}
 		all = append(all, v)
 	}

@@ -341,7 +341,7 @@ func drawPool(t *rapid.T) Pool {
 	p.Max = rapid.IntRange(1, 4).Draw(t, "max")
 	p.ScrubbingDelay = of("scrubbing delay", 0, time.Second, 5*time.Minute, time.Hour)
 	p.MinAge = of("release delay", 24*time.Hour, 24*time.Hour, 26*time.Hour)
-	p.ReleaseDelay = of("idle before release", 0, 0, 10*time.Minute)
+	p.IdleDelay = of("idle before release", 0, 0, 10*time.Minute)
 	p.PendingToAvailable = of("settle", 0, 3*time.Minute)
 	p.Patience = of("patience", 0, 10*time.Minute, 2*time.Hour)
 	p.Notice = of("notice", 0, 7*time.Second)

@@ -52,7 +52,7 @@ func TestSame(t *testing.T) {
 	}
 	scarce := func(p *Pool) {
 		p.Zones, p.Capacity, p.Quota, p.Max = []string{"a", "b"}, map[string]int{"a": 12}, 35, 40
-		p.Scrub, p.Boot, p.ReleaseDelay, p.PendingToAvailable = Between(40*time.Minute, 110*time.Minute), Between(6*time.Minute, 20*time.Minute), 20*time.Minute, 3*time.Minute
+		p.Scrub, p.Boot, p.IdleDelay, p.PendingToAvailable = Between(40*time.Minute, 110*time.Minute), Between(6*time.Minute, 20*time.Minute), 20*time.Minute, 3*time.Minute
 	}
 	zones := func(p *Pool) { p.Zones = []string{"a", "b"} }
 	for _, tt := range []struct {

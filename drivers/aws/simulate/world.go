@@ -103,7 +103,7 @@ func (w *world) run(ctx context.Context) error {
 		}
 		w.foresee()
 		e, ok := w.queue.pop()
-		if !ok || w.idles() && e.at-w.moved > seconds(stuckAfter+w.MinAge+w.ReleaseDelay) {
+		if !ok || w.idles() && e.at-w.moved > seconds(stuckAfter+w.MinAge+w.IdleDelay) {
 			return w.stuck()
 		}
 		w.happen(e)
