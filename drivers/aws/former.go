@@ -36,9 +36,9 @@ type note struct{ first, told time.Time }
 
 // moment is when a node's instance looks for the first time.
 func (d *driver) moment() time.Time {
-	h := fnv.New32a()
+	h := fnv.New64a()
 	_, _ = h.Write([]byte(d.node.String() + d.instance)) // never fails
-	return d.began.Add(time.Duration(h.Sum32()) % formerPeriod)
+	return d.began.Add(time.Duration(h.Sum64() % uint64(formerPeriod)))
 }
 
 // settle removes what is of nobody any more and is certain to be so, and tells of the rest.

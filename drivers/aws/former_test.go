@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
@@ -125,7 +127,7 @@ func TestLeakOfARetiredNode(t *testing.T) {
 		b := s.believe("orphan_hosts: release\n")
 		e := s.leave(t, "aws/eu", stranger, "b")
 		d := s.start(t)
-		b.change(func() { b.kept[token("a")] = true })
+		b.change(func() { b.kept = map[string]bool{token("a"): true} })
 		env := allocate(t, d, request("a", plain()))
 		time.Sleep(3 * time.Hour)
 		s.wantLeft(t, "while the node is only away", e, allOfIt)
@@ -198,6 +200,25 @@ func TestARetiredNodesThingsStay(t *testing.T) {
 	}
 }
 
+// TestMoments: nodes and instances that are started together do not look at the
+// same time.
+func TestMoments(t *testing.T) {
+	minutes := map[time.Duration]int{}
+	for range 300 {
+		d := &driver{node: uuid.New(), instance: "aws", began: time.Now()}
+		after := d.moment().Sub(d.began)
+		if after < 0 || after >= formerPeriod {
+			t.Fatalf("it looks %v after its start", after)
+		}
+		minutes[after.Truncate(time.Minute)]++
+	}
+	for minute, n := range minutes {
+		if n > 60 {
+			t.Errorf("%d of 300 look %v after their start", n, minute)
+		}
+	}
+}
+
 // TestLeakOfAFormerInstance: an instance leaves the configuration, or is renamed,
 // and nobody looked for what it had made. What an allocation is for stays.
 func TestLeakOfAFormerInstance(t *testing.T) {
@@ -253,8 +274,9 @@ func TestLeakOfAnOldPool(t *testing.T) {
 		for _, tags := range []cloud.Tags{{cloud.TagOldPool: "mac"}, {cloud.TagOldPoolPrefix + "mac": ""}} {
 			s.cloud.AddHost(fakeec2.HostSpec{Type: "mac2.metal", Zone: "eu-central-1a", Age: 48 * time.Hour, Tags: tags})
 		}
-		b.owner = stranger
 		d := s.open(t, "aws", node)
+		time.Sleep(d.moment().Sub(d.began) + sweepPeriod) // soon after a start it is not known who runs it
+		b.change(func() { b.owner = stranger })
 		time.Sleep(3 * time.Hour)
 		s.wantTold(t, text, 0) // another node runs it
 		b.change(func() { b.owner = model.NilUID })
