@@ -14,8 +14,6 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
-func TestMain(m *testing.M) { fish.Main(m) }
-
 const keyID, secretKey = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 
 // site is a node and the account that it uses.
