@@ -9,7 +9,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 )
@@ -137,7 +139,29 @@ func translate(err error, maybe bool, hidden []string) error {
 // clean is an error whose text lacks what is hidden, and whose cause is still
 // to be found.
 func clean(err error, hidden []string) error {
-	return &cleaned{text: redact(err.Error(), hidden), err: err}
+	return &cleaned{text: redact(plain(err), hidden), err: err}
+}
+
+// plain is what an error says to who runs a node: without the layers that the
+// SDK puts around each cause, of whose words only a status and AWS's name of the request
+// are of use.
+func plain(err error) string {
+	switch e := err.(type) { //nolint:errorlint // layer by layer: what is under another one is not the whole cause
+	case *awshttp.ResponseError:
+		status, cause := e.HTTPStatusCode(), plain(e.Err)
+		switch {
+		case status == 0: // there was no answer
+			return cause
+		case e.RequestID == "":
+			return fmt.Sprintf("HTTP status %d: %s", status, cause)
+		}
+		return fmt.Sprintf("HTTP status %d, request %s: %s", status, e.RequestID, cause)
+	case *smithyhttp.RequestSendError:
+		return plain(e.Err)
+	case *smithy.CanceledError:
+		return plain(e.Err)
+	}
+	return err.Error()
 }
 
 type cleaned struct {

@@ -33,6 +33,34 @@ func looking(ctx context.Context, c cloud.API) error {
 	return err
 }
 
+// TestErrorsAreForPeople: an error says what was asked for, of whom, and what
+// went wrong, and nothing of how the SDK is built.
+func TestErrorsAreForPeople(t *testing.T) {
+	const asked = `DescribeInstances: Post "https://ec2.eu-central-1.amazonaws.com/": `
+	for _, tt := range []struct {
+		name   string
+		answer *reply
+		want   string
+	}{
+		{"no connection", &reply{refused: true}, asked + "connection refused (NotSent)"},
+		{"cut off", &reply{err: io.ErrUnexpectedEOF}, asked + "unexpected EOF"},
+		{"no answer", nil, "DescribeInstances: context deadline exceeded"},
+		{"half a page", &reply{status: 502, body: "<html>Bad"}, "DescribeInstances: HTTP status 502: "},
+		{"half an answer", &reply{status: 200, body: "<DescribeInstancesResponse><x>"}, "DescribeInstances: HTTP status 200: "},
+		{"a refusal", failure(400, "InvalidParameterValue", "not that"), "DescribeInstances: not that (InvalidParameterValue)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &script{t: t, answer: always(tt.answer)}
+				err := looking(t.Context(), s.client())
+				if err == nil || !strings.HasPrefix(err.Error(), tt.want) || strings.Contains(err.Error(), "StatusCode") || strings.Contains(err.Error(), "operation error") {
+					t.Errorf("error %q, want %q", err, tt.want)
+				}
+			})
+		})
+	}
+}
+
 func TestRetriesAndWhatTheyLeaveOpen(t *testing.T) {
 	cut := &reply{err: io.ErrUnexpectedEOF}
 	refused := &reply{refused: true}

@@ -5,7 +5,7 @@ import "github.com/aquarium-fish/aquarium-fish/drivers/aws/cloudtest"
 // motoDiffers is how moto 5 is not like EC2, one by one: what a failure says of
 // it, and why. All else is alike.
 func motoDiffers() map[string]cloudtest.Difference {
-	const broken = "StatusCode: 500"
+	const broken = "HTTP status 500"
 	as := func(shows, because string) cloudtest.Difference {
 		return cloudtest.Difference{Shows: shows, Because: because}
 	}

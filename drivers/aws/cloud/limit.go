@@ -29,7 +29,8 @@ func LimitOf(action string) RateLimit {
 		// STS and KMS allow hundreds a second; we need one now and then.
 		return RateLimit{20, 10}
 	case "ListServiceQuotas", "ListAWSDefaultServiceQuotas":
-		// Service Quotas publishes 10 a second with a burst of 10 for lists.
+		// "Service quotas for Service Quotas" (its user guide): 10 a second, and 10
+		// more in one burst. We need a page or two an hour.
 		return RateLimit{10, 10}
 	}
 	if strings.HasPrefix(action, "Describe") {
