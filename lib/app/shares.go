@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,8 @@ type owners struct {
 	decided atomic.Pointer[map[string]model.UID]
 	retired atomic.Pointer[[]model.Retirement]
 	first   sync.Map // the things of which this process wrote the first record
+	// left: this node owns what it is not configured for any more. Of run alone.
+	left bool
 }
 
 // ownershipStore keeps the records.
@@ -63,19 +66,19 @@ func (o *owners) Retired(node model.UID) (at time.Time, retired bool) {
 	return first.CreatedAt, retired
 }
 
-// run looks whenever something may be different, until ctx is cancelled. Who shares nothing needs to know whose the things are
-// that it shared once, and those change by records alone.
+// run looks whenever something may be different, until ctx is cancelled. Who shares nothing, and has nothing to give away, needs
+// to know whose the things are that it shared once, and those change by records alone.
 func (o *owners) run(ctx context.Context) error {
 	sub := o.store.Subscribe(store.KindOwnership, store.KindRetirement)
 	defer sub.Close()
-	var again <-chan time.Time
-	if len(o.shares) > 0 {
-		tick := time.NewTicker(ownershipLook)
-		defer tick.Stop()
-		again = tick.C
-	}
+	tick := time.NewTicker(ownershipLook)
+	defer tick.Stop()
 	for {
 		o.look(ctx)
+		var again <-chan time.Time
+		if len(o.shares) > 0 || o.left {
+			again = tick.C
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -106,10 +109,27 @@ func (o *owners) look(ctx context.Context) {
 		}
 		decided[s.Thing] = d.Owner
 	}
+	writes = append(writes, o.leave(view, decided)...)
 	o.decided.Store(&decided)
 	for _, w := range writes {
 		o.write(ctx, w)
 	}
+}
+
+// leave gives away what this node owns and is not configured for any more, to who is.
+func (o *owners) leave(view ownership.View, decided map[string]model.UID) (writes []model.Ownership) {
+	o.left = false
+	for thing, owner := range decided {
+		if owner != view.Self || slices.ContainsFunc(o.shares, func(s drivers.Share) bool { return s.Thing == thing }) {
+			continue
+		}
+		o.left = true
+		if w := ownership.Leave(thing, view); w != nil {
+			writes = append(writes, *w)
+			delete(decided, thing)
+		}
+	}
+	return writes
 }
 
 // write stores a record, unless another one came first. The feed brings the next look.

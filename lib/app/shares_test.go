@@ -117,6 +117,63 @@ func TestOwnersTakeAndGive(t *testing.T) {
 	}
 }
 
+// TestOwnersLeave: a thing whose owner is not configured for it any more is given
+// to one that is; where nobody is, it stays, and others may be heard of later.
+func TestOwnersLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		self, other, log := model.UID{1}, model.UID{2}, slog.New(slog.DiscardHandler)
+		db, err := store.OpenMemory(t.Context(), store.Options{Node: self, Logger: log}, store.NewDisk())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close() }()
+		var shares, ready atomic.Bool // of the other member
+		run := func(own ...drivers.Share) (o *owners, end func()) {
+			me := sharer(0)
+			me.LSA.Node = self
+			for _, s := range own {
+				me.LSA.Shares = append(me.LSA.Shares, s.Thing)
+			}
+			o = &owners{shares: own, store: db, log: log}
+			o.view = func() ownership.View {
+				he := sharer(2)
+				if shares.Load() {
+					he = sharer(2, "aws/mac")
+				}
+				if !ready.Load() {
+					he.LSA.Flags = 0
+				}
+				return viewOfShares(cluster.Status{Self: self, Members: []cluster.MemberStatus{me, he}}, nil, db)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- o.run(ctx) }()
+			return o, func() { cancel(); <-done }
+		}
+		want := func(o *owners, when string, owner model.UID) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if got := o.Owner("aws/mac"); got != owner {
+				t.Errorf("%s: owner %v, want %v", when, got, owner)
+			}
+		}
+		o, end := run(drivers.Share{Thing: "aws/mac"})
+		want(o, "configured", self)
+		end()
+		o, end = run()
+		defer end()
+		want(o, "not configured any more, nor is anybody", self)
+		shares.Store(true)
+		want(o, "another one is, and has not caught up", self)
+		ready.Store(true)
+		want(o, "another one is", other)
+		if got := db.Ownerships(); len(got) != 2 {
+			t.Errorf("records: %+v", got)
+		}
+	})
+}
+
 // TestOwnersKnowTheRetired: who is out of the cluster for good is known, by the first of its retirements.
 func TestOwnersKnowTheRetired(t *testing.T) {
 	gone, first := model.UID{7}, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

@@ -4,7 +4,8 @@
 //
 // The rule: the member that the configuration names; else the lowest UID among
 // those that are configured for the thing, once all of them have caught up.
-// Who owns it stays so until it gives it away itself or is retired. There is
+// Who owns it stays so until it gives it away itself, also as it is not
+// configured for it any more, or is retired. There is
 // no time-out: while the owner can not be reached nobody else takes from the
 // thing or sweeps it.
 //
@@ -154,6 +155,20 @@ func (v View) keep(thing string, owner model.UID) Decision {
 		d.Write = &model.Ownership{Thing: thing, From: owner, To: to.Node, By: owner}
 	}
 	return d
+}
+
+// Leave is what this node, which owns the thing and is not configured for it any
+// more, has to write so that it is run again: that who would take it if nobody
+// owned it owns it. nil: there is nobody, or it is not known yet.
+func Leave(thing string, v View) *model.Ownership {
+	if v.Living(thing) != v.Self {
+		return nil
+	}
+	next, waits := v.next(thing)
+	if waits != "" || next == model.NilUID || next == v.Self {
+		return nil
+	}
+	return &model.Ownership{Thing: thing, From: v.Self, To: next, By: v.Self}
 }
 
 func (v View) member(node model.UID) Member {

@@ -111,6 +111,38 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestLeave: who owns a thing and is not configured for it gives it away, when it
+// is known to whom, and nobody else does.
+func TestLeave(t *testing.T) {
+	owned := []model.Ownership{record(1, 0, 1, 1)}
+	given := func(to byte) *model.Ownership {
+		return &model.Ownership{Thing: pool, From: uid(1), To: uid(to), By: uid(1)}
+	}
+	for _, tt := range []struct {
+		name    string
+		self    byte
+		members []Member
+		records []model.Ownership
+		want    *model.Ownership
+	}{
+		{"to the lowest", 1, []Member{member(1, "a"), member(3, "c", pool), member(2, "b", pool)}, owned, given(2)},
+		{"to the one that is named", 1, []Member{member(1, "a"), member(3, "c", pool+"=c"), member(2, "b", pool)}, owned, given(3)},
+		{"to nobody, as nobody is configured for it", 1, []Member{member(1, "a"), member(2, "b")}, owned, nil},
+		{"not while one was not heard", 1, []Member{member(1, "a"), member(2, "b", pool), {Node: uid(3), Name: "c"}}, owned, nil},
+		{"not to one that is behind", 1, []Member{member(1, "a"), {Node: uid(2), Name: "b", Heard: true, Shares: []Share{{Thing: pool}}}}, owned, nil},
+		{"not to itself", 1, []Member{member(1, "a", pool), member(2, "b", pool)}, owned, nil},
+		{"not what is another's", 2, []Member{member(1, "a"), member(2, "b"), member(3, "c", pool)}, owned, nil},
+		{"not what is nobody's", 1, []Member{member(1, "a"), member(2, "b", pool)}, nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := Leave(pool, View{Self: uid(tt.self), Members: tt.members, Records: tt.records})
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("to write (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestOneOwner: whoever writes what in whatever order, those who have the same
 // rows name the same owner, and it changes only by the owner's own word or
 // after its retirement.
