@@ -240,7 +240,11 @@ func (d *driver) room(a account.Answer) (int, error) {
 		return 0, fmt.Errorf("%w (%v ago there was room for %d)", err, a.Age.Round(time.Second), a.N)
 	}
 	if a.N < 1 {
-		return 0, errors.New(cmp.Or(a.Why, "nothing is known of the account yet"))
+		why := cmp.Or(a.Why, "nothing is known of the account yet")
+		if a.Old != "" {
+			why += " (" + a.Old + ")"
+		}
+		return 0, errors.New(why)
 	}
 	return a.N, nil
 }

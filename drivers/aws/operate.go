@@ -94,10 +94,14 @@ func (d *driver) status(ctx context.Context, args json.RawMessage) (json.RawMess
 			t.Why = strings.TrimPrefix(t.Why+"; ", "; ") + "nobody is configured for pool " + t.Pool + ": with max: 0 it gives its hosts back"
 		}
 	}
+	var aging []view.Aging
+	for _, one := range d.member.Aging() {
+		aging = append(aging, view.Aging{Of: one.Of, Asked: one.Asked, Error: one.Err.Error()})
+	}
 	bill := d.member.Bill()
 	a := view.Account{
 		Account: d.account, Region: d.settings.Region, Node: d.node.String(), Things: listing.Things, Missing: listing.Missing,
-		Hourly: bill.Hourly, Unpriced: bill.Unpriced, Pools: pools, Memory: listing.Memory,
+		Hourly: bill.Hourly, Unpriced: bill.Unpriced, Pools: pools, Aging: aging, Memory: listing.Memory,
 	}
 	if a.Things == nil {
 		a.Things = []view.Thing{}

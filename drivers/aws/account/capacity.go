@@ -58,6 +58,9 @@ type Answer struct {
 	// it should be.
 	Age   time.Duration
 	Stale bool
+	// Old says what of it is older than it should be, in words for the operator;
+	// empty: nothing is, or it was never known.
+	Old string
 }
 
 // bound is one limit. Limits are compared by n alone.
@@ -141,8 +144,14 @@ func (s *Snapshot) age(q Question, now time.Time) Answer {
 		}
 		a.Age = max(a.Age, now.Sub(asked))
 	}
-	quotas := q.Hosts == NoHosts && !s.QuotasAsked.IsZero() && now.Sub(s.QuotasAsked) > staleQuotasAfter
+	quotas := !s.QuotasAsked.IsZero() && now.Sub(s.QuotasAsked) > staleQuotasAfter
 	a.Stale = a.Stale || quotas || a.Age > staleAfter
+	switch {
+	case a.Age > staleAfter:
+		a.Old = fmt.Sprintf("as of %v ago", a.Age.Round(time.Second))
+	case quotas:
+		a.Old = fmt.Sprintf("with the quotas of %v ago", now.Sub(s.QuotasAsked).Round(time.Minute))
+	}
 	return a
 }
 

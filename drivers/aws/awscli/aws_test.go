@@ -198,6 +198,7 @@ func TestStatusOfMore(t *testing.T) {
 	f := farm()
 	old := view.Account{Region: "us-east-1", Memory: view.Memory{Asked: ago(12 * time.Minute), Trouble: "AWS (us-east-1) does not answer"}}
 	blind := view.Account{Region: "us-east-2", Memory: view.Memory{Asked: now}, Missing: []view.Missing{{Kind: view.Volume, Error: "not allowed"}}}
+	old.Aging = []view.Aging{{Of: "hosts", Asked: ago(2 * time.Hour), Error: "slow"}, {Of: "quotas", Error: "not allowed to read"}}
 	f.instances["aws/old"] = map[string]any{view.Status: old}
 	f.instances["aws/new"] = map[string]any{view.Status: view.Account{Region: "us-east-1", Memory: view.Memory{Trouble: "it was not asked"}}}
 	f.instances["aws/none"] = map[string]any{view.Status: view.Account{Region: "us-east-1", Memory: view.Memory{Asked: now}}}
@@ -208,7 +209,9 @@ func TestStatusOfMore(t *testing.T) {
 		t.Errorf("status = %v, want %v", err, errNotAll)
 	}
 	for _, want := range []string{
-		"aws/old: from memory, as of 12m ago: AWS (us-east-1) does not answer\n", "aws/new: nothing is known yet: it was not asked\n",
+		"aws/old: from memory, as of 12m ago: AWS (us-east-1) does not answer\n",
+		"aws/old: the hosts, by which room is judged, are 2h0m old: slow\n",
+		"aws/old: the quotas, by which room is judged, are not known: not allowed to read\n", "aws/new: nothing is known yet: it was not asked\n",
 		"aws/none: there is nothing of ours in us-east-1\n", "aws/blind: no volumes are listed: not allowed\n", "aws/x: driver aws/x failed: no credentials\n",
 	} {
 		if !strings.Contains(f.err.String(), want) {

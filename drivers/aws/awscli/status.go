@@ -107,6 +107,13 @@ func (t *target) tellAccount(a answer[view.Account]) {
 	for _, m := range account.Missing {
 		t.sh.Note("%s: no %ss are listed: %s", a.Instance, m.Kind, m.Error)
 	}
+	for _, old := range account.Aging {
+		age := "not known"
+		if !old.Asked.IsZero() {
+			age = span(t.sh.Now().Sub(old.Asked)) + " old"
+		}
+		t.sh.Note("%s: the %s, by which room is judged, are %s: %s", a.Instance, old.Of, age, old.Error)
+	}
 	if account.Hourly > 0 || len(account.Unpriced) > 0 {
 		text := ""
 		if len(account.Unpriced) > 0 {

@@ -59,7 +59,18 @@ type Account struct {
 	Pools    []Pool   `json:"pools"`
 	// Missing are the kinds that could not be listed, and why.
 	Missing []Missing `json:"missing,omitempty"`
+	// Aging is what the driver decides by and AWS does not answer for, so that
+	// it is as it was, by name.
+	Aging []Aging `json:"aging,omitempty"`
 	Memory
+}
+
+// Aging is a kind of facts that are not renewed.
+type Aging struct {
+	Of string `json:"of"` // such as "quotas"
+	// Asked is when they were asked for last with an answer; zero: never.
+	Asked time.Time `json:"asked,omitzero"`
+	Error string    `json:"error"`
 }
 
 // Memory says how old an answer is.
