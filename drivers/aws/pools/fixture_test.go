@@ -21,6 +21,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/policytest"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/pool"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/price"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -140,7 +141,7 @@ func (s *site) options(node model.UID, configured ...Pool) Options {
 		s.Fatal(err)
 	}
 	return Options{
-		API: s.cloud.As(node.String()), Purse: purse{}, Pools: configured, Node: node, Instance: "aws", Prices: prices,
+		API: s.guard(s.cloud.As(node.String())), Purse: purse{}, Pools: configured, Node: node, Instance: "aws", Prices: prices,
 		Directory: filepath.Join(s.dirs[node], "pools"),
 		Owner: func(string) model.UID {
 			s.mu.Lock()
@@ -157,6 +158,21 @@ func (s *site) options(node model.UID, configured ...Pool) Options {
 		},
 		Logger: slog.New(slog.NewTextHandler(s.log, nil)).With("node", node.String()[:4]), put: s.put,
 	}
+}
+
+// guard is an API that the example of a policy has to allow.
+func (s *site) guard(api cloud.API) cloud.API {
+	text, err := os.ReadFile("../../../examples/aws-policy.json")
+	if err != nil {
+		s.Fatal(err)
+	}
+	policy, err := policytest.Parse(text)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return policytest.Guard(api, policy, s.cloud, func(r policytest.Request) {
+		s.Errorf("examples/aws-policy.json does not allow %s on %s with %v", r.Action, r.Resource, r.Keys)
+	})
 }
 
 // put writes a file without waiting for the disk, unless that is full.
