@@ -40,8 +40,9 @@ func TestYear(t *testing.T) {
 	})
 }
 
-// mostHosts is how many hosts the pool of a year has at most.
-const mostHosts = 6
+// mostHosts is how many hosts the pool of a year has at most: enough for two
+// machines an hour, each of which takes a host for three hours and more.
+const mostHosts = 10
 
 // year is a pool with its load.
 type year struct {
