@@ -93,7 +93,7 @@ func (p *point) met() string {
 // and releases it when it is a day old. Nothing is left.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	step := 15
+	step := 20
 	switch {
 	case testing.Short():
 		step = 40

@@ -343,10 +343,11 @@ func (s *site) phase(p *Pools, host string) string {
 	return ""
 }
 
-// eventually waits for what happens by itself.
+// eventually waits for what happens by itself. It looks each second, and less
+// often where it waits for long.
 func (s *site) eventually(d time.Duration, what string, is func() bool) {
 	s.Helper()
-	for end := time.Now().Add(d); !is(); time.Sleep(time.Second) {
+	for end := time.Now().Add(d); !is(); time.Sleep(max(time.Second, d/2000)) {
 		if time.Now().After(end) {
 			s.Fatalf("after %v it is not so: %s", d, what)
 		}
