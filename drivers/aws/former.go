@@ -28,11 +28,8 @@ const (
 type estate struct {
 	next  time.Time // of looking
 	first sightings
-	notes map[string]note // what there is to tell
+	told  map[string]time.Time // when it was told what there is; zero: not yet
 }
-
-// note is something to tell.
-type note struct{ first, told time.Time }
 
 // moment is when a node's instance looks for the first time.
 func (d *driver) moment() time.Time {
@@ -53,11 +50,10 @@ func (s *sweeper) settle(ctx context.Context, now time.Time) {
 	}
 	var others, sure []view.Stray
 	for _, t := range s.strays(listing.Things) {
-		if !t.Mine {
-			others = append(others, t)
+		if t.Mine {
+			continue // the pools', the reaper's and this sweeper's own
 		}
-	}
-	for _, t := range others {
+		others = append(others, t)
 		if s.certain(t, now) {
 			sure = append(sure, t)
 		}
@@ -136,18 +132,15 @@ func (s *sweeper) tellOf(now time.Time, o ownerless, risen map[string]bool) {
 // dueNotes says which of the things to tell of are to be told now: those that are so
 // for the second time, as who runs a pool shows late after a start, and once a day.
 func (e *estate) dueNotes(now time.Time) (due func(key string) bool) {
-	old := e.notes
-	e.notes = map[string]note{}
+	old := e.told
+	e.told = map[string]time.Time{}
 	return func(key string) bool {
-		n, known := old[key]
-		if !known {
-			n.first = now
-		}
-		is := known && (n.told.IsZero() || now.Sub(n.told) >= tellAgain)
+		told, known := old[key]
+		is := known && (told.IsZero() || now.Sub(told) >= tellAgain)
 		if is {
-			n.told = now
+			told = now
 		}
-		e.notes[key] = n
+		e.told[key] = told
 		return is
 	}
 }

@@ -412,6 +412,25 @@ instance i-3 c6i.large running 1h0m 0.09 work no allocation has its token would 
 	}
 }
 
+// TestOwners: of who is not there any more that is told.
+func TestOwners(t *testing.T) {
+	names := nodes{"n-1": "alpha"}
+	for _, tt := range []struct {
+		owner view.Owner
+		want  string
+	}{
+		{view.Owner{Node: "n-1", Instance: "aws", Mine: true}, "alpha aws"},
+		{view.Owner{Node: "n-9", Instance: "aws"}, "n-9 aws"},
+		{view.Owner{Node: "n-1", Instance: "aws", Retired: true}, "alpha aws (retired node)"},
+		{view.Owner{Node: "n-1", Instance: "aws/old", Former: true}, "alpha aws/old (not configured)"},
+		{view.Owner{Pool: "m2"}, ""},
+	} {
+		if got := names.owner(tt.owner); got != tt.want {
+			t.Errorf("owner(%+v) = %q, want %q", tt.owner, got, tt.want)
+		}
+	}
+}
+
 func TestSpan(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Hour: "0s", 119 * time.Second: "119s", 2 * time.Minute: "2m", 3599 * time.Second: "59m", 47*time.Hour + 59*time.Minute: "47h59m", 50 * time.Hour: "2d2h",
