@@ -223,10 +223,13 @@ func (d *driver) Capacity(def model.LabelDefinition) (int, error) {
 	}
 	if o.pool != "" {
 		zones, err := d.member.Snapshot().ZonesOf(q)
-		if err != nil {
-			return 0, err
+		if err == nil {
+			q.Hosts, err = d.hosts.Free(o.pool, zones)
 		}
-		if q.Hosts, err = d.hosts.Free(o.pool, zones); err != nil {
+		if away := d.member.Trouble(); away != nil {
+			return 0, away // which is why the pool has none, or will have none
+		}
+		if err != nil {
 			return 0, err
 		}
 	}

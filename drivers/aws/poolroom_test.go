@@ -145,3 +145,27 @@ func (s *site) inSubnetOf(t *testing.T, zone string) model.LabelDefinition {
 	def.Resources.Network = subnets[i].ID
 	return def
 }
+
+// TestPoolRoomWhileAWSIsAway: whatever a pool would say of its hosts then, the
+// reason is AWS.
+func TestPoolRoomWhileAWSIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.withMacs("")
+		d, told := s.openWithRoom(t)
+		time.Sleep(time.Minute)
+		wantRoom(t, d, onMac(), 2, "")
+		s.cloud.Outage(30 * time.Minute)
+		for _, later := range []time.Duration{time.Minute, 20 * time.Minute} {
+			time.Sleep(later)
+			wantRoom(t, d, onMac(), 0, "does not answer since")
+		}
+		told.Store(0)
+		time.Sleep(12 * time.Minute)
+		wantRoom(t, d, onMac(), 2, "")
+		if told.Load() == 0 {
+			t.Error("the node was not told that AWS is back")
+		}
+	})
+}
