@@ -99,5 +99,10 @@ func share(pools []Pool, jobs []trace.Job) (shares [][]trace.Job, unmatched int)
 
 // takes reports whether a job can run in the pool.
 func (p *Pool) takes(j *trace.Job) bool {
-	return p.Match.fits(j) && (j.Zone == "" || slices.Contains(p.Zones, j.Zone))
+	if j.Zone != "" {
+		if most, bounded := p.Capacity[j.Zone]; !slices.Contains(p.Zones, j.Zone) || bounded && most == 0 {
+			return false
+		}
+	}
+	return p.Match.fits(j)
 }

@@ -111,17 +111,18 @@ func TestMonths(t *testing.T) {
 // none are counted.
 func TestShare(t *testing.T) {
 	intel, silicon := Default(), Default()
-	intel.Name, intel.Zones, intel.Match = "intel", []string{"a", "b"}, Match{Label: "*x64*"}
+	intel.Name, intel.Zones, intel.Match = "intel", []string{"a", "b", "empty"}, Match{Label: "*x64*"}
+	intel.Capacity = map[string]int{"b": 1, "empty": 0}
 	silicon.Name, silicon.Match = "silicon", Match{Pool: "m?", Arch: "arm64", Name: "ci*", Stage: "test"}
 	jobs := []trace.Job{
-		{Label: "macos-x64"}, {Label: "x64", Zone: "b"}, {Label: "x64", Zone: "c"}, {Pool: "m2", Arch: "arm64", Name: "ci-1", Stage: "test"},
+		{Label: "macos-x64"}, {Label: "x64", Zone: "b"}, {Label: "x64", Zone: "c"}, {Label: "x64", Zone: "empty"}, {Pool: "m2", Arch: "arm64", Name: "ci-1", Stage: "test"},
 		{Pool: "m22", Arch: "arm64", Name: "ci-1", Stage: "test"}, {Pool: "m2", Arch: "arm64", Name: "ci", Stage: "build"},
 	}
 	shares, unmatched := share([]Pool{intel, silicon}, jobs)
-	if len(shares[0]) != 2 || len(shares[1]) != 1 || unmatched != 3 {
+	if len(shares[0]) != 2 || len(shares[1]) != 1 || unmatched != 4 {
 		t.Errorf("shares %v, %d unmatched", shares, unmatched)
 	}
-	if _, err := Run(t.Context(), Setup{Pools: []Pool{intel}}, trace.Trace{Jobs: jobs[3:]}); err == nil || !strings.Contains(err.Error(), "none of the 3 jobs is for one of the pools") {
+	if _, err := Run(t.Context(), Setup{Pools: []Pool{intel}}, trace.Trace{Jobs: jobs[4:]}); err == nil || !strings.Contains(err.Error(), "none of the 3 jobs is for one of the pools") {
 		t.Errorf("no job matches: %v", err)
 	}
 }
