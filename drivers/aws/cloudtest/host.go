@@ -12,6 +12,10 @@ func hostCases() []testCase {
 		{"host: what was asked for", hostIsAsAsked},
 		{"host: has room for one Mac", hostHasRoom},
 		{"host: repeated with its token", hostRepeated},
+		{"host: without a token", func(k *check) {
+			_, err := k.API.AllocateHost(k.ctx, cloud.HostRequest{Type: k.MacType, Zone: k.Zones[0]})
+			k.is(err, "a host without a token", cloud.Refused)
+		}},
 		{"host: unknown type", func(k *check) {
 			_, err := k.API.AllocateHost(k.ctx, cloud.HostRequest{ClientToken: k.next(), Type: "mac99.metal", Zone: k.Zones[0]})
 			k.is(err, "a host of no type", cloud.Refused)

@@ -22,6 +22,10 @@ func imageCases() []testCase {
 		{"image: copy", imageCopied},
 		{"image: copy is encrypted, with tags", imageCopyEncrypted},
 		{"image: copy repeated with its token", imageCopyRepeated},
+		{"image: copy without a token", func(k *check) {
+			_, err := k.API.CopyImage(k.ctx, cloud.ImageCopy{SourceID: k.Image, Name: "second"})
+			k.is(err, "a copy without a token", cloud.Refused)
+		}},
 		{"image: copy of none", func(k *check) {
 			_, err := k.API.CopyImage(k.ctx, cloud.ImageCopy{ClientToken: k.next(), SourceID: "ami-00000000000000bad", Name: "nothing"})
 			k.is(err, "a copy of nothing", cloud.NotFound)

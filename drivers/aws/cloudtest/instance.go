@@ -32,6 +32,7 @@ func instanceCases() []testCase {
 		{"launch: unknown snapshot", refused(func(l *cloud.Launch) {
 			l.Disks = []cloud.Disk{{Device: "/dev/sdb", SnapshotID: "snap-00000000000000bad"}}
 		}, cloud.NotFound)},
+		{"launch: without a token", refused(func(l *cloud.Launch) { l.ClientToken = "" }, cloud.Refused)},
 		{"launch: cancelled", launchCancelled},
 		{"instances: filters", instanceFilters},
 		{"instances: by zone", instancesByZone},

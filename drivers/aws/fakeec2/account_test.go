@@ -53,13 +53,13 @@ func TestEventsHappenAtTheirTime(t *testing.T) {
 
 func TestABareAccount(t *testing.T) {
 	inBubble(t, fakeec2.Options{Bare: true}, func(b bench) {
-		_, err := b.RunInstance(b.Context(), cloud.Launch{Type: "m5.large", ImageID: "ami-1"})
+		_, err := b.RunInstance(b.Context(), cloud.Launch{ClientToken: "l", Type: "m5.large", ImageID: "ami-1"})
 		b.refused(err, "VPCIdNotSpecified")
 		vpc := b.AddVPC(cloud.VPC{Tags: cloud.Tags{"Name": "ci"}})
 		other := b.AddVPC(cloud.VPC{})
 		subnet := b.AddSubnet(fakeec2.SubnetSpec{VPCID: vpc, Zone: "eu-central-1b", Size: 2})
 		wrong := b.AddSecurityGroup(cloud.SecurityGroup{Name: "ci", VPCID: other})
-		l := cloud.Launch{Type: "m5.large", ImageID: b.AddImage(fakeec2.ImageSpec{Name: "ci"}), SubnetID: subnet, SecurityGroupIDs: []string{wrong}}
+		l := cloud.Launch{ClientToken: "l", Type: "m5.large", ImageID: b.AddImage(fakeec2.ImageSpec{Name: "ci"}), SubnetID: subnet, SecurityGroupIDs: []string{wrong}}
 		_, err = b.RunInstance(b.Context(), l)
 		b.refused(err, "InvalidParameter")
 		l.SecurityGroupIDs = nil

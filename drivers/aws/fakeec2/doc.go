@@ -9,7 +9,7 @@
 //
 //	ec2 := fakeec2.New(fakeec2.Options{Seed: 7})
 //	ec2.SetQuota("L-5D8DADF5", 2)
-//	id, err := ec2.AllocateHost(ctx, cloud.HostRequest{Type: "mac2.metal", Zone: "eu-central-1a"})
+//	id, err := ec2.AllocateHost(ctx, cloud.HostRequest{ClientToken: "1", Type: "mac2.metal", Zone: "eu-central-1a"})
 //	...
 //	ec2.Billable() // what still costs money
 //

@@ -130,7 +130,7 @@ func TestListsLagBehind(t *testing.T) {
 func TestThrottling(t *testing.T) {
 	inBubble(t, fakeec2.Options{Buckets: map[string]fakeec2.Bucket{"DescribeKey": {Size: 1, PerSecond: 1}}}, func(b bench) {
 		b.SetQuota("L-1216C47A", 1000)
-		l := b.linux("")
+		l := b.linux("l")
 		throttled := func(times int, want bool) {
 			b.Helper()
 			var err error
@@ -238,7 +238,7 @@ func TestManyAtOnce(t *testing.T) {
 	ec2 := fakeec2.New(fakeec2.Options{Unthrottled: true})
 	ec2.SetQuota("L-1216C47A", 64)
 	b := bench{t, ec2}
-	l := b.linux("")
+	l := b.linux("l")
 	var all sync.WaitGroup
 	for n := range 64 {
 		all.Go(func() {

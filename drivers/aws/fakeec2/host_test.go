@@ -131,8 +131,8 @@ func TestAHostIsNotPaidForWhileItIsScrubbed(t *testing.T) {
 	macs(1, func(b bench) {
 		id := b.allocate("one")
 		begun := time.Now()
-		for range 5 {
-			i := b.run(b.macOn(id, ""))
+		for _, token := range []string{"1", "2", "3", "4", "5"} {
+			i := b.run(b.macOn(id, token))
 			time.Sleep(10 * time.Minute)
 			b.terminate(i.ID)
 			time.Sleep(2*time.Minute + time.Hour + 3*time.Minute)
@@ -191,7 +191,7 @@ func TestAStoppedMacScrubsItsHostToo(t *testing.T) {
 
 func TestReleasedHostsCountForAWhile(t *testing.T) {
 	macs(1, func(b bench) {
-		_, err := b.AllocateHost(b.Context(), cloud.HostRequest{Type: "mac-m4.metal", Zone: "eu-central-1a"})
+		_, err := b.AllocateHost(b.Context(), cloud.HostRequest{ClientToken: "another", Type: "mac-m4.metal", Zone: "eu-central-1a"})
 		b.refused(err, "HostLimitExceeded")
 		id := b.allocate("one")
 		if again := b.allocate("one"); again != id {
@@ -230,10 +230,10 @@ func TestAllocationsAreRefused(t *testing.T) {
 			code    string
 		}{
 			{other, "IdempotentParameterMismatch"},
-			{cloud.HostRequest{Type: "mac2.metal", Zone: "eu-central-1b"}, "InsufficientHostCapacity"},
-			{cloud.HostRequest{Type: "mac2.metal", Zone: "eu-central-1c"}, "Unsupported"},
-			{cloud.HostRequest{Type: "mac2.metal", Zone: "moon-1a"}, "InvalidParameterValue"},
-			{cloud.HostRequest{Type: "mac9.metal", Zone: "eu-central-1a"}, "InvalidParameterValue"},
+			{cloud.HostRequest{ClientToken: "another", Type: "mac2.metal", Zone: "eu-central-1b"}, "InsufficientHostCapacity"},
+			{cloud.HostRequest{ClientToken: "another", Type: "mac2.metal", Zone: "eu-central-1c"}, "Unsupported"},
+			{cloud.HostRequest{ClientToken: "another", Type: "mac2.metal", Zone: "moon-1a"}, "InvalidParameterValue"},
+			{cloud.HostRequest{ClientToken: "another", Type: "mac9.metal", Zone: "eu-central-1a"}, "InvalidParameterValue"},
 		} {
 			_, err := b.AllocateHost(b.Context(), test.request)
 			b.refused(err, test.code)

@@ -21,7 +21,7 @@ func (b bench) imageIs(id, state string) cloud.Image {
 // running is an instance that runs, with one more disk.
 func (b bench) running() cloud.Instance {
 	b.Helper()
-	l := b.linux("")
+	l := b.linux("l")
 	l.Disks = []cloud.Disk{{Device: "/dev/sdb", Type: "gp3", SizeGB: 30, Encrypted: true}}
 	i := b.run(l)
 	time.Sleep(time.Minute)
@@ -53,7 +53,7 @@ func TestAnImageOfAnInstance(t *testing.T) {
 		if len(image.Disks) != 2 || !image.Disks[1].Encrypted || image.Tags["task"] != "1" || image.Architecture != "x86_64" {
 			b.Errorf("the image is %+v", image)
 		}
-		_, err = b.RunInstance(b.Context(), cloud.Launch{ImageID: id, Type: "m5.large", SubnetID: i.SubnetID})
+		_, err = b.RunInstance(b.Context(), cloud.Launch{ClientToken: "of it", ImageID: id, Type: "m5.large", SubnetID: i.SubnetID})
 		b.refused(err, "InvalidAMIID.Unavailable")
 		time.Sleep(12 * time.Minute)
 		b.imageIs(id, cloud.ImageAvailable)
@@ -87,7 +87,7 @@ func TestACopyIsEncrypted(t *testing.T) {
 		if again, err := b.CopyImage(b.Context(), request); err != nil || again != id {
 			b.Errorf("the same token made %s and %s, %v", id, again, err)
 		}
-		bad, err := b.CopyImage(b.Context(), cloud.ImageCopy{SourceID: source, Name: "other", KeyID: "alias/none"})
+		bad, err := b.CopyImage(b.Context(), cloud.ImageCopy{ClientToken: "other", SourceID: source, Name: "other", KeyID: "alias/none"})
 		if err != nil {
 			b.Fatalf("a bad key was refused at once: %v", err)
 		}
@@ -104,14 +104,14 @@ func TestACopyIsEncrypted(t *testing.T) {
 func TestACopyNeedsItsSource(t *testing.T) {
 	inBubble(t, fakeec2.Options{}, func(b bench) {
 		source := b.image("ci-linux-2026")
-		id, err := b.CopyImage(b.Context(), cloud.ImageCopy{SourceID: source, Name: "mine"})
+		id, err := b.CopyImage(b.Context(), cloud.ImageCopy{ClientToken: "mine", SourceID: source, Name: "mine"})
 		if err != nil {
 			b.Fatal(err)
 		}
 		b.DeregisterImage(b.Context(), source)
 		time.Sleep(12 * time.Minute)
 		b.imageIs(id, cloud.ImageFailed)
-		_, err = b.CopyImage(b.Context(), cloud.ImageCopy{SourceID: id, Name: "other"})
+		_, err = b.CopyImage(b.Context(), cloud.ImageCopy{ClientToken: "other", SourceID: id, Name: "other"})
 		b.refused(err, "InvalidAMIID.Unavailable")
 	})
 }
@@ -132,7 +132,7 @@ func TestWhoseImages(t *testing.T) {
 		count(3, "amazon")
 		count(1, stranger)
 		count(3, "self", stranger)
-		_, err := b.RunInstance(b.Context(), cloud.Launch{ImageID: hidden, Type: "m5.large"})
+		_, err := b.RunInstance(b.Context(), cloud.Launch{ClientToken: "l", ImageID: hidden, Type: "m5.large"})
 		b.refused(err, "InvalidAMIID.NotFound")
 		b.refused(b.DeregisterImage(b.Context(), b.image("shared")), "AuthFailure")
 	})
@@ -182,7 +182,7 @@ func TestSnapshotsOfAnInstance(t *testing.T) {
 		if err := b.DeleteSnapshot(b.Context(), failed[0].ID); err != nil || len(b.Billable()) != before-1 {
 			b.Errorf("error %v, and %v costs", err, b.Billable())
 		}
-		l := b.linux("")
+		l := b.linux("of it")
 		l.Disks = []cloud.Disk{{Device: "/dev/sdb", SnapshotID: failed[0].ID}}
 		_, err = b.RunInstance(b.Context(), l)
 		b.refused(err, "InvalidSnapshot.NotFound")

@@ -22,8 +22,12 @@ const tokensKept = 24 * time.Hour
 // use is a client token in its scope: a kind of things, in a zone or the region.
 type use struct{ kind, scope, token string }
 
-// replay finds what the token made before.
+// replay finds what the token made before. The service does without a token; a
+// client that keeps cloud.API sends none without.
 func (a *account) replay(u use, request any) (id string, err error) {
+	if u.token == "" && !a.asked.strict {
+		return "", cloud.NewError("MissingParameter", "a client token is missing")
+	}
 	a.token = u.token
 	p, used := a.tokens[u]
 	if !used {
