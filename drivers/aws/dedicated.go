@@ -117,6 +117,9 @@ func (d *driver) poolConfigs(ctx context.Context) ([]pools.Pool, error) {
 			return nil, fmt.Errorf("dedicated_pool.%s.type: %s has no type %s", name, d.settings.Region, s.Type)
 		}
 		d.checkZones(name, s)
+		if !kind.Mac() && s.ScrubbingDelay != nil && *s.ScrubbingDelay > 0 {
+			d.log.Warn("scrubbing_delay has no effect, as AWS scrubs hosts of Macs alone: remove it", "pool", name, "type", s.Type)
+		}
 		list = append(list, pools.Pool{
 			Config: poolConfig(name, d.node.String()+"/"+d.instance, s, kind.Mac()), Thing: poolThing(d.settings.Region, name),
 			ScrubImage: s.ScrubImage, Subnet: s.Subnet, SecurityGroup: s.SecurityGroup,
@@ -151,6 +154,8 @@ func poolConfig(name, origin string, s poolSettings, mac bool) pool.Config {
 	}
 	if mac {
 		c.MinAge = max(c.MinAge, pool.MacMinAge)
+	} else {
+		c.ScrubbingDelay = 0 // AWS scrubs no others, so that a scrub's machine would take up the host and save nothing
 	}
 	return c
 }

@@ -240,6 +240,9 @@ func TestLeakOfManyLaunchesAtOnce(t *testing.T) {
 func TestLeakOfATypeNamedOtherwise(t *testing.T) {
 	t.Parallel()
 	hour, one := time.Hour, 1
+	if c := poolConfig("m5", "x", poolSettings{Type: "m5.metal", ReleaseDelay: &hour, ScrubbingDelay: &hour, Max: &one}, false); c.MinAge != time.Hour || c.ScrubbingDelay != 0 {
+		t.Errorf("what is no Mac, and so never scrubbed, is released after %v and scrubbed after %v", c.MinAge, c.ScrubbingDelay)
+	}
 	if c := poolConfig("m4", "x", poolSettings{Type: "mac-m4.metal", ReleaseDelay: &hour, Max: &one}, true); c.MinAge != pool.MacMinAge {
 		t.Errorf("released after %v", c.MinAge)
 	}
