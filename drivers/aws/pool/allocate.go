@@ -190,10 +190,9 @@ func (s *State) freeSlot() int {
 // newToken is a client token that no other request has, of this node or of
 // another, even if what was saved is lost.
 func (s *State) newToken(kind, about string) string {
-	text := make([]byte, 0, 128)
-	for _, part := range [...]string{kind, s.cfg.Origin, s.cfg.Name, about} {
-		text = append(strconv.AppendQuote(text, part), ' ')
-	}
+	text := append(strconv.AppendQuote(make([]byte, 0, 128), kind), ' ')
+	text = append(text, s.names...)
+	text = append(strconv.AppendQuote(text, about), ' ')
 	text = append(strconv.AppendUint(text, s.generation, 10), ' ')
 	sum := sha256.Sum256(strconv.AppendInt(text, s.wall.UnixNano(), 10))
 	return hex.EncodeToString(sum[:])

@@ -212,7 +212,7 @@ func consistent(s *State) error {
 			}
 			tokens[h.holder] = h.id
 		}
-		if h.timer > 0 && s.timers[h.timer-1] != h {
+		if h.timer > 0 && s.timers[h.timer-1].host != h {
 			return fmt.Errorf("host %s has another's timer", h.id)
 		}
 	}

@@ -72,7 +72,6 @@ type host struct {
 	comes   *coming // to those who wait; nil: it is there, or not waited for
 	touched bool
 	timer   int // place in timers from 1; 0: none
-	due     time.Time
 }
 
 // reservation is a host's promise to a token.

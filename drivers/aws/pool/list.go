@@ -121,8 +121,8 @@ func (s *State) described(e Described) {
 	l := &s.look
 	l.failures, l.alarmed = 0, false
 	l.no++
-	for _, d := range e.Hosts {
-		if d.ID != "" {
+	for i := range e.Hosts {
+		if d := &e.Hosts[i]; d.ID != "" {
 			s.hostListed(d, a)
 		}
 	}
@@ -164,7 +164,7 @@ func (s *State) answerOf(e Described) (answer, bool) {
 }
 
 // hostListed takes in what a list tells of one host.
-func (s *State) hostListed(d cloud.Host, a answer) {
+func (s *State) hostListed(d *cloud.Host, a answer) {
 	if g := s.ghosts[d.ID]; g != nil {
 		if !s.haunts(g, d, a) {
 			return
@@ -204,7 +204,7 @@ func (s *State) hostListed(d cloud.Host, a answer) {
 
 // adopt makes a host of a list known: one that was asked for without an
 // answer, or one that others made for the pool.
-func (s *State) adopt(d cloud.Host) *host {
+func (s *State) adopt(d *cloud.Host) *host {
 	h := s.add(d.ID, d.Type, d.Zone)
 	for _, r := range s.requests {
 		if d.ClientToken != "" && r.ClientToken == d.ClientToken {
@@ -217,7 +217,7 @@ func (s *State) adopt(d cloud.Host) *host {
 }
 
 // see takes over the facts of a host.
-func (s *State) see(h *host, d cloud.Host, a answer) {
+func (s *State) see(h *host, d *cloud.Host, a answer) {
 	occupied := len(d.Instances) > 0
 	used := d.State == cloud.HostAvailable && (occupied || d.Free == 0)
 	idle := d.State == cloud.HostAvailable && !used
@@ -247,7 +247,7 @@ func (s *State) see(h *host, d cloud.Host, a answer) {
 }
 
 // seeStart tells the first moments of a host from its scrubs.
-func (s *State) seeStart(h *host, d cloud.Host, a answer, idle bool) {
+func (s *State) seeStart(h *host, d *cloud.Host, a answer, idle bool) {
 	if h.starting = s.starts(h, d); !h.starting {
 		s.seePending(h, d, a, idle)
 	}
@@ -255,13 +255,13 @@ func (s *State) seeStart(h *host, d cloud.Host, a answer, idle bool) {
 
 // starts reports whether a host is pending because it is new: nothing was on it
 // that it could be scrubbed after.
-func (s *State) starts(h *host, d cloud.Host) bool {
+func (s *State) starts(h *host, d *cloud.Host) bool {
 	return d.State == cloud.HostPending && (h.aws == "" || h.starting) && h.busy.IsZero() && h.scrub == nil &&
 		!d.AllocationTime.IsZero() && s.wall.Sub(d.AllocationTime) < s.cfg.Settled
 }
 
 // describe takes over what of a host does not change.
-func (s *State) describe(h *host, d cloud.Host) {
+func (s *State) describe(h *host, d *cloud.Host) {
 	if d.Type != "" && d.Zone != "" && (h.typ != d.Type || h.zone != d.Zone) {
 		h.typ, h.zone = d.Type, d.Zone
 		s.save()
@@ -290,7 +290,7 @@ func (s *State) seeScrub(h *host, a answer, idle bool) {
 }
 
 // seePending keeps the books of a host's scrubs.
-func (s *State) seePending(h *host, d cloud.Host, a answer, idle bool) {
+func (s *State) seePending(h *host, d *cloud.Host, a answer, idle bool) {
 	was, is := !h.pending.IsZero(), d.State == cloud.HostPending
 	exact := h.aws != "" && (a.sure || a.at.Sub(h.counted) <= 3*s.cfg.LookIdle)
 	switch {
@@ -314,7 +314,7 @@ func (s *State) seePending(h *host, d cloud.Host, a answer, idle bool) {
 
 // seeReserved ends a reservation when its launch is seen, or can not come any
 // more. A list may be so late that it shows what was on the host before.
-func (s *State) seeReserved(h *host, d cloud.Host, a answer) {
+func (s *State) seeReserved(h *host, d *cloud.Host, a answer) {
 	r := h.res
 	switch {
 	case h.used && (s.settled(r.since, a) || slices.Contains(d.Instances, r.instance)):
@@ -364,7 +364,7 @@ func (s *State) lose(h *host) {
 }
 
 // haunts reports whether a released host is there after all.
-func (s *State) haunts(g *ghost, d cloud.Host, a answer) bool {
+func (s *State) haunts(g *ghost, d *cloud.Host, a answer) bool {
 	g.seen = later(g.seen, a.at)
 	g.no = s.look.no
 	if d.Released() {

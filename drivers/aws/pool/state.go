@@ -2,6 +2,7 @@ package pool
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -9,6 +10,7 @@ import (
 // State is a pool. It is used by one goroutine at a time.
 type State struct {
 	cfg   Config
+	names string // of the pool and its node, as tokens have them
 	saved *Saved // until the first step, which has the time to judge it
 
 	// wall is the time as the last step had it. now is wall plus skew, and is what
@@ -58,7 +60,7 @@ func New(cfg Config, saved *Saved) *State {
 		saved = &Saved{}
 	}
 	return &State{
-		cfg: cfg.WithDefaults(), saved: saved, byID: map[string]*host{}, tokens: map[string]*host{}, ghosts: map[string]*ghost{},
+		cfg: cfg.WithDefaults(), names: strconv.Quote(cfg.Origin) + " " + strconv.Quote(cfg.Name) + " ", saved: saved, byID: map[string]*host{}, tokens: map[string]*host{}, ghosts: map[string]*ghost{},
 		queue: queue{byToken: map[string]*waiting{}}, allocate: allocation{dry: map[string]time.Time{}},
 	}
 }
@@ -91,14 +93,18 @@ const late = 10 * time.Second
 // end what waits for late lists.
 func (s *State) advance(wall time.Time) {
 	wall = wall.Round(0).UTC()
-	now := wall.Add(s.skew)
+	moved := wall.Add(s.skew)
+	now := moved
 	if now.Before(s.now) {
 		now = s.now
 	}
 	if limit := s.due.Add(late); !s.due.IsZero() && now.After(limit) {
 		now = limit
 	}
-	s.wall, s.now, s.skew = wall, now, now.Sub(wall)
+	if !now.Equal(moved) {
+		s.skew = now.Sub(wall)
+	}
+	s.wall, s.now = wall, now
 	if s.saved != nil {
 		s.restore(s.saved)
 		s.saved = nil
@@ -163,7 +169,8 @@ func (s *State) decide() {
 	s.wake(s.timers.next())
 }
 
-// tendAll looks after each host that something happened to. It may touch more.
+// tendAll looks after each host that something happened to, which is in its
+// place by now. It may touch more.
 func (s *State) tendAll() {
 	for len(s.touched) > 0 {
 		var releases []string
@@ -174,7 +181,6 @@ func (s *State) tendAll() {
 			if h.removed {
 				continue
 			}
-			s.place(h)
 			if s.tend(h) {
 				s.startRelease(h)
 				releases = append(releases, h.id)

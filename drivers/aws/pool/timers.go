@@ -1,26 +1,40 @@
 package pool
 
 import (
-	"container/heap"
+	"strings"
 	"time"
 )
 
 // timers has the hosts that something is due for, by time and then by id, so
-// that a step costs nothing for hosts that nothing happens to.
-type timers []*host
+// that a step costs nothing for hosts that nothing happens to. It is a heap in
+// which each host knows its place; container/heap would cost a call and a
+// look at two hosts for each comparison, several in each step.
+type timers []timer
+
+type timer struct {
+	due  time.Time
+	host *host
+}
+
+func (a timer) before(b timer) bool {
+	if c := a.due.Compare(b.due); c != 0 {
+		return c < 0
+	}
+	return strings.Compare(a.host.id, b.host.id) < 0
+}
 
 // set has the host tended at the time; zero: not before something happens to it.
 func (t *timers) set(h *host, at time.Time) {
+	i := h.timer - 1
 	switch {
-	case at.IsZero() && h.timer > 0:
-		heap.Remove(t, h.timer-1)
+	case at.IsZero() && i >= 0:
+		t.remove(i)
 	case at.IsZero():
-	case h.timer > 0:
-		h.due = at
-		heap.Fix(t, h.timer-1)
-	default:
-		h.due = at
-		heap.Push(t, h)
+	case i < 0:
+		*t = append(*t, timer{})
+		t.up(len(*t)-1, timer{at, h})
+	case !at.Equal((*t)[i].due):
+		t.move(i, timer{at, h})
 	}
 }
 
@@ -29,48 +43,60 @@ func (t *timers) pop(now time.Time) *host {
 	if len(*t) == 0 || (*t)[0].due.After(now) {
 		return nil
 	}
-	return heap.Pop(t).(*host)
+	h := (*t)[0].host
+	t.remove(0)
+	return h
 }
 
 // next is when the first one is due; zero if there is none.
-func (t *timers) next() time.Time {
-	if len(*t) == 0 {
+func (t timers) next() time.Time {
+	if len(t) == 0 {
 		return time.Time{}
 	}
-	return (*t)[0].due
+	return t[0].due
 }
 
-// Len implements heap.Interface.
-func (t *timers) Len() int { return len(*t) }
-
-// Less implements heap.Interface.
-func (t *timers) Less(i, j int) bool {
-	a, b := (*t)[i], (*t)[j]
-	if c := a.due.Compare(b.due); c != 0 {
-		return c < 0
-	}
-	return a.id < b.id
-}
-
-// Swap implements heap.Interface. A host knows its place, counted from 1.
-func (t *timers) Swap(i, j int) {
-	(*t)[i], (*t)[j] = (*t)[j], (*t)[i]
-	(*t)[i].timer, (*t)[j].timer = i+1, j+1
-}
-
-// Push implements heap.Interface.
-func (t *timers) Push(x any) {
-	h := x.(*host)
-	*t = append(*t, h)
-	h.timer = len(*t)
-}
-
-// Pop implements heap.Interface.
-func (t *timers) Pop() any {
+func (t *timers) remove(i int) {
 	last := len(*t) - 1
-	h := (*t)[last]
-	(*t)[last] = nil
+	(*t)[i].host.timer = 0
+	moved := (*t)[last]
+	(*t)[last] = timer{}
 	*t = (*t)[:last]
-	h.timer = 0
-	return h
+	if i < last {
+		t.move(i, moved)
+	}
+}
+
+// move puts a timer where it belongs, from a place that is free.
+func (t timers) move(i int, x timer) {
+	if i > 0 && x.before(t[(i-1)/2]) {
+		t.up(i, x)
+		return
+	}
+	for {
+		child := 2*i + 1
+		if child+1 < len(t) && t[child+1].before(t[child]) {
+			child++
+		}
+		if child >= len(t) || !t[child].before(x) {
+			break
+		}
+		t.put(i, t[child])
+		i = child
+	}
+	t.put(i, x)
+}
+
+func (t timers) up(i int, x timer) {
+	for i > 0 && x.before(t[(i-1)/2]) {
+		t.put(i, t[(i-1)/2])
+		i = (i - 1) / 2
+	}
+	t.put(i, x)
+}
+
+// put has a place taken: a host counts them from 1.
+func (t timers) put(i int, x timer) {
+	t[i] = x
+	x.host.timer = i + 1
 }

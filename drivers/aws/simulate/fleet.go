@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
@@ -16,7 +17,6 @@ import (
 type fleet struct {
 	hosts  []host  // all that there ever were
 	ours   []int32 // those that are not released, by number
-	byID   map[string]int32
 	inZone map[string]int
 	left   []int64 // when hosts were released that may still count for the quota
 }
@@ -35,7 +35,10 @@ type host struct {
 	going     bool     // its instance is ending
 }
 
-func newFleet() fleet { return fleet{byID: map[string]int32{}, inZone: map[string]int{}} }
+// hostPrefix is what the number of a host follows in its id.
+const hostPrefix = "h-"
+
+func newFleet() fleet { return fleet{inZone: map[string]int{}} }
 
 // do carries an action of the pool out, as AWS would.
 func (w *world) do(action pool.Action) {
@@ -77,9 +80,8 @@ func (w *world) allocate(a pool.AllocateHost) (string, error) {
 		return "", cloud.NewError("InsufficientHostCapacity", "the zone %s has no host left", a.Zone)
 	}
 	n := int32(len(w.hosts)) //nolint:gosec // a host is a day: there are fewer than jobs
-	h := host{id: "h-" + strconv.Itoa(len(w.hosts)), zone: a.Zone, allocated: w.now, since: w.now, is: idle}
+	h := host{id: hostPrefix + strconv.Itoa(len(w.hosts)), zone: a.Zone, allocated: w.now, since: w.now, is: idle}
 	w.hosts = append(w.hosts, h)
-	w.byID[h.id] = n
 	w.ours = append(w.ours, n)
 	w.inZone[a.Zone]++
 	w.moved = w.now
@@ -105,7 +107,6 @@ func (w *world) release(a pool.ReleaseHosts) pool.Released {
 			h.spent[idle] += w.now - h.since
 			h.since, h.released = w.now, w.now
 			w.meter.count[idle]--
-			delete(w.byID, id)
 			i, _ := slices.BinarySearch(w.ours, n)
 			w.ours = slices.Delete(w.ours, i, i+1)
 			w.inZone[h.zone]--
@@ -123,11 +124,11 @@ func (w *world) rule() time.Duration { return min(w.MinAge, pool.MacMinAge) }
 
 // host finds one that is ours.
 func (w *world) host(id string) (int32, *host, error) {
-	n, ok := w.byID[id]
-	if !ok {
+	n, err := strconv.Atoi(strings.TrimPrefix(id, hostPrefix))
+	if err != nil || n < 0 || n >= len(w.hosts) || w.hosts[n].id != id || w.hosts[n].released != 0 {
 		return 0, &host{}, fmt.Errorf("there is no host %q, or not any more", id)
 	}
-	return n, &w.hosts[n], nil
+	return int32(n), &w.hosts[n], nil //nolint:gosec // a host is a day: there are fewer than jobs
 }
 
 // occupy starts an instance on a host that is free.
@@ -139,7 +140,9 @@ func (w *world) occupy(id string, to measure) (string, error) {
 	if h.is != idle {
 		return "", cloud.NewError("InsufficientCapacityOnHost", "host %s is not free", id)
 	}
-	h.instance = []string{"i-" + strconv.FormatInt(int64(n), 10) + "-" + strconv.FormatInt(w.now, 10)}
+	name := strconv.AppendInt(append(make([]byte, 0, 32), "i-"...), int64(n), 10)
+	name = strconv.AppendInt(append(name, '-'), w.now, 10)
+	h.instance = append(h.instance[:0], string(name))
 	w.turn(h, to)
 	if to != cleaning { // the pool knows of its own, whose end it sees
 		w.show(n)

@@ -190,7 +190,7 @@ func (w *world) change(e event) {
 		w.turn(h, starting)
 		w.foreseeHost(e.of, goes, seconds(w.Shutdown))
 	case goes:
-		h.instance, h.going = nil, false
+		h.instance, h.going = h.instance[:0], false
 		w.turn(h, pending)
 		w.foreseeHost(e.of, returns, w.Scrub.draw(w.random))
 		w.show(e.of)
