@@ -17,7 +17,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/aquarium-fish/aquarium-fish/drivers/aws/price"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/simulate/trace"
 )
 
@@ -344,50 +343,5 @@ func TestReadSetup(t *testing.T) {
 	}
 	if _, _, err := ReadSetup(file+"x", Default(), nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
-	}
-}
-
-// million are a million jobs of a year, as many farms have them: of ten
-// minutes each.
-func million(tb testing.TB) trace.Trace {
-	tb.Helper()
-	w := trace.Example()
-	w.Days, w.Jobs, w.Mean = 366, 1_000_000, 10*time.Minute
-	jobs, err := trace.Generate(w)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return jobs
-}
-
-// TestMillionJobs: of a year of a large farm the books are right.
-func TestMillionJobs(t *testing.T) {
-	if os.Getenv("FISH_LONG") == "" {
-		t.Skip("FISH_LONG is not set")
-	}
-	jobs := million(t)
-	p := Default()
-	p.Max = 1000
-	start := time.Now()
-	r := run(t, jobs.Jobs, p)
-	t.Logf("%d jobs, %d hosts at once, %d allocated: %v", r.Total.Sum.Jobs, r.Total.Peaks.Hosts, r.Total.Sum.Allocations, time.Since(start))
-	if r.Total.Sum.Jobs != len(jobs.Jobs) || r.Total.Sum.Executed != jobs.Run() || len(r.Total.Months) < 12 {
-		t.Errorf("%+v", r.Total.Sum)
-	}
-}
-
-// BenchmarkMillionJobs is what a million jobs cost, with idle hosts scrubbed and without.
-func BenchmarkMillionJobs(b *testing.B) {
-	jobs := million(b)
-	for name, delay := range map[string]time.Duration{"scrubbing": 5 * time.Minute, "plain": 0} {
-		b.Run(name, func(b *testing.B) {
-			p := Default()
-			p.Max, p.ScrubbingDelay = 1000, delay
-			for b.Loop() {
-				if _, err := Run(b.Context(), Setup{Pools: []Pool{p}, Prices: price.Table{}}, jobs); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }
