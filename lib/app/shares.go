@@ -19,6 +19,9 @@ import (
 // ownershipLook is how often it is looked at who owns what although nothing happened: members catch up without a word.
 const ownershipLook = 2 * time.Second
 
+// waitsTold is after how long the log says why nobody owns a thing: members that start and catch up need a moment.
+const waitsTold = time.Minute
+
 // owners keeps who owns the things that this node shares with others, and takes or gives away what is this node's to take
 // or give.
 type owners struct {
@@ -32,7 +35,15 @@ type owners struct {
 	retired atomic.Pointer[[]model.Retirement]
 	first   sync.Map // the things of which this process wrote the first record
 	// left: this node owns what it is not configured for any more. Of run alone.
-	left bool
+	left  bool
+	waits map[string]wait // of run alone
+}
+
+// wait is why nobody owns a thing.
+type wait struct {
+	why   string
+	since time.Time
+	told  bool
 }
 
 // ownershipStore keeps the records.
@@ -102,6 +113,7 @@ func (o *owners) look(ctx context.Context) {
 	var writes []model.Ownership
 	for _, s := range o.shares {
 		d := ownership.Decide(s.Thing, view)
+		o.tell(s.Thing, d.Waits, time.Now())
 		if d.Write != nil {
 			writes = append(writes, *d.Write)
 			delete(decided, s.Thing)
@@ -130,6 +142,22 @@ func (o *owners) leave(view ownership.View, decided map[string]model.UID) (write
 		}
 	}
 	return writes
+}
+
+// tell warns, once for each reason, of a thing that nobody owns for long: a name in the configuration may be misspelt.
+func (o *owners) tell(thing, why string, now time.Time) {
+	if o.waits == nil {
+		o.waits = map[string]wait{}
+	}
+	w := o.waits[thing]
+	if w.why != why {
+		w = wait{why: why, since: now}
+	}
+	if why != "" && !w.told && now.Sub(w.since) >= waitsTold {
+		w.told = true
+		o.log.Warn("nobody owns a shared thing, so nobody gets any of it", "thing", thing, "reason", why)
+	}
+	o.waits[thing] = w
 }
 
 // write stores a record, unless another one came first. The feed brings the next look.

@@ -1,9 +1,11 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -67,6 +69,34 @@ func TestSharedThings(t *testing.T) {
 	if got := ownership.List(viewOfShares(cluster.Status{}, nil, &kept{})); len(got) != 0 {
 		t.Errorf("of nobody: %+v", got)
 	}
+}
+
+// TestNobodyOwnsIsTold: after a minute, once, with what is wrong.
+func TestNobodyOwnsIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		stored := &kept{}
+		o := &owners{shares: []drivers.Share{{Thing: "aws/mac", Owner: "nobody"}}, store: stored, log: slog.New(slog.NewTextHandler(&log, nil))}
+		members := []cluster.MemberStatus{sharer(1, "aws/mac=nobody")}
+		o.view = func() ownership.View {
+			return viewOfShares(cluster.Status{Self: model.UID{1}, Members: members}, nil, stored)
+		}
+		for passed := time.Duration(0); passed < time.Hour; passed += ownershipLook {
+			if passed == waitsTold-ownershipLook && log.Len() > 0 {
+				t.Errorf("told at once: %s", &log)
+			}
+			o.look(t.Context())
+			time.Sleep(ownershipLook)
+		}
+		const why = "its configured owner nobody is no member that is configured for it"
+		if got := log.String(); strings.Count(got, "nobody owns a shared thing") != 1 || !strings.Contains(got, why) {
+			t.Errorf("the log has %q, want once: %s", got, why)
+		}
+		members[0] = sharer(1, "aws/mac")
+		if o.look(t.Context()); len(stored.ownerships) != 1 {
+			t.Errorf("not taken when the name is corrected: %+v", stored.ownerships)
+		}
+	})
 }
 
 // TestOwnersTakeAndGive: who is to own a thing takes it, once all are heard; it
