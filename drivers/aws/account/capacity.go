@@ -300,5 +300,6 @@ func affordable(name string, brakes Brakes, bill Bill) bound {
 	}
 	// A millionth of a dollar is what sums of floats are off by, at most.
 	n := math.Floor((brakes.MaxHourlyCost - bill.Hourly + 1e-6) / usd)
-	return bound{int(max(0, min(n, drivers.Unlimited))), fmt.Sprintf("max_hourly_cost is %.2f USD, and %.2f are used", brakes.MaxHourlyCost, bill.Hourly)}
+	return bound{int(max(0, min(n, drivers.Unlimited))), fmt.Sprintf("max_hourly_cost is %.2f USD, and %.2f are used; %s costs %.2f",
+		brakes.MaxHourlyCost, bill.Hourly, name, usd)}
 }

@@ -233,7 +233,7 @@ func TestHostsLeft(t *testing.T) {
 			change: func(s *Snapshot) { s.Quotas, s.QuotasAsked, s.quotasAwaited = nil, time.Time{}, true }},
 		{name: "hosts are not listed yet", want: drivers.Unlimited, change: func(s *Snapshot) { s.HostsAsked = time.Time{} }},
 		{name: "money for one", want: 1, why: "max_hourly_cost", brakes: Brakes{MaxHourlyCost: 1.5, Prices: priced}, bill: Bill{Known: true}},
-		{name: "no money", want: 0, why: "max_hourly_cost is 1.50 USD, and 1.00 are used", brakes: Brakes{MaxHourlyCost: 1.5, Prices: priced},
+		{name: "no money", want: 0, why: "max_hourly_cost is 1.50 USD, and 1.00 are used; mac-m4.metal costs 1.00", brakes: Brakes{MaxHourlyCost: 1.5, Prices: priced},
 			bill: Bill{Known: true, Hourly: 1}},
 		{name: "an unknown price", of: "q9.metal", want: 0, why: "price of q9.metal", brakes: Brakes{MaxHourlyCost: 9, Prices: priced}, bill: Bill{Known: true}},
 		{name: "money for more than the quota", want: 2, why: "quota", brakes: Brakes{MaxHourlyCost: 99, Prices: priced}, bill: Bill{Known: true}},
