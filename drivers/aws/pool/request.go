@@ -118,6 +118,9 @@ func (s *State) unwanted(w *waiting) string {
 			return ""
 		}
 	}
+	if s.cfg.Max == 0 {
+		return "the pool's max is 0, so that it allocates no host, and it has none that fits"
+	}
 	return fmt.Sprintf("the pool has no %s in the zones asked for, and allocates %s in %s", w.Type, s.cfg.Type, strings.Join(s.cfg.Zones, ", "))
 }
 

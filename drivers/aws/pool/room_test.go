@@ -69,6 +69,26 @@ func TestRefusedByZone(t *testing.T) {
 	}
 }
 
+// TestRoomOfNoMaximum: a pool that is to have no host says so to who asks, and
+// gives out what it has.
+func TestRoomOfNoMaximum(t *testing.T) {
+	cfg := macs()
+	cfg.Max = 0
+	b := newBed(t, cfg)
+	b.list()
+	if got := b.Trouble(); !strings.Contains(got, "it has 0 hosts, and may have 0") {
+		t.Errorf("trouble is %q", got)
+	}
+	b.step(Want{Token: "t"})
+	if got := must[Refuse](b); !strings.Contains(got.Reason, "max is 0") {
+		t.Errorf("refused with %q", got.Reason)
+	}
+	b.list(b.mac("h-1", time.Hour)) // of before, and it is paid for
+	if got := b.Room().For(nil); got != 1 {
+		t.Errorf("room is %d, want the host that is there", got)
+	}
+}
+
 // TestRoomOfWaiting: who waits for few zones gets what is in them, and who takes
 // any gets the rest; more there is not.
 func TestRoomOfWaiting(t *testing.T) {
