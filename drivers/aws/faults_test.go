@@ -121,8 +121,12 @@ func TestFaultReservedHostScrubbed(t *testing.T) {
 		eventually(t, time.Hour, "the idle host is scrubbed", func() bool { made, _ := s.scrubs(t); return made > 0 })
 		due = time.Since(began)
 	})
+	step := 500 * time.Millisecond
+	if testing.Short() {
+		step = 2 * time.Second
+	}
 	before, after := false, false
-	for come := due - 8*time.Second; come <= due+time.Second; come += 500 * time.Millisecond {
+	for come := due - 8*time.Second; come <= due+time.Second; come += step {
 		synctest.Test(t, func(t *testing.T) {
 			s, d := idle(t)
 			time.Sleep(come)
@@ -200,6 +204,9 @@ func TestFaultManyUseItAtOnce(t *testing.T) {
 		s.cloud.SetLatency(fakeec2.Range{Max: 3 * time.Second})
 		d := s.start(t)
 		end := time.Now().Add(20 * time.Minute)
+		if testing.Short() {
+			end = time.Now().Add(5 * time.Minute)
+		}
 		var users sync.WaitGroup
 		for i, def := range []model.LabelDefinition{plain(), onMac(), onMac(), onMac()} {
 			users.Go(func() {
