@@ -198,7 +198,11 @@ func (s *Snapshot) addresses(p Place, q Question, subnets []cloud.Subnet, now ti
 	case dry:
 		return bound{0, fmt.Sprintf("all zones had no capacity for %s lately", p.Type)}
 	}
-	return bound{0, fmt.Sprintf("%s is not to be had in any zone of the network", p.Type)}
+	why := fmt.Sprintf("%s is not to be had in any zone of the network", p.Type)
+	if len(q.Zones) > 0 {
+		why += " that the label allows: " + strings.Join(q.Zones, ", ")
+	}
+	return bound{0, why}
 }
 
 // offered are those of the subnets in zones that may be used; dry is whether

@@ -296,3 +296,13 @@ func TestRaisedQuota(t *testing.T) {
 		}
 	})
 }
+
+// TestZonesOfALabelAreNamed: a zone that is misspelt in a label is in the reason.
+func TestZonesOfALabelAreNamed(t *testing.T) {
+	q := onDemand("c6i.large")
+	q.Zones = []string{"eu-west-1z"}
+	const want = "c6i.large is not to be had in any zone of the network that the label allows: eu-west-1z"
+	if a := known().Capacity(q, Brakes{}, Bill{}, noon()); a.N != 0 || a.Why != want {
+		t.Errorf("room for %d (%s), want 0: %s", a.N, a.Why, want)
+	}
+}
