@@ -95,11 +95,24 @@ func (q *queue) kinds(typ string) []Waiting {
 // For is how many requests more could be served in one of the zones; in any, if
 // there are none. Who waits is served before, with what leaves the most.
 func (r Room) For(zones []string) int {
-	all := r.New
-	for _, n := range r.Free {
-		all += n
+	all := r.fit(zones)
+	if len(r.Waiting) == 0 || all == 0 { // as most often, and it is asked at each step
+		return all
 	}
 	return r.served(append(slices.Clone(r.Waiting), Waiting{zones, all})) - r.served(r.Waiting)
+}
+
+// fit is how many hosts there are in the zones, and may be, whoever waits.
+func (r Room) fit(zones []string) (n int) {
+	for zone, free := range r.Free {
+		if within(zones, zone) {
+			n += free
+		}
+	}
+	if anyWithin(zones, r.Zones) {
+		n += r.New
+	}
+	return n
 }
 
 // served is how many of the requests could be served together.
