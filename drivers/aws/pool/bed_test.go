@@ -212,6 +212,9 @@ func consistent(s *State) error {
 			}
 			tokens[h.holder] = h.id
 		}
+		if s.ghosts[h.id] != nil {
+			return fmt.Errorf("host %s is known, and a ghost too", h.id)
+		}
 		if h.timer > 0 && s.timers[h.timer-1].host != h {
 			return fmt.Errorf("host %s has another's timer", h.id)
 		}

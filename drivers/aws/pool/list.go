@@ -165,16 +165,10 @@ func (s *State) answerOf(e Described) (answer, bool) {
 
 // hostListed takes in what a list tells of one host.
 func (s *State) hostListed(d *cloud.Host, a answer) {
-	if g := s.ghosts[d.ID]; g != nil {
-		if !s.haunts(g, d, a) {
-			return
-		}
-		s.listGhost(g, false)
-		delete(s.ghosts, d.ID)
-		s.save()
-		s.emit(Alarm{Host: d.ID, Text: "AWS said that it is released, and lists it on: it is managed again"})
-	}
 	h := s.byID[d.ID]
+	if h == nil && !s.exorcise(d, a) {
+		return
+	}
 	switch {
 	case d.Released() && h == nil:
 		return
@@ -361,6 +355,23 @@ func (s *State) lose(h *host) {
 	s.place(h)
 	s.alarmHost(h, alarmLost, fmt.Sprintf("it is not in AWS's lists any more since %s, though the pool did not release it",
 		s.outer(h.seen).Format(time.RFC3339)))
+}
+
+// exorcise reports whether a host that is not known is none that was released,
+// or is there all the same.
+func (s *State) exorcise(d *cloud.Host, a answer) bool {
+	g := s.ghosts[d.ID]
+	if g == nil {
+		return true
+	}
+	if !s.haunts(g, d, a) {
+		return false
+	}
+	s.listGhost(g, false)
+	delete(s.ghosts, d.ID)
+	s.save()
+	s.emit(Alarm{Host: d.ID, Text: "AWS said that it is released, and lists it on: it is managed again"})
+	return true
 }
 
 // haunts reports whether a released host is there after all.
