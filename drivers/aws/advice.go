@@ -29,7 +29,9 @@ func (d *driver) advise(taskTimeout time.Duration) {
 		key  string
 		time time.Duration
 	}{{"snapshot_create_wait", d.settings.SnapshotCreateWait}, {"image_create_wait", d.settings.ImageCreateWait}} {
-		if needs := stopWait + wait.time; needs > taskTimeout {
+		// The default of the waits is a bound, and no wish: who has no such tasks
+		// needs no word of it, and the task's error names task_timeout.
+		if needs := stopWait + wait.time; wait.time != defaultCreateWait && needs > taskTimeout {
 			d.log.Warn("a release ends its machine at the node's task_timeout, before such a task may be done: raise task_timeout, or lower the wait",
 				"key", wait.key, "wait", wait.time, "stop", stopWait, "needs", needs, "task_timeout", taskTimeout)
 		}

@@ -22,14 +22,14 @@ func TestAdvice(t *testing.T) {
 		says      string // empty: no warning
 		not       string
 	}{
-		{name: "the defaults", tasks: 3 * time.Hour}, // as lib/config has it
+		{name: "the defaults", tasks: time.Hour}, // as lib/config has it
 		{name: "a Mac for an hour", cfg: pool("mac2.metal, release_delay: 1h"), says: "release_delay is raised\" pool=p release_delay=1h0m0s used=24h0m0s"},
 		{name: "a Mac for two days", cfg: pool("mac2.metal, release_delay: 48h")},
 		{name: "a Mac, and nothing said", cfg: pool("mac2.metal")},
 		{name: "another host for an hour", cfg: pool("m5.metal, release_delay: 1h")},
 		{name: "for ever", cfg: "default_lifetime: -1s\n", says: "set default_lifetime"},
-		{name: "tasks that do not fit", tasks: 2 * time.Hour, cfg: "snapshot_create_wait: 1h\n",
-			says: "key=image_create_wait wait=2h0m0s stop=30m0s needs=2h30m0s task_timeout=2h0m0s", not: "key=snapshot_create_wait"},
+		{name: "tasks that do not fit", tasks: 90 * time.Minute, cfg: "snapshot_create_wait: 1h\nimage_create_wait: 90m\n",
+			says: "key=image_create_wait wait=1h30m0s stop=30m0s needs=2h0m0s task_timeout=1h30m0s", not: "key=snapshot_create_wait"},
 		{name: "tasks that just fit", tasks: 90 * time.Minute, cfg: "snapshot_create_wait: 1h\nimage_create_wait: 1h\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -179,7 +179,7 @@ func Default() Config {
 		AuthHashMemory:    256 << 20,
 		Retention:         7 * 24 * time.Hour,
 		AllocateTimeout:   30 * time.Minute,
-		TaskTimeout:       3 * time.Hour, // of AWS: half an hour to stop, two hours for snapshots of large disks
+		TaskTimeout:       time.Hour,
 		StarvationAfter:   10 * time.Minute,
 		VoteTimeout:       3 * time.Second,
 		Election:          Election{Safety: "strict"},
