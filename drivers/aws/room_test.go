@@ -103,32 +103,71 @@ func TestNoRoomWhileAWSIsAway(t *testing.T) {
 	})
 }
 
+// lateHosts is EC2 that does not say what hosts the account has until it may. Those
+// of a pool alone, which the pools ask for, it says at once.
+type lateHosts struct {
+	cloud.API
+	may <-chan struct{}
+}
+
+func (l lateHosts) Hosts(ctx context.Context, q cloud.Query) ([]cloud.Host, error) {
+	if len(q.Filters) == 0 {
+		select {
+		case <-l.may:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return l.API.Hosts(ctx, q)
+}
+
 // TestBrakesBeforeAnythingIsCounted: a launch that goes on in a new process waits
 // for what the brakes count, and is not refused for it; nor does a pool take it for a
 // limit that was met, which makes a long pause.
 func TestBrakesBeforeAnythingIsCounted(t *testing.T) {
 	t.Parallel()
-	for name, def := range map[string]model.LabelDefinition{"machine": plain(), "host": onMac()} {
+	allocate := func(def model.LabelDefinition) func(context.Context, *driver) error {
+		return func(ctx context.Context, d *driver) error {
+			_, err := d.Allocate(ctx, request("a", def))
+			return err
+		}
+	}
+	for name, get := range map[string]func(context.Context, *driver) error{
+		"machine": allocate(plain()),
+		"mac":     allocate(onMac()),
+		"host": func(ctx context.Context, d *driver) error {
+			_, _, err := d.hosts.Reserve(ctx, "mac", token("a"), nil)
+			return err
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
+				may := make(chan struct{})
 				s := newSite(t)
 				s.withMacs("")
 				s.cfg += "max_hourly_cost: 10\n"
-				var asked atomic.Int32
-				s.hookOf(func(_ context.Context, c fakeec2.Call) error {
-					if c.Action == "DescribeHosts" && !c.After && asked.Add(1) == 1 { // that of the account, before there are pools
-						time.Sleep(15 * time.Second)
-					}
-					return nil
-				})
+				s.wrap = func(api cloud.API) cloud.API { return lateHosts{api, may} }
 				d := s.start(t)
-				began := time.Now()
-				if _, err := d.Allocate(within(t, 20*time.Minute), request("a", def)); err != nil {
-					t.Fatalf("Allocate = %v", err)
+				got := make(chan error, 1)
+				go func() { got <- get(within(t, 20*time.Minute), d) }()
+				time.Sleep(15 * time.Second)
+				synctest.Wait()
+				select {
+				case err := <-got:
+					t.Fatalf("it did not wait for what the brakes count: %v", err)
+				default:
 				}
-				if took := time.Since(began); took > 5*time.Minute || took < 14*time.Second {
-					t.Errorf("it took %v", took)
+				if bills := s.cloud.Billable(); len(bills) > 0 {
+					t.Errorf("%v was made before the brakes knew of anything", bills)
+				}
+				close(may)
+				began := time.Now()
+				if err := <-got; err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began); took > 5*time.Minute {
+					t.Errorf("it took %v after all was counted", took)
 				}
 			})
 		})

@@ -234,6 +234,28 @@ func TestHostsOnDemand(t *testing.T) {
 	})
 }
 
+// TestCountedIsCounted: after Counted no brake refuses for not knowing yet,
+// though the account was open and nobody needed its hosts until the pool came.
+func TestCountedIsCounted(t *testing.T) {
+	for name, open := range map[string]time.Duration{"just now": 0, "for long": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, Options{}, func(w *world) {
+				w.pass(open)
+				m := w.join(Options{Instance: "aws/macs", Pools: []string{"mac"}, Brakes: Brakes{MaxInstances: 5, MaxHourlyCost: 10}})
+				if err := m.Counted(w.Context()); err != nil {
+					w.Fatal(err)
+				}
+				if bill := m.Bill(); !bill.Known {
+					w.Errorf("Bill = %+v after Counted", bill)
+				}
+				if err := m.Reserve(Need{Token: "t-1", Type: large}); err != nil {
+					w.Errorf("Reserve after Counted = %v", err)
+				}
+			})
+		})
+	}
+}
+
 // TestBrakesHold is the property: many launch and end at once, with lost
 // replies, throttling and lists that lag, and never is there more at EC2 than
 // the brakes allow.

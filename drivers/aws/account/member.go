@@ -84,6 +84,7 @@ func (a *Account) Networks(ctx context.Context, since time.Time) error {
 func (a *Account) Hosts(ctx context.Context, since time.Time) (map[string]HostSighting, error) {
 	a.mu.Lock()
 	a.hostsTo = time.Now().Add(hostsFor)
+	a.hosts.wants(since) // it may sleep, though an answer is new enough
 	a.mu.Unlock()
 	if err := a.fresh(ctx, a.hosts, since); err != nil {
 		return nil, err
@@ -146,7 +147,8 @@ func (m *Member) HostsLeft(instanceType string) (n int, why string) {
 func (m *Member) Bill() Bill { return m.now.Load().bills[m.instance] }
 
 // Counted waits until it is known what the brakes of the instance count: before
-// that they let nothing through. Without brakes it does not wait.
+// that they let nothing through. After a nil error no Full of Reserve is
+// Uncounted. Without brakes it does not wait.
 func (m *Member) Counted(ctx context.Context) error {
 	if m.brakes.MaxInstances <= 0 && m.brakes.MaxHourlyCost <= 0 || m.Bill().Known {
 		return nil

@@ -50,7 +50,8 @@ func (a *Account) addTopics() {
 	a.quotas = newTopic("quotas", always(quotasPace), a.askQuotas)
 	a.quotas.retry, a.quotas.least = quotasRetry, usePace
 	a.types = newTopic("types", always(offersPace), a.askTypes)
-	a.hosts = newTopic("hosts", a.hostsPace, a.askHosts)
+	a.hosts = newTopic("hosts", always(hostsPace), a.askHosts)
+	a.hosts.needed = a.hostsNeeded
 }
 
 type asking = func(context.Context) (func(*facts, time.Time), error)
@@ -171,15 +172,8 @@ func (a *Account) askQuotas(ctx context.Context) (func(*facts, time.Time), error
 	return func(f *facts, asked time.Time) { f.quotas, f.quotasAsked = quotas, asked }, err
 }
 
-// hostsPace sleeps while nobody is interested in hosts. mu is held.
-func (a *Account) hostsPace() time.Duration {
-	if a.hostsWanted() {
-		return hostsPace
-	}
-	return idle
-}
-
-func (a *Account) hostsWanted() bool {
+// hostsNeeded reports whether anybody is interested in hosts. mu is held.
+func (a *Account) hostsNeeded() bool {
 	for m := range a.members {
 		if len(m.pools) > 0 {
 			return true
@@ -189,12 +183,6 @@ func (a *Account) hostsWanted() bool {
 }
 
 func (a *Account) askHosts(ctx context.Context) (func(*facts, time.Time), error) {
-	a.mu.Lock()
-	wanted := a.hostsWanted()
-	a.mu.Unlock()
-	if !wanted {
-		return nil, nil
-	}
 	list, err := a.api.Hosts(ctx, cloud.Query{})
 	return func(f *facts, asked time.Time) { f.seeHosts(list, asked) }, err
 }

@@ -18,8 +18,6 @@ const (
 	retryMost  = 15 * time.Second
 	// troubleAfter is for how long questions fail before it is called trouble.
 	troubleAfter = 5 * time.Second
-	// idle is how long a topic sleeps that has nothing to ask.
-	idle = time.Hour
 )
 
 // topic is one question that is asked again and again, by one goroutine: so
@@ -32,8 +30,11 @@ type topic struct {
 	// the pause while nobody does. mu of the account is held.
 	least time.Duration
 	pace  func() time.Duration
-	// ask asks, and returns what to do with the answer: f is locked then. A
-	// nil function is nothing to do.
+	// needed is whether it is asked at all; nil: always. Whoever begins to need
+	// it calls wants. What is not asked is not answered: nobody who waits for
+	// an answer takes that for one. mu of the account is held.
+	needed func() bool
+	// ask asks, and returns what to do with the answer: f is locked then.
 	ask   func(ctx context.Context) (learn func(f *facts, asked time.Time), err error)
 	retry time.Duration // longest pause after failures; 0: retryMost
 
@@ -67,13 +68,17 @@ func (a *Account) follow(ctx context.Context, t *topic) {
 	retries := loop.Backoff{Min: retryLeast, Max: max(retryMost, t.retry)}
 	for {
 		a.mu.Lock()
-		due := t.due()
+		due, needed := t.due(), t.needed == nil || t.needed()
 		a.mu.Unlock()
 		timer := time.NewTimer(time.Until(due))
+		isDue := timer.C
+		if !needed {
+			isDue = nil // it sleeps until it is kicked
+		}
 		select {
 		case <-ctx.Done():
 		case <-t.kick:
-		case <-timer.C:
+		case <-isDue:
 			a.ask(ctx, t, &retries)
 		}
 		timer.Stop()
@@ -103,9 +108,7 @@ func (a *Account) ask(ctx context.Context, t *topic, retries *loop.Backoff) {
 		}
 		retries.Reset()
 		a.answered(t, asked)
-		if learn != nil {
-			learn(f, asked)
-		}
+		learn(f, asked)
 	})
 }
 
