@@ -25,7 +25,8 @@ const (
 
 // sweeper removes what the driver makes beside environments and does not come
 // back to: steps of tasks, and machines that have hosts scrubbed, whose lease is
-// over; of the pools that the node runs, also those that another node started. Environments are the node's to reap, hosts the pools', results nobody's.
+// over; of the pools that the node runs, also those that another node started.
+// Environments are the node's to reap, hosts the pools', results nobody's.
 type sweeper struct {
 	*driver
 	first  sightings
