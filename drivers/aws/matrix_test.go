@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // TestCrashMatrix kills the node at every call to EC2, before and after it was
@@ -33,7 +34,7 @@ func TestCrashMatrix(t *testing.T) {
 func TestTroubleMatrix(t *testing.T) {
 	t.Parallel()
 	all := stories()
-	if !long() {
+	if !needs.Long() {
 		all = all[:2]
 	}
 	for _, story := range all {
@@ -50,8 +51,6 @@ func TestTroubleMatrix(t *testing.T) {
 		}
 	}
 }
-
-func long() bool { return os.Getenv("FISH_LONG") == "1" }
 
 // thensOf are the ways in which a node may go on.
 func thensOf(what string) []string {
@@ -71,7 +70,7 @@ type matrix struct {
 }
 
 func (m matrix) run(t *testing.T) {
-	if long() {
+	if needs.Long() {
 		t.Logf("all %d cases", m.all(t))
 	} else {
 		t.Logf("%d cases", m.sample(t))

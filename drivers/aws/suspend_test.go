@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +12,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // inSleep is on an account with the times of AWS, and lists that lag behind,
@@ -177,7 +177,7 @@ func TestSuspendCrashMatrix(t *testing.T) {
 				t.Parallel()
 				points := standCrash(t, still, "nothing", 0)
 				for n, name := range points {
-					if os.Getenv("FISH_LONG") != "1" && (strings.Contains(name, "Describe") && n%10 > 0 || testing.Short() && n%3 > 0) {
+					if !needs.Long() && (strings.Contains(name, "Describe") && n%10 > 0 || testing.Short() && n%3 > 0) {
 						continue
 					}
 					standCrash(t, still, do, n+1)

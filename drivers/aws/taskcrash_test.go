@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -200,7 +200,7 @@ func TestTaskTroubleMatrix(t *testing.T) {
 }
 
 func taskMatrix(t *testing.T, do damage) {
-	long := os.Getenv("FISH_LONG") == "1"
+	long := needs.Long()
 	for i, story := range taskStories() {
 		t.Run(story.name+"/"+string(do), func(t *testing.T) {
 			t.Parallel()

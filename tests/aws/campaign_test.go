@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/tests/farm"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
@@ -61,7 +62,7 @@ type campaign struct {
 func TestKillCampaign(t *testing.T) {
 	t.Parallel()
 	rounds := uint64(defaultRounds)
-	if os.Getenv("FISH_LONG") != "" {
+	if needs.Long() {
 		rounds = longRounds
 	}
 	rounds = setting(t, "FISH_AWS_ROUNDS", rounds)
@@ -77,7 +78,7 @@ func TestKillCampaign(t *testing.T) {
 		if trouble := c.broken(); trouble != "" {
 			t.Fatalf("round %d, killed %s: %s", i+1, m, trouble)
 		}
-		if os.Getenv("FISH_LONG") != "" {
+		if needs.Long() {
 			fmt.Fprintf(os.Stderr, "round %d of %d after %v, killed %s\n", i+1, rounds, time.Since(begun).Round(time.Second), m)
 		}
 	}

@@ -5,10 +5,10 @@ package aws
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"testing"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/tests/farm"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
@@ -119,7 +119,7 @@ func TestSharedPool(t *testing.T) {
 	p.Members[owner].Start()
 	p.Together(joined)
 	rest := []string{waits}
-	if os.Getenv("FISH_LONG") != "" { // it does not believe lists at once that the host is free
+	if needs.Long() { // it does not believe lists at once that the host is free
 		third := p.Admin(owner).CreateApplication(p.labels[owner], `{}`)
 		fish.EventuallyWithin(t, settling, "the host is given out again", func() bool { return p.Admin(owner).State(third).Status == "ALLOCATED" })
 		rest = append(rest, third)

@@ -3,11 +3,11 @@
 package aws
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
@@ -52,7 +52,7 @@ func TestAnOldDatabase(t *testing.T) {
 	n.Start()
 	n.WaitLine("driver is ready")
 	bound := someLooks
-	if os.Getenv("FISH_LONG") != "" {
+	if needs.Long() {
 		bound = reaperLooks
 	}
 	for deadline := time.Now().Add(bound); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
@@ -71,7 +71,7 @@ func TestAnOldDatabase(t *testing.T) {
 	if trouble := s.rest(map[string]bool{unknownID: true, macID: true}); trouble != "" {
 		t.Error(trouble)
 	}
-	if os.Getenv("FISH_LONG") == "" {
+	if !needs.Long() {
 		return
 	}
 	n.WaitLine("an environment that the restored database does not know is left alone")

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/tests/dockerd"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
@@ -55,7 +56,7 @@ func setting(t *testing.T, name string, otherwise uint64) uint64 {
 // all kinds are made, end and are given up. When all are given up nothing is left.
 func TestKillCampaign(t *testing.T) {
 	rounds := uint64(shortRounds)
-	if os.Getenv("FISH_LONG") != "" {
+	if needs.Long() {
 		rounds = longRounds
 	}
 	rounds = setting(t, "FISH_DOCKER_ROUNDS", rounds)

@@ -25,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
@@ -106,7 +107,7 @@ func (c *campaign) checkAim(rounds int) {
 func settings(t *testing.T) (seed uint64, rounds int) {
 	t.Helper()
 	seed, rounds = rand.Uint64(), defaultRounds
-	if os.Getenv("FISH_LONG") != "" {
+	if needs.Long() {
 		rounds = longRounds
 	}
 	if text := os.Getenv("FISH_KILL_ROUNDS"); text != "" {

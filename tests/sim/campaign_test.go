@@ -3,9 +3,10 @@ package sim
 import (
 	"flag"
 	"fmt"
-	"os"
 	"testing"
 	"time"
+
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 var (
@@ -58,14 +59,11 @@ func many(usual, most uint64) uint64 {
 	switch {
 	case *seeds > 0:
 		return *seeds
-	case long():
+	case needs.Long():
 		return most
 	}
 	return usual
 }
-
-// long reports whether there is time for the large campaigns.
-func long() bool { return os.Getenv("FISH_LONG") != "" }
 
 // TestOnDisk plays brief histories with databases of SQLite; a process that is
 // killed leaves what it has committed.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -27,7 +28,7 @@ var howMany = flag.Int("sim.nodes", 30, "nodes that are measured; 100 with FISH_
 func TestManyNodes(t *testing.T) {
 	t.Parallel()
 	size, idle, times := *howMany, 2*time.Minute, 3
-	if long() {
+	if needs.Long() {
 		size, idle = 100, 4*time.Minute
 	}
 	play(t, size, *first, func(f *farm) {

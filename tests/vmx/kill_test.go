@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/drivers/vmx/vmrunfake"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
@@ -86,7 +87,7 @@ func TestKillCampaign(t *testing.T) {
 func settings(t *testing.T) (seed uint64, rounds int) {
 	t.Helper()
 	seed, rounds = rand.Uint64(), defaultRounds
-	if os.Getenv("FISH_LONG") != "" {
+	if needs.Long() {
 		rounds = longRounds
 	}
 	for _, given := range []struct {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/price"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // TestParallelReserve: of many who reserve at once as many get through as fit.
@@ -264,7 +264,7 @@ func TestBrakesHold(t *testing.T) {
 	if testing.Short() {
 		seeds = 2
 	}
-	if os.Getenv("FISH_LONG") != "" {
+	if needs.Long() {
 		seeds = 100
 	}
 	for seed := range seeds {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // TestBudget: with 500 hosts, 100 environments that are inspected every ten
@@ -46,7 +46,7 @@ func TestBudget(t *testing.T) {
 		if testing.Short() {
 			lasts = 3 * time.Minute
 		}
-		if os.Getenv("FISH_LONG") != "" {
+		if needs.Long() {
 			lasts = 2 * time.Hour
 		}
 		before := ec2.Counts()

@@ -3,7 +3,6 @@ package pool
 import (
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // TestIndex: whatever happens to hosts that many wait for, after each step the
@@ -21,7 +21,7 @@ import (
 func TestIndex(t *testing.T) {
 	rounds := 10 // each of as many sequences as rapid is told
 	switch {
-	case os.Getenv("FISH_LONG") != "":
+	case needs.Long():
 		rounds = 200
 	case testing.Short():
 		rounds = 2

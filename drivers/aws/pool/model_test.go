@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"reflect"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // TestModel lets the pool run in the hostile world, and checks after each step
@@ -19,7 +19,7 @@ import (
 func TestModel(t *testing.T) {
 	steps := 100_000
 	switch {
-	case os.Getenv("FISH_LONG") != "":
+	case needs.Long():
 		steps = 1_200_000
 	case testing.Short():
 		steps = 10_000

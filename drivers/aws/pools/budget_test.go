@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,6 +14,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/account"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // TestBudget: 500 hosts in five pools, which all idle at first, with the account's
@@ -27,7 +27,7 @@ func TestBudget(t *testing.T) {
 	switch {
 	case testing.Short():
 		lasts = 20 * time.Minute
-	case os.Getenv("FISH_LONG") != "":
+	case needs.Long():
 		lasts = 3 * time.Hour
 	}
 	synctest.Test(t, func(t *testing.T) {

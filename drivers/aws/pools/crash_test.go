@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // crash is one case of the matrix: what happens at a point of a host's life.
@@ -97,7 +97,7 @@ func TestCrash(t *testing.T) {
 	switch {
 	case testing.Short():
 		step = 40
-	case os.Getenv("FISH_LONG") != "":
+	case needs.Long():
 		step = 1
 	}
 	for i, kind := range []crash{{}, {lost: true}, {gone: true}} {

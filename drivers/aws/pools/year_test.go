@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // TestYear runs the keeper of a pool against AWS as it is documented, with a
@@ -26,7 +26,7 @@ func TestYear(t *testing.T) {
 	switch {
 	case testing.Short():
 		from = from.AddDate(0, 0, 1)
-	case os.Getenv("FISH_LONG") != "":
+	case needs.Long():
 		from, to = time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC), time.Date(2028, 7, 1, 0, 0, 0, 0, time.UTC)
 	}
 	synctest.Test(t, func(t *testing.T) {

@@ -1,12 +1,12 @@
 package simulate
 
 import (
-	"os"
 	"testing"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/price"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/simulate/trace"
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 )
 
 // farm are the jobs of a large farm, as many have them: ten minutes each, and a
@@ -50,7 +50,7 @@ func timed(t *testing.T, jobs trace.Trace, scrub, patience time.Duration) time.D
 // A machine that is slow or busy has three times that, and one that is so busy
 // that it says nothing is held against its own run in which nobody waits.
 func TestMillionJobs(t *testing.T) {
-	if os.Getenv("FISH_LONG") == "" {
+	if !needs.Long() {
 		t.Skip("FISH_LONG is not set")
 	}
 	jobs := farm(t, 366)

@@ -15,6 +15,8 @@ const (
 	allVariable = "AQUARIUM_TEST_ALL"
 	// ciVariable is "true" in CI.
 	ciVariable = "CI"
+	// longVariable is set by who has hours for a test.
+	longVariable = "FISH_LONG"
 )
 
 func all() bool { return os.Getenv(allVariable) != "" }
@@ -60,6 +62,10 @@ func Machine(t testing.TB, why string) {
 	All(t, "changes this machine "+why)
 	Root(t, why)
 }
+
+// Long reports whether there is time for all of what a test usually does a part
+// of: each point at which a process may be killed, a whole year.
+func Long() bool { return os.Getenv(longVariable) != "" }
 
 // Unhurried ends the test in a short run (`go test -short`), as that with the
 // race detector is. why is what makes it slow there without a race that the
