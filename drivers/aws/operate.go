@@ -28,7 +28,7 @@ func (d *driver) Commands() []drivers.Command {
 	list := []drivers.Command{
 		{Name: view.Status, Help: "Lists what carries our tags in the account and region: whose it is, its age, what it cost, when it can be given back. No arguments."},
 		{Name: view.SweepPlan, Help: "Lists what carries the tags of this node and instance, of an instance that it is not configured for any more, or of a retired node, and belongs to nothing. No arguments."},
-		{Name: view.Sweep, Changes: true, Help: "Removes what `ids` names of a plan, as far as it belongs to nothing; with `forgotten` true also what a restored database may only have forgotten, and what a retired node made after that."},
+		{Name: view.Sweep, Changes: true, Help: "Removes what `ids` names of a plan, as far as it belongs to nothing; with `forgotten` true also what a restored database may only have forgotten, and what is of a retired node that runs."},
 	}
 	if _, has := d.hosts.(poolKeeper); has {
 		list = append(list,

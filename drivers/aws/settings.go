@@ -50,7 +50,7 @@ type settings struct {
 	// PoolOwner is the node that runs the pools; empty: the lowest UID that configures them.
 	PoolOwner string `yaml:"pool_owner"`
 
-	// DryZonePause is how long a zone that had no capacity for a type is not asked again.
+	// DryZonePause is how long a zone that had no capacity for a type is left for last.
 	DryZonePause time.Duration `yaml:"dry_zone_pause"`
 	// AddressWait is how long a new machine may be without a private address.
 	AddressWait time.Duration `yaml:"address_wait"`

@@ -9,14 +9,15 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/view"
 )
 
-const sweepHelp = `Find what a node pays for by mistake: what carries its tags and belongs to no allocation, task or pool. The node removes the
-environments among it by itself after a minute, but hosts of pools that are not configured any more only where
-orphan_hosts says so.
+const sweepHelp = `Find what a node pays for by mistake: what carries its tags and belongs to no allocation, task or pool. The node
+removes the environments among it by itself after a minute, but hosts of pools that are not configured any more
+only where orphan_hosts says so.
 
-Only what is provably of the node and instance that are asked is touched, and what is of nobody any more: of an instance that the node is
-not configured for now, and of nodes that were retired, whose applications ended with that. With --confirm just what was found is removed, unless
-it has an owner again. A restored database may not know the owner of what was made since the copy: with --forgotten that is
-removed too, whether somebody uses it or not; so is what was made after its node was retired, which shows that the node runs.`
+Only what is provably of the node and instance that are asked is touched, and what is of nobody any more: of an
+instance that the node is not configured for now, and of nodes that were retired, whose applications ended with
+that. With --confirm just what was found is removed, unless it has an owner again. A restored database may not know
+the owner of what was made since the copy: with --forgotten that is removed too, whether somebody uses it or not; so
+is all that a retired node left if it made something since, which shows that it runs.`
 
 // sweepCommand is `aws sweep`.
 func sweepCommand(sh Shell) *cobra.Command {
@@ -30,7 +31,7 @@ func sweepCommand(sh Shell) *cobra.Command {
 	t.flags(c)
 	c.Flags().BoolVar(&dry, "dry-run", false, "list only")
 	c.Flags().BoolVar(&how.confirm, "confirm", false, "remove it")
-	c.Flags().BoolVar(&how.forgotten, "forgotten", false, "also what a restored database may only have forgotten, and what a retired node made since")
+	c.Flags().BoolVar(&how.forgotten, "forgotten", false, "also what a restored database may only have forgotten, and what is of a retired node that runs")
 	c.MarkFlagsMutuallyExclusive("dry-run", "confirm")
 	c.MarkFlagsOneRequired("dry-run", "confirm")
 	return c

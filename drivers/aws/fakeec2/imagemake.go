@@ -149,8 +149,8 @@ func (c *Cloud) CopyImage(ctx context.Context, r cloud.ImageCopy) (id string, er
 	})
 }
 
-// copyOf copies an image, always encrypted (cloud.ImageCopy). That the key is no good, or that the source goes away
-// under the copy, shows only at its end.
+// copyOf copies an image, always encrypted (cloud.ImageCopy). That the key is no
+// good, or that the source goes away under the copy, shows only at its end.
 func (a *account) copyOf(source image, r cloud.ImageCopy, now time.Time) (id string) {
 	made := image{
 		Image:       cloud.Image{ID: a.newID("ami"), Name: r.Name, Architecture: source.Architecture, RootDevice: source.RootDevice, Tags: r.Tags},
