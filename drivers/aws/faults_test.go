@@ -14,6 +14,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/view"
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -102,8 +103,9 @@ func TestFaultOneCallHoldsThePool(t *testing.T) {
 }
 
 // TestFaultReservedHostScrubbed: that a host is to be scrubbed was decided first
-// and done later, when an application had been promised it. Here one comes in each half
-// of the seconds around that moment, and AWS never has to refuse the one or the other.
+// and done later, when an application had been promised it. Here one comes in
+// each half of the seconds around that moment, and AWS never has to refuse the one
+// or the other.
 func TestFaultReservedHostScrubbed(t *testing.T) {
 	t.Parallel()
 	idle := func(t *testing.T) (*site, *driver) {
@@ -161,7 +163,7 @@ func TestFaultReservationLost(t *testing.T) {
 		var sent atomic.Int32
 		s.hookOf(func(ctx context.Context, c fakeec2.Call) error {
 			if c.Action == "RunInstances" && !c.After && sent.Add(1) == 1 {
-				return context.Cause(sleepFor(ctx, 4*time.Minute))
+				return loop.Sleep(ctx, 4*time.Minute)
 			}
 			return nil
 		})
@@ -183,19 +185,9 @@ func TestFaultReservationLost(t *testing.T) {
 	})
 }
 
-// sleepFor waits, and returns a context that says whether it was all the time.
-func sleepFor(ctx context.Context, d time.Duration) context.Context {
-	select {
-	case <-ctx.Done():
-		return ctx
-	case <-time.After(d):
-		return context.Background()
-	}
-}
-
 // TestFaultManyUseItAtOnce: lists of hosts were read while they were written, and
-// two locks were taken in two orders. The race detector sees the first here, and a bubble
-// in which all wait the other.
+// two locks were taken in two orders. The race detector sees the first here, and
+// a bubble in which all wait the other.
 func TestFaultManyUseItAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -22,9 +22,9 @@ const (
 )
 
 // estate is what the sweeper knows of things that nobody looks after any more: of
-// retired nodes, of instances that the node is not configured for, and hosts of v0.7
-// whose pool is configured nowhere. These last have no mark of a node, so that they
-// are told of and never removed.
+// retired nodes, of instances that the node is not configured for, and hosts of
+// v0.7 whose pool is configured nowhere. These last have no mark of a node, so
+// that they are told of and never removed.
 type estate struct {
 	next  time.Time // of looking
 	first sightings

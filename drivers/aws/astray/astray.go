@@ -3,9 +3,9 @@
 // nothing. It is pure: things and facts go in, what is astray comes out; who
 // removes it looks again before.
 //
-// Nothing is astray that another node or instance made which is there, nothing that the node
-// has an allocation for, no result of a task, and no host of a pool that somebody
-// runs: that one is the pool's business.
+// Nothing is astray that another node or instance made which is there, nothing
+// that the node has an allocation for, no result of a task, and no host of a pool
+// that somebody runs: that one is the pool's business.
 package astray
 
 import (

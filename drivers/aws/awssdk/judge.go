@@ -143,8 +143,8 @@ func clean(err error, hidden []string) error {
 }
 
 // plain is what an error says to who runs a node: without the layers that the
-// SDK puts around each cause, of whose words only a status and AWS's name of the request
-// are of use.
+// SDK puts around each cause, of whose words only a status and AWS's name of the
+// request are of use.
 func plain(err error) string {
 	switch e := err.(type) { //nolint:errorlint // layer by layer: what is under another one is not the whole cause
 	case *awshttp.ResponseError:

@@ -25,8 +25,8 @@ type API interface {
 	Identity(ctx context.Context) (Identity, error)
 
 	// RunInstance starts one instance. It is idempotent by Launch.ClientToken
-	// within a zone, for the same request byte by byte (Mismatch else). What takes a
-	// client token is refused without one: nobody would find it after a crash.
+	// within a zone, for the same request byte by byte (Mismatch else). What takes
+	// a client token is refused without one: nobody would find it after a crash.
 	RunInstance(ctx context.Context, l Launch) (Instance, error)
 	Instances(ctx context.Context, q Query) ([]Instance, error)
 	// StopInstance begins to stop. Of one that is stopped it returns nil.

@@ -30,7 +30,7 @@ func LimitOf(action string) RateLimit {
 		return RateLimit{20, 10}
 	case "ListServiceQuotas", "ListAWSDefaultServiceQuotas":
 		// "Service quotas for Service Quotas" (its user guide): 10 a second, and 10
-		// more in one burst. We need a page or two an hour.
+		// more in one burst. We need some pages every ten minutes.
 		return RateLimit{10, 10}
 	}
 	if strings.HasPrefix(action, "Describe") {

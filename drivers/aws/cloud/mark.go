@@ -22,8 +22,8 @@ type Mark struct {
 
 // Tags are what a thing carries from its first moment on: who made it and what
 // for, and beside that those of others, of which the later go over the earlier.
-// No one else can say what ours do. Equal marks make equal tags, as a repeated request
-// must not differ.
+// No one else can say what ours do. Equal marks make equal tags, as a repeated
+// request must not differ.
 func (m Maker) Tags(mark Mark, others ...Tags) Tags {
 	tags := Tags{}
 	for _, more := range others {
