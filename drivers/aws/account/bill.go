@@ -13,7 +13,7 @@ type Bill struct {
 	Known bool
 	// Instances are environments that are not gone, those that stand still too.
 	Instances int
-	// Hourly is what they and the hosts of the instance's pools cost in USD, as
+	// Hourly is what they and the hosts that the instance allocated cost in USD, as
 	// if all were running: what stands still or is pending goes on by itself.
 	Hourly float64
 	// Unpriced are the types among them whose price is not known.
