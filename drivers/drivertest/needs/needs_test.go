@@ -78,3 +78,12 @@ func TestEndings(t *testing.T) {
 		})
 	}
 }
+
+func TestLong(t *testing.T) {
+	for text, want := range map[string]bool{"": false, "1": true} {
+		t.Setenv(longVariable, text)
+		if got := Long(); got != want {
+			t.Errorf("with %s=%q Long() = %v", longVariable, text, got)
+		}
+	}
+}
