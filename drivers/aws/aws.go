@@ -90,6 +90,7 @@ type driver struct {
 	inventory *inventory.Inventory
 	wanted    drivers.Wanted
 	former    drivers.Former
+	risen     risen
 
 	closePools func()
 }

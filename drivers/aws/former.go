@@ -3,6 +3,8 @@ package aws
 import (
 	"context"
 	"hash/fnv"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/astray"
@@ -29,6 +31,30 @@ type estate struct {
 	next  time.Time // of looking
 	first sightings
 	told  map[string]time.Time // when it was told what there is; zero: not yet
+}
+
+// risen are the retired nodes that were seen to run. It is remembered: what they
+// made since may end before what they run from before, which is in use all the same.
+type risen struct {
+	mu    sync.Mutex
+	nodes map[string]bool
+}
+
+// see returns those of which there is something among things.
+func (r *risen) see(things []view.Thing) map[string]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.nodes == nil {
+		r.nodes = map[string]bool{}
+	}
+	maps.Copy(r.nodes, astray.Risen(things))
+	there := map[string]bool{}
+	for _, t := range things {
+		if r.nodes[t.Node] {
+			there[t.Node] = true
+		}
+	}
+	return there
 }
 
 // moment is when a node's instance looks for the first time.
@@ -58,7 +84,7 @@ func (s *sweeper) settle(ctx context.Context, now time.Time) {
 			sure = append(sure, t)
 		}
 	}
-	s.tellOf(now, s.countOwnerless(listing.Things, others), astray.Risen(listing.Things))
+	s.tellOf(now, s.countOwnerless(listing.Things, others), s.risen.see(listing.Things))
 	ripe := s.estate.first.ripe(sure, now, len(listing.Missing) == 0)
 	s.removeAll(ctx, ripe, s.estate.first)
 }

@@ -167,6 +167,14 @@ func TestARetiredNodesThingsStay(t *testing.T) {
 			time.Sleep(20 * time.Minute)
 			s.foreign(t, "later", cloud.Tags{cloud.TagNode: stranger.String(), cloud.TagInstance: "aws/eu", cloud.TagPurpose: cloud.PurposeWork})
 		}, allOfIt, 1, allOfIt, "result"},
+		{"it runs, though what showed it has ended", "orphan_hosts: release\n", func(t *testing.T, s *site, _ *belief) {
+			time.Sleep(20 * time.Minute)
+			later := s.foreign(t, "later", cloud.Tags{cloud.TagNode: stranger.String(), cloud.TagInstance: "aws/eu", cloud.TagPurpose: cloud.PurposeWork})
+			time.Sleep(formerPeriod + sweepPeriod) // it is seen
+			if err := s.cloud.TerminateInstances(t.Context(), []string{later}); err != nil {
+				t.Fatal(err)
+			}
+		}, allOfIt, 1, allOfIt, "result"},
 		{"the database of who looks was restored", "orphan_hosts: release\n", func(_ *testing.T, _ *site, b *belief) { b.change(func() { b.whole = false }) },
 			allOfIt, 0, allOfIt, "result"},
 		{"it is not known when it was retired", "orphan_hosts: release\n", func(_ *testing.T, _ *site, b *belief) {

@@ -47,7 +47,7 @@ func (d *driver) astray(ctx context.Context) (view.Sweeping, error) {
 
 // strays are those among things that were listed just now.
 func (d *driver) strays(things []view.Thing) []view.Stray {
-	f := astray.Facts{Now: time.Now(), Former: map[string]astray.Kept{}, Pools: map[string]bool{}}
+	f := astray.Facts{Now: time.Now(), Former: map[string]astray.Kept{}, Pools: map[string]bool{}, Risen: d.risen.see(things)}
 	f.Wanted, f.Whole = d.wanted()
 	for _, t := range things {
 		if t.Kind == view.Host && d.pools.Kept(t.Pool) {

@@ -9,6 +9,7 @@
 package astray
 
 import (
+	"maps"
 	"strings"
 	"time"
 
@@ -32,6 +33,8 @@ type Facts struct {
 	Former map[string]Kept
 	// Pools are those that are configured, here or where else they are run from.
 	Pools map[string]bool
+	// Risen are retired nodes that were seen to run before: see Risen.
+	Risen map[string]bool
 }
 
 // Kept is what the node keeps for an instance: see Facts.
@@ -44,6 +47,7 @@ type Kept struct {
 func Find(things []view.Thing, f Facts) []view.Stray {
 	var strays []view.Stray
 	risen := Risen(things)
+	maps.Copy(risen, f.Risen)
 	for _, t := range things {
 		reason := f.reason(t)
 		if reason == "" || !t.Mine && !t.Former && !t.Retired {

@@ -69,6 +69,7 @@ func TestFind(t *testing.T) {
 		{"of a retired node", thing(view.Instance, "running", gone, nil), with(func(f *Facts) { f.Wanted = nil }), "its node was retired", "", false},
 		{"of a retired node, made after", thing(view.Instance, "running", gone, func(t *view.Thing) { t.RetiredAt = now.Add(-2 * time.Hour) }), known, "so that it runs", "", true},
 		{"of a retired node, by clocks that differ", thing(view.Instance, "running", gone, func(t *view.Thing) { t.RetiredAt = t.Created.Add(-time.Minute) }), known, "its node was retired", "", false},
+		{"of a retired node that was seen to run", thing(view.Instance, "running", gone, nil), with(func(f *Facts) { f.Risen = map[string]bool{"n": true} }), "so that it runs", "", true},
 		{"of a node retired nobody knows when", thing(view.Instance, "running", gone, func(t *view.Thing) { t.RetiredAt = time.Time{} }), known, "not known whether", "", true},
 		{"of a retired node, a restored database", thing(view.Volume, "available", gone, nil), with(func(f *Facts) { f.Whole = false }), "database was restored", "", true},
 		{"a result of a retired node", thing(view.Snapshot, "completed", gone, func(t *view.Thing) { t.Purpose = "task" }), known, "", "", false},
