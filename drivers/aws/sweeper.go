@@ -30,8 +30,8 @@ const (
 type sweeper struct {
 	*driver
 	first  sightings
-	blind  bool // not all kinds could be looked at
-	estate estate
+	blind  bool   // not all kinds could be looked at
+	estate estate // of who is not there any more: environments and hosts go too
 	stop   context.CancelFunc
 	done   chan struct{}
 }
@@ -95,6 +95,9 @@ func (s *sweeper) busy(t view.Stray) bool { return t.Held != "" || t.Task != "" 
 // removeAll removes strays, and forgets the first sighting of those that go.
 func (s *sweeper) removeAll(ctx context.Context, ripe []view.Stray, first sightings) {
 	for _, t := range ripe {
+		if ctx.Err() != nil {
+			return // the next round goes on
+		}
 		if err := s.removeStray(ctx, t.Thing); err != nil {
 			s.log.Warn("what is left over is not removed yet", "kind", t.Kind, "id", t.ID, "reason", t.Reason, "error", err)
 			continue

@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/cloud"
 	"github.com/aquarium-fish/aquarium-fish/drivers/aws/fakeec2"
+	"github.com/aquarium-fish/aquarium-fish/drivers/aws/view"
 )
 
 // TestSweeper: what has a lease that is over goes by itself, and nothing else:
@@ -108,5 +110,23 @@ func TestOldRecords(t *testing.T) {
 				t.Errorf("after %v: the record is there: %v, want %v", tt.after, err == nil, tt.is)
 			}
 		}
+	})
+}
+
+// TestRemovalEndsWithItsTime: what a round has no time for is left for the next one
+// without a word for each.
+func TestRemovalEndsWithItsTime(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *site) {
+		d := s.start(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		strays := []view.Stray{{Thing: view.Thing{Kind: view.Volume, ID: "vol-1"}}, {Thing: view.Thing{Kind: view.Volume, ID: "vol-2"}}}
+		seen := sightings{"vol-1": time.Now(), "vol-2": time.Now()}
+		(&sweeper{driver: d}).removeAll(ctx, strays, seen)
+		if len(seen) != 2 {
+			t.Errorf("%d of 2 are still to be removed", len(seen))
+		}
+		s.wantTold(t, "is not removed yet", 0)
 	})
 }
