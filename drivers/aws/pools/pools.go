@@ -83,7 +83,7 @@ type Purse interface {
 	// nobody knows whether it was allocated.
 	Assume(token, instanceType string)
 	// Left is how many hosts of a type may be asked for beyond those that are
-	// counted, and why not more. What is not known does not bound it.
+	// counted, and why not more. What can not be found out does not bound it.
 	Left(instanceType string) (n int, why string)
 	// Release says that it was not allocated.
 	Release(token string)
