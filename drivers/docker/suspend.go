@@ -3,12 +3,22 @@ package docker
 import (
 	"context"
 	"fmt"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/loop"
+)
+
+// A container in which a process begins may resist being frozen: the engine tells
+// that as a failure then, and has thawed it again (runc's pull request 2791 calls
+// it a game of chances). So it is tried a few times.
+const (
+	toggleTries = 5
+	togglePause = 200 * time.Millisecond
 )
 
 // Suspend implements drivers.Suspender.
@@ -52,16 +62,24 @@ func (d *driver) toggle(
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, makeTimeout)
 	defer cancel()
-	err = change(ctx, list[0].id)
-	if err == nil {
-		return nil
+	return d.bring(ctx, list[0].id, want, change)
+}
+
+// bring changes the state of a container until it is the wanted one.
+func (d *driver) bring(ctx context.Context, id string, want container.ContainerState, change func(context.Context, string) error) error {
+	for tries := 1; ; tries++ {
+		err := change(ctx, id)
+		if err == nil {
+			return nil
+		}
+		c, lookErr := d.inspect(ctx, id)
+		switch {
+		case lookErr == nil && c.State.Status == want:
+			return nil
+		case cerrdefs.IsNotFound(lookErr): // it was removed while its turn was waited for
+			return errNotRunning
+		case lookErr != nil || tries == toggleTries || loop.Sleep(ctx, togglePause) != nil:
+			return fmt.Errorf("bring container into state %s: %w", want, err)
+		}
 	}
-	c, lookErr := d.inspect(ctx, list[0].id)
-	switch {
-	case lookErr == nil && c.State.Status == want:
-		return nil
-	case cerrdefs.IsNotFound(lookErr): // it was removed while its turn was waited for
-		return errNotRunning
-	}
-	return fmt.Errorf("bring container into state %s: %w", want, err)
 }

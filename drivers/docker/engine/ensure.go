@@ -300,7 +300,7 @@ func (i *Images) inspectImage(ctx context.Context, name string) (client.ImageIns
 	ctx, cancel := i.call(ctx)
 	defer cancel()
 	got, err := i.cli.ImageInspect(ctx, name)
-	if errdefs.IsNotFound(err) {
+	if noImage(err) {
 		return client.ImageInspectResult{}, false, nil
 	}
 	if err != nil {

@@ -85,7 +85,7 @@ func (i *Images) kept(ctx context.Context) ([]kept, error) {
 			continue
 		}
 		got, err := i.cli.ImageInspect(ctx, s.ID)
-		if errdefs.IsNotFound(err) {
+		if noImage(err) {
 			continue // removed meanwhile
 		}
 		if err != nil {
@@ -100,6 +100,13 @@ func (i *Images) kept(ctx context.Context) ([]kept, error) {
 		all = append(all, k)
 	}
 	return all, nil
+}
+
+// noImage says that the engine answered that it has no such image. Of one that it
+// is just removing, whose files went first, it says so with another status (moby's
+// issue 21215).
+func noImage(err error) bool {
+	return errdefs.IsNotFound(err) || err != nil && strings.Contains(err.Error(), "layer does not exist")
 }
 
 // used are the images of all containers in the engine, anybody's.
