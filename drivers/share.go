@@ -47,6 +47,15 @@ func (r *Registry) Shares() []Share {
 	return all
 }
 
+// SharesKnown is false if the shares of an instance could not be read: what it is
+// configured for may be missing in Shares, until its configuration is mended.
+func (r *Registry) SharesKnown() bool {
+	return !slices.ContainsFunc(r.instances, func(inst *instance) bool {
+		_, err := inst.shares()
+		return err != nil
+	})
+}
+
 // Answerer is the instance that answers questions about a shared thing: the first
 // by name of those that are configured for it, so that it is always the same
 // one. absent says why there is none now, and begins with its name where it has one.

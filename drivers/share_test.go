@@ -40,6 +40,16 @@ func TestShares(t *testing.T) {
 		if diff := cmp.Diff(want, r.Shares()); diff != "" {
 			t.Errorf("Shares() (-want +got):\n%s", diff)
 		}
+		if r.SharesKnown() {
+			t.Error("SharesKnown() = true with an instance whose config is broken")
+		}
+		whole := newTestRegistry(t, Options{
+			Factories: []Factory{{Name: "aws", New: always, Shares: shares}}, Logger: slog.New(slog.DiscardHandler),
+			Entries: []Entry{{Name: "aws", Cfg: []byte("aws/mac")}},
+		})
+		if !whole.SharesKnown() {
+			t.Error("SharesKnown() = false of what is all well")
+		}
 		r.Start(t.Context())
 		for _, name := range []string{"aws/a", "aws/d", "test"} {
 			if _, ok := r.Get(name); !ok {

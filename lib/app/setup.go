@@ -134,6 +134,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	}
 
 	owners.view, owners.store, owners.shares = member.ownershipView, db, member.shares
+	owners.unread = !registry.SharesKnown()
 	a.addPart("ownership", owners.run)
 	memory, err := a.addRecall(member)
 	if err != nil {

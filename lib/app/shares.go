@@ -29,6 +29,9 @@ type owners struct {
 	view   func() ownership.View
 	store  ownershipStore
 	shares []drivers.Share
+	// unread: what this node is configured for is not all known, so that it gives
+	// away nothing for not being configured for it.
+	unread bool
 	log    *slog.Logger
 
 	decided atomic.Pointer[map[string]model.UID]
@@ -131,6 +134,9 @@ func (o *owners) look(ctx context.Context) {
 // leave gives away what this node owns and is not configured for any more, to who is.
 func (o *owners) leave(view ownership.View, decided map[string]model.UID) (writes []model.Ownership) {
 	o.left = false
+	if o.unread {
+		return nil
+	}
 	for thing, owner := range decided {
 		if owner != view.Self || slices.ContainsFunc(o.shares, func(s drivers.Share) bool { return s.Thing == thing }) {
 			continue

@@ -158,13 +158,14 @@ func TestOwnersLeave(t *testing.T) {
 		}
 		defer func() { _ = db.Close() }()
 		var shares, ready atomic.Bool // of the other member
+		unread := false
 		run := func(own ...drivers.Share) (o *owners, end func()) {
 			me := sharer(0)
 			me.LSA.Node = self
 			for _, s := range own {
 				me.LSA.Shares = append(me.LSA.Shares, s.Thing)
 			}
-			o = &owners{shares: own, store: db, log: log}
+			o = &owners{shares: own, unread: unread, store: db, log: log}
 			o.view = func() ownership.View {
 				he := sharer(2)
 				if shares.Load() {
@@ -192,11 +193,18 @@ func TestOwnersLeave(t *testing.T) {
 		want(o, "configured", self)
 		end()
 		o, end = run()
-		defer end()
 		want(o, "not configured any more, nor is anybody", self)
 		shares.Store(true)
 		want(o, "another one is, and has not caught up", self)
+		end()
 		ready.Store(true)
+		unread = true
+		o, end = run()
+		want(o, "another one is, and this node's config is broken", self)
+		end()
+		unread = false
+		o, end = run()
+		defer end()
 		want(o, "another one is", other)
 		if got := db.Ownerships(); len(got) != 2 {
 			t.Errorf("records: %+v", got)
