@@ -39,7 +39,7 @@ func TestPoolOverHTTP(t *testing.T) {
 	const macs, zone = "mac2.metal", "eu-central-1a"
 	fake := fakeec2.New(fakeec2.Options{Timing: fakeec2.QuickTiming()})
 	fake.SetQuota("L-5D8DADF5", 10)
-	server := wiretest.Serve(t, policytest.Guard(fake.Strict(), examplePolicy(t), fake, func(r policytest.Request) {
+	server := wiretest.Serve(t, policytest.Guard(fake.Strict(), policytest.Read(t, "../../../examples/aws-policy.json"), fake, func(r policytest.Request) {
 		t.Errorf("examples/aws-policy.json does not allow %s on %s with %v", r.Action, r.Resource, r.Keys)
 	}), wire.Options{Region: region, Keys: map[string]string{keyID: secret}})
 	node, dir := uuid.New(), t.TempDir()
@@ -108,17 +108,4 @@ func owned(t *testing.T, dir string, node model.UID) {
 	if err := os.WriteFile(filepath.Join(dir, "mac.json"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func examplePolicy(t *testing.T) policytest.Policy {
-	t.Helper()
-	text, err := os.ReadFile("../../../examples/aws-policy.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := policytest.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
 }

@@ -1,7 +1,6 @@
 package policytest_test
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,15 +13,7 @@ import (
 
 func example(t *testing.T) policytest.Policy {
 	t.Helper()
-	text, err := os.ReadFile("../../../examples/aws-policy.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := policytest.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return policytest.Read(t, "../../../examples/aws-policy.json")
 }
 
 // TestExampleDenies: stolen keys are good for nothing that the driver does not do.

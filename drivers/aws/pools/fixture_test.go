@@ -162,14 +162,7 @@ func (s *site) options(node model.UID, configured ...Pool) Options {
 
 // guard is an API that the example of a policy has to allow.
 func (s *site) guard(api cloud.API) cloud.API {
-	text, err := os.ReadFile("../../../examples/aws-policy.json")
-	if err != nil {
-		s.Fatal(err)
-	}
-	policy, err := policytest.Parse(text)
-	if err != nil {
-		s.Fatal(err)
-	}
+	policy := policytest.Read(s, "../../../examples/aws-policy.json")
 	return policytest.Guard(api, policy, s.cloud, func(r policytest.Request) {
 		s.Errorf("examples/aws-policy.json does not allow %s on %s with %v", r.Action, r.Resource, r.Keys)
 	})
