@@ -90,14 +90,14 @@ func TestTroubleHasTheCause(t *testing.T) {
 	b := newBed(t, macs())
 	b.answer(cloud.NewError("UnauthorizedOperation", "not authorized to perform: ec2:DescribeHosts"))
 	b.step(Want{Token: "t1"})
-	if why := b.Trouble(); !strings.Contains(why, "ec2:DescribeHosts") {
+	if why := b.trouble(); !strings.Contains(why, "ec2:DescribeHosts") {
 		t.Errorf("the trouble is %q", why)
 	}
 	b.answer(nil)
 	for range macs().Zones {
 		b.refused(cloud.NewError("Unsupported", "The requested configuration is currently not supported"))
 	}
-	if why := b.Trouble(); !strings.Contains(why, "configuration is currently not supported") {
+	if why := b.trouble(); !strings.Contains(why, "configuration is currently not supported") {
 		t.Errorf("the trouble is %q", why)
 	}
 }
@@ -107,13 +107,13 @@ func TestTroubleHasTheCause(t *testing.T) {
 func TestTroubleOfAnOwnerWhoSeesNothing(t *testing.T) {
 	b := restored(t, macs(), nil)
 	b.answer(nil)
-	if why := b.Trouble(); !strings.Contains(why, "taken over lately") {
+	if why := b.trouble(); !strings.Contains(why, "taken over lately") {
 		t.Errorf("at first the trouble is %q", why)
 	}
 	for end := b.clock.Add(b.cfg.settling()); b.clock.Before(end); {
 		b.answer(cloud.NewError("UnauthorizedOperation", "not authorized to perform: ec2:DescribeHosts"))
 	}
-	if why := b.Trouble(); !strings.Contains(why, "ec2:DescribeHosts") {
+	if why := b.trouble(); !strings.Contains(why, "ec2:DescribeHosts") {
 		t.Errorf("then the trouble is %q", why)
 	}
 }

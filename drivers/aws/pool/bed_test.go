@@ -242,3 +242,11 @@ func compare(a, b string) int {
 	}
 	return 0
 }
+
+// trouble is why a request that comes now would have to wait; empty if it would not.
+func (b *bed) trouble() string {
+	if r := b.Room(); r.For(nil) == 0 {
+		return r.Trouble(nil)
+	}
+	return ""
+}

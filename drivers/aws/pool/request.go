@@ -99,8 +99,8 @@ func (s *State) want(e Want) {
 	s.enqueue(w)
 }
 
-// unwanted is why a request can not be served at all; empty if it may be.
-func (s *State) unwanted(w *waiting) string {
+// closed is why the pool takes no requests, whatever they are; empty if it does.
+func (s *State) closed() string {
 	switch {
 	case !s.owner:
 		return "the pool is not run by this node"
@@ -108,6 +108,16 @@ func (s *State) unwanted(w *waiting) string {
 		return "the pool is being drained"
 	case s.cfg.ReportOnly:
 		return "the pool is not configured any more"
+	}
+	return ""
+}
+
+// unwanted is why a request can not be served at all; empty if it may be.
+func (s *State) unwanted(w *waiting) string {
+	if why := s.closed(); why != "" {
+		return why
+	}
+	switch {
 	case !w.until.IsZero() && !w.until.After(s.now):
 		return "its time was over before it came"
 	case s.canAllocate(w) || s.look.listed.at.IsZero():

@@ -69,15 +69,6 @@ func (s *State) obtainable(r *Room) {
 	}
 }
 
-// Trouble is why a request that comes now would have to wait, for people;
-// empty if it would not.
-func (s *State) Trouble() string {
-	if r := s.Room(); r.For(nil) == 0 {
-		return r.Trouble(nil)
-	}
-	return ""
-}
-
 // kinds are those who wait for a type, by their zones.
 func (q *queue) kinds(typ string) []Waiting {
 	byZones := map[string]Waiting{}
@@ -223,13 +214,10 @@ func anyWithin(zones, of []string) bool {
 
 // whyNone is why who asks now may get no host.
 func (s *State) whyNone() string {
+	if why := s.closed(); why != "" {
+		return why
+	}
 	switch {
-	case !s.owner:
-		return "the pool is not run by this node"
-	case s.draining:
-		return "the pool is being drained"
-	case s.cfg.ReportOnly:
-		return "the pool is not configured any more"
 	case s.look.failures > 0 && (s.blind() || !s.quarantine.IsZero() && !s.quarantine.After(s.now)):
 		return "the hosts can not be listed: " + s.look.why
 	case s.blind():

@@ -76,7 +76,7 @@ func TestRoomOfNoMaximum(t *testing.T) {
 	cfg.Max = 0
 	b := newBed(t, cfg)
 	b.list()
-	if got := b.Trouble(); !strings.Contains(got, "it has 0 hosts, and may have 0") {
+	if got := b.trouble(); !strings.Contains(got, "it has 0 hosts, and may have 0") {
 		t.Errorf("trouble is %q", got)
 	}
 	b.step(Want{Token: "t"})

@@ -83,7 +83,7 @@ func TestUnansweredIsTold(t *testing.T) {
 			}
 		}
 	}
-	if why := b.Trouble(); alarms != 1 || !strings.Contains(why, "it is not known what came of it: connection reset") {
+	if why := b.trouble(); alarms != 1 || !strings.Contains(why, "it is not known what came of it: connection reset") {
 		t.Errorf("%d alarms, and the trouble is %q", alarms, why)
 	}
 	b.step(Allocated{Action: must[AllocateHost](b).ID, Host: "h-1"})
