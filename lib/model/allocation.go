@@ -1,6 +1,8 @@
 package model
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"time"
 )
@@ -40,6 +42,18 @@ type Allocation struct {
 
 // Open reports whether something of this allocation may still exist.
 func (a Allocation) Open() bool { return a.ReleasedAt.IsZero() }
+
+// ProxyCredential is by which an environment that shares the address of its
+// host tells the SOCKS proxy who it is: a user name and a password of its own.
+// It says nothing of the MetaToken. ok is false for an environment that has no
+// token, as those of an adopted old database.
+func (a Allocation) ProxyCredential() (user, password string, ok bool) {
+	if a.MetaToken == "" {
+		return "", "", false
+	}
+	sum := sha256.Sum256([]byte("aquarium-fish proxy credential\x00" + a.MetaToken))
+	return a.ApplicationUID.String(), hex.EncodeToString(sum[:16]), true
+}
 
 // Resource is the v1 view of an Allocation while its Application is ALLOCATED.
 // Only the executor writes it.
