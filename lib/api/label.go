@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
@@ -170,14 +171,18 @@ func (h *handlers) LabelCreate(ctx context.Context, r apiv1.LabelCreateRequestOb
 }
 
 // checkLabel makes the checks of contract 8 first. Then ours: raw fields that
-// are no objects would break every client that lists labels, and options that
-// a driver of this node refuses would fail every application (contract 32).
+// are no objects would break every client that lists labels, a wish for records
+// that is misspelt would go unheard, and options that a driver of this node
+// refuses would fail every application (contract 32).
 func (h *handlers) checkLabel(l model.Label) error {
 	if err := l.Validate(); err != nil {
 		return err
 	}
 	if !isObject(l.Metadata) {
 		return errors.New("metadata must be a JSON object")
+	}
+	if err := metadata.CheckLabel(l.Metadata); err != nil {
+		return err
 	}
 	for i, d := range l.Definitions {
 		if !isObject(d.Options) {

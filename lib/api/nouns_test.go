@@ -91,6 +91,9 @@ func TestLabelChecks(t *testing.T) {
 		{"known driver refuses", definition(`,"options":{"bad":1}`), `definition 0: driver test: option \"bad\" is unknown`},
 		{"options are a list", definition(`,"options":[]`), "options must be a JSON object"},
 		{"metadata is a text", `{"name":"x","metadata":"m"}`, "metadata must be a JSON object"},
+		{"ssh record is a text", `{"name":"x","metadata":{"AQUARIUM_FISH_SSH_RECORD":"true"}}`,
+			"metadata key AQUARIUM_FISH_SSH_RECORD: want true or false, without quotes"},
+		{"ssh record is misspelt", `{"name":"x","metadata":{"aquarium_fish_ssh_record":true}}`, "it is written AQUARIUM_FISH_SSH_RECORD"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

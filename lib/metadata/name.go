@@ -24,6 +24,9 @@ func Name(key string) string {
 	return strings.TrimLeft(cleaned, "0123456789")
 }
 
+// sameName reports whether a key makes the name, cases not told apart.
+func sameName(key, name string) bool { return strings.EqualFold(Name(key), name) }
+
 // Protected reports whether application metadata may not set the name in an
 // environment, because it decides what runs there and as whom (contract 32).
 // Case does not count: where the system does not tell cases apart, either one
