@@ -22,7 +22,8 @@ const (
 	KindServiceMapping
 	KindRetirement // by the UID of the node
 	KindHandover
-	KindOwnership // by the UID of the record
+	KindOwnership      // by the UID of the record
+	KindResourceAccess // by the UID of the credentials: they came, or were used
 )
 
 // Key names what changed: by UID, users and locations by Name.
