@@ -63,6 +63,9 @@ var routes = map[string][]string{
 	"/api/v1/node/{node}/maintenance":         {"GET"},
 	"/api/v1/node/{node}/profiling/":          {"GET"},
 	"/api/v1/node/{node}/profiling/{profile}": {"GET"},
+	"/api/v1/resource/{uid}/ssh":              {"GET"},
+	"/api/v1/node/this/ssh":                   {"GET"},
+	"/api/v1/node/{node}/ssh":                 {"GET"},
 }
 
 // filtered are the routes of contract 6 that take `?filter`.

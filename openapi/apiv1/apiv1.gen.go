@@ -887,6 +887,18 @@ type NodeMaintenance struct {
 	ShutdownDelay *string `json:"shutdown_delay,omitempty"`
 }
 
+// NodeSSH The SSH proxy of a node.
+type NodeSSH struct {
+	// Address Host and port for clients.
+	Address string `json:"address"`
+
+	// Fingerprint SHA-256 of the host key, as OpenSSH shows it.
+	Fingerprint string `json:"fingerprint"`
+
+	// HostKey Public host key in the form of authorized_keys.
+	HostKey string `json:"host_key"`
+}
+
 // NodeStanding How a node stands with an application that waits.
 type NodeStanding struct {
 	// Definitions One for each definition of the label, in its order.
@@ -967,6 +979,36 @@ type ResourceAccess struct {
 
 // ResourceList Resources in the order of creation.
 type ResourceList []Resource
+
+// ResourceSSH The SSH side of an environment.
+type ResourceSSH struct {
+	// Fingerprint SHA-256 of the host key, as OpenSSH shows it; empty before the first use.
+	Fingerprint string `json:"fingerprint"`
+
+	// HostKey Public host key of the environment in the form of authorized_keys; empty before the first use.
+	HostKey string `json:"host_key"`
+
+	// Uses Uses of credentials, the oldest first.
+	Uses []ResourceSSHUse `json:"uses"`
+}
+
+// ResourceSSHUse Somebody got in.
+type ResourceSSHUse struct {
+	// AccessUID The credentials.
+	AccessUID openapi_types.UUID `json:"access_UID"`
+
+	// Address Where the client came from.
+	Address string `json:"address"`
+
+	// NodeUID The node whose SSH proxy it connected to.
+	NodeUID openapi_types.UUID `json:"node_UID"`
+
+	// NodeName The name of that node; empty if it is not known.
+	NodeName   string             `json:"node_name"`
+	SessionUID openapi_types.UUID `json:"session_UID"`
+	UsedAt     time.Time          `json:"used_at"`
+	Username   string             `json:"username"`
+}
 
 // Resources The same as in the request, every key present.
 type Resources struct {
@@ -1432,6 +1474,9 @@ type ServerInterface interface {
 	// NodeThisProfilingGet Take a profile
 	// (GET /api/v1/node/this/profiling/{profile})
 	NodeThisProfilingGet(w http.ResponseWriter, r *http.Request, profile string, params NodeThisProfilingGetParams)
+	// NodeThisSSHGet Show where the SSH proxy of the answering node is
+	// (GET /api/v1/node/this/ssh)
+	NodeThisSSHGet(w http.ResponseWriter, r *http.Request)
 	// MemberDrainGet Show whether a member is drained
 	// (GET /api/v1/node/{node}/drain)
 	MemberDrainGet(w http.ResponseWriter, r *http.Request, node Member)
@@ -1465,6 +1510,9 @@ type ServerInterface interface {
 	// MemberProfilingGet Take a profile of a member
 	// (GET /api/v1/node/{node}/profiling/{profile})
 	MemberProfilingGet(w http.ResponseWriter, r *http.Request, node Member, profile string, params MemberProfilingGetParams)
+	// MemberSSHGet Show where the SSH proxy of a member is
+	// (GET /api/v1/node/{node}/ssh)
+	MemberSSHGet(w http.ResponseWriter, r *http.Request, node Member)
 	// ResourceList List resources
 	// (GET /api/v1/resource/)
 	ResourceList(w http.ResponseWriter, r *http.Request, params ResourceListParams)
@@ -1474,6 +1522,9 @@ type ServerInterface interface {
 	// ResourceAccessGet Ask for one-time SSH credentials
 	// (GET /api/v1/resource/{uid}/access)
 	ResourceAccessGet(w http.ResponseWriter, r *http.Request, uid UID)
+	// ResourceSSHGet Show who got into a resource by SSH
+	// (GET /api/v1/resource/{uid}/ssh)
+	ResourceSSHGet(w http.ResponseWriter, r *http.Request, uid UID)
 	// ServiceMappingList List service mappings
 	// (GET /api/v1/servicemapping/)
 	ServiceMappingList(w http.ResponseWriter, r *http.Request, params ServiceMappingListParams)
@@ -1741,6 +1792,12 @@ func (_ Unimplemented) NodeThisProfilingGet(w http.ResponseWriter, r *http.Reque
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// NodeThisSSHGet Show where the SSH proxy of the answering node is
+// (GET /api/v1/node/this/ssh)
+func (_ Unimplemented) NodeThisSSHGet(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // MemberDrainGet Show whether a member is drained
 // (GET /api/v1/node/{node}/drain)
 func (_ Unimplemented) MemberDrainGet(w http.ResponseWriter, r *http.Request, node Member) {
@@ -1807,6 +1864,12 @@ func (_ Unimplemented) MemberProfilingGet(w http.ResponseWriter, r *http.Request
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// MemberSSHGet Show where the SSH proxy of a member is
+// (GET /api/v1/node/{node}/ssh)
+func (_ Unimplemented) MemberSSHGet(w http.ResponseWriter, r *http.Request, node Member) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ResourceList List resources
 // (GET /api/v1/resource/)
 func (_ Unimplemented) ResourceList(w http.ResponseWriter, r *http.Request, params ResourceListParams) {
@@ -1822,6 +1885,12 @@ func (_ Unimplemented) ResourceGet(w http.ResponseWriter, r *http.Request, uid U
 // ResourceAccessGet Ask for one-time SSH credentials
 // (GET /api/v1/resource/{uid}/access)
 func (_ Unimplemented) ResourceAccessGet(w http.ResponseWriter, r *http.Request, uid UID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ResourceSSHGet Show who got into a resource by SSH
+// (GET /api/v1/resource/{uid}/ssh)
+func (_ Unimplemented) ResourceSSHGet(w http.ResponseWriter, r *http.Request, uid UID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2889,6 +2958,20 @@ func (siw *ServerInterfaceWrapper) NodeThisProfilingGet(w http.ResponseWriter, r
 	handler.ServeHTTP(w, r)
 }
 
+// NodeThisSSHGet operation middleware
+func (siw *ServerInterfaceWrapper) NodeThisSSHGet(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.NodeThisSSHGet(w, r)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // MemberDrainGet operation middleware
 func (siw *ServerInterfaceWrapper) MemberDrainGet(w http.ResponseWriter, r *http.Request) {
 
@@ -3284,6 +3367,32 @@ func (siw *ServerInterfaceWrapper) MemberProfilingGet(w http.ResponseWriter, r *
 	handler.ServeHTTP(w, r)
 }
 
+// MemberSSHGet operation middleware
+func (siw *ServerInterfaceWrapper) MemberSSHGet(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "node" -------------
+	var node Member
+
+	err = runtime.BindStyledParameterWithOptions("simple", "node", chi.URLParam(r, "node"), &node, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MemberSSHGet(w, r, node)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ResourceList operation middleware
 func (siw *ServerInterfaceWrapper) ResourceList(w http.ResponseWriter, r *http.Request) {
 
@@ -3360,6 +3469,32 @@ func (siw *ServerInterfaceWrapper) ResourceAccessGet(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ResourceAccessGet(w, r, uid)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ResourceSSHGet operation middleware
+func (siw *ServerInterfaceWrapper) ResourceSSHGet(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "uid" -------------
+	var uid UID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "uid", chi.URLParam(r, "uid"), &uid, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "uid", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResourceSSHGet(w, r, uid)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -3934,6 +4069,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/api/v1/node/{node}/profiling/{profile}", wrapper.MemberProfilingGet)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/{node}/ssh", wrapper.MemberSSHGet)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/node/this/", wrapper.NodeThisGet)
 	})
 	r.Group(func(r chi.Router) {
@@ -3970,6 +4108,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/api/v1/node/this/profiling/{profile}", wrapper.NodeThisProfilingGet)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/node/this/ssh", wrapper.NodeThisSSHGet)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/resource/", wrapper.ResourceList)
 	})
 	r.Group(func(r chi.Router) {
@@ -3977,6 +4118,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/resource/{uid}/access", wrapper.ResourceAccessGet)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/resource/{uid}/ssh", wrapper.ResourceSSHGet)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/servicemapping/", wrapper.ServiceMappingList)
@@ -5473,6 +5617,44 @@ func (response NodeThisProfilingGetdefaultJSONResponse) VisitNodeThisProfilingGe
 	return err
 }
 
+type NodeThisSSHGetRequestObject struct {
+}
+
+type NodeThisSSHGetResponseObject interface {
+	VisitNodeThisSSHGetResponse(w http.ResponseWriter) error
+}
+
+type NodeThisSSHGet200JSONResponse NodeSSH
+
+func (response NodeThisSSHGet200JSONResponse) VisitNodeThisSSHGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NodeThisSSHGetdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response NodeThisSSHGetdefaultJSONResponse) VisitNodeThisSSHGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type MemberDrainGetRequestObject struct {
 	Node Member `json:"node"`
 }
@@ -5922,6 +6104,45 @@ func (response MemberProfilingGetdefaultJSONResponse) VisitMemberProfilingGetRes
 	return err
 }
 
+type MemberSSHGetRequestObject struct {
+	Node Member `json:"node"`
+}
+
+type MemberSSHGetResponseObject interface {
+	VisitMemberSSHGetResponse(w http.ResponseWriter) error
+}
+
+type MemberSSHGet200JSONResponse NodeSSH
+
+func (response MemberSSHGet200JSONResponse) VisitMemberSSHGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MemberSSHGetdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response MemberSSHGetdefaultJSONResponse) VisitMemberSSHGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ResourceListRequestObject struct {
 	Params ResourceListParams
 }
@@ -6028,6 +6249,45 @@ type ResourceAccessGetdefaultJSONResponse struct {
 }
 
 func (response ResourceAccessGetdefaultJSONResponse) VisitResourceAccessGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResourceSSHGetRequestObject struct {
+	UID UID `json:"uid"`
+}
+
+type ResourceSSHGetResponseObject interface {
+	VisitResourceSSHGetResponse(w http.ResponseWriter) error
+}
+
+type ResourceSSHGet200JSONResponse ResourceSSH
+
+func (response ResourceSSHGet200JSONResponse) VisitResourceSSHGetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResourceSSHGetdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResourceSSHGetdefaultJSONResponse) VisitResourceSSHGetResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6664,6 +6924,9 @@ type StrictServerInterface interface {
 	// NodeThisProfilingGet Take a profile
 	// (GET /api/v1/node/this/profiling/{profile})
 	NodeThisProfilingGet(ctx context.Context, request NodeThisProfilingGetRequestObject) (NodeThisProfilingGetResponseObject, error)
+	// NodeThisSSHGet Show where the SSH proxy of the answering node is
+	// (GET /api/v1/node/this/ssh)
+	NodeThisSSHGet(ctx context.Context, request NodeThisSSHGetRequestObject) (NodeThisSSHGetResponseObject, error)
 	// MemberDrainGet Show whether a member is drained
 	// (GET /api/v1/node/{node}/drain)
 	MemberDrainGet(ctx context.Context, request MemberDrainGetRequestObject) (MemberDrainGetResponseObject, error)
@@ -6697,6 +6960,9 @@ type StrictServerInterface interface {
 	// MemberProfilingGet Take a profile of a member
 	// (GET /api/v1/node/{node}/profiling/{profile})
 	MemberProfilingGet(ctx context.Context, request MemberProfilingGetRequestObject) (MemberProfilingGetResponseObject, error)
+	// MemberSSHGet Show where the SSH proxy of a member is
+	// (GET /api/v1/node/{node}/ssh)
+	MemberSSHGet(ctx context.Context, request MemberSSHGetRequestObject) (MemberSSHGetResponseObject, error)
 	// ResourceList List resources
 	// (GET /api/v1/resource/)
 	ResourceList(ctx context.Context, request ResourceListRequestObject) (ResourceListResponseObject, error)
@@ -6706,6 +6972,9 @@ type StrictServerInterface interface {
 	// ResourceAccessGet Ask for one-time SSH credentials
 	// (GET /api/v1/resource/{uid}/access)
 	ResourceAccessGet(ctx context.Context, request ResourceAccessGetRequestObject) (ResourceAccessGetResponseObject, error)
+	// ResourceSSHGet Show who got into a resource by SSH
+	// (GET /api/v1/resource/{uid}/ssh)
+	ResourceSSHGet(ctx context.Context, request ResourceSSHGetRequestObject) (ResourceSSHGetResponseObject, error)
 	// ServiceMappingList List service mappings
 	// (GET /api/v1/servicemapping/)
 	ServiceMappingList(ctx context.Context, request ServiceMappingListRequestObject) (ServiceMappingListResponseObject, error)
@@ -7784,6 +8053,30 @@ func (sh *strictHandler) NodeThisProfilingGet(w http.ResponseWriter, r *http.Req
 	}
 }
 
+// NodeThisSSHGet operation middleware
+func (sh *strictHandler) NodeThisSSHGet(w http.ResponseWriter, r *http.Request) {
+	var request NodeThisSSHGetRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.NodeThisSSHGet(ctx, request.(NodeThisSSHGetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NodeThisSSHGet")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(NodeThisSSHGetResponseObject); ok {
+		if err := validResponse.VisitNodeThisSSHGetResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // MemberDrainGet operation middleware
 func (sh *strictHandler) MemberDrainGet(w http.ResponseWriter, r *http.Request, node Member) {
 	var request MemberDrainGetRequestObject
@@ -8095,6 +8388,32 @@ func (sh *strictHandler) MemberProfilingGet(w http.ResponseWriter, r *http.Reque
 	}
 }
 
+// MemberSSHGet operation middleware
+func (sh *strictHandler) MemberSSHGet(w http.ResponseWriter, r *http.Request, node Member) {
+	var request MemberSSHGetRequestObject
+
+	request.Node = node
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MemberSSHGet(ctx, request.(MemberSSHGetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MemberSSHGet")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MemberSSHGetResponseObject); ok {
+		if err := validResponse.VisitMemberSSHGetResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ResourceList operation middleware
 func (sh *strictHandler) ResourceList(w http.ResponseWriter, r *http.Request, params ResourceListParams) {
 	var request ResourceListRequestObject
@@ -8166,6 +8485,32 @@ func (sh *strictHandler) ResourceAccessGet(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ResourceAccessGetResponseObject); ok {
 		if err := validResponse.VisitResourceAccessGetResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResourceSSHGet operation middleware
+func (sh *strictHandler) ResourceSSHGet(w http.ResponseWriter, r *http.Request, uid UID) {
+	var request ResourceSSHGetRequestObject
+
+	request.UID = uid
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ResourceSSHGet(ctx, request.(ResourceSSHGetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResourceSSHGet")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ResourceSSHGetResponseObject); ok {
+		if err := validResponse.VisitResourceSSHGetResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

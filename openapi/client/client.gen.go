@@ -485,6 +485,13 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/node/this/profiling/{profile} (the `NodeThisProfilingGet` operationId).
 	NodeThisProfilingGet(ctx context.Context, profile string, params *NodeThisProfilingGetParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// NodeThisSSHGet Show where the SSH proxy of the answering node is
+	//
+	// For everybody. The host key is that of the proxy; who has it from here need not trust whoever answers first.
+	//
+	// Corresponds with GET /api/v1/node/this/ssh (the `NodeThisSSHGet` operationId).
+	NodeThisSSHGet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// MemberDrainGet Show whether a member is drained
 	//
 	// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked.
@@ -595,6 +602,13 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/node/{node}/profiling/{profile} (the `MemberProfilingGet` operationId).
 	MemberProfilingGet(ctx context.Context, node Member, profile string, params *MemberProfilingGetParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// MemberSSHGet Show where the SSH proxy of a member is
+	//
+	// For everybody. The same as `node/this/ssh`, of any member of the cluster, whichever node is asked.
+	//
+	// Corresponds with GET /api/v1/node/{node}/ssh (the `MemberSSHGet` operationId).
+	MemberSSHGet(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ResourceList List resources
 	//
 	// For the admin: everything that is allocated now.
@@ -613,10 +627,17 @@ type ClientInterface interface {
 
 	// ResourceAccessGet Ask for one-time SSH credentials
 	//
-	// For the owner and the admin. Each call makes new credentials for the SSH proxy at `address`; the first successful login, by password or by key, uses them up. They die with the resource.
+	// For the owner and the admin. Each call makes new credentials for the SSH proxy at `address`, and for that of any other node of the cluster; the first successful login, by password or by key, uses them up. They expire after a while (`proxy_ssh_access_lifetime`), and die with the resource.
 	//
 	// Corresponds with GET /api/v1/resource/{uid}/access (the `ResourceAccessGet` operationId).
 	ResourceAccessGet(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResourceSSHGet Show who got into a resource by SSH
+	//
+	// For the owner and the admin: the host key that the environment showed at its first use through the SSH proxy, which is expected of it from then on, and each use of credentials, as far as the answering node knows.
+	//
+	// Corresponds with GET /api/v1/resource/{uid}/ssh (the `ResourceSSHGet` operationId).
+	ResourceSSHGet(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ServiceMappingList List service mappings
 	//
@@ -1603,6 +1624,23 @@ func (c *Client) NodeThisProfilingGet(ctx context.Context, profile string, param
 	return c.Client.Do(req)
 }
 
+// NodeThisSSHGet Show where the SSH proxy of the answering node is
+//
+// For everybody. The host key is that of the proxy; who has it from here need not trust whoever answers first.
+//
+// Corresponds with GET /api/v1/node/this/ssh (the `NodeThisSSHGet` operationId).
+func (c *Client) NodeThisSSHGet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewNodeThisSSHGetRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // MemberDrainGet Show whether a member is drained
 //
 // For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked.
@@ -1853,6 +1891,23 @@ func (c *Client) MemberProfilingGet(ctx context.Context, node Member, profile st
 	return c.Client.Do(req)
 }
 
+// MemberSSHGet Show where the SSH proxy of a member is
+//
+// For everybody. The same as `node/this/ssh`, of any member of the cluster, whichever node is asked.
+//
+// Corresponds with GET /api/v1/node/{node}/ssh (the `MemberSSHGet` operationId).
+func (c *Client) MemberSSHGet(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMemberSSHGetRequest(c.Server, node)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ResourceList List resources
 //
 // For the admin: everything that is allocated now.
@@ -1891,11 +1946,28 @@ func (c *Client) ResourceGet(ctx context.Context, uid UID, reqEditors ...Request
 
 // ResourceAccessGet Ask for one-time SSH credentials
 //
-// For the owner and the admin. Each call makes new credentials for the SSH proxy at `address`; the first successful login, by password or by key, uses them up. They die with the resource.
+// For the owner and the admin. Each call makes new credentials for the SSH proxy at `address`, and for that of any other node of the cluster; the first successful login, by password or by key, uses them up. They expire after a while (`proxy_ssh_access_lifetime`), and die with the resource.
 //
 // Corresponds with GET /api/v1/resource/{uid}/access (the `ResourceAccessGet` operationId).
 func (c *Client) ResourceAccessGet(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewResourceAccessGetRequest(c.Server, uid)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResourceSSHGet Show who got into a resource by SSH
+//
+// For the owner and the admin: the host key that the environment showed at its first use through the SSH proxy, which is expected of it from then on, and each use of credentials, as far as the answering node knows.
+//
+// Corresponds with GET /api/v1/resource/{uid}/ssh (the `ResourceSSHGet` operationId).
+func (c *Client) ResourceSSHGet(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResourceSSHGetRequest(c.Server, uid)
 	if err != nil {
 		return nil, err
 	}
@@ -3737,6 +3809,33 @@ func NewNodeThisProfilingGetRequest(server string, profile string, params *NodeT
 	return req, nil
 }
 
+// NewNodeThisSSHGetRequest constructs an http.Request for the NodeThisSSHGet method
+func NewNodeThisSSHGetRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/this/ssh")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewMemberDrainGetRequest constructs an http.Request for the MemberDrainGet method
 func NewMemberDrainGetRequest(server string, node Member) (*http.Request, error) {
 	var err error
@@ -4270,6 +4369,40 @@ func NewMemberProfilingGetRequest(server string, node Member, profile string, pa
 	return req, nil
 }
 
+// NewMemberSSHGetRequest constructs an http.Request for the MemberSSHGet method
+func NewMemberSSHGetRequest(server string, node Member) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/node/%s/ssh", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewResourceListRequest constructs an http.Request for the ResourceList method
 func NewResourceListRequest(server string, params *ResourceListParams) (*http.Request, error) {
 	var err error
@@ -4375,6 +4508,40 @@ func NewResourceAccessGetRequest(server string, uid UID) (*http.Request, error) 
 	}
 
 	operationPath := fmt.Sprintf("/api/v1/resource/%s/access", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewResourceSSHGetRequest constructs an http.Request for the ResourceSSHGet method
+func NewResourceSSHGetRequest(server string, uid UID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "uid", uid, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/resource/%s/ssh", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5414,6 +5581,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/node/this/profiling/{profile} (the `NodeThisProfilingGet` operationId).
 	NodeThisProfilingGetWithResponse(ctx context.Context, profile string, params *NodeThisProfilingGetParams, reqEditors ...RequestEditorFn) (*NodeThisProfilingGetResponse, error)
 
+	// NodeThisSSHGetWithResponse Show where the SSH proxy of the answering node is
+	//
+	// For everybody. The host key is that of the proxy; who has it from here need not trust whoever answers first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/this/ssh (the `NodeThisSSHGet` operationId).
+	NodeThisSSHGetWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisSSHGetResponse, error)
+
 	// MemberDrainGetWithResponse Show whether a member is drained
 	//
 	// For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked.
@@ -5540,6 +5716,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/node/{node}/profiling/{profile} (the `MemberProfilingGet` operationId).
 	MemberProfilingGetWithResponse(ctx context.Context, node Member, profile string, params *MemberProfilingGetParams, reqEditors ...RequestEditorFn) (*MemberProfilingGetResponse, error)
 
+	// MemberSSHGetWithResponse Show where the SSH proxy of a member is
+	//
+	// For everybody. The same as `node/this/ssh`, of any member of the cluster, whichever node is asked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/node/{node}/ssh (the `MemberSSHGet` operationId).
+	MemberSSHGetWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberSSHGetResponse, error)
+
 	// ResourceListWithResponse List resources
 	//
 	// For the admin: everything that is allocated now.
@@ -5562,12 +5747,21 @@ type ClientWithResponsesInterface interface {
 
 	// ResourceAccessGetWithResponse Ask for one-time SSH credentials
 	//
-	// For the owner and the admin. Each call makes new credentials for the SSH proxy at `address`; the first successful login, by password or by key, uses them up. They die with the resource.
+	// For the owner and the admin. Each call makes new credentials for the SSH proxy at `address`, and for that of any other node of the cluster; the first successful login, by password or by key, uses them up. They expire after a while (`proxy_ssh_access_lifetime`), and die with the resource.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/resource/{uid}/access (the `ResourceAccessGet` operationId).
 	ResourceAccessGetWithResponse(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*ResourceAccessGetResponse, error)
+
+	// ResourceSSHGetWithResponse Show who got into a resource by SSH
+	//
+	// For the owner and the admin: the host key that the environment showed at its first use through the SSH proxy, which is expected of it from then on, and each use of credentials, as far as the answering node knows.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/resource/{uid}/ssh (the `ResourceSSHGet` operationId).
+	ResourceSSHGetWithResponse(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*ResourceSSHGetResponse, error)
 
 	// ServiceMappingListWithResponse List service mappings
 	//
@@ -7475,6 +7669,54 @@ func (r NodeThisProfilingGetResponse) ContentType() string {
 	return ""
 }
 
+type NodeThisSSHGetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeSSH
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r NodeThisSSHGetResponse) GetJSON200() *NodeSSH {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r NodeThisSSHGetResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r NodeThisSSHGetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r NodeThisSSHGetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r NodeThisSSHGetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r NodeThisSSHGetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type MemberDrainGetResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7989,6 +8231,54 @@ func (r MemberProfilingGetResponse) ContentType() string {
 	return ""
 }
 
+type MemberSSHGetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeSSH
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MemberSSHGetResponse) GetJSON200() *NodeSSH {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r MemberSSHGetResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MemberSSHGetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MemberSSHGetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MemberSSHGetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MemberSSHGetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ResourceListResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8127,6 +8417,54 @@ func (r ResourceAccessGetResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ResourceAccessGetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ResourceSSHGetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ResourceSSH
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ResourceSSHGetResponse) GetJSON200() *ResourceSSH {
+	return r.JSON200
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ResourceSSHGetResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResourceSSHGetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResourceSSHGetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResourceSSHGetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResourceSSHGetResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9479,6 +9817,21 @@ func (c *ClientWithResponses) NodeThisProfilingGetWithResponse(ctx context.Conte
 	return ParseNodeThisProfilingGetResponse(rsp)
 }
 
+// NodeThisSSHGetWithResponse Show where the SSH proxy of the answering node is
+//
+// For everybody. The host key is that of the proxy; who has it from here need not trust whoever answers first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/this/ssh (the `NodeThisSSHGet` operationId).
+func (c *ClientWithResponses) NodeThisSSHGetWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*NodeThisSSHGetResponse, error) {
+	rsp, err := c.NodeThisSSHGet(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseNodeThisSSHGetResponse(rsp)
+}
+
 // MemberDrainGetWithResponse Show whether a member is drained
 //
 // For the admin. The same as `node/this/drain`, of any member of the cluster, whichever node is asked.
@@ -9689,6 +10042,21 @@ func (c *ClientWithResponses) MemberProfilingGetWithResponse(ctx context.Context
 	return ParseMemberProfilingGetResponse(rsp)
 }
 
+// MemberSSHGetWithResponse Show where the SSH proxy of a member is
+//
+// For everybody. The same as `node/this/ssh`, of any member of the cluster, whichever node is asked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/node/{node}/ssh (the `MemberSSHGet` operationId).
+func (c *ClientWithResponses) MemberSSHGetWithResponse(ctx context.Context, node Member, reqEditors ...RequestEditorFn) (*MemberSSHGetResponse, error) {
+	rsp, err := c.MemberSSHGet(ctx, node, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMemberSSHGetResponse(rsp)
+}
+
 // ResourceListWithResponse List resources
 //
 // For the admin: everything that is allocated now.
@@ -9723,7 +10091,7 @@ func (c *ClientWithResponses) ResourceGetWithResponse(ctx context.Context, uid U
 
 // ResourceAccessGetWithResponse Ask for one-time SSH credentials
 //
-// For the owner and the admin. Each call makes new credentials for the SSH proxy at `address`; the first successful login, by password or by key, uses them up. They die with the resource.
+// For the owner and the admin. Each call makes new credentials for the SSH proxy at `address`, and for that of any other node of the cluster; the first successful login, by password or by key, uses them up. They expire after a while (`proxy_ssh_access_lifetime`), and die with the resource.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9734,6 +10102,21 @@ func (c *ClientWithResponses) ResourceAccessGetWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseResourceAccessGetResponse(rsp)
+}
+
+// ResourceSSHGetWithResponse Show who got into a resource by SSH
+//
+// For the owner and the admin: the host key that the environment showed at its first use through the SSH proxy, which is expected of it from then on, and each use of credentials, as far as the answering node knows.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/resource/{uid}/ssh (the `ResourceSSHGet` operationId).
+func (c *ClientWithResponses) ResourceSSHGetWithResponse(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*ResourceSSHGetResponse, error) {
+	rsp, err := c.ResourceSSHGet(ctx, uid, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResourceSSHGetResponse(rsp)
 }
 
 // ServiceMappingListWithResponse List service mappings
@@ -11176,6 +11559,39 @@ func ParseNodeThisProfilingGetResponse(rsp *http.Response) (*NodeThisProfilingGe
 	return response, nil
 }
 
+// ParseNodeThisSSHGetResponse parses an HTTP response from a NodeThisSSHGetWithResponse call
+func ParseNodeThisSSHGetResponse(rsp *http.Response) (*NodeThisSSHGetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &NodeThisSSHGetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeSSH
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseMemberDrainGetResponse parses an HTTP response from a MemberDrainGetWithResponse call
 func ParseMemberDrainGetResponse(rsp *http.Response) (*MemberDrainGetResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11525,6 +11941,39 @@ func ParseMemberProfilingGetResponse(rsp *http.Response) (*MemberProfilingGetRes
 	return response, nil
 }
 
+// ParseMemberSSHGetResponse parses an HTTP response from a MemberSSHGetWithResponse call
+func ParseMemberSSHGetResponse(rsp *http.Response) (*MemberSSHGetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MemberSSHGetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeSSH
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseResourceListResponse parses an HTTP response from a ResourceListWithResponse call
 func ParseResourceListResponse(rsp *http.Response) (*ResourceListResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11607,6 +12056,39 @@ func ParseResourceAccessGetResponse(rsp *http.Response) (*ResourceAccessGetRespo
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest ResourceAccess
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResourceSSHGetResponse parses an HTTP response from a ResourceSSHGetWithResponse call
+func ParseResourceSSHGetResponse(rsp *http.Response) (*ResourceSSHGetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResourceSSHGetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ResourceSSH
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
