@@ -32,6 +32,7 @@ func (l *loader) check() {
 		{"api_address", c.APIAddress, checkListen(c.APIAddress)},
 		{"proxy_socks_address", c.ProxySOCKSAddress, checkListen(c.ProxySOCKSAddress)},
 		{"proxy_ssh_address", c.ProxySSHAddress, checkListen(c.ProxySSHAddress)},
+		{"proxy_ssh_access_lifetime", c.ProxySSHAccessLifetime, checkDuration(c.ProxySSHAccessLifetime, 10*time.Second, 24*time.Hour)},
 		{"node_address", c.NodeAddress, checkNodeAddress(c.NodeAddress)},
 		{"cluster_max_links", c.ClusterMaxLinks, checkLinks(c.ClusterMaxLinks)},
 		{"cluster_link_bytes", c.ClusterLinkBytes, checkSize(c.ClusterLinkBytes, 64<<10, 1<<30)},

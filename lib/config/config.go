@@ -22,6 +22,9 @@ type Config struct {
 	ProxySOCKSAddress string `yaml:"proxy_socks_address"`
 	// ProxySSHAddress is where the SSH proxy listens. Default `0.0.0.0:2022`; port 0 picks a free port.
 	ProxySSHAddress string `yaml:"proxy_ssh_address"`
+	// ProxySSHAccessLifetime is how long credentials for the SSH proxy wait for their one use. Default 10m: time to paste
+	// them into a terminal, too little for what leaks with a log to be of use to anybody.
+	ProxySSHAccessLifetime time.Duration `yaml:"proxy_ssh_access_lifetime"`
 	// NodeAddress is how others reach this node. It names the database folder and stands in the certificate.
 	// Default `127.0.0.1:8001`.
 	NodeAddress string `yaml:"node_address"`
@@ -169,29 +172,30 @@ func (e DriverEntry) JSON() json.RawMessage {
 // (NodeName, the key and certificate paths, NodeIdentifiers) is empty here and filled in by [Load].
 func Default() Config {
 	return Config{
-		Directory:         "fish_data",
-		APIAddress:        "0.0.0.0:8001",
-		ProxySOCKSAddress: "0.0.0.0:1080",
-		ProxySSHAddress:   "0.0.0.0:2022",
-		NodeAddress:       "127.0.0.1:8001",
-		ClusterMaxLinks:   8,
-		ClusterLinkBytes:  8 << 20,
-		AuthHashMemory:    256 << 20,
-		Retention:         7 * 24 * time.Hour,
-		AllocateTimeout:   30 * time.Minute,
-		TaskTimeout:       time.Hour,
-		StarvationAfter:   10 * time.Minute,
-		VoteTimeout:       3 * time.Second,
-		Election:          Election{Safety: "strict"},
-		AuditFileSize:     10 << 20,
-		AuditFileKeep:     9,
-		APIMaxConnections: 4096,
-		APIHeaderTimeout:  10 * time.Second,
-		APIReadTimeout:    30 * time.Second,
-		APIWriteTimeout:   time.Minute,
-		APIIdleTimeout:    3 * time.Minute,
-		APIMaxHeaderSize:  64 << 10,
-		LogFileSize:       100 << 20,
-		LogFileKeep:       5,
+		Directory:              "fish_data",
+		APIAddress:             "0.0.0.0:8001",
+		ProxySOCKSAddress:      "0.0.0.0:1080",
+		ProxySSHAddress:        "0.0.0.0:2022",
+		ProxySSHAccessLifetime: 10 * time.Minute,
+		NodeAddress:            "127.0.0.1:8001",
+		ClusterMaxLinks:        8,
+		ClusterLinkBytes:       8 << 20,
+		AuthHashMemory:         256 << 20,
+		Retention:              7 * 24 * time.Hour,
+		AllocateTimeout:        30 * time.Minute,
+		TaskTimeout:            time.Hour,
+		StarvationAfter:        10 * time.Minute,
+		VoteTimeout:            3 * time.Second,
+		Election:               Election{Safety: "strict"},
+		AuditFileSize:          10 << 20,
+		AuditFileKeep:          9,
+		APIMaxConnections:      4096,
+		APIHeaderTimeout:       10 * time.Second,
+		APIReadTimeout:         30 * time.Second,
+		APIWriteTimeout:        time.Minute,
+		APIIdleTimeout:         3 * time.Minute,
+		APIMaxHeaderSize:       64 << 10,
+		LogFileSize:            100 << 20,
+		LogFileKeep:            5,
 	}
 }

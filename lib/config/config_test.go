@@ -68,6 +68,7 @@ Directory: data
 API_Address: 127.0.0.1:0
 proxy_socks_address: ":1081"
 proxy_ssh_address: "[::1]:0"
+proxy_ssh_access_lifetime: 2m
 node_address: fish.example.com:8001
 cpu_limit: 2
 mem_target: 512MB
@@ -110,7 +111,7 @@ log_file_keep: 3
 		t.Fatalf("Load = %v, warnings %q", err, warnings)
 	}
 	want := &config.Config{
-		Directory: "data", APIAddress: "127.0.0.1:0", ProxySOCKSAddress: ":1081", ProxySSHAddress: "[::1]:0",
+		Directory: "data", APIAddress: "127.0.0.1:0", ProxySOCKSAddress: ":1081", ProxySSHAddress: "[::1]:0", ProxySSHAccessLifetime: 2 * time.Minute,
 		NodeAddress: "fish.example.com:8001", CPULimit: 2, MemTarget: 512 << 20, ClusterJoin: []string{"a:1", "b:2"},
 		ClusterMaxLinks: 12, ClusterLinkBytes: 1 << 20, ClusterProxy: "socks5://bob:secret@proxy.example.com:1080",
 		TLSKey: filepath.FromSlash("data/my.key"), TLSCrt: "/etc/fish/my.crt", TLSCACrt: filepath.FromSlash("data/cluster/ca.crt"),
@@ -166,6 +167,7 @@ func TestErrors(t *testing.T) {
 		{"empty api address", `api_address: ""`, `line 1: api_address: got "": want host:port`},
 		{"port too large", "proxy_ssh_address: 0.0.0.0:65536", "want a port from 0 to 65535"},
 		{"port by name", "proxy_socks_address: 0.0.0.0:http", "want a port from 0 to 65535"},
+		{"credentials for ever", "proxy_ssh_access_lifetime: 30d", "want a duration from 10s to 24h0m0s"},
 		{"IPv6 without brackets", "api_address: ::1:8001", "[::1]:8001"},
 		{"host with a space", "api_address: a b:1", "want an IP address or a DNS name"},
 		{"node address without host", "node_address: :8001", `line 1: node_address: got ":8001": want the host that others reach`},

@@ -105,6 +105,7 @@ func meanings() map[string]string {
 		"api_address":               "where the REST API listens; port 0 picks a free one",
 		"proxy_socks_address":       "where the SOCKS5 proxy listens",
 		"proxy_ssh_address":         "where the SSH proxy listens; port 0 picks a free one",
+		"proxy_ssh_access_lifetime": "how long credentials for the SSH proxy wait for their one use; from 10s to 24h",
 		"node_address":              "how others reach this node; names the database folder, stands in the certificate",
 		"cpu_limit":                 "most threads that run Go code at once; 0 = no limit",
 		"mem_target":                "soft memory limit of the Go runtime; 0 = none",
