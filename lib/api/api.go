@@ -67,7 +67,12 @@ type Options struct {
 	Meta http.Handler
 	// Enrolment gives out invitations. nil: this node does not.
 	Enrolment Enrolment
-	Logger    *slog.Logger
+	// SSH is the proxy that credentials are for. nil: this node has none.
+	SSH SSH
+	// AccessLifetime is how long credentials for it wait for their one use;
+	// required with SSH.
+	AccessLifetime time.Duration
+	Logger         *slog.Logger
 	// AllocateTimeout is how long ELECTED may last once the images are there.
 	AllocateTimeout time.Duration
 
@@ -87,6 +92,8 @@ func (o *Options) validate() error {
 	case o.LastSeen == nil, o.Auth == nil, o.Store == nil, o.Election == nil, o.Lifecycle == nil,
 		o.Drivers == nil, o.Images == nil, o.Commands == nil, o.Ledger == nil, o.Maintenance == nil, o.Audit == nil, o.Cluster == nil, o.Logger == nil, o.AllocateTimeout <= 0:
 		return errors.New("a required option is not set")
+	case o.SSH != nil && o.AccessLifetime <= 0:
+		return errors.New("credentials for the SSH proxy have no lifetime")
 	case o.BodyTimeout < 0, o.ChunkTimeout < 0, o.StreamTimeout < 0:
 		return errors.New("a timeout is negative")
 	}

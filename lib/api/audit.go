@@ -85,7 +85,11 @@ func applicationDeed(request, response any) (deed, bool) {
 		}
 		return d, true
 	case apiv1.ResourceAccessGetRequestObject:
-		return deed{action: "access.create", uid: r.UID.String()}, true
+		d := deed{action: "access.create", uid: r.UID.String()}
+		if made, ok := response.(apiv1.ResourceAccessGet200JSONResponse); ok {
+			d.detail = "credentials " + made.UID.String()
+		}
+		return d, true
 	}
 	return clusterDeed(request, response)
 }

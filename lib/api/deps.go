@@ -28,6 +28,7 @@ type Store interface {
 	labelStore
 	applicationStore
 	resourceStore
+	accessStore
 	mappingStore
 	nodeStore
 	retirementStore
@@ -66,6 +67,12 @@ type applicationStore interface {
 type resourceStore interface {
 	Resource(uid model.UID) (model.Resource, *model.Entry, bool)
 	ListResources(ctx context.Context, q store.Query) iter.Seq2[model.Resource, error]
+}
+
+type accessStore interface {
+	CreateAccess(ctx context.Context, a model.ResourceAccess) (model.ResourceAccess, error)
+	HostKey(resource model.UID) (hostKey []byte, known bool)
+	AccessUses(resource model.UID) []model.AccessUse
 }
 
 type mappingStore interface {
@@ -117,6 +124,14 @@ type Maintenance interface {
 	Apply(ctx context.Context, r maintenance.Request) error
 	Drain() maintenance.Drain
 	SetDrain(ctx context.Context, on, persist bool, by string) (maintenance.Drain, error)
+}
+
+// SSH is the SSH proxy of this node.
+type SSH interface {
+	// Address is host:port of it for clients, wherever they are.
+	Address() string
+	// HostKey is its public host key in the wire form of SSH (RFC 4253, 6.6).
+	HostKey() []byte
 }
 
 // query is what a list asks of the store: the client's filter, and the caller

@@ -41,9 +41,14 @@ func (h *handlers) ResourceGet(
 	}
 	resource, _, ok := h.Store.Resource(r.UID)
 	if !ok {
-		return nil, &absence{of: r.UID, here: h.hasResource(r.UID), answer: notFound("Unable to find the Resource: %s", r.UID)}
+		return nil, h.resourceAbsent(r.UID)
 	}
 	return apiv1.ResourceGet200JSONResponse(toResource(resource)), nil
+}
+
+// resourceAbsent is the error for a Resource that is not here.
+func (h *handlers) resourceAbsent(uid model.UID) error {
+	return &absence{of: uid, here: h.hasResource(uid), answer: notFound("Unable to find the Resource: %s", uid)}
 }
 
 func (h *handlers) hasResource(uid model.UID) func(context.Context) bool {
@@ -51,19 +56,4 @@ func (h *handlers) hasResource(uid model.UID) func(context.Context) bool {
 		_, _, ok := h.Store.Resource(uid)
 		return ok
 	}
-}
-
-// ResourceAccessGet refuses: this node opens no SSH listener, so credentials
-// for it would be good for nothing.
-func (h *handlers) ResourceAccessGet(
-	ctx context.Context, r apiv1.ResourceAccessGetRequestObject,
-) (apiv1.ResourceAccessGetResponseObject, error) {
-	_, e, ok := h.Store.Resource(r.UID)
-	if !ok {
-		return nil, &absence{of: r.UID, here: h.hasResource(r.UID), answer: notFound("Unable to find the Resource: %s", r.UID)}
-	}
-	if err := needOwner(ctx, e); err != nil {
-		return nil, err
-	}
-	return nil, badRequest("SSH proxy is not available on this node")
 }
