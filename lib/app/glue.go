@@ -97,7 +97,13 @@ func metadataURL(bound net.Addr, nodeAddress string, named func(netip.Addr) bool
 	return func(token string) string { return base + meta.TokenPath(token) }
 }
 
-// nextOf waits for the next change of any application.
+// changesOf waits for the next change of any application, for one who waits.
+func (a *App) changesOf(db *store.Store) func(ctx context.Context) error {
+	changes := db.Subscribe(store.KindApplication)
+	a.cleanups.add("feed of applications", func(context.Context) error { changes.Close(); return nil })
+	return nextOf(changes)
+}
+
 func nextOf(changes *store.Subscription) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
 		select {

@@ -10,6 +10,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/api"
 	"github.com/aquarium-fish/aquarium-fish/lib/auth"
+	"github.com/aquarium-fish/aquarium-fish/lib/caller"
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
@@ -220,16 +221,18 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return fmt.Errorf("make authenticator: %w", err)
 	}
 	a.addPart("auth", authenticator.Run)
-	changes := db.Subscribe(store.KindApplication)
-	a.cleanups.add("metadata feed", func(context.Context) error { changes.Close(); return nil })
-	metadata, err := meta.New(meta.Options{
-		Node: node.UID, Store: db, NextChange: nextOf(changes), Networks: metadataNetworks(registry),
-		Logger: log.With("component", "meta"),
+	callers, err := caller.New(caller.Options{
+		Node: node.UID, Store: db, NextChange: a.changesOf(db), Networks: metadataNetworks(registry),
+		Logger: log.With("component", "caller"),
 	})
+	if err != nil {
+		return fmt.Errorf("make finder of callers: %w", err)
+	}
+	a.addPart("callers", callers.Run)
+	metadata, err := meta.New(meta.Options{Callers: callers, Logger: log.With("component", "meta")})
 	if err != nil {
 		return fmt.Errorf("make metadata api: %w", err)
 	}
-	a.addPart("meta", metadata.Run)
 	enrolment, err := a.newEnrolment(cfg, db, identity, member, trail, log)
 	if err != nil {
 		return err

@@ -5,20 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/caller"
 	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // Answers that clients know by their text (contract 17), and ours.
-var (
-	errUnknownCaller = errors.New("Client IP was not found in the node Resources") //nolint:staticcheck // contract 17
-	errUnknownToken  = errors.New("this metadata address is not valid: use it from the node's own host, while the application is ALLOCATED")
-	errBusy          = errors.New("too many requests wait for their environment, ask again in a moment")
-	errStopping      = errors.New("the node is stopping, ask again in a moment")
+const (
+	unknownCaller = "Client IP was not found in the node Resources"
+	unknownToken  = "this metadata address is not valid: use it from the node's own host, while the application is ALLOCATED"
+	busy          = "too many requests wait for their environment, ask again in a moment"
+	stopping      = "the node is stopping, ask again in a moment"
 )
 
 // ServeHTTP answers one request below Root.
@@ -45,17 +45,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) serveData(w http.ResponseWriter, r *http.Request, token string, hasToken bool) {
-	caller, err := socketAddress(r)
-	if err != nil {
-		h.Logger.Error("metadata caller has no address", "error", err)
-		fail(w, http.StatusUnauthorized, errUnknownCaller.Error())
+	from, ok := caller.ParseAddress(r.RemoteAddr)
+	if !ok {
+		h.Logger.Error("metadata caller has no address", "address", r.RemoteAddr)
+		fail(w, http.StatusUnauthorized, unknownCaller)
 		return
 	}
 	var entry *model.Entry
+	var err error
 	if hasToken {
-		entry, err = h.byToken(r.Context(), caller, token)
+		entry, err = h.Callers.ByToken(r.Context(), from, token)
 	} else {
-		entry, err = h.byAddress(r.Context(), caller)
+		entry, err = h.Callers.ByAddress(r.Context(), from)
 	}
 	if err != nil {
 		h.refuse(w, err)
@@ -64,27 +65,18 @@ func (h *Handler) serveData(w http.ResponseWriter, r *http.Request, token string
 	h.render(w, r.URL.RawQuery, entry)
 }
 
-// socketAddress is where the request really came from. The two loopback
-// addresses are one.
-func socketAddress(r *http.Request) (netip.Addr, error) {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("read remote address: %w", err)
-	}
-	addr := ap.Addr().Unmap().WithZone("")
-	if addr == netip.IPv6Loopback() {
-		addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	}
-	return addr, nil
-}
-
 func (h *Handler) refuse(w http.ResponseWriter, err error) {
 	switch {
-	case errors.Is(err, errUnknownCaller), errors.Is(err, errUnknownToken):
-		fail(w, http.StatusUnauthorized, err.Error())
-	case errors.Is(err, errBusy), errors.Is(err, errStopping):
+	case errors.Is(err, caller.ErrUnknown):
+		fail(w, http.StatusUnauthorized, unknownCaller)
+	case errors.Is(err, caller.ErrSecret):
+		fail(w, http.StatusUnauthorized, unknownToken)
+	case errors.Is(err, caller.ErrBusy):
 		w.Header().Set("Retry-After", "1")
-		fail(w, http.StatusServiceUnavailable, err.Error())
+		fail(w, http.StatusServiceUnavailable, busy)
+	case errors.Is(err, caller.ErrStopping):
+		w.Header().Set("Retry-After", "1")
+		fail(w, http.StatusServiceUnavailable, stopping)
 	default:
 		h.Logger.Error("metadata request failed", "error", err)
 		fail(w, http.StatusInternalServerError, "Internal Server Error")
@@ -117,7 +109,7 @@ func (h *Handler) render(w http.ResponseWriter, rawQuery string, entry *model.En
 
 func (h *Handler) noteDropped(app model.UID, dropped []metadata.Drop) {
 	for _, d := range dropped {
-		if h.notes.due("dropped", app.String(), d.Key, d.Reason) {
+		if h.seldom.Due("dropped", app.String(), d.Key, d.Reason) {
 			h.Logger.Warn("metadata key left out", "application", app, "key", d.Key, "reason", d.Reason)
 		}
 	}

@@ -16,8 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/aquarium-fish/aquarium-fish/lib/caller"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -118,12 +117,12 @@ func allocated(id byte, driver, ip, mac string) *model.Entry {
 	return entry(id, driver, ip, mac, model.StatusNew, model.StatusElected, model.StatusAllocated)
 }
 
-func token(id byte) string { return strings.Repeat(string('a'+rune(id)), tokenLen) }
+func token(id byte) string { return strings.Repeat(string('a'+rune(id)), 32) }
 
 // handler makes one on a host with a LAN and a bridge whose gateway it is.
 func handler(t *testing.T, s *fakeStore, log *bytes.Buffer) *Handler {
 	t.Helper()
-	h, err := New(Options{
+	callers, err := caller.New(caller.Options{
 		Node: thisNode, Store: s, NextChange: s.next,
 		Networks: func() []netip.Prefix {
 			return []netip.Prefix{netip.MustParsePrefix("172.20.0.0/24"), netip.MustParsePrefix("192.168.7.0/24")}
@@ -146,8 +145,15 @@ func handler(t *testing.T, s *fakeStore, log *bytes.Buffer) *Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h, err := New(Options{Callers: callers, Logger: callers.Logger})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return h
 }
+
+// callersOf are those of a handler that was made here.
+func callersOf(h *Handler) *caller.Finder { return h.Callers.(*caller.Finder) }
 
 func get(h http.Handler, from, path string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, path, nil)
@@ -285,7 +291,7 @@ func TestToken(t *testing.T) {
 		{"deallocating", "127.0.0.1:5", token(5), ""},
 		{"empty", "127.0.0.1:5", "", ""},
 		{"short", "127.0.0.1:5", token(1)[1:], ""},
-		{"wrong", "127.0.0.1:5", strings.Repeat("0", tokenLen), ""},
+		{"wrong", "127.0.0.1:5", strings.Repeat("0", 32), ""},
 		{"upper case", "127.0.0.1:5", strings.ToUpper(token(1)), ""},
 	}
 	for _, tt := range tests {
@@ -321,8 +327,8 @@ func TestTokenWaits(t *testing.T) {
 		{"until ALLOCATED", allocated(1, "native", "127.0.0.1", ""), 200, 3 * time.Second},
 		{"until recalled", entry(1, "native", "", "", model.StatusNew, model.StatusElected, model.StatusRecalled), 401, 3 * time.Second},
 		{"until the making failed", failed, 401, 3 * time.Second},
-		{"through what changes nothing", elected(), 401, tokenWait},
-		{"no longer than that", nil, 401, tokenWait},
+		{"through what changes nothing", elected(), 401, caller.SecretWait},
+		{"no longer than that", nil, 401, caller.SecretWait},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -331,7 +337,7 @@ func TestTokenWaits(t *testing.T) {
 				h := handler(t, s, &bytes.Buffer{})
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error, 1)
-				go func() { done <- h.Run(ctx) }()
+				go func() { done <- callersOf(h).Run(ctx) }()
 				start := time.Now()
 				answer := ask(h)
 				time.Sleep(3 * time.Second)
@@ -356,9 +362,9 @@ func TestWaitersAreBoundedAndLeaveAtStop(t *testing.T) {
 		h := handler(t, newFakeStore(entry(1, "native", "", "", model.StatusNew, model.StatusElected)), &bytes.Buffer{})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- h.Run(ctx) }()
+		go func() { done <- callersOf(h).Run(ctx) }()
 		var answers []<-chan *httptest.ResponseRecorder
-		for range maxWaiting {
+		for range caller.MaxWaiting {
 			answers = append(answers, ask(h))
 		}
 		synctest.Wait()
@@ -401,11 +407,11 @@ func TestFailuresOfTheHost(t *testing.T) {
 	s := newFakeStore(allocated(1, "vmx", "", "02:00:5e:00:01:0a"))
 	var log bytes.Buffer
 	h := handler(t, s, &log)
-	h.Neighbors = func(context.Context) (map[netip.Addr]string, error) { return nil, errors.New("no arp here") }
+	callersOf(h).Neighbors = func(context.Context) (map[netip.Addr]string, error) { return nil, errors.New("no arp here") }
 	if w := get(h, "172.20.0.66:1", "/meta/v1/data/"); w.Code != http.StatusUnauthorized {
 		t.Errorf("without ARP: %d, want 401", w.Code)
 	}
-	h.Interfaces = func() ([]netip.Prefix, error) { return nil, errors.New("netlink is gone") }
+	callersOf(h).Interfaces = func() ([]netip.Prefix, error) { return nil, errors.New("netlink is gone") }
 	w := get(h, "172.20.0.66:1", "/meta/v1/data/")
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "netlink") {
 		t.Errorf("without interfaces: %d %s, want 500 without detail", w.Code, w.Body)
@@ -435,61 +441,6 @@ func TestRedactURI(t *testing.T) {
 		if got := RedactURI(httptest.NewRequest(http.MethodGet, in, nil)); got != want {
 			t.Errorf("RedactURI(%q) = %q, want %q", in, got, want)
 		}
-	}
-}
-
-func TestNeighborTables(t *testing.T) {
-	want := map[netip.Addr]string{netip.MustParseAddr("192.168.64.2"): "02:00:5e:00:01:0a"}
-	proc := "IP address       HW type     Flags       HW address            Mask     Device\n" +
-		"192.168.64.2     0x1         0x2         02:00:5e:00:01:0a     *        br0\n" +
-		"192.168.64.3     0x1         0x0         00:00:00:00:00:00     *        br0\n" +
-		"garbage\n"
-	if diff := cmp.Diff(want, parseProcARP(proc), cmp.Comparer(sameAddr)); diff != "" {
-		t.Errorf("/proc/net/arp (-want +got):\n%s", diff)
-	}
-	arp := "? (192.168.64.2) at 2:0:5e:0:1:a on bridge100 ifscope [bridge]\n" +
-		"? (192.168.64.3) at (incomplete) on bridge100 ifscope [bridge]\n" +
-		"? (224.0.0.251) at 1:0 on en0\n\n"
-	if diff := cmp.Diff(want, parseARP(arp), cmp.Comparer(sameAddr)); diff != "" {
-		t.Errorf("arp -an (-want +got):\n%s", diff)
-	}
-}
-
-func sameAddr(a, b netip.Addr) bool { return a == b }
-
-func TestNeighborCache(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		calls := 0
-		c := newNeighborCache(func(context.Context) (map[netip.Addr]string, error) {
-			calls++
-			if calls == 1 {
-				return nil, errors.New("first fails")
-			}
-			return map[netip.Addr]string{}, nil
-		})
-		if _, err := c.get(t.Context()); err == nil {
-			t.Error("the failure is lost")
-		}
-		for range 5 {
-			if _, err := c.get(t.Context()); err != nil {
-				t.Error(err)
-			}
-		}
-		time.Sleep(neighborTTL)
-		_, _ = c.get(t.Context())
-		if calls != 3 {
-			t.Errorf("listed %d times, want 3", calls)
-		}
-	})
-}
-
-func TestSystemInterfacesKnowLoopback(t *testing.T) {
-	own, err := systemInterfaces()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Addr().IsLoopback() && p.Bits() > 0 }) {
-		t.Errorf("no loopback in %v", own)
 	}
 }
 

@@ -3,6 +3,8 @@ package meta
 import (
 	"net/http"
 	"strings"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/caller"
 )
 
 // hidden stands in the access log for what may be a secret.
@@ -40,7 +42,7 @@ func hideTokens(uri string) string {
 			run++
 			continue
 		}
-		if run >= tokenLen {
+		if run >= caller.TokenLen {
 			b.WriteString(uri[kept:i-run] + hidden)
 			kept = i
 		}

@@ -24,6 +24,14 @@ func (s *Store) ServiceMapping(uid model.UID) (model.ServiceMapping, bool) {
 	return m, ok
 }
 
+// ServiceMappings returns all service mappings in creation order. The slice is
+// shared: it must not be changed.
+func (s *Store) ServiceMappings() []model.ServiceMapping {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	return s.memory.mappings.list
+}
+
 // CreateServiceMapping stores a new service mapping, with UID, time and clock
 // reading filled in. ErrExists if the service is mapped already for that
 // application and location.

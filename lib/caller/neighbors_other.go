@@ -1,6 +1,6 @@
 //go:build !linux
 
-package meta
+package caller
 
 import (
 	"context"

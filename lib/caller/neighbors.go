@@ -1,4 +1,4 @@
-package meta
+package caller
 
 import (
 	"bufio"
@@ -78,8 +78,8 @@ func note(table map[netip.Addr]string, address, mac string) {
 	table[addr.Unmap()] = normal
 }
 
-// systemInterfaces lists the host's own addresses with their networks.
-func systemInterfaces() ([]netip.Prefix, error) {
+// SystemInterfaces lists the host's own addresses with their networks.
+func SystemInterfaces() ([]netip.Prefix, error) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil, fmt.Errorf("list interface addresses: %w", err)
