@@ -63,6 +63,9 @@ func Machine(t testing.TB, why string) {
 	Root(t, why)
 }
 
+// MayChangeMachine reports whether Machine would let a test go on. It is for those that do more there than elsewhere.
+func MayChangeMachine() bool { return all() && os.Geteuid() == 0 }
+
 // Long reports whether there is time for all of what a test usually does a part
 // of: each point at which a process may be killed, a whole year.
 func Long() bool { return os.Getenv(longVariable) != "" }
