@@ -15,6 +15,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -161,6 +162,9 @@ type Request struct {
 	// MetadataURL is the environment's own metadata address, good from this
 	// host only; for drivers whose environments share the host's network.
 	MetadataURL string
+	// Proxy is the node's proxy, for drivers whose environments run on this
+	// host. It may differ when the same environment is asked for again.
+	Proxy metadata.Proxy
 }
 
 // Ref names an environment that may exist. Token is empty only for one that an

@@ -14,13 +14,15 @@ const mostUserdata = 16 << 10
 
 // renderUserdata is an environment's metadata as its machine reads it from EC2,
 // nothing where the definition asks for none. Equal metadata gives equal bytes:
-// a request that is repeated must not differ. What is left out is told in the
-// log by its key, never by its value.
+// a request that is repeated must not differ. So nothing of the node is in it,
+// such as where its proxy listens, which is another after a restart, and which a
+// machine in AWS hardly ever reaches. What is left out is told in the log by its
+// key, never by its value.
 func renderUserdata(o options, all, label json.RawMessage, log *slog.Logger) ([]byte, error) {
 	if o.userdataFormat == "" {
 		return nil, nil
 	}
-	text, dropped, err := metadata.Render(o.userdataFormat, all, label, o.userdataPrefix)
+	text, dropped, err := metadata.Render(o.userdataFormat, all, label, nil, o.userdataPrefix)
 	if err != nil {
 		return nil, err
 	}

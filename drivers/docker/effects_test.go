@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/tests/dockerd"
 )
@@ -153,13 +155,17 @@ func TestMetadataInTheEnvironment(t *testing.T) {
 	d := s.start(t)
 	req := request(guest("env ; print done ; wait"))
 	req.Metadata = json.RawMessage(`{"A":"x y $HOME ` + "`id`" + ` \" ' \\ = ü","NESTED":{"ONE":1},"LD_PRELOAD":"/evil","path":"/evil","AQUARIUM_FISH_METADATA_URL":"http://evil/",
+		"AQUARIUM_FISH_SOCKS_PROXY":"socks5h://evil","aquarium_fish_http_proxy":"http://evil","AQUARIUM_FISH_MORE":"evil",
 		"LONG":"` + strings.Repeat("l", maxVariable-len("LONG=")) + `","EMPTY":""}`)
+	req.LabelMetadata = json.RawMessage(`{"AQUARIUM_FISH_MORE":"evil"}`)
+	req.Proxy = metadata.Proxy{Listener: netip.MustParseAddrPort("[::]:1080"), User: "evil", Password: "evil"}
 	env := d.allocate(t, req)
 	text := s.says(t, env, "done")
 	gateway := env.IPAddr[:strings.LastIndex(env.IPAddr, ".")] + ".1"
 	for _, line := range []string{
 		"A=x y $HOME `id` \" ' \\ = ü", "NESTED_ONE=1", "LONG=" + strings.Repeat("l", maxVariable-len("LONG=")), "EMPTY=", "PATH=/",
 		"AQUARIUM_FISH_METADATA_URL=https://" + gateway + ":8001/meta/v1/data/", "AQUARIUM_FISH_APPLICATION_UID=" + req.ApplicationUID.String(),
+		"AQUARIUM_FISH_SOCKS_PROXY=socks5h://" + gateway + ":1080", "AQUARIUM_FISH_HTTP_PROXY=http://" + gateway + ":1080",
 	} {
 		if !strings.Contains(text, line+"\n") {
 			t.Errorf("no line %.80q in the environment", line)

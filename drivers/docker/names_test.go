@@ -16,6 +16,7 @@ import (
 	"github.com/moby/moby/api/types/network"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -107,6 +108,38 @@ func TestMetadataURL(t *testing.T) {
 	} {
 		if got := metadataURL(tt.from, tt.via); got != tt.want {
 			t.Errorf("metadataURL(%q, %v) = %q, want %q", tt.from, tt.via, got, tt.want)
+		}
+	}
+}
+
+// TestVariablesOfTheNode: a container is told where its own address reaches the
+// node, and nothing where it does not.
+func TestVariablesOfTheNode(t *testing.T) {
+	t.Parallel()
+	gateway := netip.MustParseAddr("172.18.0.1")
+	const own = "AQUARIUM_FISH_METADATA_URL=https://172.18.0.1:8001/meta/v1/data/"
+	for _, tt := range []struct {
+		name     string
+		listener string // of the proxy, empty: it does not listen
+		gateway  netip.Addr
+		remote   bool
+		want     []string
+	}{
+		{"all addresses", "[::]:1080", gateway, false, []string{
+			"AQUARIUM_FISH_HTTP_PROXY=http://172.18.0.1:1080", own, "AQUARIUM_FISH_SOCKS_PROXY=socks5h://172.18.0.1:1080", "KEY=value"}},
+		{"no proxy", "", gateway, false, []string{own, "KEY=value"}},
+		{"a proxy on loopback", "127.0.0.1:1080", gateway, false, []string{own, "KEY=value"}},
+		{"no bridge", "[::]:1080", netip.Addr{}, false, []string{"KEY=value"}},
+		{"an engine elsewhere", "[::]:1080", gateway, true, []string{"KEY=value"}},
+	} {
+		req := drivers.Request{MetadataURL: "https://127.0.0.1:8001/meta/v1/token/secret/data/"}
+		if tt.listener != "" {
+			req.Proxy = metadata.Proxy{Listener: netip.MustParseAddrPort(tt.listener), User: "u", Password: "secret"}
+		}
+		d := &driver{settings: settings{IsRemote: tt.remote}}
+		got := d.variables(plan{req: req, env: map[string]string{"KEY": "value"}, bridge: bridge{gateway: tt.gateway}})
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
 }

@@ -124,7 +124,7 @@ func (d *driver) environ(req drivers.Request) (map[string]string, error) {
 	for _, drop := range flat.Dropped {
 		d.log.Warn("metadata left out of the environment", "application", req.ApplicationUID, "key", drop.Key, "reason", drop.Reason)
 	}
-	all[metadata.NodePrefix+"APPLICATION_UID"] = req.ApplicationUID.String()
+	all[metadata.NameApplicationUID] = req.ApplicationUID.String()
 	return all, nil
 }
 
@@ -132,8 +132,11 @@ func (d *driver) environ(req drivers.Request) (map[string]string, error) {
 func (d *driver) variables(p plan) []string {
 	all := map[string]string{}
 	maps.Copy(all, p.env)
-	if address := metadataURL(p.req.MetadataURL, p.bridge.gateway); address != "" && !d.settings.IsRemote {
-		all[metadata.NodePrefix+"METADATA_URL"] = address
+	if !d.settings.IsRemote { // the gateway is an address of the engine's machine
+		if address := metadataURL(p.req.MetadataURL, p.bridge.gateway); address != "" {
+			all[metadata.NameMetadataURL] = address
+		}
+		maps.Copy(all, p.req.Proxy.At(p.bridge.gateway))
 	}
 	list := make([]string, 0, len(all))
 	for _, name := range slices.Sorted(maps.Keys(all)) {

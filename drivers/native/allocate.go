@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -256,11 +257,12 @@ func (b *build) variables() (vars map[string]string, labelPath string, err error
 		p.name, p.path = b.self.Username, os.Getenv("PATH")
 	}
 	own := map[string]string{
-		metadata.NodePrefix + "METADATA_URL":    b.req.MetadataURL,
-		metadata.NodePrefix + "APPLICATION_UID": b.req.ApplicationUID.String(),
+		metadata.NameMetadataURL:    b.req.MetadataURL,
+		metadata.NameApplicationUID: b.req.ApplicationUID.String(),
 	}
+	maps.Copy(own, b.req.Proxy.Here())
 	if there, err := exists(filepath.Join(b.folder, caFile)); err == nil && there {
-		own[metadata.NodePrefix+"CA"] = filepath.Join(b.folder, caFile)
+		own[metadata.NameCA] = filepath.Join(b.folder, caFile)
 	}
 	for _, pair := range flat.Pairs {
 		if pair.Name == "PATH" {

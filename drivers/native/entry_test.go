@@ -89,7 +89,7 @@ func TestArgvInARealShell(t *testing.T) {
 
 func TestVariables(t *testing.T) {
 	p := person{name: "fish-abcdef", home: "/w/home", temp: "/w/tmp", shell: "/bin/sh", path: systemPath}
-	flat, err := metadata.Environment([]byte(`{"A":"{{ .Disks.d }}/x","HOME":"/evil","PATH":"/mine","AQUARIUM_FISH_CA":"x","LOGNAME":"me"}`), []byte(`{"PATH":"/mine"}`))
+	flat, err := metadata.Environment([]byte(`{"A":"{{ .Disks.d }}/x","HOME":"/evil","PATH":"/mine","AQUARIUM_FISH_CA":"x","AQUARIUM_FISH_X":"y","LOGNAME":"me"}`), []byte(`{"PATH":"/mine","AQUARIUM_FISH_X":"y"}`))
 	if err != nil {
 		t.Fatal(err)
 	}

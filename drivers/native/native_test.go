@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/user"
@@ -19,6 +20,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/drivers/native/keeper"
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -136,6 +138,43 @@ func TestAdopted(t *testing.T) {
 	}
 	if there, _ := exists(home); there {
 		t.Error("the home is left")
+	}
+}
+
+// TestTellsOfTheProxy: an environment finds the node's proxy and what it has to
+// say there, and neither its application nor its label can tell it otherwise.
+func TestTellsOfTheProxy(t *testing.T) {
+	t.Parallel()
+	d := newSite(t, process).start(t)
+	tell := func(proxy metadata.Proxy) string {
+		req := drivers.Request{
+			ApplicationUID: uuid.New(), Token: strings.ReplaceAll(uuid.NewString(), "-", ""), Definition: definition(`{"entry":"env"}`),
+			Metadata:      json.RawMessage(`{"AQUARIUM_FISH_SOCKS_PROXY":"evil","aquarium_fish_http_proxy":"evil","AQUARIUM_FISH_SSH_RECORD":true}`),
+			LabelMetadata: json.RawMessage(`{"AQUARIUM_FISH_HTTP_PROXY":"evil","AQUARIUM_FISH_SSH_RECORD":true}`), Proxy: proxy,
+		}
+		env, err := d.Allocate(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := finish(t, d, req, env.Identifier)
+		if err := d.Deallocate(t.Context(), drivers.Ref{Token: req.Token}); err != nil {
+			t.Error(err)
+		}
+		if strings.Contains(said, "evil") || strings.Contains(said, "SSH_RECORD") {
+			t.Errorf("the environment has what metadata says in the node's name:\n%s", said)
+		}
+		return said
+	}
+	said := tell(metadata.Proxy{Listener: netip.MustParseAddrPort("[::]:1080"), User: "me", Password: "secret"})
+	for _, line := range []string{
+		"AQUARIUM_FISH_SOCKS_PROXY=socks5h://me:secret@127.0.0.1:1080\n", "AQUARIUM_FISH_HTTP_PROXY=http://me:secret@127.0.0.1:1080\n",
+	} {
+		if !strings.Contains(said, line) {
+			t.Errorf("the environment has no %q:\n%s", line, said)
+		}
+	}
+	if said := tell(metadata.Proxy{}); strings.Contains(said, "PROXY=") {
+		t.Errorf("the environment was told of a proxy that does not listen:\n%s", said)
 	}
 }
 

@@ -175,6 +175,13 @@ func TestLabelCheckCreatesNothing(t *testing.T) {
 	if diff := cmp.Diff(want, got.Warnings); diff != "" {
 		t.Errorf("warnings of options (-want +got):\n%s", diff)
 	}
+	n.get(t, call{user: "admin", method: http.MethodPost, path: "/api/v1/label/check",
+		body: `{"name":"z","metadata":{"AQUARIUM_FISH_CA":"x","AQUARIUM_FISH_SSH_RECORD":true,"A":1,"!":2},"definitions":[{"driver":"x","resources":{"cpu":1,"ram":1}}]}`}, &got)
+	want = []string{`metadata key "!" makes no variable: no letter is left of the name`,
+		`metadata key "AQUARIUM_FISH_CA" makes no variable: names that begin with AQUARIUM_FISH_ are the node's own`}
+	if diff := cmp.Diff(want, got.Warnings); diff != "" {
+		t.Errorf("warnings of metadata (-want +got):\n%s", diff)
+	}
 	bad := n.do(t, call{user: "admin", method: http.MethodPost, path: "/api/v1/label/check",
 		body: `{"name":"y","definitions":[{"driver":"test","options":{"bad":1},"resources":{"cpu":1,"ram":1}}]}`})
 	if bad.status != http.StatusBadRequest || !strings.Contains(bad.body, `option \"bad\" is unknown`) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
 )
@@ -25,6 +26,7 @@ func (h *handlers) LabelCheck(ctx context.Context, r apiv1.LabelCheckRequestObje
 		return nil, badRequest("Unable to create label: %v", err)
 	}
 	warnings := warnings(label, h.Store.Labels(), h.Election.Misfits(label))
+	warnings = append(warnings, strangeMetadata(label)...)
 	for i, def := range label.Definitions {
 		warnings = append(warnings, h.strangeOptions(i, def)...)
 	}
@@ -57,6 +59,18 @@ func warnings(label model.Label, existing []model.Label, misfits [][]election.Re
 		for _, r := range refusals {
 			list = append(list, fmt.Sprintf("definition %d: %s", i, r.Reason))
 		}
+	}
+	return list
+}
+
+// strangeMetadata warns of keys that no environment finds among its variables.
+func strangeMetadata(label model.Label) (list []string) {
+	flat, err := metadata.Environment(label.Metadata, label.Metadata)
+	if err != nil {
+		return nil // checkLabel has said so
+	}
+	for _, drop := range flat.Dropped {
+		list = append(list, fmt.Sprintf("metadata key %q makes no variable: %s", drop.Key, drop.Reason))
 	}
 	return list
 }

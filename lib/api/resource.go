@@ -4,15 +4,18 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
 )
 
+// toResource shows no key that is reserved for the node's own words to an
+// environment, whoever wrote it.
 func toResource(r model.Resource) apiv1.Resource {
 	return apiv1.Resource{
 		UID: r.UID, ApplicationUID: r.ApplicationUID, Authentication: toAuthentication(r.Authentication),
 		CreatedAt: r.CreatedAt, DefinitionIndex: r.DefinitionIndex, HWAddr: r.HWAddr, Identifier: r.Identifier,
-		IPAddr: r.IPAddr, LabelUID: r.LabelUID, Metadata: orObject(r.Metadata), NodeUID: r.NodeUID, UpdatedAt: r.UpdatedAt,
+		IPAddr: r.IPAddr, LabelUID: r.LabelUID, Metadata: orObject(metadata.Public(r.Metadata)), NodeUID: r.NodeUID, UpdatedAt: r.UpdatedAt,
 	}
 }
 

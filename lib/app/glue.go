@@ -97,6 +97,9 @@ func metadataURL(bound net.Addr, nodeAddress string, named func(netip.Addr) bool
 	return func(token string) string { return base + meta.TokenPath(token) }
 }
 
+// noProxy is where the SOCKS proxy listens while there is none.
+func noProxy() (listener netip.AddrPort, ok bool) { return netip.AddrPort{}, false }
+
 // changesOf waits for the next change of any application, for one who waits.
 func (a *App) changesOf(db *store.Store) func(ctx context.Context) error {
 	changes := db.Subscribe(store.KindApplication)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -24,6 +26,38 @@ func inBubble(t *testing.T, test func(t *testing.T, f *farm)) {
 		f := newFarm(t)
 		defer func() { f.stop() }() // the newest one
 		test(t, f)
+	})
+}
+
+// TestTellsOfTheProxy: a driver is told where the proxy listens when it makes an
+// environment, and what the environment is to say there.
+func TestTellsOfTheProxy(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		var address netip.AddrPort
+		f.options = func(o *lifecycle.Options, _ *election.Options) {
+			o.Proxy = func() (netip.AddrPort, bool) { return address, address.IsValid() }
+		}
+		f.start()
+		label := f.label()
+		told := func() (metadata.Proxy, model.Allocation) {
+			app := f.apply(label)
+			f.wantDescription(app, model.StatusAllocated, "Driver allocated the resource")
+			a := f.entry(app).Allocations[0]
+			f.recall(app)
+			f.wantDescription(app, model.StatusDeallocated, "Driver deallocated the resource")
+			f.world.mu.Lock()
+			defer f.world.mu.Unlock()
+			return f.world.proxies[a.Token], a
+		}
+		if got, _ := told(); got != (metadata.Proxy{}) {
+			t.Errorf("the driver was told of a proxy that does not listen: %v", got.Listener)
+		}
+		address = netip.MustParseAddrPort("[::]:1080")
+		got, a := told()
+		user, password, _ := a.ProxyCredential()
+		if want := (metadata.Proxy{Listener: address, User: user, Password: password}); got != want || user == "" {
+			t.Errorf("the driver was told %+v, want %+v", got, want)
+		}
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +71,9 @@ type Options struct {
 	Instances func() []string
 	// MetadataURL is where an environment on this host reads its metadata.
 	MetadataURL func(token string) string
+	// Proxy is where the node's proxy listens, which environments are told; ok is
+	// false while it does not. Nil: it never does.
+	Proxy func() (listener netip.AddrPort, ok bool)
 	// DefaultLifetime counts for labels that set none; 0 = unlimited.
 	DefaultLifetime time.Duration
 	// InstanceLifetime is the default of a driver's instance, which counts before

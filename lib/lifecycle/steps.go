@@ -8,6 +8,7 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -213,7 +214,7 @@ func (r *runner) requestOf(a model.Allocation) drivers.Request {
 	return drivers.Request{
 		ApplicationUID: a.ApplicationUID, Token: a.Token, Definition: a.Definition,
 		Metadata: a.Metadata, LabelMetadata: a.LabelMetadata,
-		MetadataURL: r.m.opts.MetadataURL(a.MetaToken),
+		MetadataURL: r.m.opts.MetadataURL(a.MetaToken), Proxy: metadata.NewProxy(r.m.opts.Proxy, a.ProxyCredential),
 	}
 }
 

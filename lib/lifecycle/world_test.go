@@ -13,22 +13,25 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest"
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
 // world is what exists outside of the node: it outlives every restart.
 type world struct {
-	mu    sync.Mutex
-	envs  map[string]string    // token -> how it ended by itself, "" while it runs
-	apps  map[string]model.UID // token -> application that it was made for
-	tasks []string             // what was done, in order
-	still map[string]bool      // token -> it stands still
-	most  int                  // how many ever existed at once
-	event chan struct{}        // closed and replaced when one ends by itself
+	mu   sync.Mutex
+	envs map[string]string    // token -> how it ended by itself, "" while it runs
+	apps map[string]model.UID // token -> application that it was made for
+	// proxies are what the makers of environments were told to tell them, by token
+	proxies map[string]metadata.Proxy
+	tasks   []string        // what was done, in order
+	still   map[string]bool // token -> it stands still
+	most    int             // how many ever existed at once
+	event   chan struct{}   // closed and replaced when one ends by itself
 }
 
 func newWorld() *world {
-	return &world{envs: map[string]string{}, apps: map[string]model.UID{}, still: map[string]bool{}, event: make(chan struct{})}
+	return &world{envs: map[string]string{}, apps: map[string]model.UID{}, proxies: map[string]metadata.Proxy{}, still: map[string]bool{}, event: make(chan struct{})}
 }
 
 // end makes an environment end by itself.
@@ -114,7 +117,7 @@ func (s *scripted) Allocate(ctx context.Context, req drivers.Request) (drivers.E
 	s.world.mu.Lock()
 	if _, again := s.world.envs[req.Token]; !again {
 		s.world.envs[req.Token] = ""
-		s.world.apps[req.Token] = req.ApplicationUID
+		s.world.apps[req.Token], s.world.proxies[req.Token] = req.ApplicationUID, req.Proxy
 	}
 	s.world.most = max(s.world.most, len(s.world.envs))
 	after := s.after

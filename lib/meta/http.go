@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -62,7 +63,24 @@ func (h *Handler) serveData(w http.ResponseWriter, r *http.Request, token string
 		h.refuse(w, err)
 		return
 	}
-	h.render(w, r.URL.RawQuery, entry)
+	h.render(w, r.URL.RawQuery, entry, h.proxyNames(r, entry, hasToken))
+}
+
+// proxyNames tell the environment where it reaches the node's proxy: one that
+// shares this host's address has a token, another one is told the address at
+// which it has just reached us. Nobody is told the metadata address: who reads
+// this knows it.
+func (h *Handler) proxyNames(r *http.Request, entry *model.Entry, sharesHost bool) map[string]string {
+	a, _ := entry.Allocation(entry.Fold.Allocated.Epoch) // without one there is no credential
+	proxy := metadata.NewProxy(h.Proxy, a.ProxyCredential)
+	if sharesHost {
+		return proxy.Here()
+	}
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if local == nil {
+		return nil
+	}
+	return proxy.At(local.AddrPort().Addr())
 }
 
 func (h *Handler) refuse(w http.ResponseWriter, err error) {
@@ -83,7 +101,9 @@ func (h *Handler) refuse(w http.ResponseWriter, err error) {
 	}
 }
 
-func (h *Handler) render(w http.ResponseWriter, rawQuery string, entry *model.Entry) {
+// render answers with the environment's metadata, and with what the node says of
+// itself (node).
+func (h *Handler) render(w http.ResponseWriter, rawQuery string, entry *model.Entry, node map[string]string) {
 	format, prefix, err := query(rawQuery)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err.Error())
@@ -93,7 +113,7 @@ func (h *Handler) render(w http.ResponseWriter, rawQuery string, entry *model.En
 	if a, ok := entry.Allocation(entry.Fold.Allocated.Epoch); ok {
 		label = a.LabelMetadata
 	}
-	body, dropped, err := metadata.Render(format, entry.Resource.Metadata, label, prefix)
+	body, dropped, err := metadata.Render(format, entry.Resource.Metadata, label, node, prefix)
 	if err != nil {
 		h.refuse(w, fmt.Errorf("render resource %s: %w", entry.Resource.UID, err))
 		return

@@ -34,12 +34,15 @@ var _ finder = (*caller.Finder)(nil)
 // Options is what a Handler needs. All are required.
 type Options struct {
 	Callers finder
-	Logger  *slog.Logger
+	// Proxy is where the node's proxy listens, which environments are told; ok
+	// is false while it does not.
+	Proxy  func() (listener netip.AddrPort, ok bool)
+	Logger *slog.Logger
 }
 
 func (o Options) validate() error {
-	if o.Callers == nil || o.Logger == nil {
-		return errors.New("meta: Callers and Logger are required")
+	if o.Callers == nil || o.Proxy == nil || o.Logger == nil {
+		return errors.New("meta: Callers, Proxy and Logger are required")
 	}
 	return nil
 }

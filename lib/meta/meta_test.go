@@ -145,7 +145,9 @@ func handler(t *testing.T, s *fakeStore, log *bytes.Buffer) *Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := New(Options{Callers: callers, Logger: callers.Logger})
+	h, err := New(Options{
+		Callers: callers, Proxy: func() (netip.AddrPort, bool) { return netip.AddrPort{}, false }, Logger: callers.Logger,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

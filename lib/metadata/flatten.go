@@ -2,6 +2,10 @@
 // names and values that a shell can take (contract 17), and says which names
 // it may not set there (contract 32).
 //
+// Names under NodePrefix are the node's own: what it tells an environment of
+// itself stands there, and nothing that a user wrote. They are made anew for
+// each environment and each answer, and stored nowhere.
+//
 // It is pure: the metadata API and the drivers that hand metadata over as
 // environment variables share it.
 package metadata
@@ -45,6 +49,7 @@ type Flat struct {
 type leaf struct {
 	Pair
 	key       string // keys joined with dots, as the user wrote them
+	bare      string // key without the prefix that whoever asked wants before it
 	fromLabel bool
 }
 
@@ -53,9 +58,9 @@ type leaf struct {
 // every leaf its text: strings as they are, numbers as they were written, true
 // and false, null as nothing, arrays with all that is in them as JSON.
 //
-// Dropped is a key that makes a Protected name, unless the label (the label's
-// part of the metadata, may be nil) sets it; one of which nothing is left when
-// cleaned; one over 512 bytes. Where two keys make the same name, the one at a
+// Dropped is a key that makes a Reserved name; one that makes a Protected name,
+// unless the label (the label's part of the metadata, may be nil) sets it; one
+// of which nothing is left when cleaned; one over 512 bytes. Where two keys make the same name, the one at a
 // top-level key that label holds wins, then the first in the order of the
 // joined keys and values. An error says that one of the two is no JSON object.
 func Environment(metadata, label json.RawMessage) (Flat, error) {
@@ -70,11 +75,17 @@ func flatten(metadata, label json.RawMessage, prefix string) (Flat, error) {
 		return Flat{}, err
 	}
 	leaves = slices.DeleteFunc(leaves, func(l leaf) bool {
-		if l.fromLabel || !Protected(l.Name) {
-			return false
+		switch {
+		case l.fromLabel && l.bare == SSHRecordKey: // a word to the node, which has heard it
+			return true
+		case Reserved(l.Name), Reserved(l.bare):
+			dropped = append(dropped, Drop{l.key, "names that begin with " + NodePrefix + " are the node's own"})
+			return true
+		case !l.fromLabel && Protected(l.Name):
+			dropped = append(dropped, Drop{l.key, "the name " + l.Name + " is protected, only a label may set it"})
+			return true
 		}
-		dropped = append(dropped, Drop{l.key, "the name " + l.Name + " is protected, only a label may set it"})
-		return true
+		return false
 	})
 	return settle(leaves, dropped), nil
 }
@@ -92,6 +103,7 @@ func collect(metadata, label json.RawMessage, prefix string) ([]leaf, []Drop, er
 	w := walker{}
 	if prefix != "" {
 		w.push(prefix)
+		w.user = len(w.path)
 	}
 	for key, value := range top {
 		_, w.fromLabel = over[key]
@@ -124,6 +136,7 @@ func parse(raw json.RawMessage) (map[string]any, error) {
 // walker collects the leaves under one key after the other.
 type walker struct {
 	path      []string
+	user      int // where in path the user's own keys begin, behind a prefix
 	size      int // of the joined path in bytes, with a dot after each key
 	fromLabel bool
 	leaves    []leaf
@@ -149,7 +162,8 @@ func (w *walker) walk(key string, value any) {
 		w.dropped = append(w.dropped, Drop{joined, "no letter is left of the name"})
 		return
 	}
-	w.leaves = append(w.leaves, leaf{Pair{name, text(value)}, joined, w.fromLabel})
+	bare := strings.Join(w.path[w.user:], ".")
+	w.leaves = append(w.leaves, leaf{Pair{name, text(value)}, joined, bare, w.fromLabel})
 }
 
 func (w *walker) push(key string) {

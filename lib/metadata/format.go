@@ -1,8 +1,10 @@
 package metadata
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -29,20 +31,24 @@ func ParseFormat(name string) (Format, error) {
 	return "", fmt.Errorf("format %q is not known: use json, env, export or ps1", name)
 }
 
-// Render writes metadata in a format. JSON is the object with all that is in
-// it, without a newline at its end. The text formats are there to be evaluated
-// in an environment: they hold what Environment gives, with prefix (unless
-// empty) and a dot before each key, in one newline-terminated line per name,
-// sorted, more only where a value itself holds a newline.
-func Render(format Format, metadata, label json.RawMessage, prefix string) ([]byte, []Drop, error) {
+// Render writes metadata in a format, with the names that the node itself sets
+// (node, may be nil; all Reserved). JSON is the object with all that is in it
+// but Reserved keys, the node's names behind them, without a newline at its
+// end. The text formats are there to be evaluated in an environment: they hold
+// what Environment gives and the node's names, with prefix (unless empty) and a
+// dot before each key, in one newline-terminated line per name, sorted, more
+// only where a value itself holds a newline.
+func Render(format Format, metadata, label json.RawMessage, node map[string]string, prefix string) ([]byte, []Drop, error) {
 	if format == JSON {
-		text, err := renderJSON(metadata)
+		text, err := renderJSON(withNode(metadata, node))
 		return text, nil, err
 	}
 	flat, err := flatten(metadata, label, prefix)
 	if err != nil {
 		return nil, nil, err
 	}
+	flat.Pairs = append(flat.Pairs, nodePairs(node, prefix)...)
+	slices.SortFunc(flat.Pairs, func(a, b Pair) int { return cmp.Compare(a.Name, b.Name) })
 	var b strings.Builder
 	for _, p := range flat.Pairs {
 		switch format {
@@ -57,6 +63,18 @@ func Render(format Format, metadata, label json.RawMessage, prefix string) ([]by
 		}
 	}
 	return []byte(b.String()), flat.Dropped, nil
+}
+
+// nodePairs are the node's names with a prefix. No user's key makes one of them.
+func nodePairs(node map[string]string, prefix string) []Pair {
+	pairs := make([]Pair, 0, len(node))
+	for name, value := range node {
+		if prefix != "" {
+			name = Name(prefix + "." + name)
+		}
+		pairs = append(pairs, Pair{name, clean(value)})
+	}
+	return pairs
 }
 
 func renderJSON(metadata json.RawMessage) ([]byte, error) {

@@ -45,6 +45,16 @@ func TestFlatten(t *testing.T) {
 		{name: "NUL vanishes", metadata: `{"a":"x\u0000y"}`, want: []Pair{{"a", "xy"}}},
 		{name: "long name", metadata: `{"` + strings.Repeat("k", maxName+1) + `":"1","a":"2"}`,
 			want: []Pair{{"a", "2"}}, dropped: []string{strings.Repeat("k", 64) + "..."}},
+		{name: "the node's names are nobody's", metadata: `{"AQUARIUM_FISH_CA":"a","aquarium_fish_ca":"b","AQUARIUM-.FISH_X":"c","9AQUARIUM_FISH_":"d","AQUARIUM":{"FISH":{"CA":"e"}},"a":"1"}`,
+			label: `{"AQUARIUM_FISH_CA":"a"}`, want: []Pair{{"a", "1"}},
+			dropped: []string{"9AQUARIUM_FISH_", "AQUARIUM-.FISH_X", "AQUARIUM.FISH.CA", "AQUARIUM_FISH_CA", "aquarium_fish_ca"}},
+		{name: "nor behind a prefix", metadata: `{"AQUARIUM_FISH_CA":"a","b":"1"}`, prefix: "data",
+			want: []Pair{{"data_b", "1"}}, dropped: []string{"data.AQUARIUM_FISH_CA"}},
+		{name: "nor with one", metadata: `{"FISH_CA":"a","b":"1"}`, label: `{"FISH_CA":"a"}`, prefix: "AQUARIUM",
+			want: []Pair{{"AQUARIUM_b", "1"}}, dropped: []string{"AQUARIUM.FISH_CA"}},
+		{name: "a label's word to the node", metadata: `{"AQUARIUM_FISH_SSH_RECORD":true,"b":1}`, label: `{"AQUARIUM_FISH_SSH_RECORD":true}`, prefix: "data",
+			want: []Pair{{"data_b", "1"}}},
+		{name: "an application's is none", metadata: `{"AQUARIUM_FISH_SSH_RECORD":true}`, dropped: []string{"AQUARIUM_FISH_SSH_RECORD"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,7 +128,7 @@ func TestEnvironmentProtects(t *testing.T) {
 func TestProtected(t *testing.T) {
 	for _, name := range []string{
 		"PATH", "HOME", "SHELL", "USER", "IFS", "ENV", "BASH_ENV", "NODE_OPTIONS", "Path",
-		"LD_PRELOAD", "DYLD_INSERT_LIBRARIES", "PYTHONPATH", "PERL5LIB", "GIT_SSH", "AQUARIUM_FISH_META",
+		"LD_PRELOAD", "DYLD_INSERT_LIBRARIES", "PYTHONPATH", "PERL5LIB", "GIT_SSH",
 	} {
 		if !Protected(name) {
 			t.Errorf("Protected(%q) = false", name)
@@ -149,7 +159,7 @@ func TestTextsProtect(t *testing.T) {
 		{JSON, "", string(app), 0},
 	}
 	for _, tt := range tests {
-		got, dropped, err := Render(tt.format, app, label, tt.prefix)
+		got, dropped, err := Render(tt.format, app, label, nil, tt.prefix)
 		if err != nil || string(got) != tt.want || len(dropped) != tt.dropped {
 			t.Errorf("Render(%s, prefix %q) = %q, dropped %v, %v, want %q", tt.format, tt.prefix, got, dropped, err, tt.want)
 		}
@@ -169,7 +179,7 @@ func TestRender(t *testing.T) {
 		{PowerShell, "", "$e=''\n$l='label'\n$n='12345678901234567890'\n$q='it''s'\n$s='x y'\n$u='http://x/?a=1'\n"},
 	}
 	for _, tt := range tests {
-		got, _, err := Render(tt.format, raw, nil, tt.prefix)
+		got, _, err := Render(tt.format, raw, nil, nil, tt.prefix)
 		if err != nil || string(got) != tt.want {
 			t.Errorf("Render(%s) = %q, %v, want %q", tt.format, got, err, tt.want)
 		}
@@ -266,7 +276,7 @@ func FuzzShell(f *testing.F) {
 		if name != "p_Z" && len(key) < maxName-2 && utf8.ValidString(value) && want[name] != exact {
 			t.Errorf("value of %q is %q, want %q", name, want[name], exact)
 		}
-		text, _, err := Render(Export, raw, nil, "p")
+		text, _, err := Render(Export, raw, nil, nil, "p")
 		if err != nil {
 			t.Fatal(err)
 		}

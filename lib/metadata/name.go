@@ -5,9 +5,6 @@ import (
 	"strings"
 )
 
-// NodePrefix starts the names that the node itself sets in an environment.
-const NodePrefix = "AQUARIUM_FISH_"
-
 // Name cleans a joined key into a name (contract 17): dots become underscores,
 // whatever else is no ASCII letter, digit or underscore vanishes, as do
 // leading digits. Nothing may be left of it.
@@ -28,7 +25,8 @@ func Name(key string) string {
 func sameName(key, name string) bool { return strings.EqualFold(Name(key), name) }
 
 // Protected reports whether application metadata may not set the name in an
-// environment, because it decides what runs there and as whom (contract 32).
+// environment, because it decides what runs there and as whom (contract 32). A
+// label may, but for the names that are Reserved: those nobody may.
 // Case does not count: where the system does not tell cases apart, either one
 // would do.
 func Protected(name string) bool {
@@ -37,6 +35,6 @@ func Protected(name string) bool {
 	if slices.Contains(exact, name) {
 		return true
 	}
-	prefixes := []string{"LD_", "DYLD_", "PYTHON", "PERL", "GIT_", NodePrefix}
+	prefixes := []string{"LD_", "DYLD_", "PYTHON", "PERL", "GIT_"}
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
