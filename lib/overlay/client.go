@@ -45,11 +45,14 @@ func (e *UnreachableError) Error() string { return "reach member: " + e.Err.Erro
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // Client asks members. It is safe for use by many goroutines.
-type Client struct{ transport *http.Transport }
+type Client struct {
+	dialer    Dialer
+	transport *http.Transport
+}
 
 // NewClient makes a client. Close ends it.
 func NewClient(d Dialer) *Client {
-	return &Client{&http.Transport{
+	return &Client{dialer: d, transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			return dial(ctx, d, address)
 		},
