@@ -33,6 +33,11 @@ func (l *loader) check() {
 		{"proxy_socks_address", c.ProxySOCKSAddress, checkListen(c.ProxySOCKSAddress)},
 		{"proxy_ssh_address", c.ProxySSHAddress, checkListen(c.ProxySSHAddress)},
 		{"proxy_ssh_access_lifetime", c.ProxySSHAccessLifetime, checkDuration(c.ProxySSHAccessLifetime, 10*time.Second, 24*time.Hour)},
+		{"proxy_ssh_max_sessions", c.ProxySSHMaxSessions, checkSessions(c.ProxySSHMaxSessions)},
+		{"proxy_ssh_grace", c.ProxySSHGrace, checkDuration(c.ProxySSHGrace, 0, time.Hour)},
+		{"proxy_ssh_recording_size", c.ProxySSHRecordingSize, checkSize(c.ProxySSHRecordingSize, 64<<10, 1<<40)},
+		{"proxy_ssh_recordings_size", c.ProxySSHRecordingsSize, checkSize(c.ProxySSHRecordingsSize, 64<<10, 1<<50)},
+		{"proxy_ssh_recordings_keep", c.ProxySSHRecordingsKeep, checkDuration(c.ProxySSHRecordingsKeep, 0, math.MaxInt64)},
 		{"node_address", c.NodeAddress, checkNodeAddress(c.NodeAddress)},
 		{"cluster_max_links", c.ClusterMaxLinks, checkLinks(c.ClusterMaxLinks)},
 		{"cluster_link_bytes", c.ClusterLinkBytes, checkSize(c.ClusterLinkBytes, 64<<10, 1<<30)},
@@ -166,6 +171,13 @@ func checkProxy(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || (u.Scheme != "socks5" && u.Scheme != "socks5h" && u.Scheme != "http" && u.Scheme != "https") {
 		return errors.New("want the URL of a proxy, such as socks5://user:password@host:1080")
+	}
+	return nil
+}
+
+func checkSessions(n uint32) error {
+	if n < 1 || n > 100_000 {
+		return errors.New("want 1 to 100000 sessions")
 	}
 	return nil
 }

@@ -25,6 +25,20 @@ type Config struct {
 	// ProxySSHAccessLifetime is how long credentials for the SSH proxy wait for their one use. Default 10m: time to paste
 	// them into a terminal, too little for what leaks with a log to be of use to anybody.
 	ProxySSHAccessLifetime time.Duration `yaml:"proxy_ssh_access_lifetime"`
+	// ProxySSHMaxSessions bounds the SSH sessions through this node, and those to its own environments. Default 1000: some
+	// 200 MB while they are idle.
+	ProxySSHMaxSessions uint32 `yaml:"proxy_ssh_max_sessions"`
+	// ProxySSHGrace is how long an SSH session goes on after its environment is given back, as long as that still is
+	// there. Default 10s: time to read the message that says so. 0 cuts it at once.
+	ProxySSHGrace time.Duration `yaml:"proxy_ssh_grace"`
+	// ProxySSHRecordingSize is where the recording of a terminal is full and its session is cut, in bytes; sessions are
+	// recorded where a label asks for it. Default 100MB: days of typing, or an hour of a log that scrolls.
+	ProxySSHRecordingSize yamlconf.Size `yaml:"proxy_ssh_recording_size"`
+	// ProxySSHRecordingsSize is how much all recordings take together; the oldest go. Default 1GB.
+	ProxySSHRecordingsSize yamlconf.Size `yaml:"proxy_ssh_recordings_size"`
+	// ProxySSHRecordingsKeep is how long recordings are kept. 0 = for ever. Default 30d: what is looked into is looked into
+	// within the month.
+	ProxySSHRecordingsKeep time.Duration `yaml:"proxy_ssh_recordings_keep"`
 	// NodeAddress is how others reach this node. It names the database folder and stands in the certificate.
 	// Default `127.0.0.1:8001`.
 	NodeAddress string `yaml:"node_address"`
@@ -177,6 +191,11 @@ func Default() Config {
 		ProxySOCKSAddress:      "0.0.0.0:1080",
 		ProxySSHAddress:        "0.0.0.0:2022",
 		ProxySSHAccessLifetime: 10 * time.Minute,
+		ProxySSHMaxSessions:    1000,
+		ProxySSHGrace:          10 * time.Second,
+		ProxySSHRecordingSize:  100 << 20,
+		ProxySSHRecordingsSize: 1 << 30,
+		ProxySSHRecordingsKeep: 30 * 24 * time.Hour,
 		NodeAddress:            "127.0.0.1:8001",
 		ClusterMaxLinks:        8,
 		ClusterLinkBytes:       8 << 20,

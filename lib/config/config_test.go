@@ -69,6 +69,11 @@ API_Address: 127.0.0.1:0
 proxy_socks_address: ":1081"
 proxy_ssh_address: "[::1]:0"
 proxy_ssh_access_lifetime: 2m
+proxy_ssh_max_sessions: 7
+proxy_ssh_grace: 0
+proxy_ssh_recording_size: 1MB
+proxy_ssh_recordings_size: 2MB
+proxy_ssh_recordings_keep: 1h
 node_address: fish.example.com:8001
 cpu_limit: 2
 mem_target: 512MB
@@ -112,6 +117,7 @@ log_file_keep: 3
 	}
 	want := &config.Config{
 		Directory: "data", APIAddress: "127.0.0.1:0", ProxySOCKSAddress: ":1081", ProxySSHAddress: "[::1]:0", ProxySSHAccessLifetime: 2 * time.Minute,
+		ProxySSHMaxSessions: 7, ProxySSHRecordingSize: 1 << 20, ProxySSHRecordingsSize: 2 << 20, ProxySSHRecordingsKeep: time.Hour,
 		NodeAddress: "fish.example.com:8001", CPULimit: 2, MemTarget: 512 << 20, ClusterJoin: []string{"a:1", "b:2"},
 		ClusterMaxLinks: 12, ClusterLinkBytes: 1 << 20, ClusterProxy: "socks5://bob:secret@proxy.example.com:1080",
 		TLSKey: filepath.FromSlash("data/my.key"), TLSCrt: "/etc/fish/my.crt", TLSCACrt: filepath.FromSlash("data/cluster/ca.crt"),
