@@ -1,0 +1,154 @@
+package relay
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// pair is a channel: the one that a side opened, and ours to the other side.
+type pair struct {
+	of           *Relay
+	opener, peer *half
+	session      bool // of a shell, a command or a subsystem
+
+	begun    chan struct{} // closed when data may pass
+	beginOne sync.Once
+	// finished says that the target told how the session ended: what follows is
+	// no loss.
+	finished atomic.Bool
+
+	terminal *Terminal // what the client asked for; used by its requests alone
+	granted  atomic.Bool
+	tap      atomic.Pointer[tap]
+}
+
+// half is one end of a pair.
+type half struct {
+	*end
+
+	channel  ssh.Channel
+	requests <-chan *ssh.Request
+	streamed chan struct{} // closed when all that came from it was passed on
+
+	// errors guards the extended stream towards it, to which two may write: what
+	// its counterpart says there, and Tell. shut: nothing follows there.
+	errors sync.Mutex
+	shut   bool
+}
+
+func newPair(r *Relay, opener, peer *end, kind string) *pair {
+	return &pair{
+		of: r, session: kind == "session", begun: make(chan struct{}),
+		opener: &half{end: opener, streamed: make(chan struct{})}, peer: &half{end: peer, streamed: make(chan struct{})},
+	}
+}
+
+// streamed is closed when all that came from one side was passed on.
+func (p *pair) streamed(from *end) <-chan struct{} {
+	if p.opener.end == from {
+		return p.opener.streamed
+	}
+	return p.peer.streamed
+}
+
+// relay opens the channel on the other side, and relays until both are closed.
+func (p *pair) relay(asked ssh.NewChannel) {
+	if !p.connect(asked) {
+		close(p.opener.streamed)
+		close(p.peer.streamed)
+		return
+	}
+	p.of.channels.Add(1)
+	if !p.session {
+		p.begin() // only a session is told first what is to receive the data
+	}
+	var work sync.WaitGroup
+	for _, d := range []struct{ from, to *half }{{p.opener, p.peer}, {p.peer, p.opener}} {
+		work.Go(func() { p.stream(d.from, d.to) })
+		work.Go(func() { p.requests(d.from, d.to) })
+	}
+	work.Wait()
+	if t := p.tap.Load(); t != nil {
+		t.close()
+	}
+}
+
+// connect opens the channel on the other side, and answers who asked for it as
+// that one does.
+func (p *pair) connect(asked ssh.NewChannel) bool {
+	kind := asked.ChannelType()
+	if strings.HasPrefix(kind, "forwarded-") {
+		p.of.afterForwards()
+	}
+	channel, requests, err := p.peer.Conn.OpenChannel(kind, asked.ExtraData())
+	if err != nil {
+		reason, message := ssh.ConnectionFailed, "the other side has gone"
+		if refused, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
+			reason, message = refused.Reason, refused.Message
+		}
+		_ = asked.Reject(reason, message) // or it has ended
+		return false
+	}
+	p.peer.channel, p.peer.requests = channel, requests
+	p.opener.channel, p.opener.requests, err = asked.Accept()
+	if err != nil { // its connection has ended
+		go ssh.DiscardRequests(requests) // ends with the connection, which ends now
+		_ = channel.Close()
+		return false
+	}
+	return true
+}
+
+func (p *pair) begin() { p.beginOne.Do(func() { close(p.begun) }) }
+
+// requests relays what one side asks about the channel, and its close at the
+// end.
+func (p *pair) requests(from, to *half) {
+	for req := range from.requests {
+		p.before(from, req)
+		ok, err := to.channel.SendRequest(req.Type, req.WantReply, req.Payload)
+		ok = ok && err == nil
+		if ok && req.Type == "pty-req" && from.end == p.of.client {
+			ok = p.openTerminal()
+		}
+		_ = req.Reply(ok, nil) // or it has ended
+		if p.session && startsSession(req.Type) && (ok || !req.WantReply) {
+			p.begin()
+		}
+	}
+	p.begin() // nothing comes any more for which data would have to wait
+	late := time.AfterFunc(closeTime, func() { _ = to.channel.Close() })
+	defer late.Stop()
+	<-from.streamed
+	if !p.cut(from) {
+		_ = to.channel.Close() // or it is closed
+	}
+}
+
+// before notes what a request says.
+func (p *pair) before(from *half, req *ssh.Request) {
+	switch {
+	case from.end == p.of.target && (req.Type == "exit-status" || req.Type == "exit-signal"):
+		p.finished.Store(true)
+	case from.end != p.of.client:
+	case req.Type == "pty-req":
+		p.terminal = parseTerminal(req.Payload)
+	case req.Type == "window-change":
+		p.resize(req.Payload)
+	}
+}
+
+// startsSession reports whether a request makes something run that takes the
+// data: what comes before it has been granted, OpenSSH's server throws away.
+func startsSession(request string) bool {
+	return request == "shell" || request == "exec" || request == "subsystem"
+}
+
+// cut reports whether the stream of a side ended because its connection did,
+// in the middle of it.
+func (p *pair) cut(from *half) bool { return from.Wire.Over() && !p.finished.Load() }

@@ -1,0 +1,90 @@
+package relay
+
+import (
+	"io"
+	"sync"
+)
+
+const (
+	// smallBuffer waits for data, largeBuffer takes it while much comes: an idle
+	// session holds the first only. 32 KB is what OpenSSH puts into a packet.
+	smallBuffer = 1 << 10
+	largeBuffer = 32 << 10
+)
+
+// stream relays the data of one direction, both kinds, and its end.
+func (p *pair) stream(from, to *half) {
+	defer close(from.streamed)
+	<-p.begun
+	output := to.end == p.of.client
+	var extended sync.WaitGroup
+	extended.Go(func() {
+		p.copy(from, errorStream{to}, from.channel.Stderr(), output)
+	})
+	whole := p.copy(from, to.channel, from.channel, output)
+	extended.Wait()
+	if whole && !p.cut(from) {
+		to.closeWrite()
+	}
+}
+
+// copy relays until there is nothing more or nobody takes it, and reports
+// whether all was taken.
+func (p *pair) copy(from *half, to io.Writer, src io.Reader, output bool) bool {
+	buf := make([]byte, smallBuffer)
+	for {
+		n, err := src.Read(buf)
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return false
+			}
+			from.carved.Add(int64(n))
+			if output {
+				p.recordOutput(buf[:n])
+			}
+		}
+		if err != nil {
+			return true
+		}
+		switch {
+		case n == len(buf) && n < largeBuffer:
+			buf = make([]byte, largeBuffer)
+		case n < smallBuffer/2 && len(buf) == largeBuffer:
+			buf = make([]byte, smallBuffer)
+		}
+	}
+}
+
+// errorStream is the extended stream towards an end.
+type errorStream struct{ to *half }
+
+// Write implements io.Writer. Its lock keeps two writers apart, and nobody
+// else waits for it.
+func (s errorStream) Write(p []byte) (int, error) {
+	s.to.errors.Lock()
+	defer s.to.errors.Unlock()
+	if s.to.shut {
+		return 0, io.EOF
+	}
+	return s.to.channel.Stderr().Write(p) //nolint:wrapcheck // io.EOF says that nobody takes it
+}
+
+// closeWrite ends both kinds of data towards an end.
+func (h *half) closeWrite() {
+	h.errors.Lock()
+	defer h.errors.Unlock()
+	h.shut = true
+	_ = h.channel.CloseWrite() // or it is closed
+}
+
+// Tell writes a text to every terminal of the client. It waits until each has
+// taken it or its connection has ended.
+func (r *Relay) Tell(text string) {
+	var work sync.WaitGroup
+	for _, p := range r.open() {
+		if p.granted.Load() {
+			work.Go(func() { _, _ = errorStream{p.opener}.Write([]byte(text)) }) // or it has ended
+		}
+	}
+	work.Wait()
+}

@@ -1,0 +1,146 @@
+package sshproxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/model"
+	"github.com/aquarium-fish/aquarium-fish/lib/proxy/ssh/relay"
+)
+
+// target is our connection to the SSH server of an environment.
+type target struct {
+	side    relay.Side
+	hostKey []byte // in the wire form of SSH
+}
+
+// errHostKey says that the server shows another key than it has to.
+var errHostKey = &Refusal{Reason: ReasonHostKey}
+
+// connectTarget logs in to the environment. The connection is closed after an
+// error. Until it returns ctx ends it.
+func connectTarget(ctx context.Context, o *Opened, login model.Authentication) (*target, error) {
+	auth, err := authMethods(login)
+	if err != nil {
+		_ = o.Close() // nothing was said yet
+		return nil, err
+	}
+	t := &target{}
+	var wrongKey bool
+	config := &ssh.ClientConfig{
+		User: login.Username, Auth: auth, ClientVersion: ServerVersion,
+		HostKeyAlgorithms: hostKeyAlgorithms(o.HostKey),
+		HostKeyCallback: func(_ string, _ net.Addr, key ssh.PublicKey) error {
+			t.hostKey = key.Marshal()
+			if len(o.HostKey) > 0 && !bytes.Equal(t.hostKey, o.HostKey) {
+				wrongKey = true
+				return errHostKey
+			}
+			return nil
+		},
+	}
+	stop := context.AfterFunc(ctx, func() { _ = o.Close() }) // ends what waits for it
+	t.side.Wire = relay.NewWire(o)
+	t.side.Conn, t.side.Channels, t.side.Requests, err = ssh.NewClientConn(t.side.Wire, "", config)
+	switch {
+	case err == nil && stop():
+		return t, nil
+	case err == nil || ctx.Err() != nil:
+		err = errors.New("the SSH server of the environment takes too long")
+	case wrongKey:
+		err = errHostKey
+	}
+	_ = o.Close()
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
+		return nil, refusal
+	}
+	return nil, &Refusal{Reason: ReasonOther, Text: "the environment does not let the node in with the authentication of its label: " + err.Error()}
+}
+
+// hostKeyAlgorithms are those that make a server show the key that is expected
+// of it, and not another one that it has as well; nil if none is expected.
+func hostKeyAlgorithms(expected []byte) []string {
+	key, err := ssh.ParsePublicKey(expected)
+	switch {
+	case err != nil:
+		return nil
+	case key.Type() == ssh.KeyAlgoRSA:
+		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSA}
+	}
+	return []string{key.Type()}
+}
+
+// authMethods are the ways to log in that the label gives.
+func authMethods(a model.Authentication) ([]ssh.AuthMethod, error) {
+	var methods []ssh.AuthMethod
+	if a.Key != "" {
+		signer, err := ssh.ParsePrivateKey([]byte(a.Key))
+		if err != nil {
+			return nil, &Refusal{Reason: ReasonNoLogin, Text: "the key in the authentication of the label can not be read: want a private key in PEM, without a passphrase"}
+		}
+		methods = append(methods, ssh.PublicKeys(signer))
+	}
+	if a.Password != "" {
+		methods = append(methods, ssh.Password(a.Password), ssh.KeyboardInteractive(
+			func(_, _ string, questions []string, echos []bool) ([]string, error) {
+				answers := make([]string, len(questions))
+				for i := range questions {
+					if !echos[i] {
+						answers[i] = a.Password // servers that ask for it this way, by PAM, ask for nothing else
+					}
+				}
+				return answers, nil
+			}))
+	}
+	return methods, nil
+}
+
+// enter does what has to succeed before a client is told that it is logged in:
+// the environment is reached and lets the node in, and then, not before, the
+// credentials are used up.
+func (s *session) enter(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, enterTime)
+	defer cancel()
+	resource, _, ok := s.server.Store.Resource(s.access.ResourceUID)
+	if !ok || resource.Authentication == nil {
+		reason := ReasonGone
+		if ok {
+			reason = ReasonNoLogin
+		}
+		return &Refusal{Reason: reason}
+	}
+	s.resource = resource
+	opened, err := s.server.Executor.Open(ctx, resource.NodeUID, Opening{
+		AccessUID: s.access.UID, ResourceUID: resource.UID, SessionUID: s.uid,
+	})
+	if err != nil {
+		return err
+	}
+	if s.record = opened.Record; s.record && s.server.Recorder == nil {
+		_ = opened.Close()
+		return &Refusal{Reason: ReasonOther, Text: "sessions of the environment are to be recorded, and this node can not"}
+	}
+	t, err := connectTarget(ctx, opened, *resource.Authentication)
+	if err != nil {
+		return err
+	}
+	err = s.server.Executor.Use(ctx, resource.NodeUID, model.AccessUse{
+		AccessUID: s.access.UID, ResourceUID: resource.UID, ApplicationUID: resource.ApplicationUID,
+		SessionUID: s.uid, EntryUID: s.server.Node, UserName: s.access.UserName, Client: s.remote, HostKey: t.hostKey,
+		UsedAt: time.Now(),
+	})
+	if err != nil {
+		_ = t.side.Conn.Close()
+		return fmt.Errorf("use credentials: %w", err)
+	}
+	s.mu.Lock()
+	s.target = t
+	s.mu.Unlock()
+	return nil
+}
