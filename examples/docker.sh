@@ -50,6 +50,7 @@ examples=$(pwd)/examples
 
 step "Start a node in $farm"
 sed -e 's/^api_address: .*/api_address: 127.0.0.1:0/; s/^meta_address: .*/meta_address: 0.0.0.0:0/' "$examples/config-docker.yml" >"$farm/config.yml"
+echo "proxy_ssh_address: 127.0.0.1:0" >>"$farm/config.yml"
 grep -v '^ *#' "$farm/config.yml"
 cd "$farm"
 aquarium-fish --cfg config.yml >log 2>&1 &

@@ -84,6 +84,8 @@ cat >"$farm/config.yml" <<EOF
 directory: data
 node_name: quickstart
 api_address: 127.0.0.1:0
+proxy_ssh_address: 127.0.0.1:0
+proxy_socks_address: 127.0.0.1:0
 drivers:
   - name: native
     cfg:

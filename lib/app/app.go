@@ -57,6 +57,7 @@ func (o Options) validate() error {
 type App struct {
 	log      *slog.Logger
 	api      *server
+	ssh      *sshDoor
 	parts    []part
 	cleanups cleanups
 
@@ -101,8 +102,9 @@ func (a *App) Start() {
 		a.startPart(p)
 	}
 	// Supervisors of the original wait for these lines as they are, without attributes (contract 4).
-	a.log.Info("API listening on: " + a.Addr()) //nolint:sloglint // given by contract 4
-	a.log.Info("Fish initialized")              //nolint:sloglint // given by contract 4
+	a.log.Info("API listening on: " + a.Addr())                            //nolint:sloglint // given by contract 4
+	a.log.Info("PROXYSSH listening on: " + a.ssh.listener.Addr().String()) //nolint:sloglint // given by contract 4
+	a.log.Info("Fish initialized")                                         //nolint:sloglint // given by contract 4
 }
 
 // startPart runs one part in its own goroutine, owned by a cleanup that cancels it and waits.

@@ -48,7 +48,7 @@ func testOptions(t *testing.T) (opts Options, printed func() string) {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "fish.yml")
-	text := "directory: " + filepath.Join(dir, "data") + "\napi_address: 127.0.0.1:0\nnode_name: fish\n"
+	text := "directory: " + filepath.Join(dir, "data") + "\napi_address: 127.0.0.1:0\nproxy_ssh_address: 127.0.0.1:0\nproxy_socks_address: 127.0.0.1:0\nnode_name: fish\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,8 @@ func TestNodeServesAndStops(t *testing.T) {
 		lines = append(lines, line)
 	}
 	want := []string{
-		"INFO:\tAPI listening on: " + a.Addr() + "\n", "INFO:\tFish initialized\n",
+		"INFO:\tAPI listening on: " + a.Addr() + "\n", "INFO:\tPROXYSSH listening on: " + a.ssh.listener.Addr().String() + "\n",
+		"INFO:\tFish initialized\n",
 		"\"uri\":\"/nothing\"\n", "\"uri\":\"/nothing\"\n", "INFO:\tFish stopping...\n", "INFO:\tFish stopped\n",
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {

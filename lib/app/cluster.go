@@ -23,6 +23,7 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/lib/hostfacts"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/overlay"
+	sshproxy "github.com/aquarium-fish/aquarium-fish/lib/proxy/ssh"
 	"github.com/aquarium-fish/aquarium-fish/lib/recall"
 	"github.com/aquarium-fish/aquarium-fish/lib/replica"
 	"github.com/aquarium-fish/aquarium-fish/lib/store"
@@ -92,6 +93,7 @@ type member struct {
 	state  memberState
 	server *overlay.Server
 	asks   *asks
+	ssh    *sshproxy.Service
 }
 
 // memberState is what the node tells the others of itself, from the parts that know it. None may block.

@@ -40,6 +40,7 @@ func (m *member) serveMembers(users http.Handler, certificates *enrol.Service) h
 	mux.HandleFunc("POST "+timePath, m.timeOfDay)
 	mux.HandleFunc("POST "+askPath, m.asks.asked)
 	mux.HandleFunc("POST "+renewPath, func(w http.ResponseWriter, r *http.Request) { m.renew(w, r, certificates) })
+	m.serveSSH(mux)
 	mux.Handle("/", users)
 	return mux
 }

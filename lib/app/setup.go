@@ -61,7 +61,8 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	if err != nil {
 		return fmt.Errorf("load identity: %w", err)
 	}
-	if _, err := crypt.LoadOrCreateSSHKey(cfg.SSHKey); err != nil { // images and scripts know it by its file
+	sshKey, err := crypt.LoadOrCreateSSHKey(cfg.SSHKey)
+	if err != nil {
 		return fmt.Errorf("load ssh host key: %w", err)
 	}
 
@@ -71,6 +72,9 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return err
 	}
 	a.cleanups.add("api listener", a.api.close)
+	if a.ssh, err = a.listenSSH(ctx, cfg, sshKey); err != nil {
+		return err
+	}
 	links, err := newLinks(cfg, identity, log)
 	if err != nil {
 		return err
@@ -238,7 +242,11 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	if err != nil {
 		return err
 	}
+	if err := a.addSSH(sshParts{config: cfg, door: a.ssh, member: member, auth: authenticator, trail: trail, log: log}); err != nil {
+		return err
+	}
 	apiOptions := api.Options{
+		SSH: a.ssh, AccessLifetime: cfg.ProxySSHAccessLifetime,
 		Node: node.UID, LastSeen: pulse.last, Auth: authenticator, Store: db, Election: elect, Drivers: registry, Images: puller, Commands: commands,
 		Lifecycle: life, Ledger: ledger, AllocateTimeout: cfg.AllocateTimeout,
 		Cluster: view{member, pulse.last}, Maintenance: keeper, Audit: trail, Enrolment: enrolment, Logger: log,
