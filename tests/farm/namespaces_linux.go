@@ -182,6 +182,15 @@ func (n *Namespaces) dial(ctx context.Context, node int, address string) (net.Co
 	return conn, err
 }
 
+func (n *Namespaces) listen(node int, address string) (net.Listener, error) {
+	var l net.Listener
+	err := n.within(node, func() (err error) {
+		l, err = net.Listen("tcp", address)
+		return err
+	})
+	return l, err
+}
+
 // remove takes the network away; the nodes are stopped by then.
 func (n *Namespaces) remove() {
 	for _, w := range n.wires {

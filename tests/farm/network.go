@@ -16,6 +16,8 @@ type network interface {
 	wrap(node int) []string
 	// dial connects as the node would.
 	dial(ctx context.Context, node int, address string) (net.Conn, error)
+	// listen listens as the node would.
+	listen(node int, address string) (net.Listener, error)
 }
 
 // port is that of the API of every node: each has an address of its own.
@@ -49,6 +51,24 @@ func (loopback) wrap(int) []string { return nil }
 func (loopback) dial(ctx context.Context, _ int, address string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", address)
 }
+
+func (loopback) listen(_ int, address string) (net.Listener, error) {
+	return net.Listen("tcp", address)
+}
+
+// Listen listens where a node is: there 127.0.0.1 is the node's own.
+func (f *Farm) Listen(node int, address string) (net.Listener, error) {
+	return f.network.listen(node, address)
+}
+
+// Dial connects from where a node is.
+func (f *Farm) Dial(ctx context.Context, node int, address string) (net.Conn, error) {
+	return f.network.dial(ctx, node, address)
+}
+
+// Wrap is a command that becomes another one, which then runs where a node is.
+// It is empty where all are in one place.
+func (f *Farm) Wrap(node int) []string { return f.network.wrap(node) }
 
 // Reach tries to connect to the API of a node from where another one is.
 func (f *Farm) Reach(from, to int) error {

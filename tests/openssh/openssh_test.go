@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
+	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
 // start runs a server in a folder that any user may look into.
@@ -72,19 +73,33 @@ func TestByKey(t *testing.T) {
 	if got, err := c.run(t, s.Login(), "echo $USER"); err != nil || got != s.User+"\n" {
 		t.Errorf("ssh: %q, %v", got, err)
 	}
-	if err := s.NewHostKeys(); err != nil {
+	restore, err := s.NewHostKeys()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if got, err := c.run(t, s.Login(), "true"); err == nil || !strings.Contains(got, "Host key verification failed") {
 		t.Errorf("the client takes another host key: %q", got)
+	}
+	if err := restore(); err != nil {
+		t.Fatal(err)
+	}
+	s.Down()
+	if got, err := c.run(t, s.Login(), "true"); err == nil || !strings.Contains(got, "Connection refused") {
+		t.Errorf("it takes connections while it is down: %q", got)
+	}
+	if err := s.Up(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.run(t, s.Login(), "true"); err != nil {
+		t.Errorf("with its old key: %q, %v", got, err)
 	}
 	other := s.Login()
 	other.KeyFile = start(t, ServerOptions{}).KeyFile
 	if got, err := client(t).run(t, other, "true"); err == nil || !strings.Contains(got, "Permission denied") {
 		t.Errorf("the server takes another key: %q", got)
 	}
-	if got := s.Accepted(); got != 3 {
-		t.Errorf("%d connections, want 3", got)
+	if got := s.Accepted(); got != 4 {
+		t.Errorf("%d connections, want 4", got)
 	}
 }
 
@@ -136,9 +151,10 @@ func TestKill(t *testing.T) {
 		t.Error("the session has ended without an error")
 	}
 	running := "/proc/" + strings.TrimSpace(string(pid[:n])) + "/exe"
-	if target, err := os.Readlink(running); err == nil {
-		t.Errorf("%s still runs", target)
-	}
+	fish.Eventually(t, "what ran in the session has ended", func() bool {
+		_, err := os.Readlink(running)
+		return err != nil
+	})
 	if got, err := c.run(t, s.Login(), "echo again"); err != nil || got != "again\n" {
 		t.Errorf("the next session: %q, %v", got, err)
 	}

@@ -48,11 +48,12 @@ type Server struct {
 	// KeyFile is the private key that may log in.
 	KeyFile string
 
-	dir      string
-	listener net.Listener
-	serving  sync.WaitGroup
+	dir     string
+	address *net.TCPAddr
+	serving sync.WaitGroup
 
 	mu       sync.Mutex
+	listener net.Listener
 	closed   bool
 	accepted int
 	sessions map[*exec.Cmd]bool
@@ -63,7 +64,7 @@ type Server struct {
 func StartServer(o ServerOptions) (*Server, error) {
 	s := &Server{
 		User: o.User, Password: o.Password, KeyFile: filepath.Join(o.Dir, "login_key"),
-		dir: o.Dir, listener: o.Listener, sessions: map[*exec.Cmd]bool{},
+		dir: o.Dir, sessions: map[*exec.Cmd]bool{},
 	}
 	if s.User == "" {
 		self, err := user.Current()
@@ -75,15 +76,40 @@ func StartServer(o ServerOptions) (*Server, error) {
 	if err := s.configure(o.Config); err != nil {
 		return nil, err
 	}
-	if s.listener == nil {
+	if o.Listener == nil {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("listen for SSH: %w", err)
 		}
-		s.listener = l
+		o.Listener = l
 	}
-	s.serving.Go(s.serve)
+	s.address = o.Listener.Addr().(*net.TCPAddr)
+	s.listen(o.Listener)
 	return s, nil
+}
+
+func (s *Server) listen(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listener = l
+	s.serving.Go(func() { s.serve(l) })
+}
+
+// Down has nobody listen any more, until Up. Sessions go on.
+func (s *Server) Down() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.listener.Close() // a second time does no harm
+}
+
+// Up listens again, where it did before.
+func (s *Server) Up() error {
+	l, err := net.ListenTCP("tcp", s.address)
+	if err != nil {
+		return fmt.Errorf("listen for SSH again: %w", err)
+	}
+	s.listen(l)
+	return nil
 }
 
 // configure lays out the folder.
@@ -93,7 +119,7 @@ func (s *Server) configure(more []string) error {
 			return fmt.Errorf("make folder for sshd: %w", err)
 		}
 	}
-	if err := s.NewHostKeys(); err != nil {
+	if err := s.makeHostKeys(); err != nil {
 		return err
 	}
 	login, err := newECDSA(s.KeyFile)
@@ -120,6 +146,7 @@ func (s *Server) config() []string {
 		"StrictModes no", // the folder is below one that all may write to
 		"UsePAM no", "UseDNS no", "PrintMotd no", "PrintLastLog no", "PermitUserRC no",
 		"PidFile none", "LogLevel VERBOSE",
+		"AddressFamily inet", // a port that is forwarded is free, or it is not
 		"PermitRootLogin yes", "PasswordAuthentication yes", "KbdInteractiveAuthentication no", "MaxAuthTries 100",
 		"MaxSessions 1000",
 		"AllowAgentForwarding yes", "AllowTcpForwarding yes", "AllowStreamLocalForwarding yes", "PermitTunnel yes",
@@ -136,8 +163,25 @@ func (s *Server) config() []string {
 func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
 
 // NewHostKeys gives the server other keys, as an environment has that was made
-// anew: connections from now on see them.
-func (s *Server) NewHostKeys() error {
+// anew: connections from now on see them, until restore brings the old ones
+// back.
+func (s *Server) NewHostKeys() (restore func() error, err error) {
+	old := map[string][]byte{}
+	for _, name := range []string{"host_ed25519", "host_ecdsa"} {
+		if old[name], err = os.ReadFile(s.file(name)); err != nil {
+			return nil, fmt.Errorf("read host key: %w", err)
+		}
+	}
+	restore = func() (err error) {
+		for name, text := range old {
+			err = errors.Join(err, os.WriteFile(s.file(name), text, 0o600))
+		}
+		return err
+	}
+	return restore, s.makeHostKeys()
+}
+
+func (s *Server) makeHostKeys() error {
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return fmt.Errorf("make host key: %w", err)
@@ -145,8 +189,10 @@ func (s *Server) NewHostKeys() error {
 	if err := writeKey(s.file("host_ed25519"), ed); err != nil {
 		return err
 	}
-	_, err = newECDSA(s.file("host_ecdsa"))
-	return err
+	if _, err := newECDSA(s.file("host_ecdsa")); err != nil {
+		return err
+	}
+	return nil
 }
 
 // newECDSA makes a private key in a file.
@@ -173,7 +219,7 @@ func writeKey(file string, key any) error {
 }
 
 // Port is where it is reached.
-func (s *Server) Port() int { return s.listener.Addr().(*net.TCPAddr).Port }
+func (s *Server) Port() int { return s.address.Port }
 
 // Key is the private key that may log in, as text.
 func (s *Server) Key() (string, error) {
@@ -183,13 +229,13 @@ func (s *Server) Key() (string, error) {
 
 // Login is how its user comes in directly, with the key.
 func (s *Server) Login() Login {
-	return Login{Address: s.listener.Addr().String(), User: s.User, KeyFile: s.KeyFile}
+	return Login{Address: s.address.String(), User: s.User, KeyFile: s.KeyFile}
 }
 
-// serve hands out connections until Close.
-func (s *Server) serve() {
+// serve hands out connections until its listener is closed.
+func (s *Server) serve(l net.Listener) {
 	for {
-		conn, err := s.listener.Accept()
+		conn, err := l.Accept()
 		if err != nil {
 			if !errors.Is(err, net.ErrClosed) {
 				s.fail(err)
@@ -262,6 +308,15 @@ func (s *Server) Kill() {
 	}
 }
 
+// Freeze stops all sessions where they are, as a machine does that hangs.
+func (s *Server) Freeze() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for cmd := range s.sessions {
+		stopTree(cmd.Process.Pid)
+	}
+}
+
 // Log is what the server noted so far.
 func (s *Server) Log() string {
 	text, err := os.ReadFile(s.file("log"))
@@ -277,7 +332,7 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	_ = s.listener.Close() // a second time does no harm
+	s.Down()
 	s.Kill()
 	s.serving.Wait()
 	s.mu.Lock()

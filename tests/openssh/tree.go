@@ -21,6 +21,14 @@ func killTree(pid int) {
 	_ = syscall.Kill(pid, syscall.SIGKILL)
 }
 
+// stopTree stops a process and all that come from it.
+func stopTree(pid int) {
+	_ = syscall.Kill(pid, syscall.SIGSTOP) // gone already is good
+	for _, child := range children(pid) {
+		stopTree(child)
+	}
+}
+
 // children are the processes whose parent this is.
 func children(pid int) (found []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is good
