@@ -28,7 +28,7 @@ func (a ResourceAccess) Expired(now time.Time) bool { return !now.Before(a.Expir
 // environment writes it, once for each ResourceAccess: who finds one there
 // already has come too late.
 type AccessUse struct {
-	AccessUID      UID // its key
+	AccessUID      UID // its key, with the Resource
 	ResourceUID    UID
 	ApplicationUID UID
 	// SessionUID is the session that used them: the same one may ask again, as

@@ -42,6 +42,8 @@ func codecs() []codec {
 		codecOf("retirement", EncodeRetirement, DecodeRetirement),
 		codecOf("handover", EncodeHandover, DecodeHandover),
 		codecOf("ownership", EncodeOwnership, DecodeOwnership),
+		codecOf("resource_access", EncodeResourceAccess, DecodeResourceAccess),
+		codecOf("access_use", EncodeAccessUse, DecodeAccessUse),
 	}
 }
 
@@ -189,6 +191,40 @@ func TestEncodeTooLarge(t *testing.T) {
 	_, err := EncodeLocation(model.Location{Name: "n", Description: strings.Repeat("x", MaxBody)})
 	if !errors.Is(err, ErrTooLarge) {
 		t.Errorf("error %v, want ErrTooLarge", err)
+	}
+}
+
+// TestAccessTooLarge: what every node has in memory is refused by who writes it
+// and by who reads it.
+func TestAccessTooLarge(t *testing.T) {
+	long := strings.Repeat("x", maxPublicKey+1)
+	for name, a := range map[string]model.ResourceAccess{
+		"digest": {Digest: make([]byte, maxDigest+1)}, "key": {PublicKey: []byte(long)}, "user": {UserName: long},
+	} {
+		a.UID, a.ResourceUID, a.ApplicationUID = uid(1), uid(2), uid(3)
+		if _, err := EncodeResourceAccess(a); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("access with a long %s: error %v, want ErrTooLarge", name, err)
+		}
+		body, err := encode("x", wireAccess{UID: a.UID, Resource: a.ResourceUID, Application: a.ApplicationUID, User: a.UserName, Digest: a.Digest, Key: a.PublicKey})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := DecodeResourceAccess(body); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("access with a long %s: read with %v, want ErrTooLarge", name, err)
+		}
+	}
+	for name, u := range map[string]model.AccessUse{"client": {Client: long}, "host key": {HostKey: []byte(long)}, "user": {UserName: long}} {
+		u.AccessUID, u.ResourceUID, u.ApplicationUID = uid(1), uid(2), uid(3)
+		if _, err := EncodeAccessUse(u); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("use with a long %s: error %v, want ErrTooLarge", name, err)
+		}
+		body, err := encode("x", wireUse{Access: u.AccessUID, Resource: u.ResourceUID, Application: u.ApplicationUID, User: u.UserName, Client: u.Client, HostKey: u.HostKey})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := DecodeAccessUse(body); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("use with a long %s: read with %v, want ErrTooLarge", name, err)
+		}
 	}
 }
 

@@ -49,6 +49,10 @@ func kindOf(noun any) (Kind, []byte) {
 		return KeyOf(n)
 	case model.Ownership:
 		return KeyOf(n)
+	case model.ResourceAccess:
+		return KeyOf(n)
+	case model.AccessUse:
+		return KeyOf(n)
 	}
 	return 0, nil
 }
@@ -102,6 +106,14 @@ func samples() map[string]any {
 		"retirement": model.Retirement{NodeUID: uid(3), Successor: uid(4), Forced: true, By: "admin", CreatedAt: at(7), HLC: 18},
 		"handover":   model.Handover{UID: uid(10), NodeUID: uid(3), Successor: uid(4), CreatedAt: at(8), HLC: 19},
 		"ownership":  model.Ownership{UID: uid(11), Thing: "aws/mac", From: uid(3), To: uid(4), By: uid(3), CreatedAt: at(9), HLC: 20},
+		"resource_access": model.ResourceAccess{
+			UID: uid(12), ResourceUID: uid(9), ApplicationUID: uid(6), UserName: "jörg", Digest: []byte{1, 255}, PublicKey: []byte{0, 0, 0, 11},
+			CreatedAt: at(10), ExpiresAt: at(70), HLC: 21,
+		},
+		"access_use": model.AccessUse{
+			AccessUID: uid(12), ResourceUID: uid(9), ApplicationUID: uid(6), SessionUID: uid(13), EntryUID: uid(4), UserName: "jörg",
+			Client: "192.0.2.1:50122", HostKey: []byte{0, 0, 0, 7}, UsedAt: at(11), HLC: 22,
+		},
 	}
 }
 
@@ -144,6 +156,7 @@ func TestKeyOf(t *testing.T) {
 		"user": {1, "jörg"}, "label": {2, uidText(2)}, "node": {3, uidText(3)}, "location": {4, "berlin"},
 		"service_mapping": {5, uidText(5)}, "application": {6, uidText(6)}, "application_state": {7, uidText(7)},
 		"application_task": {8, uidText(8)}, "resource": {9, uidText(9)}, "retirement": {10, uidText(3) + uidText(4)}, "handover": {11, uidText(10)}, "ownership": {12, uidText(11)},
+		"resource_access": {13, uidText(12)}, "access_use": {14, uidText(12) + uidText(9)},
 	}
 	for name, noun := range samples() {
 		kind, key := kindOf(noun)

@@ -9,12 +9,15 @@ import (
 // Noun is what a row may hold.
 type Noun interface {
 	model.User | model.Label | model.Node | model.Location | model.ServiceMapping | model.Application |
-		model.ApplicationState | model.ApplicationTask | model.Resource | model.Retirement | model.Handover | model.Ownership
+		model.ApplicationState | model.ApplicationTask | model.Resource | model.Retirement | model.Handover | model.Ownership |
+		model.ResourceAccess | model.AccessUse
 }
 
 // KeyOf returns under which kind and key a noun is kept: its UID, or the name
 // of a user or location, or for a Retirement the node that it retires and its
-// successor: what either of two successors did has to be known.
+// successor: what either of two successors did has to be known. The key of an
+// AccessUse holds the Resource beside the credentials, so that it says who may
+// write it: no other node's row comes in its place.
 func KeyOf[T Noun](noun T) (Kind, []byte) {
 	switch n := any(noun).(type) {
 	case model.User:
@@ -41,6 +44,10 @@ func KeyOf[T Noun](noun T) (Kind, []byte) {
 		return KindHandover, n.UID[:]
 	case model.Ownership:
 		return KindOwnership, n.UID[:]
+	case model.ResourceAccess:
+		return KindResourceAccess, n.UID[:]
+	case model.AccessUse:
+		return KindAccessUse, append(n.AccessUID[:], n.ResourceUID[:]...)
 	}
 	panic(fmt.Sprintf("replica: no kind for %T", noun)) // the constraint lists all of them
 }

@@ -25,4 +25,8 @@ const (
 	// KindOwnership says that a shared outside thing has another owner from
 	// here on.
 	KindOwnership Kind = 12
+	// KindResourceAccess are one-time credentials, and KindAccessUse says that
+	// they were used.
+	KindResourceAccess Kind = 13
+	KindAccessUse      Kind = 14
 )

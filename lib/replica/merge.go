@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"cmp"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -10,7 +11,7 @@ import (
 // ones under one key come only from nodes that could not know of each other.
 func (k Kind) Immutable() bool {
 	switch k {
-	case KindApplication, KindApplicationState, KindLabel, KindRetirement, KindHandover, KindOwnership:
+	case KindApplication, KindApplicationState, KindLabel, KindRetirement, KindHandover, KindOwnership, KindResourceAccess, KindAccessUse:
 		return true
 	}
 	return false
@@ -54,8 +55,33 @@ func Examine(row Row) (noun any, authentic bool) {
 		}
 		o, err := DecodeOwnership(row.Body)
 		return orNil(o, err), err == nil && o.By == writer
+	case KindResourceAccess, KindAccessUse:
+		return examineAccess(row)
 	}
 	return nil, true
+}
+
+// examineAccess is Examine of one-time credentials, which only the node that made
+// their UID writes, and of their use, which only that of the Resource does. The
+// key says who that is, so that nobody else's row, however old it pretends to be,
+// takes their place. Neither is taken back.
+func examineAccess(row Row) (noun any, authentic bool) {
+	if row.Deleted {
+		return nil, false
+	}
+	writer := row.Version.Origin.Node
+	if row.Kind == KindResourceAccess {
+		a, err := DecodeResourceAccess(row.Body)
+		return orNil(a, err), err == nil && isKey(a, row) && model.SamePrefix(a.UID, writer)
+	}
+	u, err := DecodeAccessUse(row.Body)
+	return orNil(u, err), err == nil && isKey(u, row) && model.SamePrefix(u.ResourceUID, writer)
+}
+
+// isKey reports whether the row has the key of its noun.
+func isKey[T Noun](noun T, row Row) bool {
+	_, key := KeyOf(noun)
+	return bytes.Equal(key, row.Key)
 }
 
 func orNil[T Noun](noun T, err error) any {

@@ -23,9 +23,19 @@ func drawRows(t *rapid.T, kind Kind) []Row {
 			},
 		}
 		if !row.Deleted {
-			row.Body, _ = EncodeResource(model.Resource{
-				UID: key, ApplicationUID: uid(6), NodeUID: uid(rapid.ByteRange(1, 4).Draw(t, "owner")),
-			})
+			owner := uid(rapid.ByteRange(1, 4).Draw(t, "owner"))
+			switch kind {
+			case KindOwnership:
+				row.Body, _ = EncodeOwnership(model.Ownership{UID: key, By: owner})
+			case KindResourceAccess:
+				row.Body, _ = EncodeResourceAccess(model.ResourceAccess{UID: key, ResourceUID: uid(9), ApplicationUID: uid(6)})
+			case KindAccessUse:
+				u := model.AccessUse{AccessUID: uid(5), ResourceUID: key, ApplicationUID: uid(6), SessionUID: owner}
+				row.Body, _ = EncodeAccessUse(u)
+				_, row.Key = KeyOf(u)
+			default:
+				row.Body, _ = EncodeResource(model.Resource{UID: key, ApplicationUID: uid(6), NodeUID: owner})
+			}
 		}
 		return row
 	}), 1, 8, func(r Row) Version { return r.Version })
@@ -46,7 +56,7 @@ func keep(kind Kind, rows []Row) *Row {
 // TestMergeOrder: neither the order of arrival nor repetition changes what
 // stays, for every kind there is and one that is not known.
 func TestMergeOrder(t *testing.T) {
-	for kind := KindUser; kind <= KindHandover+1; kind++ {
+	for kind := KindUser; kind <= KindAccessUse+1; kind++ {
 		rapid.Check(t, func(t *rapid.T) {
 			rows := drawRows(t, kind)
 			other := rapid.Permutation(append(rapid.Permutation(rows).Draw(t, "repeated"), rows...)).Draw(t, "other order")
@@ -88,6 +98,23 @@ func TestMergeRules(t *testing.T) {
 		}
 		return Row{Kind: KindOwnership, Key: key(7), Version: version(1, writer), Body: body}
 	}
+	access := func(made, writer byte, hlc model.HLC) Row {
+		body, err := EncodeResourceAccess(model.ResourceAccess{UID: uid(made), ResourceUID: uid(9), ApplicationUID: uid(6)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Row{Kind: KindResourceAccess, Key: key(made), Version: version(hlc, writer), Body: body}
+	}
+	use := func(resource, writer byte, hlc model.HLC) Row {
+		u := model.AccessUse{AccessUID: uid(5), ResourceUID: uid(resource), ApplicationUID: uid(6)}
+		body, err := EncodeAccessUse(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, k := KeyOf(u)
+		return Row{Kind: KindAccessUse, Key: k, Version: version(hlc, writer), Body: body}
+	}
+	under := func(r Row, k []byte) Row { r.Key = k; return r }
 	tests := []struct {
 		name     string
 		old, row Row
@@ -125,6 +152,19 @@ func TestMergeRules(t *testing.T) {
 		{"ownership by another", none, ownership(3, 4), false},
 		{"ownership deleted", ownership(3, 3), dead(KindOwnership, 7, 3, 2), false},
 		{"ownership once more", ownership(3, 3), ownership(3, 3), false},
+		{"access by who made it", none, access(5, 5, 1), true},
+		{"access by another", none, access(5, 4, 1), false},
+		{"access, a second version", access(5, 5, 1), access(5, 5, 2), false},
+		{"access by another that pretends to be older", access(5, 5, 2), access(5, 4, 1), false},
+		{"access deleted by who made it", access(5, 5, 1), dead(KindResourceAccess, 5, 5, 2), false},
+		{"access under another key", none, under(access(5, 5, 1), key(4)), false},
+		{"access that can not be read", none, live(KindResourceAccess, 5, 5, 1), false},
+		{"use by the executor", none, use(9, 9, 1), true},
+		{"use by another", none, use(9, 4, 1), false},
+		{"use, a second one", use(9, 9, 1), use(9, 9, 2), false},
+		{"use by another that pretends to be older", use(9, 9, 2), use(9, 4, 1), false},
+		{"use of another resource in its place", use(9, 9, 2), under(use(4, 4, 1), use(9, 9, 2).Key), false},
+		{"use deleted by the executor", use(9, 9, 1), under(dead(KindAccessUse, 9, 9, 2), use(9, 9, 1).Key), false},
 		{"resource deleted by another", resource(9, 1, 9), dead(KindResource, 9, 3, 2), false},
 	}
 	for _, tt := range tests {
