@@ -32,6 +32,10 @@ func arrive(r replica.Row) arrived {
 		a.noun = nounOf(r, replica.DecodeApplicationTask)
 	case replica.KindResource:
 		a.noun = nounRead[model.Resource](r, read)
+	case replica.KindResourceAccess:
+		a.noun = nounRead[model.ResourceAccess](r, read)
+	case replica.KindAccessUse:
+		a.noun = nounRead[model.AccessUse](r, read)
 	}
 	return a
 }

@@ -68,12 +68,7 @@ func taskOrder(a, b model.ApplicationTask) int {
 // assemble makes an entry of a row and of those that wait with it, if there is
 // enough of them; else the row waits too.
 func (t *tx) assemble(row *syncRow) error {
-	row.since = t.now
-	if !t.mayWait(row.app) {
-		t.began[row.app] = true
-	}
-	t.store.waiting[row.app] = struct{}{}
-	delete(t.assembled, row.app) // it was removed in between
+	t.wait(row)
 	rows, err := t.rowsOf(row.app)
 	if err != nil {
 		return err
@@ -97,6 +92,16 @@ func (t *tx) assemble(row *syncRow) error {
 	t.assembled[row.app] = true
 	slices.SortFunc(e.Tasks, taskOrder)
 	return t.settle(&model.Entry{}, e)
+}
+
+// wait has a row wait for its application.
+func (t *tx) wait(row *syncRow) {
+	row.since = t.now
+	if !t.mayWait(row.app) {
+		t.began[row.app] = true
+	}
+	t.store.waiting[row.app] = struct{}{}
+	delete(t.assembled, row.app) // it was removed in between
 }
 
 // addTo puts what a waiting row holds into an entry.

@@ -27,6 +27,7 @@ type batch struct {
 	retirements overlay[deposed, model.Retirement]
 	handovers   overlay[model.UID, model.Handover]
 	ownerships  overlay[model.UID, model.Ownership]
+	accesses    map[model.UID]*accessSet // by application
 	rows        rowsInBatch
 	vector      replica.Vector     // what the batch changes of it
 	absent      map[model.UID]bool // applications that are known not to be there
@@ -44,7 +45,8 @@ func newBatch(s *Store) *batch {
 		mappings:  newOverlay(s.memory.mappings),
 
 		retirements: newOverlay(s.memory.retirements), handovers: newOverlay(s.memory.handovers), ownerships: newOverlay(s.memory.ownerships),
-		vector: replica.Vector{}, absent: make(map[model.UID]bool),
+		accesses: make(map[model.UID]*accessSet),
+		vector:   replica.Vector{}, absent: make(map[model.UID]bool),
 		assembled: make(map[model.UID]bool), began: make(map[model.UID]bool),
 	}
 }
@@ -87,6 +89,7 @@ func (b *batch) clone() *batch {
 	c.locations, c.mappings = b.locations.clone(), b.mappings.clone()
 	c.absent, c.assembled, c.began = maps.Clone(b.absent), maps.Clone(b.assembled), maps.Clone(b.began)
 	c.retirements, c.handovers, c.ownerships = b.retirements.clone(), b.handovers.clone(), b.ownerships.clone()
+	c.accesses = maps.Clone(b.accesses)
 	return &c
 }
 

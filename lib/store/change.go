@@ -211,6 +211,11 @@ func (t *tx) replaceResource(e *model.Entry, shown *model.Resource) error {
 	if e.Resource == nil || e.Resource == shown {
 		return nil
 	}
+	if shown == nil || shown.UID != e.Resource.UID {
+		if err := t.showAccesses(e); err != nil {
+			return err
+		}
+	}
 	return t.run(func(w nounWriter) error { return w.putResource(*e.Resource) })
 }
 

@@ -175,11 +175,17 @@ func (t *tx) noteRemoved(last time.Time) error {
 	return nil
 }
 
-// These and what is between are the kinds of which each row is of an application.
+// These and what is between are the kinds of which each row is of an application,
+// and so are accessKinds.
 const (
 	firstPart = replica.KindApplication
 	lastPart  = replica.KindResource
 )
+
+// isPart reports whether each row of the kind is of an application.
+func isPart(kind replica.Kind) bool {
+	return kind >= firstPart && kind <= lastPart || slices.Contains(accessKinds(), kind)
+}
 
 // appOf is the application that a row belongs to, as far as that can be read. A
 // tombstone says nothing of it, but one of a Resource is kept under it.
@@ -201,6 +207,10 @@ func appOf(r *syncRow) model.UID {
 		return partOf(r, replica.DecodeResource, func(n model.Resource) model.UID { return n.ApplicationUID })
 	case replica.KindServiceMapping:
 		return partOf(r, replica.DecodeServiceMapping, func(m model.ServiceMapping) model.UID { return m.ApplicationUID })
+	case replica.KindResourceAccess:
+		return partOf(r, replica.DecodeResourceAccess, func(a model.ResourceAccess) model.UID { return a.ApplicationUID })
+	case replica.KindAccessUse:
+		return partOf(r, replica.DecodeAccessUse, func(u model.AccessUse) model.UID { return u.ApplicationUID })
 	}
 	return model.NilUID
 }
@@ -222,10 +232,9 @@ type standing struct {
 // compared reports whether a row is compared. An old one whose application is not
 // here came after that was removed, on this node or on others.
 func compared(r *syncRow, app model.UID, is standing, horizon time.Time) bool {
-	part := r.Kind >= firstPart && r.Kind <= lastPart
 	switch {
 	case app == model.NilUID:
-		return !part || r.Deleted
+		return !isPart(r.Kind) || r.Deleted
 	case !is.known:
 		return int64(r.Version.HLC) >= horizon.UnixNano()
 	}

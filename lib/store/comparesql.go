@@ -20,7 +20,8 @@ func comparedRows() []string {
 	const row = "SELECT r.id, r.kind, r.key, r.hlc FROM "
 	statements := []string{
 		row + fmt.Sprintf("sync_rows r WHERE r.kind < %d", replica.KindServiceMapping),
-		row + fmt.Sprintf("sync_rows r WHERE r.kind > %d", lastPart),
+		row + fmt.Sprintf("sync_rows r WHERE r.kind > %d AND r.kind < %d", lastPart, replica.KindResourceAccess),
+		row + fmt.Sprintf("sync_rows r WHERE r.kind > %d", replica.KindAccessUse),
 		row + fmt.Sprintf("sync_rows r LEFT JOIN service_mappings m ON m.uid = r.key LEFT JOIN applications a ON a.uid = m.application_uid "+
 			"WHERE r.kind = %d AND CASE WHEN a.uid IS NOT NULL THEN a.closed_at IS NULL OR a.closed_at >= ?1 "+
 			"ELSE m.application_uid IS NULL OR m.application_uid = zeroblob(16) OR r.hlc >= ?1 END", replica.KindServiceMapping),
@@ -34,7 +35,8 @@ func comparedRows() []string {
 				fmt.Sprintf("CROSS JOIN sync_rows r ON r.kind = %d AND r.key = s.uid AND r.body IS NOT NULL", replica.KindApplicationState),
 			"CROSS JOIN application_tasks s ON s.application_uid = a.uid " +
 				fmt.Sprintf("CROSS JOIN sync_rows r ON r.kind = %d AND r.key = s.uid AND r.body IS NOT NULL", replica.KindApplicationTask),
-			fmt.Sprintf("CROSS JOIN sync_rows r ON r.parent = a.uid AND r.kind = %d", replica.KindResource),
+			fmt.Sprintf("CROSS JOIN sync_rows r ON r.parent = a.uid AND +r.kind IN (%d, %d, %d)",
+				replica.KindResource, replica.KindResourceAccess, replica.KindAccessUse), // by the parent, not all of a kind
 		} {
 			statements = append(statements, row+"applications a "+join+" WHERE "+which+" AND r.since IS NULL")
 		}

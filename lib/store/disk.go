@@ -371,6 +371,9 @@ func (m *memoryEngine) load(context.Context) (*contents, error) {
 		if !row.Deleted && slices.Contains(successionKinds(), row.Kind) {
 			c.succession = append(c.succession, row)
 		}
+		if a := r.applications[row.app]; slices.Contains(accessKinds(), row.Kind) && a.entry.Resource != nil {
+			c.accesses = append(c.accesses, row)
+		}
 	}
 	return c, nil
 }

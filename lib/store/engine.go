@@ -109,4 +109,5 @@ type contents struct {
 	dates       dates
 	waiting     []model.UID // applications that rows wait for
 	succession  []syncRow   // of successionKinds
+	accesses    []syncRow   // of accessKinds, of open applications
 }

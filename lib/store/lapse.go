@@ -120,12 +120,12 @@ func (s *Store) resumeLapse(stored model.HLC) (until model.HLC) {
 	return until
 }
 
-// learnOwn takes in that others bring back what this node had accepted: it is
-// of before the lapse, whatever the clock of this node said when that began.
+// learnOwn takes in that others bring back what this node had accepted, or
+// credentials that it had made: that is of before the lapse, whatever the clock of this node said when that began.
 func (t *tx) learnOwn(r replica.Row) error {
 	s := t.store
 	l := s.lapse.Load()
-	if l == nil || r.Kind != replica.KindApplication || r.Version.Origin.Node != s.opts.Node || r.Version.HLC <= l.until {
+	if l == nil || r.Kind != replica.KindApplication && r.Kind != replica.KindResourceAccess || r.Version.Origin.Node != s.opts.Node || r.Version.HLC <= l.until {
 		return nil
 	}
 	if err := t.touch(); err != nil {

@@ -49,6 +49,9 @@ func (s *Store) load(ctx context.Context) error {
 		b.entries[e.Application.UID] = e
 	}
 	m.apply(b)
+	b = newBatch(s)
+	s.loadAccesses(b, c.accesses)
+	m.apply(b)
 	opening := func() error { return nil }
 	if first {
 		opening = func() error { return s.engine.putDate(dateBorn, born) }
@@ -113,7 +116,13 @@ func (d *database) load(ctx context.Context) (*contents, error) {
 	if c.open, err = readEntries(ctx, d.writer, whichOpen); err != nil {
 		return nil, err
 	}
-	return c, d.loadRows(ctx, c)
+	if err := d.loadRows(ctx, c); err != nil {
+		return nil, err
+	}
+	if c.accesses, err = collect(ctx, d.writer, d.scanRow, selectAccesses()); err != nil {
+		return nil, fmt.Errorf("read credentials: %w", err)
+	}
+	return c, nil
 }
 
 // loadStart reads the clock, and whether the database is a copy.

@@ -51,9 +51,9 @@ func (s *Store) maintain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, maintainEvery)
 	defer cancel()
 	if s.db == nil {
-		return errors.Join(s.expire(ctx), s.expireRows(ctx)) // the rest is the file's
+		return errors.Join(s.expire(ctx), s.expireRows(ctx), s.trimAccesses(ctx)) // the rest is the file's
 	}
-	err := errors.Join(s.refreshMark(ctx), s.expire(ctx), s.expireRows(ctx))
+	err := errors.Join(s.refreshMark(ctx), s.expire(ctx), s.expireRows(ctx), s.trimAccesses(ctx))
 	commits := s.commits.Load()
 	idle := commits == s.maintained.Swap(commits)
 	return errors.Join(err, s.emptyLog(ctx, idle), s.vacuum(ctx, idle))

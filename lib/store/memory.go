@@ -33,6 +33,7 @@ type memory struct {
 	retirements *table[deposed, model.Retirement]
 	handovers   *table[model.UID, model.Handover]
 	ownerships  *table[model.UID, model.Ownership]
+	accesses    *accessBook
 	vector      replica.Vector
 }
 
@@ -53,6 +54,7 @@ func newMemory() *memory {
 		})),
 		handovers:  newTable[model.UID](byCreation(func(h model.Handover) (int64, string) { return int64(h.HLC), string(h.UID[:]) })),
 		ownerships: newTable[model.UID](byCreation(func(o model.Ownership) (int64, string) { return int64(o.HLC), string(o.UID[:]) })),
+		accesses:   newAccessBook(),
 		vector:     replica.Vector{},
 	}
 }
@@ -96,6 +98,10 @@ func (m *memory) take(b *batch) {
 	m.retirements.apply(b.retirements.changed)
 	m.handovers.apply(b.handovers.changed)
 	m.ownerships.apply(b.ownerships.changed)
+	for app, set := range b.accesses {
+		m.accesses.put(app, set)
+		m.accesses.keepOf(app, m.open[app])
+	}
 	if b.begun {
 		m.vector.Merge(b.vector)
 	}
@@ -110,6 +116,7 @@ func (m *memory) replace(uid model.UID, e *model.Entry) {
 	if e != nil && e.Resource != nil {
 		m.resources[e.Resource.UID] = uid
 	}
+	m.accesses.keepOf(uid, e)
 	wasOpen, isOpen := m.open[uid] != nil, e != nil && !e.Done()
 	if wasOpen && isOpen && queueOrder(old, e) != 0 { // its row was replaced: another place in the queue
 		m.dequeue(old)

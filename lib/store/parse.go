@@ -90,6 +90,12 @@ func (t *tx) parsePart(r arrived) (p parsed, err error) {
 	case replica.KindResource:
 		n, err := decodeRow(r, replica.DecodeResource)
 		return parsed{n.ApplicationUID, func(row *syncRow) error { return t.takePart(row, func(*model.Entry) error { return nil }) }}.or(err)
+	case replica.KindResourceAccess:
+		a, err := decodeRow(r, replica.DecodeResourceAccess)
+		return parsed{a.ApplicationUID, func(row *syncRow) error { return t.takeAccess(row, a) }}.or(err)
+	case replica.KindAccessUse:
+		u, err := decodeRow(r, replica.DecodeAccessUse)
+		return parsed{u.ApplicationUID, func(row *syncRow) error { return t.takeUse(row, u) }}.or(err)
 	}
 	return p, nil // of a kind that a newer program knows
 }

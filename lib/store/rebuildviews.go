@@ -82,6 +82,8 @@ func views() []view {
 		{replica.KindRetirement, "retirements", nil, ""},
 		{replica.KindHandover, "handovers", nil, ""},
 		{replica.KindOwnership, "ownerships", nil, ""},
+		{replica.KindResourceAccess, "resource accesses", nil, ""},
+		{replica.KindAccessUse, "access uses", nil, ""},
 	}
 }
 

@@ -233,7 +233,7 @@ func (t *tx) takeRow(r arrived, leave func(app model.UID) (bool, error)) (took b
 // oldRow is the row in whose place this one may come. Most are of applications,
 // and new: what is known of those says so without a look into the database.
 func (t *tx) oldRow(row *syncRow) (*syncRow, error) {
-	if row.app != model.NilUID && row.Kind != replica.KindServiceMapping && row.Kind != replica.KindResource && !t.mayWait(row.app) {
+	if row.app != model.NilUID && row.Kind != replica.KindServiceMapping && !underParent(row.Kind) && !t.mayWait(row.app) {
 		e, err := t.find(row.app)
 		if err != nil {
 			return nil, err

@@ -93,6 +93,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 		{"old tombstones", "SELECT kind, key FROM sync_rows WHERE body IS NULL AND hlc < 5 ORDER BY hlc LIMIT 200"},
 		{"abandoned rows", "SELECT kind, key FROM sync_rows WHERE since < 5 ORDER BY since LIMIT 200"},
 		{"retirements", "SELECT id FROM sync_rows WHERE kind IN (10, 11) AND body IS NOT NULL"},
+		{"credentials of what is allocated", selectAccesses()},
 		{"page of all", "SELECT a.uid FROM applications a WHERE (a.hlc, a.uid) > (5, x'00') AND a.hlc <= 9 ORDER BY a.hlc, a.uid LIMIT 500"},
 		{"page of an owner", "SELECT a.uid FROM applications a WHERE (a.hlc, a.uid) > (5, x'00') AND a.hlc <= 9 AND " +
 			"a.owner_name = 'u' ORDER BY a.hlc, a.uid LIMIT 500"},

@@ -24,9 +24,10 @@ type syncRow struct {
 }
 
 // parent is the application under which the row is found: of a Resource, which
-// is in no table while it can not be shown, and of a row that waits.
+// is in no table while it can not be shown, of credentials, which are in none, and
+// of a row that waits.
 func (r *syncRow) parent() model.UID {
-	if r.Kind == replica.KindResource || !r.since.IsZero() {
+	if underParent(r.Kind) || !r.since.IsZero() {
 		return r.app
 	}
 	return model.NilUID

@@ -222,6 +222,13 @@ func (d *database) rowKeys(where string, args ...any) ([]rowKey, error) {
 	}, "SELECT kind, key FROM sync_rows "+where, args...)
 }
 
+// selectAccesses reads the credentials of what is allocated, and their uses.
+func selectAccesses() string {
+	return "SELECT r.id, r.kind, r.key, r.hlc, r.body, r.parent, r.since FROM applications a " +
+		"CROSS JOIN resources s ON s.application_uid = a.uid CROSS JOIN sync_rows r ON r.parent = a.uid " +
+		fmt.Sprintf("AND +r.kind IN (%d, %d) WHERE ", replica.KindResourceAccess, replica.KindAccessUse) + whichOpen
+}
+
 // loadRows reads what a store has in memory of the rows.
 func (d *database) loadRows(ctx context.Context, c *contents) error {
 	incarnation, err := column[uint32](ctx, d.writer, "SELECT value FROM meta WHERE key = 'incarnation'")

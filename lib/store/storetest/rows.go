@@ -45,7 +45,7 @@ func (f *filler) findRows(ctx context.Context) error {
 	}
 	rows, err := f.db.QueryContext(ctx, "SELECT r.kind, coalesce(s.ordinal, ?2), r.body FROM sync_rows r LEFT JOIN "+
 		"(SELECT uid, row_number() OVER (ORDER BY id) AS ordinal FROM application_states WHERE application_uid = ?1) s ON r.key = s.uid "+
-		"WHERE r.key = ?1 OR s.uid IS NOT NULL OR r.parent = ?1 ORDER BY r.id", f.template, resourceOrdinal)
+		"WHERE r.key = ?1 OR s.uid IS NOT NULL OR r.parent = ?1 AND r.kind = ?3 ORDER BY r.id", f.template, resourceOrdinal, replica.KindResource)
 	if err != nil {
 		return fmt.Errorf("read the rows of the application to copy: %w", err)
 	}
