@@ -49,16 +49,22 @@ func Examine(row Row) (noun any, authentic bool) {
 		}
 		s, err := DecodeApplicationState(row.Body)
 		return orNil(s, err), err != nil || s.NodeUID == writer && (s.Status != model.StatusElected || model.SamePrefix(s.UID, writer))
-	case KindOwnership: // nobody takes it back: it is followed by another one
-		if row.Deleted {
-			return nil, false
-		}
-		o, err := DecodeOwnership(row.Body)
-		return orNil(o, err), err == nil && o.By == writer
+	case KindOwnership:
+		return examineOwnership(row)
 	case KindResourceAccess, KindAccessUse:
 		return examineAccess(row)
 	}
 	return nil, true
+}
+
+// examineOwnership is Examine of an ownership. Nobody takes it back: it is followed
+// by another one.
+func examineOwnership(row Row) (noun any, authentic bool) {
+	if row.Deleted {
+		return nil, false
+	}
+	o, err := DecodeOwnership(row.Body)
+	return orNil(o, err), err == nil && o.By == row.Version.Origin.Node
 }
 
 // examineAccess is Examine of one-time credentials, which only the node that made
