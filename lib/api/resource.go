@@ -10,7 +10,7 @@ import (
 )
 
 // toResource shows no key that is reserved for the node's own words to an
-// environment, whoever wrote it.
+// environment, whoever wrote it: those of older nodes may have some.
 func toResource(r model.Resource) apiv1.Resource {
 	return apiv1.Resource{
 		UID: r.UID, ApplicationUID: r.ApplicationUID, Authentication: toAuthentication(r.Authentication),

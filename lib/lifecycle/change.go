@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -61,7 +62,7 @@ func allocated(e *model.Entry, epoch uint32, env drivers.Environment) model.Chan
 	change.Resource = &model.Resource{
 		LabelUID: a.LabelUID, NodeUID: a.NodeUID, DefinitionIndex: a.DefinitionIndex,
 		Identifier: env.Identifier, IPAddr: env.IPAddr, HWAddr: env.HWAddr,
-		Authentication: env.Authentication, Metadata: a.Metadata,
+		Authentication: env.Authentication, Metadata: metadata.Public(a.Metadata),
 	}
 	return change
 }
@@ -189,7 +190,7 @@ func newAllocation(e *model.Entry, label model.Label, node model.UID, tokens [2]
 	if d.Definition < 0 || d.Definition >= len(label.Definitions) {
 		return model.Allocation{}, fmt.Errorf("Label has no definition %d", d.Definition) //nolint:staticcheck // a v1 description
 	}
-	metadata, err := model.MergeMetadata(e.Application.Metadata, label.Metadata)
+	merged, err := model.MergeMetadata(e.Application.Metadata, label.Metadata)
 	if err != nil {
 		return model.Allocation{}, fmt.Errorf("Unable to parse the app metadata:%w", err) //nolint:staticcheck // contract 11
 	}
@@ -197,6 +198,6 @@ func newAllocation(e *model.Entry, label model.Label, node model.UID, tokens [2]
 		ApplicationUID: e.Application.UID, Epoch: e.Fold.Grant.Epoch, NodeUID: node,
 		Token: tokens[0], MetaToken: tokens[1],
 		LabelUID: label.UID, DefinitionIndex: d.Definition, Definition: label.Definitions[d.Definition],
-		Metadata: metadata, LabelMetadata: label.Metadata,
+		Metadata: merged, LabelMetadata: label.Metadata,
 	}, nil
 }

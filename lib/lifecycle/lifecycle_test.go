@@ -61,6 +61,35 @@ func TestTellsOfTheProxy(t *testing.T) {
 	})
 }
 
+// TestReservedKeys: the Resource has nothing of what is written in the node's
+// name, and the allocation all of it, as the node reads there what a label wants.
+func TestReservedKeys(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		f.start()
+		label, err := f.store.CreateLabel(t.Context(), model.Label{
+			Name: "recorded", Definitions: []model.LabelDefinition{definition(1, 1, "")},
+			Metadata: json.RawMessage(`{"AQUARIUM_FISH_SSH_RECORD":true,"B":2}`),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := f.store.CreateApplication(t.Context(), model.Application{
+			LabelUID: label.UID, OwnerName: "u", Metadata: json.RawMessage(`{"AQUARIUM_FISH_SSH_RECORD":false,"AQUARIUM_FISH_SOCKS_PROXY":"evil","A":1}`),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.wantDescription(e.Application.UID, model.StatusAllocated, "Driver allocated the resource")
+		e = f.entry(e.Application.UID)
+		if got, want := string(e.Resource.Metadata), `{"A":1,"B":2}`; got != want {
+			t.Errorf("the resource has %s, want %s", got, want)
+		}
+		if !metadata.SSHRecord(e.Allocations[0].LabelMetadata) {
+			t.Errorf("the allocation does not say that sessions are recorded: %s", e.Allocations[0].LabelMetadata)
+		}
+	})
+}
+
 func TestWholeLife(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *farm) {
 		f.start()

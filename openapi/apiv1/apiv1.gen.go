@@ -175,7 +175,7 @@ type ApplicationRequest struct {
 	// LabelUID The label to make it from.
 	LabelUID openapi_types.UUID `json:"label_UID"`
 
-	// Metadata Raw JSON, an object that the environment can read. Anything else ends in `ERROR` after the election. Default `{}`.
+	// Metadata Raw JSON, an object that the environment can read, but for keys that begin with `AQUARIUM_FISH_`. Anything else ends in `ERROR` after the election. Default `{}`.
 	Metadata json.RawMessage `json:"metadata,omitempty"`
 }
 
@@ -729,7 +729,7 @@ type LabelRequest struct {
 	// Definitions Alternatives in order of preference.
 	Definitions []LabelDefinitionRequest `json:"definitions,omitempty"`
 
-	// Metadata Raw JSON, an object. Given to the environments; wins over the metadata of the application. Default `{}`.
+	// Metadata Raw JSON, an object. Given to the environments, but for keys that begin with `AQUARIUM_FISH_`; wins over the metadata of the application. `AQUARIUM_FISH_SSH_RECORD` is a word to the node, true or false - whether it records SSH sessions. Default `{}`.
 	Metadata json.RawMessage `json:"metadata,omitempty"`
 
 	// Name What users ask for; not empty, unique together with `version`.
@@ -952,7 +952,7 @@ type Resource struct {
 	IPAddr   string             `json:"ip_addr"`
 	LabelUID openapi_types.UUID `json:"label_UID"`
 
-	// Metadata Raw JSON, an object: what the environment reads.
+	// Metadata Raw JSON, an object: what the environment reads of the application and the label. No key begins with `AQUARIUM_FISH_`.
 	Metadata json.RawMessage `json:"metadata"`
 
 	// NodeUID The node that runs it.

@@ -748,7 +748,9 @@ type ClientInterface interface {
 	//
 	// For an environment that this node runs, recognised by the address of the connection; forwarding headers are ignored. The metadata of the application overlaid by that of the label: the label wins on equal keys.
 	//
-	// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted. They are there to be evaluated, so names that decide what runs there (`PATH`, `HOME`, `LD_...` and their like) are left out unless the label sets them; `json` has everything.
+	// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted. They are there to be evaluated, so names that decide what runs there (`PATH`, `HOME`, `LD_...` and their like) are left out unless the label sets them; `json` has them too.
+	//
+	// Names that begin with `AQUARIUM_FISH_` are the node's own: what an application or a label has there is left out, in every format. While the node's proxy listens where the caller reaches the node, the answer has `AQUARIUM_FISH_SOCKS_PROXY` (`socks5h://[user:password@]host:port`) and `AQUARIUM_FISH_HTTP_PROXY` (`http://[user:password@]host:port`), in `json` at the top level. `prefix` stands before them as well: `data_AQUARIUM_FISH_SOCKS_PROXY`.
 	//
 	// Corresponds with GET /meta/v1/data/ (the `MetaDataGet` operationId).
 	MetaDataGet(ctx context.Context, params *MetaDataGetParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2217,7 +2219,9 @@ func (c *Client) VoteList(ctx context.Context, params *VoteListParams, reqEditor
 //
 // For an environment that this node runs, recognised by the address of the connection; forwarding headers are ignored. The metadata of the application overlaid by that of the label: the label wins on equal keys.
 //
-// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted. They are there to be evaluated, so names that decide what runs there (`PATH`, `HOME`, `LD_...` and their like) are left out unless the label sets them; `json` has everything.
+// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted. They are there to be evaluated, so names that decide what runs there (`PATH`, `HOME`, `LD_...` and their like) are left out unless the label sets them; `json` has them too.
+//
+// Names that begin with `AQUARIUM_FISH_` are the node's own: what an application or a label has there is left out, in every format. While the node's proxy listens where the caller reaches the node, the answer has `AQUARIUM_FISH_SOCKS_PROXY` (`socks5h://[user:password@]host:port`) and `AQUARIUM_FISH_HTTP_PROXY` (`http://[user:password@]host:port`), in `json` at the top level. `prefix` stands before them as well: `data_AQUARIUM_FISH_SOCKS_PROXY`.
 //
 // Corresponds with GET /meta/v1/data/ (the `MetaDataGet` operationId).
 func (c *Client) MetaDataGet(ctx context.Context, params *MetaDataGetParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5890,7 +5894,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// For an environment that this node runs, recognised by the address of the connection; forwarding headers are ignored. The metadata of the application overlaid by that of the label: the label wins on equal keys.
 	//
-	// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted. They are there to be evaluated, so names that decide what runs there (`PATH`, `HOME`, `LD_...` and their like) are left out unless the label sets them; `json` has everything.
+	// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted. They are there to be evaluated, so names that decide what runs there (`PATH`, `HOME`, `LD_...` and their like) are left out unless the label sets them; `json` has them too.
+	//
+	// Names that begin with `AQUARIUM_FISH_` are the node's own: what an application or a label has there is left out, in every format. While the node's proxy listens where the caller reaches the node, the answer has `AQUARIUM_FISH_SOCKS_PROXY` (`socks5h://[user:password@]host:port`) and `AQUARIUM_FISH_HTTP_PROXY` (`http://[user:password@]host:port`), in `json` at the top level. `prefix` stands before them as well: `data_AQUARIUM_FISH_SOCKS_PROXY`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -10324,7 +10330,9 @@ func (c *ClientWithResponses) VoteListWithResponse(ctx context.Context, params *
 //
 // For an environment that this node runs, recognised by the address of the connection; forwarding headers are ignored. The metadata of the application overlaid by that of the label: the label wins on equal keys.
 //
-// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted. They are there to be evaluated, so names that decide what runs there (`PATH`, `HOME`, `LD_...` and their like) are left out unless the label sets them; `json` has everything.
+// In the text formats nested keys are joined with `_`, characters other than letters, digits and `_` are dropped, and the lines are sorted. They are there to be evaluated, so names that decide what runs there (`PATH`, `HOME`, `LD_...` and their like) are left out unless the label sets them; `json` has them too.
+//
+// Names that begin with `AQUARIUM_FISH_` are the node's own: what an application or a label has there is left out, in every format. While the node's proxy listens where the caller reaches the node, the answer has `AQUARIUM_FISH_SOCKS_PROXY` (`socks5h://[user:password@]host:port`) and `AQUARIUM_FISH_HTTP_PROXY` (`http://[user:password@]host:port`), in `json` at the top level. `prefix` stands before them as well: `data_AQUARIUM_FISH_SOCKS_PROXY`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
