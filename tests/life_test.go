@@ -18,7 +18,7 @@ func TestWholeLife(t *testing.T) {
 		t.Errorf("resource %+v", resource)
 	}
 	nobody := n.As("", "")
-	if got := nobody.Request("GET", "/meta/v1/data/?format=env&prefix=data", nil); string(got.Body) != "data_JENKINS_URL=https://ci/\n" {
+	if got := nobody.Request("GET", "/meta/v1/data/?format=env&prefix=data", nil); fish.OfUsers(got.Body) != "data_JENKINS_URL=https://ci/\n" {
 		t.Errorf("metadata: %d %q", got.Status, got.Body)
 	}
 	if got := n.Deallocate(app); got.Status != "DEALLOCATE" {
