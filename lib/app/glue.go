@@ -97,8 +97,17 @@ func metadataURL(bound net.Addr, nodeAddress string, named func(netip.Addr) bool
 	return func(token string) string { return base + meta.TokenPath(token) }
 }
 
-// noProxy is where the SOCKS proxy listens while there is none.
-func noProxy() (listener netip.AddrPort, ok bool) { return netip.AddrPort{}, false }
+// boundTo says where a listener is bound, which those are told who are to reach
+// it; ok is false where there is none, as its port was taken.
+func boundTo(l *net.TCPListener) func() (address netip.AddrPort, ok bool) {
+	return func() (netip.AddrPort, bool) {
+		if l == nil {
+			return netip.AddrPort{}, false
+		}
+		address := l.Addr().(*net.TCPAddr).AddrPort() //nolint:forcetypeassert // of a TCP listener
+		return address, address.IsValid()
+	}
+}
 
 // changesOf waits for the next change of any application, for one who waits.
 func (a *App) changesOf(db *store.Store) func(ctx context.Context) error {

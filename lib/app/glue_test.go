@@ -4,9 +4,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/aquarium-fish/aquarium-fish/lib/meta"
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 )
 
 func TestMetadataURL(t *testing.T) {
@@ -30,5 +34,50 @@ func TestMetadataURL(t *testing.T) {
 				t.Errorf("metadataURL() = %s, want %s", got, want)
 			}
 		})
+	}
+}
+
+// TestBoundTo: who is told where a real listener is can connect to it there, and
+// who can not is told nothing.
+func TestBoundTo(t *testing.T) {
+	if address, ok := boundTo(nil)(); ok {
+		t.Errorf("no listener is bound to %v", address)
+	}
+	credential := func() (string, string, bool) { return "me", "secret", true }
+	for _, tt := range []struct {
+		bind  string
+		at    string // an address that an environment reaches this host at
+		reach bool
+	}{
+		{"0.0.0.0:0", "172.18.0.1", true},
+		{"127.0.0.1:0", "127.0.0.1", true},
+		{"127.0.0.1:0", "192.0.2.1", false},
+	} {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", tt.bind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy := metadata.NewProxy(boundTo(l.(*net.TCPListener)), credential)
+		want := map[string]string(nil)
+		address := netip.AddrPortFrom(netip.MustParseAddr(tt.at), l.Addr().(*net.TCPAddr).AddrPort().Port()).String()
+		if tt.reach {
+			want = map[string]string{metadata.NameSOCKSProxy: "socks5h://" + address, metadata.NameHTTPProxy: "http://" + address}
+		}
+		if diff := cmp.Diff(want, proxy.At(netip.MustParseAddr(tt.at))); diff != "" {
+			t.Errorf("%s by %s (-want +got):\n%s", tt.bind, tt.at, diff)
+		}
+		for _, url := range proxy.Here() {
+			_, here, _ := strings.Cut(url, "me:secret@")
+			c, err := new(net.Dialer).DialContext(t.Context(), "tcp", here)
+			if err != nil {
+				t.Errorf("%s by %s: %v", tt.bind, url, err)
+				continue
+			}
+			_ = c.Close()
+		}
+		if len(proxy.Here()) != 2 {
+			t.Errorf("%s: those that share the host are told %v", tt.bind, proxy.Here())
+		}
+		_ = l.Close()
 	}
 }
