@@ -81,6 +81,7 @@ type player struct {
 	labels []model.UID
 	apps   []model.UID
 	maps   []model.UID
+	access []model.UID
 }
 
 // step is one drawn operation; n picks what it is about.
@@ -145,10 +146,39 @@ func (p *player) play(ctx context.Context, o step) error {
 	case 10:
 		_, err := s.removeClosed(ctx, time.Date(2026, 11, 21, 12, o.n, 0, 0, time.UTC))
 		return err
+	case 20:
+		a, err := p.createAccess(ctx, app, o.n)
+		return p.know(&p.access, a.UID, err)
+	case 21:
+		use := aUse(p.pick(p.access, o.n), byte(1+o.n%3))
+		use.HostKey = fmt.Append(nil, o.n%4/3)
+		_, err := s.UseAccess(ctx, use)
+		return err
 	}
 	decide := changeOf(o.kind-11, app, o.epoch)
 	_, err := s.Update(ctx, app, decide)
 	return err
+}
+
+// createAccess makes credentials for what the application has. They do not get
+// old: members forget what does at times of their own.
+func (p *player) createAccess(ctx context.Context, app model.UID, n int) (model.ResourceAccess, error) {
+	a := anAccess(p.s, model.UID{9}, fmt.Sprint(n%7))
+	a.ExpiresAt = a.ExpiresAt.AddDate(100, 0, 0)
+	if e, err := p.s.Application(ctx, app); err == nil && e.Resource != nil {
+		a.ResourceUID = e.Resource.UID
+	}
+	return p.s.CreateAccess(ctx, a)
+}
+
+// accessesOf is what is in memory of an application's credentials.
+func accessesOf(s *Store, app model.UID) []any {
+	s.memory.mu.RLock()
+	defer s.memory.mu.RUnlock()
+	if set := s.memory.accesses.sets[app]; set != nil {
+		return []any{set.resource, set.views, set.uses}
+	}
+	return nil
 }
 
 // sees is all that can be read, as text.
@@ -164,7 +194,7 @@ func (p *player) sees(t *rapid.T) string {
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			t.Fatalf("read entry: %v", err)
 		}
-		byApp[fmt.Sprint(i)] = e
+		byApp[fmt.Sprint(i)] = []any{e, accessesOf(p.s, app)}
 	}
 	m := p.s.memory
 	text, err := json.Marshal([]any{
@@ -221,7 +251,7 @@ func playAll(t *rapid.T, at place, steps []step, reopenAt int) (answers, seen st
 		}
 		err := p.play(context.Background(), st)
 		class := "other"
-		for _, known := range []error{nil, ErrExists, ErrNotFound, ErrLabelUnknown, ErrUnavailable} {
+		for _, known := range []error{nil, ErrExists, ErrNotFound, ErrLabelUnknown, ErrUnavailable, ErrAccessUsed, ErrNotAllocated, ErrHostKey} {
 			if errors.Is(err, known) {
 				class = fmt.Sprint(known)
 			}

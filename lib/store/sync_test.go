@@ -92,9 +92,9 @@ func anyFarm(t *rapid.T, base string) *farm {
 
 // play makes a step at one member, with what any of them made.
 func (f *farm) play(m *member, o step) {
-	m.labels, m.apps, m.maps = f.shared.labels, f.shared.apps, f.shared.maps
+	m.labels, m.apps, m.maps, m.access = f.shared.labels, f.shared.apps, f.shared.maps, f.shared.access
 	_ = m.player.play(context.Background(), o) // what is refused is refused
-	f.shared.labels, f.shared.apps, f.shared.maps = m.labels, m.apps, m.maps
+	f.shared.labels, f.shared.apps, f.shared.maps, f.shared.access = m.labels, m.apps, m.maps, m.access
 }
 
 // send gives a part of what one member lacks to it. It reports whether there
@@ -165,7 +165,7 @@ func (m *member) shown(t *rapid.T, apps []model.UID) string {
 		}
 		states := slices.SortedFunc(slices.Values(e.States), func(a, b model.ApplicationState) int { return cmp.Compare(a.UID.String(), b.UID.String()) })
 		tasks := slices.SortedFunc(slices.Values(e.Tasks), taskOrder)
-		entries = append(entries, []any{e.Application, states, tasks, e.Resource, e.Fold.Current})
+		entries = append(entries, []any{e.Application, states, tasks, e.Resource, e.Fold.Current, accessesOf(m.s, app)})
 		if (e.Fold.Status() == model.StatusAllocated) != (e.Resource != nil) {
 			t.Errorf("application is %s with the Resource %v", e.Fold.Status(), e.Resource)
 		}
