@@ -12,12 +12,12 @@ func (r *Relay) globals(from, to *end) {
 		}
 		forward := isForward(req.Type)
 		if forward {
-			r.forwards.Lock()
+			<-r.forwards
 		}
 		ok, payload, err := to.Conn.SendRequest(req.Type, req.WantReply, req.Payload)
 		_ = req.Reply(ok && err == nil, payload) // or it has ended
 		if forward {
-			r.forwards.Unlock()
+			r.forwards <- struct{}{}
 		}
 	}
 }
@@ -37,6 +37,6 @@ func isForward(request string) bool {
 // afterForwards waits until no answer to a request for a forward is on its way:
 // it says what the channels belong to that follow.
 func (r *Relay) afterForwards() {
-	r.forwards.RLock()
-	defer r.forwards.RUnlock() //nolint:gocritic // to have been in is all that it is for
+	<-r.forwards
+	r.forwards <- struct{}{}
 }

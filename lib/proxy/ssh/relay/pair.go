@@ -33,7 +33,8 @@ type half struct {
 
 	channel  ssh.Channel
 	requests <-chan *ssh.Request
-	streamed chan struct{} // closed when all that came from it was passed on
+	streamed chan struct{} // closed when all data that came from it was passed on
+	passed   chan struct{} // closed when its requests were, too
 
 	// errors guards the extended stream towards it, to which two may write: what
 	// its counterpart says there, and Tell. shut: nothing follows there.
@@ -44,23 +45,27 @@ type half struct {
 func newPair(r *Relay, opener, peer *end, kind string) *pair {
 	return &pair{
 		of: r, session: kind == "session", begun: make(chan struct{}),
-		opener: &half{end: opener, streamed: make(chan struct{})}, peer: &half{end: peer, streamed: make(chan struct{})},
+		opener: newHalf(opener), peer: newHalf(peer),
 	}
 }
 
-// streamed is closed when all that came from one side was passed on.
-func (p *pair) streamed(from *end) <-chan struct{} {
+func newHalf(e *end) *half {
+	return &half{end: e, streamed: make(chan struct{}), passed: make(chan struct{})}
+}
+
+// passed is closed when all that came from one side was passed on.
+func (p *pair) passed(from *end) <-chan struct{} {
 	if p.opener.end == from {
-		return p.opener.streamed
+		return p.opener.passed
 	}
-	return p.peer.streamed
+	return p.peer.passed
 }
 
 // relay opens the channel on the other side, and relays until both are closed.
 func (p *pair) relay(asked ssh.NewChannel) {
 	if !p.connect(asked) {
-		close(p.opener.streamed)
-		close(p.peer.streamed)
+		close(p.opener.passed)
+		close(p.peer.passed)
 		return
 	}
 	p.of.channels.Add(1)
@@ -109,6 +114,7 @@ func (p *pair) begin() { p.beginOne.Do(func() { close(p.begun) }) }
 // requests relays what one side asks about the channel, and its close at the
 // end.
 func (p *pair) requests(from, to *half) {
+	defer close(from.passed)
 	for req := range from.requests {
 		p.before(from, req)
 		ok, err := to.channel.SendRequest(req.Type, req.WantReply, req.Payload)

@@ -60,9 +60,9 @@ type Relay struct {
 	in, out  atomic.Int64 // payload bytes from the client, and to it
 	channels atomic.Int64 // ever opened
 
-	// forwards keeps the channels of a forward behind the answer to the request
-	// that asked for it, which says what they belong to.
-	forwards sync.RWMutex
+	// forwards holds its one element while no answer to a request for a forward
+	// is on its way: the channels of a forward come after it.
+	forwards chan struct{}
 
 	mu    sync.Mutex
 	pairs map[*pair]struct{} // guarded by mu: those that are open or being opened
@@ -83,6 +83,8 @@ func New(o Options) *Relay {
 		o.MaxChannels = DefaultMaxChannels
 	}
 	r := &Relay{maxChannels: o.MaxChannels, record: o.Record, failed: o.Failed, gone: o.Lost, pairs: map[*pair]struct{}{}}
+	r.forwards = make(chan struct{}, 1)
+	r.forwards <- struct{}{}
 	r.client = &end{Side: o.Client, of: r, over: make(chan struct{}), carved: &r.in}
 	r.target = &end{Side: o.Target, of: r, over: make(chan struct{}), carved: &r.out}
 	return r
@@ -120,7 +122,7 @@ func (r *Relay) follow(from, to *end) {
 	}
 	for _, p := range pairs {
 		select {
-		case <-p.streamed(from):
+		case <-p.passed(from):
 		case <-to.over:
 			return
 		case <-patience.C:

@@ -43,10 +43,9 @@ func (p *pair) copy(from *half, to io.Writer, src io.Reader, output bool) bool {
 				p.recordOutput(buf[:n])
 			}
 		}
-		if err != nil {
-			return true
-		}
 		switch {
+		case n == 0 && err != nil:
+			return true // with data, an error only says that nobody can be told that it was taken
 		case n == len(buf) && n < largeBuffer:
 			buf = make([]byte, largeBuffer)
 		case n < smallBuffer/2 && len(buf) == largeBuffer:
