@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 )
 
 // bench is what one rule works with: an open driver, and a memory of what was
@@ -74,6 +76,7 @@ func (b *bench) request() drivers.Request {
 		Metadata:       json.RawMessage(`{"KEY":"value"}`),
 		LabelMetadata:  json.RawMessage(`{}`),
 		MetadataURL:    "https://127.0.0.1:8001/meta/v1/0123456789abcdef0123456789abcdef/data/",
+		Proxy:          metadata.Proxy{Listener: netip.MustParseAddrPort("[::]:1080"), User: "user", Password: "secret"},
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -84,7 +84,7 @@ func rules() []rule {
 		{"deallocate by identifier", "an identifier is enough: an old database knows no tokens", byIdentifierAlone},
 		{"only its own", "Deallocate removes one environment and leaves the others", onlyOne},
 		{"list", "List names all that exists, and each name is enough to remove it", listNamesAll},
-		{"reopen", "a restarted node finds its environments again", reopenFinds},
+		{"reopen", "a restarted node finds its environments again, wherever it listens now", reopenFinds},
 		{"interrupted", "what a killed node left half-made is listed, and completed or removed", interrupted},
 		{"cancelled allocate", "a cancelled Allocate returns soon and leaves nothing that Deallocate can not remove", cancelledAllocate},
 		{"cancelled calls", "every call returns soon when its context is cancelled, and harms nothing", cancelledCalls},

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 )
 
 func limitsAreConstant(b *bench) {
@@ -246,6 +247,7 @@ func reopenFinds(b *bench) {
 	b.wantRunning(reference(req, env.Identifier), env)
 	b.wantRunning(reference(req, ""), env)
 	b.wantListedOnce(req.Token)
+	req.MetadataURL, req.Proxy = strings.Replace(req.MetadataURL, ":8001", ":8002", 1), metadata.Proxy{} // ports of the new process
 	if diff := cmp.Diff(env, b.allocate(req)); diff != "" {
 		b.Errorf("Allocate with a known token after a restart gave another environment (-before +after):\n%s", diff)
 	}
