@@ -10,4 +10,4 @@ import (
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
-func TestMain(m *testing.M) { fish.Main(m) }
+func TestMain(m *testing.M) { fish.Main(m, prepareAccount) }
