@@ -297,6 +297,29 @@ func TestGivenBack(t *testing.T) {
 	}
 }
 
+func TestNodeThatStopsSaysSo(t *testing.T) {
+	n := newNode(t, nil)
+	c, _, err := n.dial(user, ssh.Password(n.access(time.Hour).password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, _ := terminal.StderrPipe()
+	if err := errors.Join(terminal.RequestPty("xterm", 24, 80, nil), terminal.Shell()); err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+	if text, _ := io.ReadAll(told); !strings.Contains(string(text), "the node stops, and this session with it") {
+		t.Errorf("the terminal was told %q", text)
+	}
+	if !has(n.trail.details(ActionClose), "cut: the node stops") {
+		t.Errorf("audit has %q", n.trail.details(ActionClose))
+	}
+}
+
 func readFull(r io.Reader, p []byte) error {
 	_, err := io.ReadFull(r, p)
 	return err

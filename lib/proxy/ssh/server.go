@@ -59,7 +59,7 @@ func (s *Server) Run(ctx context.Context) error {
 		_ = v.conn.Close()
 	}
 	for _, one := range s.all() {
-		one.cut()
+		one.stop()
 	}
 	s.work.Wait()
 	return err

@@ -137,6 +137,26 @@ func (s *session) expel(reason string, grace time.Duration) {
 	s.leaving = time.AfterFunc(grace, func() { s.cut() })
 }
 
+// stop ends the session because the node stops.
+func (s *session) stop() {
+	s.mu.Lock()
+	r := s.relay
+	if s.reason == "" {
+		s.reason = "the node stops"
+	}
+	s.mu.Unlock()
+	if r == nil {
+		s.cut() // it only logs in
+		return
+	}
+	last := time.AfterFunc(stopTime, func() { s.cut() })
+	s.server.work.Go(func() {
+		r.Tell(s.message("the node stops, and this session with it. The environment stays."))
+		last.Stop()
+		s.cut()
+	})
+}
+
 // message is what a terminal is told.
 func (s *session) message(format string, args ...any) string {
 	return "\r\n\aAquarium Fish " + s.server.NodeName + ": " + fmt.Sprintf(format, args...) + "\r\n"
@@ -218,8 +238,12 @@ func (s *session) unrecorded(err error) {
 	})
 }
 
-// tellTime is how long a terminal may take to show a last message.
-const tellTime = time.Second
+const (
+	// tellTime is how long a terminal may take to show a last message.
+	tellTime = time.Second
+	// stopTime is the same when the node stops, which is to be gone soon.
+	stopTime = 200 * time.Millisecond
+)
 
 // fingerprint is how OpenSSH shows a host key.
 func fingerprint(wire []byte) string {
