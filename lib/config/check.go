@@ -31,9 +31,15 @@ func (l *loader) check() {
 		{"directory", c.Directory, checkDirectory(c.Directory)},
 		{"api_address", c.APIAddress, checkListen(c.APIAddress)},
 		{"proxy_socks_address", c.ProxySOCKSAddress, checkListen(c.ProxySOCKSAddress)},
+		{"proxy_socks_handshake_timeout", c.ProxySOCKSHandshakeTimeout, checkDuration(c.ProxySOCKSHandshakeTimeout, time.Second, time.Minute)},
+		{"proxy_socks_dial_timeout", c.ProxySOCKSDialTimeout, checkDuration(c.ProxySOCKSDialTimeout, time.Second, 5*time.Minute)},
+		{"proxy_socks_idle_timeout", c.ProxySOCKSIdleTimeout, checkDuration(c.ProxySOCKSIdleTimeout, time.Second, 7*24*time.Hour)},
+		{"proxy_socks_max_connections", c.ProxySOCKSMaxConnections, checkCount(c.ProxySOCKSMaxConnections, 1, 100_000)},
+		{"proxy_socks_rate", c.ProxySOCKSRate, checkCount(c.ProxySOCKSRate, 1, 100_000)},
+		{"proxy_socks_max_unidentified", c.ProxySOCKSMaxUnidentified, checkCount(c.ProxySOCKSMaxUnidentified, 1, 100_000)},
 		{"proxy_ssh_address", c.ProxySSHAddress, checkListen(c.ProxySSHAddress)},
 		{"proxy_ssh_access_lifetime", c.ProxySSHAccessLifetime, checkDuration(c.ProxySSHAccessLifetime, 10*time.Second, 24*time.Hour)},
-		{"proxy_ssh_max_sessions", c.ProxySSHMaxSessions, checkSessions(c.ProxySSHMaxSessions)},
+		{"proxy_ssh_max_sessions", c.ProxySSHMaxSessions, checkCount(c.ProxySSHMaxSessions, 1, 100_000)},
 		{"proxy_ssh_grace", c.ProxySSHGrace, checkDuration(c.ProxySSHGrace, 0, time.Hour)},
 		{"proxy_ssh_recording_size", c.ProxySSHRecordingSize, checkSize(c.ProxySSHRecordingSize, 64<<10, 1<<40)},
 		{"proxy_ssh_recordings_size", c.ProxySSHRecordingsSize, checkSize(c.ProxySSHRecordingsSize, 64<<10, 1<<50)},
@@ -54,7 +60,7 @@ func (l *loader) check() {
 		{"vote_timeout", c.VoteTimeout, checkDuration(c.VoteTimeout, 100*time.Millisecond, maxVoteTimeout)},
 		{"election.safety", c.Election.Safety, checkSafety(c.Election.Safety)},
 		{"audit_file_size", c.AuditFileSize, checkSize(c.AuditFileSize, 64<<10, 1<<40)},
-		{"api_max_connections", c.APIMaxConnections, checkConnections(c.APIMaxConnections)},
+		{"api_max_connections", c.APIMaxConnections, checkCount(c.APIMaxConnections, 10, 1_000_000)},
 		{"api_header_timeout", c.APIHeaderTimeout, checkDuration(c.APIHeaderTimeout, time.Second, time.Hour)},
 		{"api_read_timeout", c.APIReadTimeout, checkDuration(c.APIReadTimeout, time.Second, time.Hour)},
 		{"api_write_timeout", c.APIWriteTimeout, checkDuration(c.APIWriteTimeout, time.Second, time.Hour)},
@@ -175,16 +181,9 @@ func checkProxy(s string) error {
 	return nil
 }
 
-func checkSessions(n uint32) error {
-	if n < 1 || n > 100_000 {
-		return errors.New("want 1 to 100000 sessions")
-	}
-	return nil
-}
-
-func checkConnections(n uint32) error {
-	if n < 10 || n > 1_000_000 {
-		return errors.New("want an integer from 10 to 1000000")
+func checkCount(n, least, most uint32) error {
+	if n < least || n > most {
+		return fmt.Errorf("want an integer from %d to %d", least, most)
 	}
 	return nil
 }

@@ -20,6 +20,24 @@ type Config struct {
 	APIAddress string `yaml:"api_address"`
 	// ProxySOCKSAddress is where the SOCKS5 proxy listens. Default `0.0.0.0:1080`.
 	ProxySOCKSAddress string `yaml:"proxy_socks_address"`
+	// ProxySOCKSHandshakeTimeout is how long a client of the SOCKS proxy may take to say what it wants. Default 10s: it
+	// takes a few round trips, and a client that says nothing is no reason to hold a connection.
+	ProxySOCKSHandshakeTimeout time.Duration `yaml:"proxy_socks_handshake_timeout"`
+	// ProxySOCKSDialTimeout is how long the name of a service may take to be resolved and its addresses to be connected to,
+	// together. Default 10s: a SYN that was lost twice gets through in 7.
+	ProxySOCKSDialTimeout time.Duration `yaml:"proxy_socks_dial_timeout"`
+	// ProxySOCKSIdleTimeout is how long a connection through the proxy may carry nothing either way. Default 1h: tools keep
+	// connections to a mirror for a whole build; peers that are gone are found by keep-alives within minutes.
+	ProxySOCKSIdleTimeout time.Duration `yaml:"proxy_socks_idle_timeout"`
+	// ProxySOCKSMaxConnections bounds the open connections of one environment. Default 512: what parallel builds with a
+	// package manager each take, at some 25 KB and 6 file descriptors.
+	ProxySOCKSMaxConnections uint32 `yaml:"proxy_socks_max_connections"`
+	// ProxySOCKSRate is how many new connections an environment gets per second; those past it wait their turn.
+	// Default 100: more than a package manager opens, and little work for the node.
+	ProxySOCKSRate uint32 `yaml:"proxy_socks_rate"`
+	// ProxySOCKSMaxUnidentified bounds the connections whose environment is not known yet, those of this host and those of
+	// others each. Default 256: a burst of native environments fits, and strangers hold some MB at most.
+	ProxySOCKSMaxUnidentified uint32 `yaml:"proxy_socks_max_unidentified"`
 	// ProxySSHAddress is where the SSH proxy listens. Default `0.0.0.0:2022`; port 0 picks a free port.
 	ProxySSHAddress string `yaml:"proxy_ssh_address"`
 	// ProxySSHAccessLifetime is how long credentials for the SSH proxy wait for their one use. Default 10m: time to paste
@@ -216,5 +234,12 @@ func Default() Config {
 		APIMaxHeaderSize:       64 << 10,
 		LogFileSize:            100 << 20,
 		LogFileKeep:            5,
+
+		ProxySOCKSHandshakeTimeout: 10 * time.Second,
+		ProxySOCKSDialTimeout:      10 * time.Second,
+		ProxySOCKSIdleTimeout:      time.Hour,
+		ProxySOCKSMaxConnections:   512,
+		ProxySOCKSRate:             100,
+		ProxySOCKSMaxUnidentified:  256,
 	}
 }

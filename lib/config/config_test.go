@@ -67,6 +67,12 @@ drivers:
 Directory: data
 API_Address: 127.0.0.1:0
 proxy_socks_address: ":1081"
+proxy_socks_handshake_timeout: 11s
+proxy_socks_dial_timeout: 12s
+proxy_socks_idle_timeout: 13m
+proxy_socks_max_connections: 14
+proxy_socks_rate: 15
+proxy_socks_max_unidentified: 16
 proxy_ssh_address: "[::1]:0"
 proxy_ssh_access_lifetime: 2m
 proxy_ssh_max_sessions: 7
@@ -116,7 +122,10 @@ log_file_keep: 3
 		t.Fatalf("Load = %v, warnings %q", err, warnings)
 	}
 	want := &config.Config{
-		Directory: "data", APIAddress: "127.0.0.1:0", ProxySOCKSAddress: ":1081", ProxySSHAddress: "[::1]:0", ProxySSHAccessLifetime: 2 * time.Minute,
+		Directory: "data", APIAddress: "127.0.0.1:0", ProxySOCKSAddress: ":1081",
+		ProxySOCKSHandshakeTimeout: 11 * time.Second, ProxySOCKSDialTimeout: 12 * time.Second, ProxySOCKSIdleTimeout: 13 * time.Minute,
+		ProxySOCKSMaxConnections: 14, ProxySOCKSRate: 15, ProxySOCKSMaxUnidentified: 16,
+		ProxySSHAddress: "[::1]:0", ProxySSHAccessLifetime: 2 * time.Minute,
 		ProxySSHMaxSessions: 7, ProxySSHRecordingSize: 1 << 20, ProxySSHRecordingsSize: 2 << 20, ProxySSHRecordingsKeep: time.Hour,
 		NodeAddress: "fish.example.com:8001", CPULimit: 2, MemTarget: 512 << 20, ClusterJoin: []string{"a:1", "b:2"},
 		ClusterMaxLinks: 12, ClusterLinkBytes: 1 << 20, ClusterProxy: "socks5://bob:secret@proxy.example.com:1080",
@@ -192,6 +201,8 @@ func TestErrors(t *testing.T) {
 		{"vote timeout", "vote_timeout: 25001ms", "want a duration from 100ms to 25s"},
 		{"task timeout", "task_timeout: 0", "want a duration of at least 1s"},
 		{"connections", "api_max_connections: 1", "want an integer from 10 to 1000000"},
+		{"connections of an environment", "proxy_socks_max_connections: 0", "want an integer from 1 to 100000"},
+		{"handshake", "proxy_socks_handshake_timeout: 1ms", "want a duration from 1s to 1m0s"},
 		{"header size", "api_max_header_size: 1MB\napi_idle_timeout: 0", "api_idle_timeout: got \"0s\": want a duration from 1s to 24h0m0s"},
 		{"header size range", "api_max_header_size: 1GB", "want a size from 4KB to 1MB"},
 		{"meta address", "meta_address: x", "meta_address: got"},

@@ -101,9 +101,16 @@ func durationText(d time.Duration) string {
 // meanings are for users: what a key does, in a line. The fields of Config say more to those who read the code.
 func meanings() map[string]string {
 	return map[string]string{
-		"directory":                 "folder of keys, certificates and the database",
-		"api_address":               "where the REST API listens; port 0 picks a free one",
-		"proxy_socks_address":       "where the SOCKS5 proxy listens",
+		"directory":                     "folder of keys, certificates and the database",
+		"api_address":                   "where the REST API listens; port 0 picks a free one",
+		"proxy_socks_address":           "where the SOCKS5 proxy listens, which also takes HTTP CONNECT; a taken port is a warning, port 0 picks a free one",
+		"proxy_socks_handshake_timeout": "how long a client of the SOCKS proxy may take to say what it wants",
+		"proxy_socks_dial_timeout":      "how long a service may take to be resolved and connected to",
+		"proxy_socks_idle_timeout":      "how long a connection through the proxy may carry nothing either way",
+		"proxy_socks_max_connections":   "most open connections of one environment",
+		"proxy_socks_rate":              "new connections of one environment per second; more wait their turn",
+		"proxy_socks_max_unidentified":  "most connections whose environment is not known yet: those of this host and of others each",
+
 		"proxy_ssh_address":         "where the SSH proxy listens; port 0 picks a free one",
 		"proxy_ssh_access_lifetime": "how long credentials for the SSH proxy wait for their one use; from 10s to 24h",
 		"proxy_ssh_max_sessions":    "most SSH sessions through this node, and to its own environments",
