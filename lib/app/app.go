@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -58,6 +59,7 @@ type App struct {
 	log      *slog.Logger
 	api      *server
 	ssh      *sshDoor
+	socks    net.Listener // of the SOCKS proxy; nil: its address is taken
 	parts    []part
 	cleanups cleanups
 
@@ -104,7 +106,10 @@ func (a *App) Start() {
 	// Supervisors of the original wait for these lines as they are, without attributes (contract 4).
 	a.log.Info("API listening on: " + a.Addr())                            //nolint:sloglint // given by contract 4
 	a.log.Info("PROXYSSH listening on: " + a.ssh.listener.Addr().String()) //nolint:sloglint // given by contract 4
-	a.log.Info("Fish initialized")                                         //nolint:sloglint // given by contract 4
+	if a.socks != nil {
+		a.log.Info("PROXYSOCKS listening on: " + a.socks.Addr().String()) //nolint:sloglint // as the others
+	}
+	a.log.Info("Fish initialized") //nolint:sloglint // given by contract 4
 }
 
 // startPart runs one part in its own goroutine, owned by a cleanup that cancels it and waits.

@@ -139,7 +139,7 @@ func TestNodeServesAndStops(t *testing.T) {
 	}
 	want := []string{
 		"INFO:\tAPI listening on: " + a.Addr() + "\n", "INFO:\tPROXYSSH listening on: " + a.ssh.listener.Addr().String() + "\n",
-		"INFO:\tFish initialized\n",
+		"INFO:\tPROXYSOCKS listening on: " + a.socks.Addr().String() + "\n", "INFO:\tFish initialized\n",
 		"\"uri\":\"/nothing\"\n", "\"uri\":\"/nothing\"\n", "INFO:\tFish stopping...\n", "INFO:\tFish stopped\n",
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {

@@ -90,6 +90,8 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		a.cleanups.add("meta listener", metaServer.close)
 	}
 
+	socksListener := a.listenSOCKS(ctx, cfg, log)
+
 	// The drivers, as far as the config tells: what is wrong there is told before a database is made, and the password of
 	// its admin printed, which nobody gets to see again.
 	owners := &owners{log: log.With("component", "ownership")}
@@ -237,6 +239,10 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	metadata, err := meta.New(meta.Options{Callers: callers, Proxy: boundTo(nil), Logger: log.With("component", "meta")})
 	if err != nil {
 		return fmt.Errorf("make metadata api: %w", err)
+	}
+	err = a.addSOCKS(socksOptions{listener: socksListener, config: cfg, store: db, callers: callers, trail: trail, log: log})
+	if err != nil {
+		return fmt.Errorf("make socks proxy: %w", err)
 	}
 	enrolment, err := a.newEnrolment(cfg, db, identity, member, trail, log)
 	if err != nil {
