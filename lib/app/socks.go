@@ -19,7 +19,7 @@ func (a *App) listenSOCKS(ctx context.Context, cfg *config.Config, log *slog.Log
 	l, err := socksproxy.Listen(ctx, cfg.ProxySOCKSAddress)
 	if err != nil {
 		log.Warn("environments reach no services through this node: "+
-			"free the address of its SOCKS proxy, or give another one in proxy_socks_address", //nolint:sloglint // split for its length
+			"free the address of its SOCKS proxy, or give another one in proxy_socks_address",
 			"component", "socks", "proxy_socks_address", cfg.ProxySOCKSAddress, "error", err)
 		return nil
 	}

@@ -21,5 +21,5 @@ func Listen(ctx context.Context, address string) (*net.TCPListener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for socks: %w", err)
 	}
-	return l.(*net.TCPListener), nil //nolint:errcheck,forcetypeassert // of "tcp"
+	return l.(*net.TCPListener), nil // of "tcp"
 }

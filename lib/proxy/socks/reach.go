@@ -121,5 +121,5 @@ func (r *reacher) dial(ctx context.Context, to netip.AddrPort, left int) (*net.T
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it names the address
 	}
-	return conn.(*net.TCPConn), nil //nolint:errcheck,forcetypeassert // of a dial for "tcp"
+	return conn.(*net.TCPConn), nil // of a dial for "tcp"
 }

@@ -123,7 +123,7 @@ func New(o Options) (*Server, error) {
 
 // Addr is where the proxy listens, with the real port.
 func (s *Server) Addr() netip.AddrPort {
-	return s.opts.Listener.Addr().(*net.TCPAddr).AddrPort() //nolint:errcheck,forcetypeassert // of a TCP listener
+	return s.opts.Listener.Addr().(*net.TCPAddr).AddrPort() // of a TCP listener
 }
 
 // Run serves until ctx is done; then it cuts every connection and waits until

@@ -198,11 +198,10 @@ func TestMappingsAreReadAnew(t *testing.T) {
 
 // The DNS of a redirect is not to be trusted.
 func TestRebinding(t *testing.T) {
-	to := netip.AddrPort{}
 	w := start(t, func(o *Options) {
 		o.Interfaces = func() ([]netip.Prefix, error) { return []netip.Prefix{netip.MustParsePrefix("192.0.2.5/24")}, nil }
 	})
-	to = netip.MustParseAddrPort(w.echo())
+	to := netip.MustParseAddrPort(w.echo())
 	w.mapTo(model.NilUID, fmt.Sprintf("mirror>evil.example:%d", to.Port()))
 	for _, lie := range []string{"127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0", "::", "192.0.2.5", "10.0.0.9", "fe80::1%lo", "169.254.169.254"} {
 		w.locked(func() { w.names["evil.example"] = []netip.Addr{netip.MustParseAddr(lie)} })

@@ -102,7 +102,7 @@ func (n *negotiation) Valid(user, password string) bool {
 
 // Resolve implements socks5.NameResolver: nothing is looked up before the
 // rules, and then only what they lead to.
-func (n *negotiation) Resolve(ctx context.Context, _ string) (context.Context, net.IP, error) { //nolint:contextcheck // it is not used
+func (n *negotiation) Resolve(ctx context.Context, _ string) (context.Context, net.IP, error) {
 	return ctx, nil, nil
 }
 
@@ -117,7 +117,7 @@ func (n *negotiation) Allow(ctx context.Context, r *socks5.Request) (context.Con
 	if addr, ok := netip.AddrFromSlice(r.DestAddr.IP); ok {
 		to = Destination{Addr: addr.Unmap(), Port: port}
 	}
-	n.err = n.session.connect(to) //nolint:contextcheck // that of the session ends with it, this one never
+	n.err = n.session.connect(to) // in the time of the session: ctx never ends
 	var why *refusal
 	return ctx, n.err == nil || errors.As(n.err, &why) && !why.rule
 }
