@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -19,9 +20,13 @@ import (
 // clientOptions is what the client's commands take from this process.
 func clientOptions(stdout, stderr io.Writer) cli.Options {
 	o := cli.Options{
-		Stdin: os.Stdin, Stdout: stdout, Stderr: stderr, Env: os.Getenv, Now: time.Now,
+		Stdin: os.Stdin, Stdout: stdout, Stderr: stderr, Env: os.Getenv, Now: time.Now, LookPath: exec.LookPath,
 		Interruptible: func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+			signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+			if !signal.Ignored(syscall.SIGHUP) { // a closed terminal ends it; nohup says otherwise
+				signals = append(signals, syscall.SIGHUP)
+			}
+			return signal.NotifyContext(ctx, signals...)
 		},
 	}
 	if dir, err := os.UserConfigDir(); err == nil { // without one there are no contexts, which is told where they are used

@@ -20,6 +20,10 @@ func appCommand(s *shell) *cobra.Command {
 		appExplain(s),
 		appResource(s),
 		appAccess(s),
+		appSSH(s),
+		appSCP(s),
+		appForward(s),
+		appLogins(s),
 		appWatch(s),
 		appDeallocate(s),
 	)

@@ -69,7 +69,7 @@ func (s *shell) runApp(ctx context.Context, ref string, f *runFlags) error {
 		return s.showApp(ctx, api, *app, labelName(label))
 	}
 	s.note("application %s", app.UID) // before the wait: an interrupt must not lose it
-	if _, err := s.waitAllocated(ctx, api, app.UID, f.timeout); err != nil {
+	if err := s.waitAllocated(ctx, api, app.UID, f.timeout); err != nil {
 		return err
 	}
 	return s.showApp(ctx, api, *app, labelName(label))

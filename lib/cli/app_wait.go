@@ -54,20 +54,20 @@ func (s *shell) showChange(state apiv1.ApplicationState) {
 }
 
 // waitAllocated waits until the Application has its environment. The error says how it stands and what to do.
-func (s *shell) waitAllocated(ctx context.Context, api client.ClientWithResponsesInterface, uid apiv1.UID, timeout time.Duration) (apiv1.ApplicationState, error) {
+func (s *shell) waitAllocated(ctx context.Context, api client.ClientWithResponsesInterface, uid apiv1.UID, timeout time.Duration) error {
 	bounded, cancel := withTimeout(ctx, timeout)
 	defer cancel()
 	state, err := follow(bounded, api, uid, s.showChange, func(status apiv1.ApplicationStatus) bool {
 		return status == apiv1.ApplicationStatusALLOCATED || !active(status)
 	})
 	if err != nil {
-		return state, unfinished(ctx, err, fmt.Sprintf("application %s is %s after %v", uid, state.Status, timeout),
+		return unfinished(ctx, err, fmt.Sprintf("application %s is %s after %v", uid, state.Status, timeout),
 			fmt.Sprintf("it goes on: 'aquarium-fish app watch %s' follows it, 'aquarium-fish app deallocate %s' gives it back", uid, uid))
 	}
 	if state.Status != apiv1.ApplicationStatusALLOCATED {
-		return state, &Failure{CodeEnded, fmt.Errorf("application %s ended as %s: %s", uid, state.Status, printable(state.Description))}
+		return &Failure{CodeEnded, fmt.Errorf("application %s ended as %s: %s", uid, state.Status, printable(state.Description))}
 	}
-	return state, nil
+	return nil
 }
 
 // unfinished turns the error of a wait into what the user should know: how it stands and what goes on.

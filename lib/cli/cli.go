@@ -22,6 +22,10 @@ type Options struct {
 	WorkDir string
 	// Now is the time that ages count to.
 	Now func() time.Time
+	// TempDir is where private files of a moment are made, in folders of their own; empty for the system's.
+	TempDir string
+	// LookPath finds a program of the user's.
+	LookPath func(name string) (path string, err error)
 	// ReadSecret shows the prompt and reads a line that is not shown; nil without a terminal.
 	ReadSecret func(ctx context.Context, prompt string) (string, error)
 	// Interruptible returns a context that ends when the user interrupts the program.

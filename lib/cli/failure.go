@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The exit codes of the client's commands.
+// The exit codes of the client's commands. Those that run another program for the user end with its code.
 const (
 	CodeError       = 1   // the node refused, or could not be asked
 	CodeUsage       = 2   // the command line, the environment or the contexts are wrong; nothing was asked
@@ -63,6 +63,9 @@ func Report(w io.Writer, cmd *cobra.Command, err error) (code int, ours bool) {
 	var failed *Failure
 	if !errors.As(err, &failed) {
 		return 0, false
+	}
+	if errors.Is(err, errTold) {
+		return failed.Code, true
 	}
 	text := fmt.Sprintf("Error: %v\n", err)
 	if failed.Code == CodeUsage {

@@ -19,6 +19,7 @@ func nodeCommand(s *shell) *cobra.Command {
 		nodeGet(s),
 		nodeMaintenance(s),
 		nodeDrivers(s),
+		nodeSSH(s),
 		nodeDrain(s),
 		nodeUndrain(s),
 	)

@@ -33,6 +33,14 @@ func (m member) drain(ctx context.Context) (*apiv1.NodeDrain, error) {
 	return result(m.api.MemberDrainGetWithResponse(ctx, m.ref))
 }
 
+// ssh shows where its SSH proxy is.
+func (m member) ssh(ctx context.Context) (*apiv1.NodeSSH, error) {
+	if m.ref == "" {
+		return result(m.api.NodeThisSSHGetWithResponse(ctx))
+	}
+	return result(m.api.MemberSSHGetWithResponse(ctx, m.ref))
+}
+
 // setDrain drains it or puts it back to work.
 func (m member) setDrain(ctx context.Context, enable, persist bool) (*apiv1.NodeDrain, error) {
 	request := apiv1.NodeDrainRequest{Enable: &enable, Persist: persist}

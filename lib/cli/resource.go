@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"context"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/aquarium-fish/aquarium-fish/openapi/apiv1"
+	"github.com/aquarium-fish/aquarium-fish/openapi/client"
 )
 
 // resourceCommand is the noun of Resources.
@@ -70,19 +72,20 @@ func appResource(s *shell) *cobra.Command {
 
 // resourceOf asks for the Resource of an Application.
 func (s *shell) resourceOf(cmd *cobra.Command, app string) (*apiv1.Resource, error) {
-	uid, err := parseUID("an application", app)
+	api, uid, err := s.apiFor(cmd.Context(), "an application", app)
 	if err != nil {
 		return nil, err
 	}
-	api, err := s.api(cmd.Context())
-	if err != nil {
-		return nil, err
-	}
-	r, err := result(api.ApplicationResourceGetWithResponse(cmd.Context(), uid))
+	return resourceAt(cmd.Context(), api, uid)
+}
+
+// resourceAt asks a node for the Resource of an Application.
+func resourceAt(ctx context.Context, api client.ClientWithResponsesInterface, uid apiv1.UID) (*apiv1.Resource, error) {
+	r, err := result(api.ApplicationResourceGetWithResponse(ctx, uid))
 	if err == nil || !isStatus(err, 404) && !isStatus(err, 400) {
 		return r, err
 	}
-	state, stateErr := currentState(cmd.Context(), api, uid) // absent, or somebody else's
+	state, stateErr := currentState(ctx, api, uid) // absent, or somebody else's
 	if stateErr != nil {
 		return nil, stateErr
 	}
@@ -94,7 +97,7 @@ func appAccess(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "access UID", Short: "Get credentials for one SSH login to the environment of an application", Args: cobra.ExactArgs(1),
 		Long: `Get credentials for the SSH proxy: the first login uses them up, and each call makes new ones. The private key is in the
-forms json and yaml.`,
+forms json and yaml. 'aquarium-fish node ssh' tells the proxy's host key. 'app ssh', 'app scp' and 'app forward' do all of it.`,
 		ValidArgsFunction: s.completeApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := s.resourceOf(cmd, args[0])
