@@ -167,7 +167,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		Node: node.UID, Store: db, Ledger: ledger,
 		Driver: driverOf(registry), Instances: instances(registry),
 		MetadataURL:     metadataURL(metaServer.listener.Addr(), cfg.NodeAddress, identity.Answers, log),
-		Proxy:           boundTo(nil),
+		Proxy:           boundTo(socksListener),
 		DefaultLifetime: cfg.DefaultResourceLifetime, InstanceLifetime: registry.Lifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
 		Promised: promises.Age, Voter: member.votes.Boot(), StartBy: startBy, Settled: member.settled(), Lapsed: db.Lapsed,
 		Draining: func() bool { return keeper.On() },
@@ -236,7 +236,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return fmt.Errorf("make finder of callers: %w", err)
 	}
 	a.addPart("callers", callers.Run)
-	metadata, err := meta.New(meta.Options{Callers: callers, Proxy: boundTo(nil), Logger: log.With("component", "meta")})
+	metadata, err := meta.New(meta.Options{Callers: callers, Proxy: boundTo(socksListener), Logger: log.With("component", "meta")})
 	if err != nil {
 		return fmt.Errorf("make metadata api: %w", err)
 	}
