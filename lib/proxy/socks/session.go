@@ -59,7 +59,7 @@ func (s *Server) serve(ctx context.Context, conn *net.TCPConn) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	_ = conn.SetDeadline(time.Now().Add(s.opts.Limits.Handshake)) // fails as the read does
-	if err := c.meet(); err != nil { //nolint:contextcheck // a session has its own
+	if err := c.meet(); err != nil {                              //nolint:contextcheck // a session has its own
 		s.refuseUnread(conn, err)
 		return
 	}
