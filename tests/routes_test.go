@@ -38,7 +38,10 @@ func testRoutes(t *testing.T, w *world) {
 		{"GET", "resource/", "", "200 400 400", `"UID":"{resource}"`},
 		{"GET", "resource/{resource}", "", "200 400 400", `"UID":"{resource}"`},
 		{"GET", "resource/{absent}", "", "404 400 400", ""},
-		{"GET", "resource/{resource}/access", "", "400 400 400", ""},
+		{"GET", "resource/{resource}/access", "", "200 200 400", ""},
+		{"GET", "resource/{resource}/ssh", "", "200 200 400", ""},
+		{"GET", "resource/{absent}/ssh", "", "404 404 404", ""},
+		{"GET", "node/this/ssh", "", "200 200 200", ""},
 		{"GET", "resource/{absent}/access", "", "404 404 404", ""},
 
 		{"GET", "application/", "", "200 200 200", `"UID":"{live}"`},

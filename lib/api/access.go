@@ -53,7 +53,7 @@ func (h *handlers) ResourceAccessGet(
 	case errors.Is(err, store.ErrNotFound): // it went meanwhile
 		return nil, h.resourceAbsent(r.UID)
 	case errors.Is(err, store.ErrTooMany):
-		return nil, badRequest("Unable to create access: %v", err)
+		return nil, badRequest("Unable to create access: %v", store.ErrTooMany)
 	case err != nil:
 		return nil, fmt.Errorf("store credentials: %w", err)
 	}

@@ -76,6 +76,7 @@ type node struct {
 	cluster     Cluster                  // nil: alone
 	wrap        func(*store.Store) Store // nil: as it is
 	arrivals    *arriving
+	ssh         SSH // nil: none
 	log         logBuffer
 }
 
@@ -90,6 +91,9 @@ func cheapHash() model.PasswordHash {
 		Hash: argon2.IDKey([]byte(password), salt, 1, 8, 1, 32),
 	}
 }
+
+// testLifetime is that of credentials.
+const testLifetime = 10 * time.Minute
 
 func newNode(t testing.TB) *node {
 	t.Helper()
@@ -171,6 +175,7 @@ func (n *node) handler(t testing.TB, log *slog.Logger, authenticator Authenticat
 		Meta: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "meta "+r.URL.Path)
 		}),
+		SSH: n.ssh, AccessLifetime: testLifetime,
 		BodyTimeout: 300 * time.Millisecond,
 	})
 	if err != nil {
