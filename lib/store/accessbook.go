@@ -175,28 +175,51 @@ func newAccessBook() *accessBook {
 
 // put replaces the set of an application; nil takes it out.
 func (b *accessBook) put(app model.UID, set *accessSet) {
-	if old := b.sets[app]; old != nil {
-		for _, v := range old.views {
-			delete(b.owner, v.UID)
-			b.eachIndex(v, func(index map[[sha256.Size]byte][]model.UID, at [sha256.Size]byte) {
-				rest := slices.DeleteFunc(slices.Clone(index[at]), func(uid model.UID) bool { return uid == v.UID })
-				if index[at] = rest; len(rest) == 0 {
-					delete(index, at)
-				}
-			})
-		}
+	gone, come := differ(b.sets[app], set)
+	for _, v := range gone {
+		delete(b.owner, v.UID)
+		b.eachIndex(v, func(index map[[sha256.Size]byte][]model.UID, at [sha256.Size]byte) {
+			rest := slices.DeleteFunc(slices.Clone(index[at]), func(uid model.UID) bool { return uid == v.UID })
+			if index[at] = rest; len(rest) == 0 {
+				delete(index, at)
+			}
+		})
 	}
-	if set == nil {
-		delete(b.sets, app)
-		return
-	}
-	b.sets[app] = set
-	for _, v := range set.views {
+	for _, v := range come {
 		b.owner[v.UID] = app
 		b.eachIndex(v, func(index map[[sha256.Size]byte][]model.UID, at [sha256.Size]byte) {
 			index[at] = append(slices.Clip(index[at]), v.UID)
 		})
 	}
+	if b.sets[app] = set; set == nil {
+		delete(b.sets, app)
+	}
+}
+
+// differ is which credentials one set has that the other has not, and the other
+// way round. What was stamped anew is of both: they are found by it all the same.
+func differ(old, next *accessSet) (gone, come []AccessView) {
+	var a, b []AccessView // in order
+	if old != nil {
+		a = old.views
+	}
+	if next != nil {
+		b = next.views
+	}
+	for len(a) > 0 && len(b) > 0 {
+		switch order := viewOrder(a[0], b[0]); {
+		case order < 0:
+			gone, a = append(gone, a[0]), a[1:]
+		case order > 0:
+			come, b = append(come, b[0]), b[1:]
+		default:
+			if !bytes.Equal(a[0].Digest, b[0].Digest) || !bytes.Equal(a[0].PublicKey, b[0].PublicKey) {
+				gone, come = append(gone, a[0]), append(come, b[0])
+			}
+			a, b = a[1:], b[1:]
+		}
+	}
+	return append(gone, a...), append(come, b...)
 }
 
 // eachIndex names where the credentials are found. Password and key have a map

@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -161,6 +163,52 @@ func BenchmarkApplicationGone(b *testing.B) {
 		if _, err := s.Application(b.Context(), testNode); !errors.Is(err, ErrNotFound) {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkUseAccess is what a login waits for at the node of the environment.
+func BenchmarkUseAccess(b *testing.B) {
+	s := openStore(b, testOptions(b))
+	resource := allocate(b, s, newLabel(b, s).UID).Resource.UID
+	took := make([]time.Duration, 0, b.N)
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer()
+		a := newAccess(b, s, resource, fmt.Sprint(i))
+		b.StartTimer()
+		start := time.Now()
+		if _, err := s.UseAccess(b.Context(), aUse(a.UID, 1)); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+}
+
+// BenchmarkAccessMemory is what unused credentials take in memory, with a key of
+// Ed25519.
+func BenchmarkAccessMemory(b *testing.B) {
+	const environments = 500
+	for b.Loop() {
+		book := newAccessBook()
+		runtime.GC()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for i := range environments {
+			var set *accessSet
+			for j := range maxUnused {
+				a := model.ResourceAccess{UID: model.UID{byte(i), byte(i >> 8), byte(j)}, Digest: digestOf(fmt.Sprint(i, j)), PublicKey: make([]byte, 51)}
+				a.PublicKey[0], a.PublicKey[1], a.PublicKey[2], a.ExpiresAt = byte(i), byte(i>>8), byte(j), time.Now().Add(time.Hour)
+				a.UserName = fmt.Sprint("user", i)
+				set = set.withAccess(a, nil, time.Now())
+			}
+			book.put(model.UID{byte(i), byte(i >> 8)}, set)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/environments/maxUnused, "B/access")
+		runtime.KeepAlive(book)
 	}
 }
 

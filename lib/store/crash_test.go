@@ -22,6 +22,19 @@ func TestCrashPoints(t *testing.T) {
 	}
 }
 
+// TestCrashPointsOfUse: credentials that were used stay so.
+func TestCrashPointsOfUse(t *testing.T) {
+	for _, point := range crashPoints() {
+		t.Run(point, func(t *testing.T) {
+			folder := filepath.Join(t.TempDir(), "n:1")
+			for _, pass := range []int{10, 40, 333} {
+				promised := killRound(t, folder, -1, fmt.Sprintf("%s=%s:%d", crashVariable, point, pass), killAction+"="+killUse)
+				checkUsed(t, folder, promised)
+			}
+		})
+	}
+}
+
 // TestUnknownCrashPoint: a campaign aimed at a point that is not there would
 // prove nothing.
 func TestUnknownCrashPoint(t *testing.T) {

@@ -46,6 +46,7 @@ func killActions() map[string]func(folder string) error {
 			}
 			return s.Close()
 		}),
+		killUse: useForEver,
 		"rebuild": told(func(folder string) error {
 			_, err := Rebuild(context.Background(), Options{Folder: folder, Node: testNode, Logger: quiet()})
 			return err
