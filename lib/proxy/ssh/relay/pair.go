@@ -90,7 +90,7 @@ func (p *pair) connect(asked ssh.NewChannel) bool {
 	if strings.HasPrefix(kind, "forwarded-") {
 		p.of.afterForwards()
 	}
-	channel, requests, err := p.peer.Conn.OpenChannel(kind, asked.ExtraData())
+	channel, requests, err := p.peer.open(kind, asked.ExtraData())
 	if err != nil {
 		reason, message := ssh.ConnectionFailed, "the other side has gone"
 		if refused, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
