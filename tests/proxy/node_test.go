@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
+	"os"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
@@ -45,6 +47,26 @@ func backTo(t testing.TB, c fish.Client, before int) {
 		last = goroutines(t, c)
 		return last <= before+kept
 	})
+}
+
+// memory is what a process takes of the machine's, in bytes.
+func memory(t testing.TB, pid int) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "VmRSS:" {
+			kb, err := strconv.ParseInt(fields[1], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kb << 10
+		}
+	}
+	t.Fatalf("no VmRSS in %s", text)
+	return 0
 }
 
 // summer is sum for who writes.
