@@ -309,3 +309,28 @@ func TestAccessesOfOneKey(t *testing.T) {
 		}
 	}
 }
+
+// TestAdoptedAccesses: v0.7's credentials are dropped with their table, and its
+// environments take new ones.
+func TestAdoptedAccesses(t *testing.T) {
+	s := openOld(t)
+	for _, r := range rowsOf(t, s, s.Origin()) {
+		if underParent(r.Kind) && r.Kind != replica.KindResource {
+			t.Errorf("there is a row of kind %d", r.Kind)
+		}
+	}
+	if tables, err := tablesOf(t.Context(), s.db.readers); err != nil || slices.Contains(tables, "resource_accesses") {
+		t.Errorf("tables are %v, %v", tables, err)
+	}
+	running := s.Resources()
+	if len(running) == 0 {
+		t.Fatal("no environment was adopted")
+	}
+	for i, e := range running {
+		a := newAccess(t, s, e.Resource.UID, fmt.Sprint(i))
+		if _, err := s.UseAccess(t.Context(), aUse(a.UID, 1)); err != nil {
+			t.Errorf("UseAccess = %v", err)
+		}
+		wantFound(t, s, a, fmt.Sprint(i), true, true)
+	}
+}
