@@ -135,7 +135,7 @@ func TestRoutes(t *testing.T) {
 		{"alice", "POST", "servicemapping/", `{"service":"s","redirect":"r","application_UID":"{waiting}"}`, 200, `"application_UID":"{waiting}"`},
 		{"admin", "POST", "servicemapping/", `{"service":"s"}`, 400, `{"message":"Unable to create service mapping: redirect can't be empty"}`},
 		{"admin", "POST", "servicemapping/", `{"service":"s","redirect":"r"}`, 400, "mapped already"},
-		{"admin", "POST", "servicemapping/", `{"service":"t","redirect":"http://r/"}`, 400, `{"message":"Unable to create service mapping: redirect \\"http://r/\\": want a DNS name`},
+		{"admin", "POST", "servicemapping/", `{"service":"t","redirect":"http://r/"}`, 400, `{"message":"Unable to create service mapping: redirect \"http://r/\": want a DNS name`},
 		{"admin", "POST", "servicemapping/", `{"service":"t:80","redirect":"r"}`, 400, "the name or the IP address alone"},
 		{"admin", "POST", "servicemapping/", `{"service":"2001:db8::1","redirect":"[2001:db8::2]:80","location_name":"lab"}`, 200, `"location_name":"lab","redirect":"[2001:db8::2]:80","service":"2001:db8::1"}`},
 		{"admin", "POST", "servicemapping/", `{"service":1}`, 400, `{"error":"Wrong request body: `},
