@@ -30,6 +30,9 @@ func TestScripts(t *testing.T) {
 	for _, script := range scripts {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".txtar"), func(t *testing.T) {
 			t.Parallel()
+			if filepath.Base(script) == "ssh.txtar" {
+				needsOpenSSH(t)
+			}
 			n := fish.Start(t, fish.Options{Config: "drivers: [{name: test}]\n"})
 			n.CreateLabel(fish.TestLabel("t1", `{}`))
 			n.CreateLabel(strings.Replace(fish.TestLabel("t1", `{}`), `"version":1`, `"version":2`, 1))
@@ -37,8 +40,9 @@ func TestScripts(t *testing.T) {
 				Files: []string{script}, RequireExplicitExec: true, RequireUniqueNames: true, Deadline: time.Now().Add(scriptTimeout),
 				Setup: func(env *testscript.Env) error { return setup(env, n) },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"start":      func(ts *testscript.TestScript, neg bool, args []string) { start(t, ts, neg, args) },
-					"eventually": func(ts *testscript.TestScript, neg bool, args []string) { eventually(t, ts, neg, args) },
+					"environment": func(ts *testscript.TestScript, neg bool, args []string) { environment(t, n, ts, neg, args) },
+					"start":       func(ts *testscript.TestScript, neg bool, args []string) { start(t, ts, neg, args) },
+					"eventually":  func(ts *testscript.TestScript, neg bool, args []string) { eventually(t, ts, neg, args) },
 				},
 			})
 		})
