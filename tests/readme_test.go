@@ -161,7 +161,9 @@ func TestReadme(t *testing.T) {
 		t.Skip("the README is for a POSIX shell")
 	}
 	elsewhere := map[string]string{ // by its first line: what runs it
-		"./examples/quickstart.sh": "TestQuickstart", "./examples/cluster.sh": "TestClusterExample", "./examples/docker.sh": "TestExampleScript of tests/docker", "docker save -o tool.tar tool:1": "TestReadmeImages of tests/docker", "aquarium-fish task create UID image --options '{\"name\": \"tool\", \"version\": \"2\"}' --wait": "TestReadmeImages of tests/docker",
+		"./examples/quickstart.sh": "TestQuickstart", "./examples/cluster.sh": "TestClusterExample", "./examples/docker.sh": "TestExampleScript of tests/docker",
+		`curl --proxy "$AQUARIUM_FISH_SOCKS_PROXY" -O http://artifacts.example.com/tool.tar.gz`: "TestReadmeMirror of tests/proxy",
+		"docker save -o tool.tar tool:1": "TestReadmeImages of tests/docker", "aquarium-fish task create UID image --options '{\"name\": \"tool\", \"version\": \"2\"}' --wait": "TestReadmeImages of tests/docker",
 		"./build.sh": "TestQuickstart and TestExampleFiles", "./build.sh test ": "CI itself",
 	}
 	blocks := readmeBlocks(t)

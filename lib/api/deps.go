@@ -79,6 +79,7 @@ type mappingStore interface {
 	PutLocation(ctx context.Context, l model.Location) (model.Location, error)
 	ListLocations(ctx context.Context, q store.Query) iter.Seq2[model.Location, error]
 	ServiceMapping(uid model.UID) (model.ServiceMapping, bool)
+	ServiceMappings() []model.ServiceMapping
 	CreateServiceMapping(ctx context.Context, m model.ServiceMapping) (model.ServiceMapping, error)
 	DeleteServiceMapping(ctx context.Context, uid model.UID) (bool, error)
 	ListServiceMappings(ctx context.Context, q store.Query) iter.Seq2[model.ServiceMapping, error]

@@ -301,6 +301,29 @@ func TestLocationAnswers(t *testing.T) {
 	}
 }
 
+// An owner does not fill every node's memory with mappings.
+func TestMappingsOfOneApplicationAreBounded(t *testing.T) {
+	n := newNode(t)
+	app := n.application(t, n.label(t, "linux"), "alice").Application.UID.String()
+	post := func(user, service string) reply {
+		return n.do(t, call{
+			user: user, method: "POST", path: "/api/v1/servicemapping/",
+			body: fmt.Sprintf(`{"service":%q,"redirect":"r","application_UID":%q}`, service, app),
+		})
+	}
+	for i := range maxMappings {
+		if r := post("alice", fmt.Sprint("s", i)); r.status != http.StatusOK {
+			t.Fatalf("mapping %d = %d %s", i, r.status, r.body)
+		}
+	}
+	if r := post("alice", "more"); r.status != http.StatusBadRequest || !strings.Contains(r.body, "ask an admin") {
+		t.Errorf("one more = %d %s, want 400", r.status, r.body)
+	}
+	if r := post("admin", "more"); r.status != http.StatusOK {
+		t.Errorf("one more of the admin = %d %s", r.status, r.body)
+	}
+}
+
 func TestNodeDefinitionIsWhole(t *testing.T) {
 	for _, facts := range []string{``, `{}`, `null`, `[]`, `{"cpu":null}`} {
 		got, err := json.Marshal(toNodeDefinition(json.RawMessage(facts)))

@@ -88,9 +88,24 @@ func (h *handlers) mayMap(ctx context.Context, m model.ServiceMapping) error {
 	if m.ApplicationUID == model.NilUID {
 		return badRequest("Only 'admin' user can create a service mapping for all applications, name one of yours in application_UID")
 	}
-	_, err := h.application(ctx, m.ApplicationUID, badRequest)
-	return err
+	if _, err := h.application(ctx, m.ApplicationUID, badRequest); err != nil {
+		return err
+	}
+	count := 0
+	for _, other := range h.Store.ServiceMappings() {
+		if other.ApplicationUID == m.ApplicationUID {
+			count++
+		}
+	}
+	if count >= maxMappings {
+		return badRequest("Unable to create service mapping: the application has %d already, ask an admin for one that holds for more", count)
+	}
+	return nil
 }
+
+// maxMappings is how many mappings an application may have of its owner: each
+// connection of every environment looks at them all.
+const maxMappings = 256
 
 // ServiceMappingDelete removes a service mapping, for the admin.
 func (h *handlers) ServiceMappingDelete(

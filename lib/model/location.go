@@ -55,9 +55,15 @@ func (m ServiceMapping) Validate() error {
 	return err
 }
 
+// maxService is what SOCKS5 has room for.
+const maxService = 255
+
 // checkService refuses what no client ever asks for: it would be mapped and
 // never found. Any other text may be a name of somebody's.
 func checkService(service string) error {
+	if len(service) > maxService {
+		return fmt.Errorf("service is longer than a name can be, %d bytes", maxService)
+	}
 	if _, err := netip.ParseAddr(service); err == nil {
 		return nil
 	}

@@ -223,3 +223,50 @@ func TestSOCKSMappingOfAnotherNode(t *testing.T) {
 	f.Admin(other).Request("DELETE", "/api/v1/servicemapping/"+uid, nil)
 	within("unmapped", "(2)")
 }
+
+// TestReadmeMirror types what the README has an environment do, with a mirror
+// that has what it asks for.
+func TestReadmeMirror(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const first = "```sh\ncurl --proxy \"$AQUARIUM_FISH_SOCKS_PROXY\""
+	_, block, found := strings.Cut(string(readme), first)
+	block, _, ended := strings.Cut(strings.TrimPrefix(first, "```sh\n")+block, "```")
+	if !found || !ended {
+		t.Fatal("the README has no block that begins with " + first)
+	}
+	n := fish.Start(t, fish.Options{Config: "node_location: lab\ndrivers:\n- name: test\n"})
+	n.WaitStatus(n.CreateApplication(n.CreateLabel(fish.TestLabel("one", `{}`)), `{}`), "ALLOCATED")
+	site, work := t.TempDir(), t.TempDir()
+	bash := func(dir, script string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "bash", "-euxc", script)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "no_proxy=", "NO_PROXY=", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_SYSTEM="+os.DevNull,
+			"AQUARIUM_FISH_SOCKS_PROXY=socks5h://"+socksAddress(n), "AQUARIUM_FISH_HTTP_PROXY=http://"+socksAddress(n))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	bash(site, `git init -q tool; cd tool; git -c user.name=a -c user.email=a@b commit -q --allow-empty -m first
+git update-server-info; mv .git ../tool.git; echo tool > ../tool.tar.gz`)
+	server := httptest.NewServer(http.FileServer(http.Dir(site)))
+	t.Cleanup(server.Close)
+	for _, service := range []string{"artifacts.example.com", "code.example.com"} {
+		mapService(t, n.Client, service, strings.TrimPrefix(server.URL, "http://"), "")
+	}
+	bash(work, block)
+	for _, name := range []string{"tool.tar.gz", "again.tar.gz", "third.tar.gz"} {
+		if text, err := os.ReadFile(filepath.Join(work, name)); string(text) != "tool\n" {
+			t.Errorf("%s has %q, %v, want what the mirror has", name, text, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(work, "tool", ".git")); err != nil {
+		t.Errorf("the clone: %v", err)
+	}
+}
