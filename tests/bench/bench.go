@@ -56,6 +56,7 @@ func parts() []part {
 		{"latency", (*bench).measureLatency}, {"lives", (*bench).measureLives}, {"history", (*bench).measureHistory},
 		{"idle", (*bench).measureIdle}, {"polling", (*bench).measurePolling}, {"labels", (*bench).measureLabels},
 		{"cluster", (*bench).measureCluster}, {"rejoin", (*bench).measureRejoin},
+		{"socks", (*bench).measureSOCKS},
 		{"docker", (*bench).measureDocker},
 	}
 }

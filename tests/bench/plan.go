@@ -38,6 +38,8 @@ type plan struct {
 	ownPause  time.Duration // between two of its own lives meanwhile
 	ownBefore time.Duration // for which they are measured before, to compare
 
+	socksBytes int64 // through the SOCKS proxy, in one turn
+
 	dockerTurns int // of one container each of the node and of the engine's client
 }
 
@@ -53,6 +55,7 @@ func fullPlan() plan {
 		pollTime: 10 * time.Second, logTime: 45 * time.Second, labels: 3000, lists: 50,
 		idle: 10 * time.Second, settle: 3 * time.Second,
 		changes: 300, farmTime: 15 * time.Second, missed: 1_000_000, ownPause: 100 * time.Millisecond, ownBefore: 10 * time.Second,
+		socksBytes:  512 << 20,
 		dockerTurns: 60,
 	}
 }
@@ -68,6 +71,7 @@ func quickPlan() plan {
 	p.pollTime, p.logTime, p.lists = 5*time.Second, 4*time.Second, 10
 	p.idle, p.settle = 3*time.Second, time.Second
 	p.changes, p.farmTime, p.missed, p.ownBefore = 50, 4*time.Second, 20_000, 3*time.Second
+	p.socksBytes = 128 << 20
 	p.dockerTurns = 15
 	return p
 }
@@ -83,6 +87,7 @@ func smokePlan() plan {
 		pollTime: 200 * time.Millisecond, logTime: 1500 * time.Millisecond, labels: 50, lists: 2,
 		idle: 200 * time.Millisecond, settle: 100 * time.Millisecond,
 		changes: 3, farmTime: 600 * time.Millisecond, missed: 300, ownPause: 50 * time.Millisecond, ownBefore: 300 * time.Millisecond,
+		socksBytes:  1 << 20,
 		dockerTurns: 2,
 	}
 }

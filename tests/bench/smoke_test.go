@@ -58,6 +58,7 @@ func TestSmoke(t *testing.T) {
 		"3 nodes: a change is visible on all, p99", "3 nodes: whole lives, durable, for 600ms",
 		"3 nodes: CPU of all for a whole life",
 		"rejoin after 300 missed rows", "rejoin after 300 missed rows: own lives meanwhile, p99",
+		"SOCKS: throughput, of a bare io.Copy relay", "SOCKS: a connection, greeting to answer, p50",
 	}
 	want = append(want, dockerRows(b.table)...)
 	if diff := cmp.Diff(want, got); diff != "" {
