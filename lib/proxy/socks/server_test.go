@@ -2,6 +2,7 @@ package socksproxy
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -224,6 +226,43 @@ func TestRebinding(t *testing.T) {
 	if _, status := w.connect("mirror:80"); !strings.HasPrefix(status, "502") {
 		t.Errorf("a name that is not there: %s, want 502", status)
 	}
+}
+
+// A name with several addresses is reached by the first that answers, and one
+// that is never resolved holds nobody for longer than it may.
+func TestSeveralAddresses(t *testing.T) {
+	hangs := make(chan struct{})
+	w := start(t, func(o *Options) {
+		o.Limits.Dial = 300 * time.Millisecond
+		o.Resolver = resolverFunc(func(ctx context.Context, host string) ([]netip.Addr, error) {
+			if host == "hangs.example" {
+				close(hangs)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")}, nil
+		})
+	})
+	_, port := hostPort(t, w.echo())
+	w.mapTo(model.NilUID, "127.0.0.1>127.0.0.1")
+	w.mapTo(model.NilUID, "127.0.0.2>127.0.0.2")
+	w.mapTo(model.NilUID, "two>two.example:"+port)
+	w.mapTo(model.NilUID, "hangs>hangs.example")
+	if _, status := w.connect("two:80"); !strings.HasPrefix(status, "200") {
+		t.Errorf("the second address is listening: %s", status)
+	}
+	if _, status := w.connect("hangs:80"); !strings.HasPrefix(status, "504") {
+		t.Errorf("a resolver that hangs: %s, want 504", status)
+	}
+	<-hangs
+}
+
+// resolverFunc is a Resolver.
+type resolverFunc func(ctx context.Context, host string) ([]netip.Addr, error)
+
+// LookupNetIP implements Resolver.
+func (f resolverFunc) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, error) {
+	return f(ctx, host)
 }
 
 // Both protocols say why a service is not reached.
