@@ -269,3 +269,38 @@ func TestLostTargetIsToldWhileATerminalRuns(t *testing.T) {
 		})
 	}
 }
+
+// A client that does not ask whether it got a terminal is recorded as well.
+func TestTerminalThatIsNotAskedForIsRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		r := newRig(t, Options{Record: func(Terminal) (Recording, error) { return m, nil }}, far{})
+		defer r.stop()
+		go func() {
+			ch, requests, req := r.command()
+			go ssh.DiscardRequests(requests)
+			_ = req.Reply(true, nil)
+			_, _ = ch.Write([]byte("secret"))
+			_ = ch.Close()
+		}()
+		ch, requests, err := r.client.OpenChannel("session", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ch.SendRequest("pty-req", false, ssh.Marshal(struct {
+			Term                      string
+			Cols, Rows, Width, Height uint32
+			Modes                     string
+		}{"xterm", 8, 2, 0, 0, ""})); err != nil {
+			t.Error(err)
+		}
+		if _, err := ch.SendRequest("shell", false, nil); err != nil {
+			t.Error(err)
+		}
+		ssh.DiscardRequests(requests) // until it is closed
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"output secret", "close"}, m.events); diff != "" {
+			t.Errorf("recorded (-want +got):\n%s", diff)
+		}
+	})
+}

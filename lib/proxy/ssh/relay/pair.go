@@ -35,6 +35,7 @@ type half struct {
 	requests <-chan *ssh.Request
 	streamed chan struct{} // closed when all data that came from it was passed on
 	passed   chan struct{} // closed when its requests were, too
+	unheard  chan struct{} // has an element when data that came from it was not taken any more
 
 	// errors guards the extended stream towards it, to which two may write: what
 	// its counterpart says there, and Tell. shut: nothing follows there.
@@ -50,7 +51,7 @@ func newPair(r *Relay, opener, peer *end, kind string) *pair {
 }
 
 func newHalf(e *end) *half {
-	return &half{end: e, streamed: make(chan struct{}), passed: make(chan struct{})}
+	return &half{end: e, streamed: make(chan struct{}), passed: make(chan struct{}), unheard: make(chan struct{}, 1)}
 }
 
 // passed is closed when all that came from one side was passed on.
@@ -117,9 +118,11 @@ func (p *pair) requests(from, to *half) {
 	defer close(from.passed)
 	for req := range from.requests {
 		p.before(from, req)
-		ok, err := to.channel.SendRequest(req.Type, req.WantReply, req.Payload)
+		terminal := req.Type == "pty-req" && from.end == p.of.client
+		// Whether there is a terminal has to be known also if the client does not ask.
+		ok, err := to.channel.SendRequest(req.Type, req.WantReply || terminal, req.Payload)
 		ok = ok && err == nil
-		if ok && req.Type == "pty-req" && from.end == p.of.client {
+		if ok && terminal {
 			ok = p.openTerminal()
 		}
 		_ = req.Reply(ok, nil) // or it has ended
@@ -128,12 +131,29 @@ func (p *pair) requests(from, to *half) {
 		}
 	}
 	p.begin() // nothing comes any more for which data would have to wait
-	late := time.AfterFunc(closeTime, func() { _ = to.channel.Close() })
-	defer late.Stop()
-	<-from.streamed
+	p.drain(from, to)
 	if !p.cut(from) {
 		_ = to.channel.Close() // or it is closed
 	}
+}
+
+// drain waits until what came from a side that has closed the channel was
+// passed on. A client may take its time: its user reads page by page. What runs
+// at the target has to learn in the end that nobody hears it any more, although
+// it takes nothing.
+func (p *pair) drain(from, to *half) {
+	if to.end == p.of.client {
+		<-from.streamed
+		return
+	}
+	select {
+	case <-from.streamed:
+		return
+	case <-to.unheard:
+	}
+	late := time.AfterFunc(closeTime, func() { _ = to.channel.Close() }) // or it is closed
+	defer late.Stop()
+	<-from.streamed
 }
 
 // before notes what a request says.

@@ -14,8 +14,8 @@ const (
 	// still passed on: at most two megabytes for each channel, which the other
 	// side may take slowly.
 	drainTime = 2 * time.Minute
-	// closeTime is how long data that its sender has sent and then closed the
-	// channel waits for a receiver that takes none.
+	// closeTime is how long what a client sent before it closed the channel waits
+	// for a target that does not take it, and talks to nobody meanwhile.
 	closeTime = time.Minute
 	// DefaultMaxChannels is how many channels one connection has at most. Tools
 	// that open many (editors, forwarded browsers) stay below a hundred; each
@@ -73,6 +73,7 @@ type end struct {
 	Side
 
 	of     *Relay
+	silent chan struct{} // closed when no channel comes any more
 	over   chan struct{} // closed when its connection has ended
 	carved *atomic.Int64 // counts what comes from it
 }
@@ -85,8 +86,8 @@ func New(o Options) *Relay {
 	r := &Relay{maxChannels: o.MaxChannels, record: o.Record, failed: o.Failed, gone: o.Lost, pairs: map[*pair]struct{}{}}
 	r.forwards = make(chan struct{}, 1)
 	r.forwards <- struct{}{}
-	r.client = &end{Side: o.Client, of: r, over: make(chan struct{}), carved: &r.in}
-	r.target = &end{Side: o.Target, of: r, over: make(chan struct{}), carved: &r.out}
+	r.client = &end{Side: o.Client, of: r, silent: make(chan struct{}), over: make(chan struct{}), carved: &r.in}
+	r.target = &end{Side: o.Target, of: r, silent: make(chan struct{}), over: make(chan struct{}), carved: &r.out}
 	return r
 }
 
@@ -111,7 +112,10 @@ func (r *Relay) Channels() int64 { return r.channels.Load() }
 // follow ends the connection of one side after that of the other, when what
 // came from it has been passed on.
 func (r *Relay) follow(from, to *end) {
-	_ = from.Conn.Wait() // why it ended is nothing to its counterpart
+	// Conn.Wait may never return: after a fault of the protocol crypto/ssh waits for
+	// a reader that waits for it, if enough came behind the fault.
+	<-from.silent
+	_ = from.Conn.Close() // it may have ended by itself
 	from.Wire.End()
 	close(from.over)
 	patience := time.NewTimer(drainTime)
@@ -175,6 +179,7 @@ func (r *Relay) accept(from, to *end) {
 			p.relay(channel)
 		})
 	}
+	close(from.silent)
 	work.Wait()
 }
 

@@ -316,3 +316,105 @@ func TestManyChannels(t *testing.T) {
 		work.Wait()
 	})
 }
+
+// What a user has not read yet stays, however long it takes: a page by page look
+// at the output of a command that has ended.
+func TestSlowReaderGetsAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Options{}, far{})
+		defer r.stop()
+		const size = 7 << 19 // more than a window and less than two
+		go func() {
+			ch, requests, req := r.command()
+			_ = req.Reply(true, nil)
+			go ssh.DiscardRequests(requests)
+			_, _ = ch.Write(make([]byte, size))
+			exit(ch, 0)
+			_ = ch.Close()
+		}()
+		s := session(t, r.client)
+		out, err := s.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start("run"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if n, err := io.Copy(io.Discard, out); n != size || err != nil {
+			t.Errorf("got %d bytes, %v, want %d", n, err, size)
+		}
+		if err := s.Wait(); err != nil {
+			t.Errorf("Wait() = %v", err)
+		}
+	})
+}
+
+// A target whose client has closed the channel hears of it, also if it talks and
+// does not listen.
+func TestTargetThatOnlyTalksIsEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Options{}, far{})
+		defer r.stop()
+		near, nearRequests, far, farRequests := r.channel("direct-tcpip")
+		go ssh.DiscardRequests(nearRequests)
+		go func() { _, _ = near.Write(make([]byte, 6<<20)) }() // more than two windows take
+		synctest.Wait()
+		_ = near.Close()
+		began := time.Now()
+		go func() {
+			for {
+				if _, err := far.Write(make([]byte, 1<<10)); err != nil {
+					return
+				}
+			}
+		}()
+		ssh.DiscardRequests(farRequests) // until the channel is closed
+		if took := time.Since(began); took > closeTime {
+			t.Errorf("ended after %v, want %v", took, closeTime)
+		}
+	})
+}
+
+// stuck is a connection of crypto/ssh after a fault of its protocol, with more
+// behind it than it takes in: nothing comes any more, and nobody is told.
+type stuck struct{ ssh.Conn }
+
+func (stuck) Wait() error { select {} }
+
+func TestFaultOfTheProtocolEndsAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, clientFar := stuckSide(t)
+		target, targetFar := stuckSide(t)
+		r := New(Options{Client: client, Target: target})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			r.Run()
+		}()
+		synctest.Wait()
+		_ = targetFar.Close()
+		<-ended
+		_ = clientFar.Close()
+	})
+}
+
+// stuckSide is one whose connection never tells that it has ended.
+func stuckSide(t *testing.T) (Side, ssh.Conn) {
+	t.Helper()
+	a, b := pipe()
+	far := make(chan ssh.Conn, 1)
+	go func() {
+		conn, channels, requests := dialed(t, NewWire(a))
+		go ssh.DiscardRequests(requests)
+		go func() {
+			for c := range channels {
+				_ = c.Reject(ssh.Prohibited, "")
+			}
+		}()
+		far <- conn
+	}()
+	s := served(t, b, newKey(t))
+	s.Conn = stuck{s.Conn}
+	return s, <-far
+}

@@ -36,6 +36,10 @@ func (p *pair) copy(from *half, to io.Writer, src io.Reader, output bool) bool {
 		n, err := src.Read(buf)
 		if n > 0 {
 			if _, err := to.Write(buf[:n]); err != nil {
+				select {
+				case from.unheard <- struct{}{}:
+				default: // it is known
+				}
 				return false
 			}
 			from.carved.Add(int64(n))
