@@ -202,6 +202,9 @@ func TestTwoNodesOnOneHost(t *testing.T) {
 	for _, n := range []*fish.Node{one, two} {
 		app := n.CreateApplication(n.CreateLabel(fish.TestLabel("linux", `{}`)), `{}`)
 		n.WaitStatus(app, "ALLOCATED")
+		if line := n.WaitLine("environments reach no services through this node"); !strings.Contains(line, "WARN") || !strings.Contains(line, "proxy_socks_address") {
+			t.Errorf("the node says %q, want a warning that says what to do", line)
+		}
 	}
 	want(t, "the other's admin", two.As("admin", one.AdminPassword).Request("GET", mePath, nil), 401, "Unauthorized")
 }
