@@ -264,6 +264,7 @@ func TestAppSSHInterrupted(t *testing.T) {
 
 func TestAppSCP(t *testing.T) {
 	t.Parallel()
+	needs.Unhurried(t, "starts many processes")
 	s := newSSHTest(t)
 	there := t.TempDir() // the environment's side
 	write := func(path, text string) {
@@ -377,6 +378,7 @@ func leadsTo(t *testing.T, port int) {
 
 func TestAppForward(t *testing.T) {
 	t.Parallel()
+	needs.Unhurried(t, "starts many processes")
 	s := newSSHTest(t)
 	target, local, bound, reverse := echo(t), free(t), free(t), free(t)
 	code, stderr := s.during(t, func() {

@@ -161,8 +161,9 @@ func (r *rig) sit(t *testing.T) string {
 	term.say(t, "PS1='ready''> '; unset HISTFILE\r", prompt)
 	term.say(t, "echo $TERM; stty -a\r", prompt)
 	term.resize(t, 50, 132)
-	term.say(t, "until [ \"$(stty size)\" = '50 132' ]; do sleep 0.02; done; stty size\r", "\n50 132\r\n"+prompt)
-	term.say(t, "sleep 1000\r", "sleep 1000\r\n")
+	term.say(t, "until [ \"$(stty size)\" = '50 132' ]; do sleep 0.02; done; stty size\r", "50 132\r\n")
+	term.wait(t, prompt)                                                  // some shells say more before it
+	term.say(t, "sh -c 'echo sle''eps; exec sleep 1000'\r", "sleeps\r\n") // runs: before, ^C would be the shell's
 	term.say(t, "\x03", prompt)
 	term.say(t, "printf 'm\\303\\274 \\033[1mbold\\033[0m \\377\\n'\r", prompt)
 	term.say(t, "kill -WINCH $$; exit 9\r", "exit 9\r\n")
