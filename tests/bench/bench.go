@@ -57,6 +57,7 @@ func parts() []part {
 		{"idle", (*bench).measureIdle}, {"polling", (*bench).measurePolling}, {"labels", (*bench).measureLabels},
 		{"cluster", (*bench).measureCluster}, {"rejoin", (*bench).measureRejoin},
 		{"socks", (*bench).measureSOCKS},
+		{"ssh", (*bench).measureSSH}, {"link", (*bench).measureLink},
 		{"docker", (*bench).measureDocker},
 	}
 }

@@ -39,6 +39,11 @@ type plan struct {
 	ownBefore time.Duration // for which they are measured before, to compare
 
 	socksBytes int64 // through the SOCKS proxy, in one turn
+	sshBytes   int64 // through the SSH proxy, of one repetition in one direction
+	sshKeys    int   // that are pressed
+	sshIdle    int   // sessions in which nothing happens
+
+	linkBytes int64 // through either proxy over a link of 1 Gbit/s, likewise
 
 	dockerTurns int // of one container each of the node and of the engine's client
 }
@@ -55,7 +60,8 @@ func fullPlan() plan {
 		pollTime: 10 * time.Second, logTime: 45 * time.Second, labels: 3000, lists: 50,
 		idle: 10 * time.Second, settle: 3 * time.Second,
 		changes: 300, farmTime: 15 * time.Second, missed: 1_000_000, ownPause: 100 * time.Millisecond, ownBefore: 10 * time.Second,
-		socksBytes:  512 << 20,
+		socksBytes: 512 << 20,
+		sshBytes:   512 << 20, sshKeys: 500, sshIdle: sshIdle, linkBytes: 512 << 20,
 		dockerTurns: 60,
 	}
 }
@@ -72,6 +78,7 @@ func quickPlan() plan {
 	p.idle, p.settle = 3*time.Second, time.Second
 	p.changes, p.farmTime, p.missed, p.ownBefore = 50, 4*time.Second, 20_000, 3*time.Second
 	p.socksBytes = 128 << 20
+	p.sshBytes, p.sshKeys, p.linkBytes = 128<<20, 200, 128<<20
 	p.dockerTurns = 15
 	return p
 }
@@ -87,7 +94,8 @@ func smokePlan() plan {
 		pollTime: 200 * time.Millisecond, logTime: 1500 * time.Millisecond, labels: 50, lists: 2,
 		idle: 200 * time.Millisecond, settle: 100 * time.Millisecond,
 		changes: 3, farmTime: 600 * time.Millisecond, missed: 300, ownPause: 50 * time.Millisecond, ownBefore: 300 * time.Millisecond,
-		socksBytes:  1 << 20,
+		socksBytes: 1 << 20,
+		sshBytes:   1 << 20, sshKeys: 5, sshIdle: 3, linkBytes: 1 << 20,
 		dockerTurns: 2,
 	}
 }

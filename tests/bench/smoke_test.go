@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,7 +61,7 @@ func TestSmoke(t *testing.T) {
 		"rejoin after 300 missed rows", "rejoin after 300 missed rows: own lives meanwhile, p99",
 		"SOCKS: throughput, of a bare io.Copy relay", "SOCKS: a connection, greeting to answer, p50",
 	}
-	want = append(want, dockerRows(b.table)...)
+	want = slices.Concat(want, sshRows(b.table), dockerRows(b.table))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("rows of the table (-want +got):\n%s", diff)
 	}
@@ -77,6 +78,27 @@ func TestSmoke(t *testing.T) {
 			t.Errorf("%s is left", dir)
 		}
 	}
+}
+
+// sshRows are those of a machine with OpenSSH, and with root for a network of its own; elsewhere a row says why there
+// are no more.
+func sshRows(t *table) []string {
+	lacking := func(what string) bool {
+		return slices.ContainsFunc(t.lines, func(l line) bool { return l.what == what })
+	}
+	rows := []string{
+		"SSH: throughput from the environment, of `ssh hop ssh target`", "SSH: throughput to the environment, of `ssh hop ssh target`",
+		"SSH: a keystroke is shown later than without the proxy, p50", "SSH: 3 idle sessions, growth of memory",
+	}
+	if lacking("SSH") {
+		rows = []string{"SSH"}
+	}
+	if lacking("link of 1 Gbit/s") {
+		return append(rows, "link of 1 Gbit/s")
+	}
+	return append(rows,
+		"SOCKS on a link of 1 Gbit/s: throughput to the environment, of direct", "SOCKS on a link of 1 Gbit/s: throughput from the environment, of direct",
+		"SSH on a link of 1 Gbit/s: throughput from the environment, of direct", "SSH on a link of 1 Gbit/s: throughput to the environment, of direct")
 }
 
 // dockerRows are those of a machine with an engine; elsewhere one row says why
