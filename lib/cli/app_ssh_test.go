@@ -191,6 +191,34 @@ func TestAppSSHOtherHostKey(t *testing.T) {
 	s.swept()
 }
 
+// What ssh is run with: no config but ours, no password in its environment, and a key that nobody else can read.
+func TestAppSSHProgram(t *testing.T) {
+	s := newSSHTest(t)
+	t.Setenv(envPassword, "secret")
+	t.Setenv("KEPT", "kept")
+	fake := filepath.Join(t.TempDir(), "ssh")
+	text := "#!/bin/sh\nprintf '<%s>' \"$@\"\necho\nenv | grep -e ^KEPT -e ^AQUARIUM\nstat -c %a \"${2%/*}\" \"$2\" \"${2%/*}/key\"\n"
+	if err := os.WriteFile(fake, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.options.LookPath = func(string) (string, error) { return fake, nil }
+	got := s.ok("app", "ssh", someUID, "-A", "-o", "Compression=yes", "--", "a b", "-F", "$x")
+	config, rest, found := strings.Cut(strings.TrimPrefix(got, "<-F><"), ">")
+	if !found || !strings.HasPrefix(config, s.temp+"/") {
+		t.Errorf("ssh is run with %q, want -F and a config in the folder for such files", got)
+	}
+	if want := "<-A><-o><Compression=yes><" + someUID + "><--><a b><-F><$x>\nKEPT=kept\n700\n600\n600\n"; rest != want {
+		t.Errorf("ssh is run with %q, want %q", rest, want)
+	}
+	if err := os.WriteFile(fake, []byte("#!/bin/sh\nkill -TERM $$\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, _ := s.run("app", "ssh", someUID); code != 128+15 {
+		t.Errorf("exit code %d of a program that a signal has ended, want 143", code)
+	}
+	s.swept()
+}
+
 func TestAppSSHRefused(t *testing.T) {
 	t.Parallel()
 	s := newSSHTest(t)
