@@ -64,6 +64,7 @@ type pipe struct {
 
 	of       *Local
 	session  model.UID
+	access   model.UID
 	resource model.UID
 	unused   *time.Timer // cuts it if no use follows
 	cutting  *time.Timer // guarded by of.mu; cuts it after its environment was given back
@@ -113,6 +114,7 @@ func (l *Local) Open(ctx context.Context, _ model.UID, o Opening) (*Opened, erro
 	if err != nil {
 		return nil, &Refusal{Reason: ReasonDial, Text: "the SSH server of the environment does not answer: " + err.Error()}
 	}
+	l.drop(o.SessionUID)
 	p, err := l.keep(conn, o)
 	if err != nil {
 		_ = conn.Close()
@@ -125,7 +127,7 @@ func (l *Local) Open(ctx context.Context, _ model.UID, o Opening) (*Opened, erro
 
 // Use implements Executor, for this node.
 func (l *Local) Use(ctx context.Context, _ model.UID, use model.AccessUse) error {
-	p := l.pipeOf(use.SessionUID)
+	p := l.pipeOf(use)
 	if p == nil {
 		return &Refusal{Reason: ReasonOther, Text: "the connection to the environment took too long, or was cut"}
 	}
@@ -170,9 +172,19 @@ func addressIn(r model.Resource) (string, error) {
 	return net.JoinHostPort(r.IPAddr, strconv.Itoa(port)), nil
 }
 
+// drop closes what is left of an earlier try of a session: its entry has closed
+// that, but the news may still be on their way.
+func (l *Local) drop(session model.UID) {
+	for _, p := range l.all() {
+		if p.session == session {
+			_ = p.Close() // nobody has it any more
+		}
+	}
+}
+
 // keep counts a connection in, until it is closed.
 func (l *Local) keep(conn net.Conn, o Opening) (*pipe, error) {
-	p := &pipe{Conn: conn, of: l, session: o.SessionUID, resource: o.ResourceUID}
+	p := &pipe{Conn: conn, of: l, session: o.SessionUID, access: o.AccessUID, resource: o.ResourceUID}
 	p.close = sync.OnceValue(p.end)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -198,11 +210,11 @@ func (p *pipe) end() error {
 	return p.Conn.Close() //nolint:wrapcheck // a wrapper adds nothing
 }
 
-func (l *Local) pipeOf(session model.UID) *pipe {
+func (l *Local) pipeOf(use model.AccessUse) *pipe {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for p := range l.pipes {
-		if p.session == session {
+		if p.session == use.SessionUID && p.access == use.AccessUID {
 			return p
 		}
 	}

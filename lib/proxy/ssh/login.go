@@ -59,7 +59,7 @@ func (s *session) config(ctx context.Context) *ssh.ServerConfig {
 			find := func() (store.AccessView, bool) { return s.server.Store.AccessByKey(wire) }
 			view, err := s.find(ctx, meta.User(), key.Type() == ssh.KeyAlgoECDSA256, find)
 			if err != nil {
-				return nil, s.wrong(meta.User(), err)
+				return nil, err // no failure: agents offer all keys that they hold, and nobody guesses a private one
 			}
 			return &ssh.Permissions{ExtraData: map[any]any{viewKey{}: view}}, nil
 		},
@@ -116,21 +116,30 @@ func (s *session) wrong(user string, err error) error {
 	return err
 }
 
+// tryEnter does what login has to, if the credentials can still be good.
+func (s *session) tryEnter(ctx context.Context, view store.AccessView) error {
+	switch {
+	case view.Used:
+		return &Refusal{Reason: ReasonUsed}
+	case view.Expired(time.Now()):
+		return &Refusal{Reason: ReasonExpired}
+	}
+	if err := s.server.admit(s, view.UID); err != nil {
+		return err
+	}
+	s.patience(enterTime + loginTime)
+	err := s.enter(ctx)
+	if err != nil {
+		s.server.dismiss(ctx, s)
+	}
+	return err
+}
+
 // login lets in who has shown credentials that are right. What stands in the
 // way is told to the client.
 func (s *session) login(ctx context.Context, view store.AccessView) error {
 	s.access = view.ResourceAccess
-	s.patience(enterTime + loginTime)
-	err := s.server.admit(s)
-	switch {
-	case err != nil:
-	case view.Used:
-		err = &Refusal{Reason: ReasonUsed}
-	case view.Expired(time.Now()):
-		err = &Refusal{Reason: ReasonExpired}
-	default:
-		err = s.enter(ctx)
-	}
+	err := s.tryEnter(ctx, view)
 	if err == nil {
 		return nil
 	}

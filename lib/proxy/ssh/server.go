@@ -22,7 +22,7 @@ type Server struct {
 	work    sync.WaitGroup // of everything that a client causes
 
 	mu       sync.Mutex
-	sessions map[*session]struct{} // guarded by mu: those that are logged in, or about to be
+	sessions map[*session]model.UID // guarded by mu: the credentials of those that are logged in, or about to be
 }
 
 // New makes a server; it answers once Run is called.
@@ -34,7 +34,7 @@ func New(o Options) (*Server, error) {
 		o.MaxSessions = DefaultMaxSessions
 	}
 	o.Grace = graceOf(o.Grace)
-	return &Server{Options: o, uids: model.NewUIDSource(o.Node), sessions: map[*session]struct{}{}}, nil
+	return &Server{Options: o, uids: model.NewUIDSource(o.Node), sessions: map[*session]model.UID{}}, nil
 }
 
 // Addr is where the server listens.
@@ -101,24 +101,41 @@ func (s *Server) take(ctx context.Context, conn net.Conn) {
 		server: s, uid: s.uids.New(time.Now()), wire: relay.NewWire(conn), remote: conn.RemoteAddr().String(), visitor: visitor,
 	}
 	s.work.Go(func() {
-		defer s.pending.remove(visitor)
+		defer func() { s.pending.remove(one.visitor) }() // it may be another one by then
 		one.serve(ctx)
 	})
 }
 
-// admit makes a visitor a session, unless there are too many.
-func (s *Server) admit(one *session) error {
+// admit makes a visitor a session, unless there are too many. Credentials count
+// once: they are good for one session, however many connections show them.
+func (s *Server) admit(one *session, access model.UID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, again := s.sessions[one]; again {
-		return nil // a second try with other credentials
+	for _, other := range s.sessions {
+		if other == access {
+			return &Refusal{Reason: ReasonBusy, Text: "another connection is logging in with the same credentials"}
+		}
 	}
 	if len(s.sessions) >= s.MaxSessions {
 		return &Refusal{Reason: ReasonBusy}
 	}
 	s.pending.remove(one.visitor) // or it went for another one, and its connection is closed
-	s.sessions[one] = struct{}{}
+	s.sessions[one] = access
 	return nil
+}
+
+// dismiss makes a session that was not let in a visitor again, who may try other
+// credentials.
+func (s *Server) dismiss(ctx context.Context, one *session) {
+	s.forget(one)
+	visitor, evicted := s.pending.add(one.wire)
+	one.visitor = visitor
+	if evicted != nil {
+		_ = evicted.conn.Close() // whoever reads it finds out
+	}
+	if ctx.Err() != nil {
+		_ = one.wire.Close() // the server stops, and may have looked already
+	}
 }
 
 func (s *Server) forget(one *session) {

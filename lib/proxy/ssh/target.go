@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
+	"sync/atomic"
 	"time"
+	"unicode"
 
 	"golang.org/x/crypto/ssh"
 
@@ -32,15 +35,22 @@ func connectTarget(ctx context.Context, o *Opened, login model.Authentication) (
 		return nil, err
 	}
 	t := &target{}
-	var wrongKey bool
+	var wrongKey atomic.Bool
 	config := &ssh.ClientConfig{
 		User: login.Username, Auth: auth, ClientVersion: ServerVersion,
 		HostKeyAlgorithms: hostKeyAlgorithms(o.HostKey),
 		HostKeyCallback: func(_ string, _ net.Addr, key ssh.PublicKey) error {
-			t.hostKey = key.Marshal()
-			if len(o.HostKey) > 0 && !bytes.Equal(t.hostKey, o.HostKey) {
-				wrongKey = true
+			expected := o.HostKey
+			if t.hostKey != nil { // another key exchange of the same connection
+				expected = t.hostKey
+			}
+			wire := key.Marshal()
+			if len(expected) > 0 && !bytes.Equal(wire, expected) {
+				wrongKey.Store(true)
 				return errHostKey
+			}
+			if t.hostKey == nil {
+				t.hostKey = wire
 			}
 			return nil
 		},
@@ -53,14 +63,44 @@ func connectTarget(ctx context.Context, o *Opened, login model.Authentication) (
 		return t, nil
 	case err == nil || ctx.Err() != nil:
 		err = errors.New("the SSH server of the environment takes too long")
-	case wrongKey:
+	case wrongKey.Load():
 		err = errHostKey
 	}
 	_ = o.Close()
 	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		return nil, refusal
 	}
-	return nil, &Refusal{Reason: ReasonOther, Text: "the environment does not let the node in with the authentication of its label: " + err.Error()}
+	return nil, &Refusal{Reason: ReasonOther, Text: "the environment does not let the node in with the authentication of its label: " + plain(err.Error())}
+}
+
+// maxSaid is how much is passed on of what an environment says.
+const maxSaid = 200
+
+// plain is what may be shown of a text that an environment may have written: it
+// goes to logs and to terminals.
+func plain(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
+	if len(text) > maxSaid {
+		text = strings.ToValidUTF8(text[:maxSaid], "") + "..."
+	}
+	return text
+}
+
+// useFailed tells a refusal, by which nothing was used, from an answer that did
+// not come.
+func useFailed(err error) error {
+	if _, refused := errors.AsType[*Refusal](err); refused {
+		return err
+	}
+	return fmt.Errorf("use credentials: %w: %w", &Refusal{
+		Reason: ReasonOther,
+		Text:   "the node that runs the environment did not answer in the end: the credentials may be used up, ask for new ones",
+	}, err)
 }
 
 // hostKeyAlgorithms are those that make a server show the key that is expected
@@ -130,6 +170,10 @@ func (s *session) enter(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.wire.Ended() {
+		_ = t.side.Conn.Close()
+		return errors.New("the client went before it was let in")
+	}
 	err = s.server.Executor.Use(ctx, resource.NodeUID, model.AccessUse{
 		AccessUID: s.access.UID, ResourceUID: resource.UID, ApplicationUID: resource.ApplicationUID,
 		SessionUID: s.uid, EntryUID: s.server.Node, UserName: s.access.UserName, Client: s.remote, HostKey: t.hostKey,
@@ -137,7 +181,7 @@ func (s *session) enter(ctx context.Context) error {
 	})
 	if err != nil {
 		_ = t.side.Conn.Close()
-		return fmt.Errorf("use credentials: %w", err)
+		return useFailed(err)
 	}
 	s.mu.Lock()
 	s.target = t

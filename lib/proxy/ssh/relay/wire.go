@@ -44,6 +44,13 @@ func (w *Wire) note(reading, over bool) {
 // a fault of its protocol: then nobody reads any more, and Read would not tell.
 func (w *Wire) End() { w.note(false, true) }
 
+// Ended reports whether the other side is known to have gone; it does not wait.
+func (w *Wire) Ended() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.over
+}
+
 // Over reports whether the connection has ended. Whoever has just been told of
 // an end gets a certain answer: while the connection lives its reader comes
 // back for more, and is waited for.
