@@ -148,11 +148,11 @@ func TestRelayDeliversTheLastWord(t *testing.T) {
 }
 
 func TestRelayEndsWhenIdle(t *testing.T) {
-	const idle = 300 * time.Millisecond
+	const idle = 600 * time.Millisecond
 	r := startRelay(t, idle, "")
 	buf := make([]byte, 1)
-	for range 4 { // not while one side says something now and then, for longer than that in all
-		_ = r.near.SetReadDeadline(time.Now().Add(idle / 3))
+	for range 8 { // not while one side says something now and then, for longer than that in all
+		_ = r.near.SetReadDeadline(time.Now().Add(idle / 6))
 		if n, err := r.near.Read(buf); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("instead of silence %d bytes, %v", n, err)
 		}

@@ -233,7 +233,7 @@ func TestRebinding(t *testing.T) {
 func TestSeveralAddresses(t *testing.T) {
 	hangs := make(chan struct{})
 	w := start(t, func(o *Options) {
-		o.Limits.Dial = 300 * time.Millisecond
+		o.Limits.Dial = time.Second
 		o.Resolver = resolverFunc(func(ctx context.Context, host string) ([]netip.Addr, error) {
 			if host == "hangs.example" {
 				close(hangs)
