@@ -16,7 +16,7 @@ usage() {
 ./build.sh            build the binary aquarium-fish; TAGS=noaws leaves AWS's SDK out, which takes minutes to compile
 ./build.sh test       every test that needs neither root nor a container engine (at most 5 minutes)
 ./build.sh test all   what CI runs: those that do as well, and the race detector
-./build.sh bench      how fast the real binary is, against its goals: some 18 minutes (bench -quick: three; bench -help)
+./build.sh bench      how fast the real binary is, against its goals: some 20 minutes (bench -quick: four; bench -help)
 ./build.sh lint       vet, gofmt, golangci-lint
 ./build.sh fmt        format the code
 ./build.sh generate   generate the API's server and client from openapi/openapi.yaml

@@ -51,7 +51,7 @@ func main() {
 // run measures what the flags ask for. Figures that fall short of their goal
 // are a result, no error.
 func run(ctx context.Context) error {
-	quick := flag.Bool("quick", false, "measure shorter and with less history: some three minutes instead of eighteen")
+	quick := flag.Bool("quick", false, "measure shorter and with less history: some four minutes instead of twenty")
 	only := flag.String("only", "", "measure only the parts that match this regular expression: "+partNames())
 	profiles := flag.String("profiles", "", "folder for CPU profiles of the node (these slow it down)")
 	flag.Parse()

@@ -48,7 +48,7 @@ type plan struct {
 	dockerTurns int // of one container each of the node and of the engine's client
 }
 
-// fullPlan takes some eighteen minutes on two cores, of which the last parts, cluster and rejoin, take five.
+// fullPlan takes some twenty minutes on two cores, of which cluster and rejoin take five, ssh and link two.
 func fullPlan() plan {
 	return plan{
 		reps: 3, window: 2 * time.Second, hashWindow: 3 * time.Second, copies: 2000,
@@ -61,12 +61,12 @@ func fullPlan() plan {
 		idle: 10 * time.Second, settle: 3 * time.Second,
 		changes: 300, farmTime: 15 * time.Second, missed: 1_000_000, ownPause: 100 * time.Millisecond, ownBefore: 10 * time.Second,
 		socksBytes: 512 << 20,
-		sshBytes:   512 << 20, sshKeys: 500, sshIdle: sshIdle, linkBytes: 512 << 20,
+		sshBytes:   512 << 20, sshKeys: 500, sshIdle: sshIdle, linkBytes: 256 << 20,
 		dockerTurns: 60,
 	}
 }
 
-// quickPlan takes some three minutes: enough to see a change, not to prove
+// quickPlan takes some four minutes: enough to see a change, not to prove
 // a goal about a minute of lives or a million applications.
 func quickPlan() plan {
 	p := fullPlan()
