@@ -197,7 +197,7 @@ func TestAppSSHProgram(t *testing.T) {
 	t.Setenv(envPassword, "secret")
 	t.Setenv("KEPT", "kept")
 	fake := filepath.Join(t.TempDir(), "ssh")
-	text := "#!/bin/sh\nprintf '<%s>' \"$@\"\necho\nenv | grep -e ^KEPT -e ^AQUARIUM\nstat -c %a \"${2%/*}\" \"$2\" \"${2%/*}/key\"\n"
+	text := "#!/bin/sh\nprintf '<%s>' \"$@\"\necho\nenv | grep -e ^KEPT -e ^AQUARIUM_FISH\nstat -c %a \"${2%/*}\" \"$2\" \"${2%/*}/key\"\n"
 	if err := os.WriteFile(fake, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
