@@ -228,8 +228,9 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return fmt.Errorf("make authenticator: %w", err)
 	}
 	a.addPart("auth", authenticator.Run)
+	networks := metadataNetworks(registry)
 	callers, err := caller.New(caller.Options{
-		Node: node.UID, Store: db, NextChange: a.changesOf(db), Networks: metadataNetworks(registry),
+		Node: node.UID, Store: db, NextChange: a.changesOf(db), Networks: networks,
 		Logger: log.With("component", "caller"),
 	})
 	if err != nil {
@@ -240,7 +241,9 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	if err != nil {
 		return fmt.Errorf("make metadata api: %w", err)
 	}
-	err = a.addSOCKS(socksOptions{listener: socksListener, config: cfg, store: db, callers: callers, trail: trail, log: log})
+	err = a.addSOCKS(socksOptions{
+		listener: socksListener, config: cfg, store: db, callers: callers, networks: networks, trail: trail, log: log,
+	})
 	if err != nil {
 		return fmt.Errorf("make socks proxy: %w", err)
 	}

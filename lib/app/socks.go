@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/caller"
@@ -37,6 +38,7 @@ type socksOptions struct {
 	config   *config.Config
 	store    *store.Store
 	callers  *caller.Finder
+	networks func() []netip.Prefix // of environments
 	trail    *audit.Log
 	log      *slog.Logger
 }
@@ -48,6 +50,7 @@ func (a *App) addSOCKS(o socksOptions) error {
 	}
 	proxy, err := socksproxy.New(socksproxy.Options{
 		Listener: o.listener, Location: o.config.NodeLocation, Callers: o.callers, Store: o.store, NextChange: a.changesOf(o.store),
+		Networks: o.networks,
 		Limits: socksproxy.Limits{
 			Handshake: o.config.ProxySOCKSHandshakeTimeout, Dial: o.config.ProxySOCKSDialTimeout, Idle: o.config.ProxySOCKSIdleTimeout,
 			Connections: int(o.config.ProxySOCKSMaxConnections), Rate: int(o.config.ProxySOCKSRate),

@@ -51,21 +51,28 @@ type network struct {
 
 func newNetwork() network { return network{innerRanges(), privateRanges()} }
 
-// classify says what the address is; own are those of this host.
-func (n network) classify(addr netip.Addr, own []netip.Prefix) class {
+// local is what only this node has.
+type local struct {
+	own          []netip.Prefix // its addresses
+	environments []netip.Prefix // the networks of its environments
+}
+
+// classify says what the address is, on a node that has here.
+func (n network) classify(addr netip.Addr, here local) class {
 	addr = addr.WithZone("").Unmap()
-	found := n.plain(addr, own)
+	found := n.plain(addr, here)
 	for _, in := range embedded(addr) {
-		found = max(found, n.plain(in, own))
+		found = max(found, n.plain(in, here))
 	}
 	return found
 }
 
-func (n network) plain(addr netip.Addr, own []netip.Prefix) class {
+func (n network) plain(addr netip.Addr, here local) class {
 	contains := func(p netip.Prefix) bool { return p.Contains(addr) }
 	isOwn := func(p netip.Prefix) bool { return p.Addr().WithZone("").Unmap() == addr }
 	switch {
-	case !addr.IsValid(), slices.ContainsFunc(n.inner, contains), slices.ContainsFunc(own, isOwn):
+	case !addr.IsValid(), slices.ContainsFunc(n.inner, contains),
+		slices.ContainsFunc(here.own, isOwn), slices.ContainsFunc(here.environments, contains):
 		return inner
 	case slices.ContainsFunc(n.private, contains):
 		return private
@@ -103,11 +110,11 @@ func embedded(addr netip.Addr) []netip.Addr {
 // where it leads, and is not to open the site's network or the node to anybody.
 // For those the address itself has to be mapped as a service.
 func (n network) mayReach(
-	addr netip.Addr, own []netip.Prefix, d Decision,
+	addr netip.Addr, here local, d Decision,
 	mappings []model.ServiceMapping, application model.UID, location string,
 ) bool {
 	byOwner := d.Mapping.ApplicationUID != model.NilUID // who is no admin may have written it
-	c := n.classify(addr, own)
+	c := n.classify(addr, here)
 	switch {
 	case c == inner && byOwner:
 		return false

@@ -30,6 +30,7 @@ type Resolver interface {
 type reacher struct {
 	resolver Resolver
 	own      func() ([]netip.Prefix, error)
+	networks func() []netip.Prefix // of environments
 	network  network
 	dialer   net.Dialer
 	timeout  time.Duration
@@ -79,16 +80,17 @@ func (r *reacher) addresses(ctx context.Context, q request, d Decision) ([]netip
 	if err != nil {
 		return nil, unreachable(q.to, fmt.Errorf("list own addresses: %w", err))
 	}
+	here := local{own, r.networks()}
 	var good []netip.Addr
 	for _, a := range all {
 		a = a.Unmap()
-		if r.network.mayReach(a, own, d, q.mappings, q.application, q.location) && !slices.Contains(good, a) {
+		if r.network.mayReach(a, here, d, q.mappings, q.application, q.location) && !slices.Contains(good, a) {
 			good = append(good, a)
 		}
 	}
 	if len(good) == 0 {
 		return nil, notAllowed("the mapping of "+q.to.String()+" leads to an address that is not everybody's: "+
-			"an admin can allow it by mapping that address as a service, too", fmt.Errorf("%s is %v", d.To, all))
+			"map that address as a service, too; to the node and its environments only mappings lead that name no application", fmt.Errorf("%s is %v", d.To, all))
 	}
 	return good[:min(len(good), maxAddresses)], nil
 }

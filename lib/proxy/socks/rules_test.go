@@ -111,11 +111,11 @@ func TestDecideIsTheSameOnEveryNode(t *testing.T) {
 }
 
 func TestClassify(t *testing.T) {
-	own := prefixes("192.0.2.5/24", "2001:db8::5/64")
+	here := local{prefixes("192.0.2.5/24", "2001:db8::5/64"), prefixes("172.30.0.0/16", "fd00:1::/64")}
 	for want, addrs := range map[class][]string{
 		public: {"1.1.1.1", "192.0.2.6", "2001:db8::6", "2606:4700::1111", "172.32.0.1", "100.128.0.1", "64:ff9b::101:101", "2002:101:101::1"},
 		private: {
-			"10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "fd00::1", "fec0::1", "::ffff:10.0.0.1",
+			"10.0.0.1", "172.16.0.1", "172.29.255.255", "fd00:2::1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "fd00::1", "fec0::1", "::ffff:10.0.0.1",
 			"64:ff9b::a00:1", "2002:a00:1::1", "::10.0.0.1", "198.18.0.1",
 		},
 		inner: {
@@ -123,21 +123,22 @@ func TestClassify(t *testing.T) {
 			"255.255.255.255", "240.0.0.1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b:1::a9fe:a9fe",
 			"2002:7f00:1::1", "::127.0.0.1", "2001:0:7f00:1::1", "2001:0:101:101::80ff:fffe",
 			"192.0.2.5", "::ffff:192.0.2.5", "2001:db8::5", "64:ff9b::c000:205", "fd00:ec2::254", "100.100.100.200", "168.63.129.16",
+			"172.30.0.2", "::ffff:172.30.0.2", "64:ff9b::ac1e:2", "fd00:1::2",
 		},
 	} {
 		for _, a := range addrs {
-			if got := newNetwork().classify(netip.MustParseAddr(a), own); got != want {
+			if got := newNetwork().classify(netip.MustParseAddr(a), here); got != want {
 				t.Errorf("classify(%s) = %v, want %v", a, got, want)
 			}
 		}
 	}
-	if newNetwork().classify(netip.Addr{}, nil) != inner {
+	if newNetwork().classify(netip.Addr{}, local{}) != inner {
 		t.Error("no address at all is trusted")
 	}
 }
 
 func TestMayReach(t *testing.T) {
-	own := prefixes("192.0.2.5/24")
+	here := local{prefixes("192.0.2.5/24"), prefixes("172.30.0.0/16")}
 	none := model.NilUID
 	for _, tt := range []struct {
 		name     string
@@ -165,11 +166,14 @@ func TestMayReach(t *testing.T) {
 		{"an owner's loopback", []model.ServiceMapping{mapping(1, ours, "", "m>127.0.0.1")}, "127.0.0.1", false},
 		{"an owner's loopback in v6", []model.ServiceMapping{mapping(1, ours, "", "m>::ffff:127.0.0.1")}, "127.0.0.1", false},
 		{"an owner's secrets of a cloud", []model.ServiceMapping{mapping(1, ours, "lab", "m>169.254.169.254")}, "169.254.169.254", false},
+		{"an owner's neighbour", []model.ServiceMapping{mapping(1, ours, "", "m>172.30.0.2")}, "172.30.0.2", false},
+		{"an owner's name that is a neighbour", []model.ServiceMapping{mapping(1, ours, "", "m>name"), mapping(2, ours, "", "172.30.0.2>172.30.0.2")}, "172.30.0.2", false},
+		{"an environment that an admin mapped", []model.ServiceMapping{mapping(1, none, "", "m>172.30.0.2")}, "172.30.0.2", true},
 		{"an owner's own host", []model.ServiceMapping{mapping(1, ours, "", "m>192.0.2.5")}, "192.0.2.5", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := Decide(tt.mappings[:1], ours, "lab", ParseDestination("m", 80))
-			if got := newNetwork().mayReach(netip.MustParseAddr(tt.addr), own, d, tt.mappings, ours, "lab"); got != tt.want {
+			if got := newNetwork().mayReach(netip.MustParseAddr(tt.addr), here, d, tt.mappings, ours, "lab"); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})
@@ -180,8 +184,8 @@ func TestMayReach(t *testing.T) {
 // nothing of the node itself is reached by what somebody wrote who is no admin.
 func TestNoOwnerReachesTheNode(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		own := prefixes("192.0.2.5/24", "2001:db8::5/64")
-		inside := rapid.SampledFrom([]string{"127.0.0.1", "169.254.169.254", "0.0.0.0", "192.0.2.5", "2001:db8::5", "::1", "fe80::1", "ff02::1", "::"}).Draw(t, "inside")
+		here := local{prefixes("192.0.2.5/24", "2001:db8::5/64"), prefixes("172.30.0.0/16")}
+		inside := rapid.SampledFrom([]string{"172.30.0.2", "127.0.0.1", "169.254.169.254", "0.0.0.0", "192.0.2.5", "2001:db8::5", "::1", "fe80::1", "ff02::1", "::"}).Draw(t, "inside")
 		addr := netip.MustParseAddr(inside)
 		if addr.Is4() && rapid.Bool().Draw(t, "in v6") {
 			addr = netip.AddrFrom16(addr.As16())
@@ -194,7 +198,7 @@ func TestNoOwnerReachesTheNode(t *testing.T) {
 			mapping(2, rapid.SampledFrom([]model.UID{model.NilUID, ours}).Draw(t, "of"), "", inside+">"+inside),
 		}
 		d := Decide(mappings[:1], ours, "", ParseDestination("m", 80))
-		if d.Fault == nil && newNetwork().mayReach(addr, own, d, mappings, ours, "") {
+		if d.Fault == nil && newNetwork().mayReach(addr, here, d, mappings, ours, "") {
 			t.Fatalf("%v is reached by %+v", addr, mappings)
 		}
 	})

@@ -66,6 +66,9 @@ type Options struct {
 	Store    store
 	// NextChange returns once any application changed since the last call.
 	NextChange func(context.Context) error
+	// Networks are those of this node's environments, which are not to reach
+	// each other by a mapping of an owner's.
+	Networks func() []netip.Prefix
 	// Resolver looks up the names of redirects. Default: the system's.
 	Resolver Resolver
 	// Interfaces are this host's own addresses. Default: those of the system.
@@ -78,8 +81,8 @@ type Options struct {
 func (o Options) validate() error {
 	l := o.Limits
 	switch {
-	case o.Listener == nil || o.Callers == nil || o.Store == nil || o.NextChange == nil || o.Audit == nil || o.Logger == nil:
-		return errors.New("socks proxy: Listener, Callers, Store, NextChange, Audit and Logger are required")
+	case o.Listener == nil || o.Callers == nil || o.Store == nil || o.NextChange == nil || o.Networks == nil || o.Audit == nil || o.Logger == nil:
+		return errors.New("socks proxy: Listener, Callers, Store, NextChange, Networks, Audit and Logger are required")
 	case min(l.Handshake, l.Dial, l.Idle) <= 0 || min(l.Connections, l.Rate, l.MaxUnidentified) <= 0:
 		return errors.New("socks proxy: a limit is missing")
 	}
@@ -112,7 +115,7 @@ func New(o Options) (*Server, error) {
 	return &Server{
 		opts: o,
 		reacher: &reacher{
-			resolver: o.Resolver, own: o.Interfaces, network: newNetwork(), timeout: o.Limits.Dial,
+			resolver: o.Resolver, own: o.Interfaces, networks: o.Networks, network: newNetwork(), timeout: o.Limits.Dial,
 			dialer: net.Dialer{KeepAliveConfig: keepAlive()},
 		},
 		accounts: newAccounts(o.Limits.Connections, o.Limits.Rate),

@@ -429,3 +429,14 @@ func TestNewChecksOptions(t *testing.T) {
 		t.Error("New without anything: no error")
 	}
 }
+
+// An owner's mapping is no way from one environment into another.
+func TestNeighboursAreNotReached(t *testing.T) {
+	w := start(t, func(o *Options) {
+		o.Networks = func() []netip.Prefix { return prefixes("203.0.113.0/24") }
+	})
+	w.mapTo(model.UID{1}, "neighbour>203.0.113.9")
+	if _, status := w.connect("neighbour:80"); status != "403 Forbidden" {
+		t.Errorf("status %q, want 403", status)
+	}
+}

@@ -176,8 +176,8 @@ func start(t testing.TB, change func(*Options)) *world {
 	}
 	o := Options{
 		Listener: l, Location: "lab", Callers: w, Store: w, NextChange: w.next, Resolver: w, Limits: defaultLimits(), Audit: w,
-		Interfaces: func() ([]netip.Prefix, error) { return nil, nil },
-		Logger:     slog.New(slog.NewTextHandler(lockedWriter{w}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Interfaces: func() ([]netip.Prefix, error) { return nil, nil }, Networks: func() []netip.Prefix { return nil },
+		Logger: slog.New(slog.NewTextHandler(lockedWriter{w}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {
 		change(&o)
