@@ -5,9 +5,22 @@
 package proxy
 
 import (
+	"flag"
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
-func TestMain(m *testing.M) { fish.Main(m, prepareAccount) }
+// atOnce is how many tests run at a time, unless -parallel says another number. Many of them mostly wait, so two cores
+// bear four.
+const atOnce = "4"
+
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", atOnce); err != nil { // before the command line is read
+		fmt.Fprintln(os.Stderr, "set -parallel:", err)
+		os.Exit(1)
+	}
+	fish.Main(m, prepareAccount)
+}
