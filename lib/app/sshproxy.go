@@ -5,10 +5,12 @@ import (
 	"crypto"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -28,6 +30,8 @@ const (
 	recordingsFolder = "ssh_recordings"
 	// pruneEvery is how often recordings are looked at that are too old or too many.
 	pruneEvery = time.Hour
+	// flushEvery is how often what was recorded is written: a crash costs little more.
+	flushEvery = time.Second
 )
 
 // sshDoor is the SSH proxy of the node before what serves it is there.
@@ -111,8 +115,11 @@ func (m *member) serveSSH(mux *http.ServeMux) {
 type recordings struct {
 	folder *asciicast.Folder
 	limit  int64
-	count  atomic.Int64 // tells the terminals of a session from each other
 	log    *slog.Logger
+
+	mu    sync.Mutex
+	count int                        // guarded by mu; tells the terminals of a session from each other
+	open  map[*terminalFile]struct{} // guarded by mu
 }
 
 // addRecordings opens the folder of recordings, and keeps it small.
@@ -123,13 +130,30 @@ func (a *App) addRecordings(cfg *config.Config, log *slog.Logger) (*recordings, 
 	if err != nil {
 		return nil, fmt.Errorf("open ssh recordings: %w", err)
 	}
-	r := &recordings{folder: folder, limit: int64(cfg.ProxySSHRecordingSize), log: log} //nolint:gosec // checked to fit
+	r := &recordings{
+		folder: folder, limit: int64(cfg.ProxySSHRecordingSize), log: log, //nolint:gosec // checked to fit
+		open: map[*terminalFile]struct{}{},
+	}
 	a.addPart("ssh recordings", func(ctx context.Context) error {
 		r.prune(ctx)
 		loop.Every(ctx, pruneEvery, r.prune)
 		return nil
 	})
+	a.addPart("ssh recordings in use", func(ctx context.Context) error {
+		loop.Every(ctx, flushEvery, r.flush)
+		return nil
+	})
 	return r, nil
+}
+
+// flush writes what was shown a while ago and nothing followed.
+func (r *recordings) flush(context.Context) {
+	r.mu.Lock()
+	files := slices.Collect(maps.Keys(r.open))
+	r.mu.Unlock()
+	for _, f := range files {
+		_ = f.Flush(time.Now()) // a failure stays: who records next finds it, and ends the session
+	}
 }
 
 func (r *recordings) prune(context.Context) {
@@ -144,19 +168,26 @@ func (r *recordings) prune(context.Context) {
 
 // Record implements sshproxy.Recorder.
 func (r *recordings) Record(at time.Time, resource, session model.UID, t relay.Terminal) (relay.Recording, string, error) {
-	name := asciicast.Name{Resource: resource.String(), Session: session.String(), Terminal: int(r.count.Add(1))}
+	r.mu.Lock()
+	r.count++
+	name := asciicast.Name{Resource: resource.String(), Session: session.String(), Terminal: r.count}
+	r.mu.Unlock()
 	f, err := r.folder.Create(name, asciicast.Header{Width: int(t.Cols), Height: int(t.Rows), Start: at, Term: t.Term}, r.limit)
 	if err != nil {
 		return nil, "", fmt.Errorf("record terminal: %w", err)
 	}
-	return &terminalFile{f, r.log}, f.Path(), nil
+	file := &terminalFile{f, r}
+	r.mu.Lock()
+	r.open[file] = struct{}{}
+	r.mu.Unlock()
+	return file, f.Path(), nil
 }
 
 // terminalFile is the recording of one terminal.
 type terminalFile struct {
 	*asciicast.File
 
-	log *slog.Logger
+	of *recordings
 }
 
 // Output implements relay.Recording.
@@ -171,9 +202,12 @@ func (f *terminalFile) Resize(at time.Time, cols, rows uint32) error {
 
 // Close implements relay.Recording.
 func (f *terminalFile) Close() error {
+	f.of.mu.Lock()
+	delete(f.of.open, f)
+	f.of.mu.Unlock()
 	err := f.File.Close(time.Now())
 	if err != nil {
-		f.log.Error("end of an ssh recording not written", "file", f.Path(), "error", err)
+		f.of.log.Error("end of an ssh recording not written", "file", f.Path(), "error", err)
 	}
 	return err //nolint:wrapcheck // it says what it is
 }

@@ -95,7 +95,7 @@ func TestSOCKSByAddress(t *testing.T) {
 	n.WaitStatus(hers, "DEALLOCATED")
 	wantCurl(t, "407", "-p", "-x", "http://"+proxy, "http://192.0.2.80/")
 	fish.Eventually(t, "the audit has what was reached and what was refused", func() bool {
-		text := string(n.Request("GET", "/api/v1/audit/?filter=action%3D'proxy.connect'", nil).Body)
+		text := string(n.Request("GET", "/api/v1/audit/?action=proxy.connect", nil).Body)
 		return strings.Contains(text, `"mirror.lab:80"`) && strings.Contains(text, `"refused"`) && strings.Contains(text, `"alice"`)
 	})
 }
@@ -184,7 +184,7 @@ echo asked again; exec sleep 600`
 	if !strings.Contains(printed(), "later for later.lab") {
 		t.Errorf("it did not reach what was mapped meanwhile:\n%s", printed())
 	}
-	audit := string(n.Request("GET", "/api/v1/audit/?filter=action%3D'proxy.connect'", nil).Body)
+	audit := string(n.Request("GET", "/api/v1/audit/?action=proxy.connect", nil).Body)
 	if !strings.Contains(audit, resource.UID) || strings.Contains(audit, n.Resource(test).UID) {
 		t.Errorf("the audit has %s, want %s and not the environment that has its address", audit, resource.UID)
 	}

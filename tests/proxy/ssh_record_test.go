@@ -5,7 +5,6 @@ package proxy
 import (
 	"encoding/json"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,7 +69,7 @@ func TestSSHRecording(t *testing.T) {
 	folder := filepath.Join(node.Dir, "fish_data", "ssh_recordings")
 	var files []string
 	fish.Eventually(t, "the audit tells the recording and the end of the session", func() bool {
-		text := string(node.Request("GET", "/api/v1/audit/?filter="+url.QueryEscape(`action LIKE 'ssh.%'`), nil).Body)
+		text := string(node.Request("GET", "/api/v1/audit/?action=ssh", nil).Body)
 		files, _ = filepath.Glob(filepath.Join(folder, "*.cast")) // the pattern is good
 		return len(files) == 1 && strings.Contains(text, filepath.Base(files[0])) && strings.Contains(text, `"ssh.open"`) && strings.Contains(text, `"ssh.close"`)
 	})
@@ -91,5 +90,31 @@ func TestSSHRecording(t *testing.T) {
 	}
 	if files, _ = filepath.Glob(filepath.Join(folder, "*")); len(files) != 1 {
 		t.Errorf("recordings: %v, want one", files)
+	}
+}
+
+// TestSSHRecordingIsWritten: what a terminal showed is in its file soon, also if it shows nothing any more, and stays there
+// when the node is killed.
+func TestSSHRecordingIsWritten(t *testing.T) {
+	t.Parallel()
+	env := newEnvironment(t, nil)
+	node := fish.Start(t, fish.Options{})
+	label := strings.Replace(sshLabel(t, "recorded", env.byKey()), `{"name"`, `{"metadata":{"AQUARIUM_FISH_SSH_RECORD":true},"name"`, 1)
+	app := node.CreateApplication(node.CreateLabel(label), `{}`)
+	node.WaitStatus(app, "ALLOCATED")
+	term := openTerminal(t, 24, 80)
+	term.start(t, command(t, accessTo(node.Client, app).byKey(t), nil, "ssh", "-t", "env", "echo shown; exec sleep 1000"))
+	term.wait(t, "shown\r\n")
+	files, err := filepath.Glob(filepath.Join(node.Dir, "fish_data", "ssh_recordings", "*.cast"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("recordings %q, %v, want one", files, err)
+	}
+	fish.Eventually(t, "the file has it", func() bool {
+		text, err := os.ReadFile(files[0])
+		return err == nil && strings.Contains(string(text), "shown")
+	})
+	node.Kill()
+	if shown, _ := played(t, files[0]); shown != "shown\r\n" {
+		t.Errorf("the recording shows %q after the node was killed", shown)
 	}
 }
