@@ -5,6 +5,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ type site struct {
 // newSite runs three nodes in a row; the last one runs the environment, which the first one does not see.
 func newSite(t *testing.T) *site {
 	t.Helper()
-	f := farm.New(t, farm.Options{Topology: farm.Chain(3), Namespaces: true})
+	f := farm.New(t, farm.Options{Topology: farm.Chain(3), Namespaces: true, Config: "proxy_ssh_grace: 1s\n"})
 	s := &site{Farm: f, t: t}
 	l, err := f.Listen(2, "127.0.0.1:0")
 	if err != nil {
@@ -68,10 +69,16 @@ func (s *site) at(node int, l openssh.Login) openssh.Login {
 // enter tries to log in at a node, from where that is.
 func (s *site) enter(node int, l openssh.Login, script string, stdin string) result {
 	s.t.Helper()
-	cmd := command(s.t, s.at(node, l), info, "ssh", "-T", "env", script)
-	wrap := s.Wrap(node)
-	cmd.Path, cmd.Args = "/usr/bin/nsenter", slices.Concat(wrap, cmd.Args)
+	cmd := s.command(node, l, "ssh", "-T", "env", script)
 	return run(s.t, cmd, strings.NewReader(stdin))
+}
+
+// command is one of OpenSSH's programs, run where a node is, and logging in there.
+func (s *site) command(node int, l openssh.Login, program string, args ...string) *exec.Cmd {
+	s.t.Helper()
+	cmd := command(s.t, s.at(node, l), info, program, args...)
+	cmd.Path, cmd.Args = "/usr/bin/nsenter", slices.Concat(s.Wrap(node), cmd.Args)
+	return cmd
 }
 
 // dial logs in at a node with the library, and runs a command.
@@ -115,7 +122,10 @@ func TestSSHFarm(t *testing.T) {
 		}
 	}
 	s.compete()
+	s.copies()
+	s.forwards()
 	s.apart()
+	s.givenBack()
 }
 
 // compete has the same credentials shown to two nodes at once, many times.
@@ -145,9 +155,11 @@ func (s *site) compete() {
 func (s *site) apart() {
 	s.t.Helper()
 	a := accessTo(s.Admin(0), s.app)
+	sitting := s.sit()
 	s.Cut(1, 2)
 	got := s.enter(0, a.byKey(s.t), "echo in", "")
 	refused(s.t, "an executor that can not be reached", got, "credentials were not used")
+	sitting()
 	s.Heal()
 	s.Together(joinTime)
 	// Links come back one after the other; who was told to try again does.

@@ -34,6 +34,12 @@ func serveEcho(t *testing.T, network, address string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return echoOn(t, l)
+}
+
+// echoOn is serveEcho where somebody listens already.
+func echoOn(t *testing.T, l net.Listener) string {
+	t.Helper()
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
