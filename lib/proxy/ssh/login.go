@@ -43,6 +43,7 @@ func (s *session) config(ctx context.Context) *ssh.ServerConfig {
 		ServerVersion: ServerVersion, MaxAuthTries: maxTries,
 		PreAuthConnCallback: func(ssh.ServerPreAuthConn) { s.patience(loginTime) },
 		PasswordCallback: func(meta ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+			defer s.wire.Hold()()
 			digest := sha256.Sum256(password)
 			find := func() (store.AccessView, bool) { return s.server.Store.AccessByDigest(digest[:]) }
 			view, err := s.find(ctx, meta.User(), len(password) == passwordLength, find)
@@ -55,6 +56,7 @@ func (s *session) config(ctx context.Context) *ssh.ServerConfig {
 			return nil, s.login(ctx, view)
 		},
 		PublicKeyCallback: func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			defer s.wire.Hold()()
 			wire := key.Marshal()
 			find := func() (store.AccessView, bool) { return s.server.Store.AccessByKey(wire) }
 			view, err := s.find(ctx, meta.User(), key.Type() == ssh.KeyAlgoECDSA256, find)
@@ -64,6 +66,7 @@ func (s *session) config(ctx context.Context) *ssh.ServerConfig {
 			return &ssh.Permissions{ExtraData: map[any]any{viewKey{}: view}}, nil
 		},
 		VerifiedPublicKeyCallback: func(_ ssh.ConnMetadata, _ ssh.PublicKey, p *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+			defer s.wire.Hold()()
 			view, ok := p.ExtraData[viewKey{}].(store.AccessView)
 			if !ok {
 				return nil, errWrong // can not be: the other callback has set it

@@ -78,11 +78,13 @@ type end struct {
 	carved *atomic.Int64 // counts what comes from it
 }
 
-// New makes a relay; nothing moves before Run.
+// New makes a relay of connections that are logged in; nothing moves before Run.
 func New(o Options) *Relay {
 	if o.MaxChannels <= 0 {
 		o.MaxChannels = DefaultMaxChannels
 	}
+	o.Client.Wire.Free()
+	o.Target.Wire.Free()
 	r := &Relay{maxChannels: o.MaxChannels, record: o.Record, failed: o.Failed, gone: o.Lost, pairs: map[*pair]struct{}{}}
 	r.forwards = make(chan struct{}, 1)
 	r.forwards <- struct{}{}

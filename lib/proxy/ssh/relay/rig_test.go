@@ -62,6 +62,7 @@ func newRig(t *testing.T, o Options, f far) *rig {
 		if r.target, r.channels, r.requests, err = ssh.NewServerConn(r.targetWire, config(key)); err != nil {
 			t.Errorf("target: %v", err)
 		}
+		r.targetWire.Free()
 	})
 	wire := NewWire(c)
 	o.Target.Wire = wire
@@ -120,6 +121,7 @@ func dialed(t *testing.T, w *Wire) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh
 	if err != nil {
 		t.Errorf("client: %v", err)
 	}
+	w.Free()
 	return conn, channels, requests
 }
 
