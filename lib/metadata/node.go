@@ -48,8 +48,9 @@ func withNode(metadata json.RawMessage, node map[string]string) json.RawMessage 
 		return metadata
 	}
 	for _, name := range slices.Sorted(maps.Keys(node)) {
-		value, _ := json.Marshal(node[name]) // a string always marshals
-		members = append(members, member{name, value})
+		key, _ := json.Marshal(name) // a string always marshals
+		value, _ := json.Marshal(node[name])
+		members = append(members, member{key, value})
 	}
 	var b bytes.Buffer
 	b.WriteByte('{')
@@ -57,8 +58,7 @@ func withNode(metadata json.RawMessage, node map[string]string) json.RawMessage 
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		key, _ := json.Marshal(m.key) // a string always marshals
-		b.Write(key)
+		b.Write(m.key)
 		b.WriteByte(':')
 		b.Write(m.value)
 	}
@@ -66,11 +66,8 @@ func withNode(metadata json.RawMessage, node map[string]string) json.RawMessage 
 	return b.Bytes()
 }
 
-// member is a key of a JSON object and its value as it was written.
-type member struct {
-	key   string
-	value json.RawMessage
-}
+// member is a key of a JSON object and its value, as they were written.
+type member struct{ key, value json.RawMessage }
 
 // readMembers reads a JSON object in its order, but for reserved keys, and says
 // whether there were any. Nothing at all is the empty object. ok is false for
@@ -84,12 +81,13 @@ func readMembers(raw json.RawMessage) (members []member, reserved, ok bool) {
 		return nil, false, false
 	}
 	for dec.More() {
+		start := dec.InputOffset()
 		token, err := dec.Token()
 		key, isKey := token.(string)
 		if err != nil || !isKey {
 			return nil, false, false
 		}
-		m := member{key: key}
+		m := member{key: bytes.TrimLeft(raw[start:dec.InputOffset()], ", \t\r\n")}
 		if err := dec.Decode(&m.value); err != nil {
 			return nil, false, false
 		}
