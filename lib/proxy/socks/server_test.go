@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/caller"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
 
@@ -438,5 +439,42 @@ func TestNeighboursAreNotReached(t *testing.T) {
 	w.mapTo(model.UID{1}, "neighbour>203.0.113.9")
 	if _, status := w.connect("neighbour:80"); status != "403 Forbidden" {
 		t.Errorf("status %q, want 403", status)
+	}
+}
+
+// busy is a node that finds nobody out.
+type busy struct{ *world }
+
+// ByCredential implements finder.
+func (busy) ByCredential(context.Context, netip.Addr, string, string) (*model.Entry, error) {
+	return nil, caller.ErrBusy
+}
+
+// Whoever is sent away is in the audit, whatever he speaks.
+func TestUnknownClientsAreNoted(t *testing.T) {
+	for _, tt := range []struct{ name, says, answer, want string }{
+		{"no credential by SOCKS", "\x05\x01\x00", "\x05\xff", "refused: no credential"},
+		{"no credential by CONNECT", "CONNECT a:1 HTTP/1.1\r\n\r\n", "HTTP/1.1 407", "refused: no credential"},
+		{"a busy node", "CONNECT a:1 HTTP/1.1\r\nProxy-Authorization: Basic YTpi\r\n\r\n", "HTTP/1.1 429", "limited: " + caller.ErrBusy.Error()},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := start(t, func(o *Options) { o.Callers = busy{o.Callers.(*world)} })
+			w.admit(nil)
+			w.locked(func() { w.own = true })
+			c := w.dial()
+			fmt.Fprint(c, tt.says)
+			if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), tt.answer) {
+				t.Errorf("answer %q, %v, want %q", answer, err, tt.answer)
+			}
+			var got []string
+			w.locked(func() {
+				for _, e := range w.events {
+					got = append(got, fmt.Sprintf("%s: %s", e.Result, e.Detail))
+				}
+			})
+			if diff := cmp.Diff([]string{tt.want}, got); diff != "" {
+				t.Errorf("audit (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

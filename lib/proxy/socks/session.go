@@ -159,21 +159,29 @@ func (c *session) admit(e *model.Entry) error {
 	return nil
 }
 
-// byAddress is for a client of this host that shows no credential.
+// byAddress is for a client that shows no credential.
 func (c *session) byAddress() error {
 	if c.account != nil {
 		return nil
 	}
 	if !c.own {
-		return notAllowed("this proxy is for the environments of its node: none of them has the address "+c.from.String(), nil)
+		return c.unknown(notAllowed("this proxy is for the environments of its node: none of them has the address "+c.from.String(), nil),
+			"environment not known")
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.server.opts.Limits.Handshake)
 	defer cancel()
 	entry, err := c.server.opts.Callers.OnlyByAddress(ctx, c.from)
 	if err != nil {
-		return needCredential("environments of this host show the user name and password that their metadata has for the proxy")
+		return c.unknown(needCredential("environments of this host show the user name and password that their metadata has for the proxy"),
+			"no credential")
 	}
 	return c.admit(entry)
+}
+
+// unknown notes that nobody knows the client's environment.
+func (c *session) unknown(why *refusal, detail string) error {
+	c.server.tell(c.use(nil, why.result), detail)
+	return why
 }
 
 // login is for a client of this host that shows a credential.
@@ -183,11 +191,10 @@ func (c *session) login(user, password string) error {
 	entry, err := c.server.opts.Callers.ByCredential(ctx, c.from, user, password)
 	switch {
 	case errors.Is(err, caller.ErrSecret):
-		r := needCredential("no environment of this host has that user name and password while it is ALLOCATED: they are in its metadata")
-		c.server.tell(c.use(nil, r.result), "wrong credential")
-		return r
+		return c.unknown(needCredential("no environment of this host has that user name and password while it is ALLOCATED: they are in its metadata"),
+			"wrong credential")
 	case err != nil:
-		return tooMuch("the node is busy or stops, try again in a moment")
+		return c.unknown(tooMuch("the node is busy or stops, try again in a moment"), err.Error())
 	}
 	return c.admit(entry)
 }
@@ -197,9 +204,6 @@ func (c *session) connect(to Destination) error {
 	s := c.server
 	c.to = to
 	if err := c.byAddress(); err != nil {
-		if c.account == nil {
-			s.tell(c.use(nil, audit.ResultRefused), "environment not known")
-		}
 		return err
 	}
 	target, via, err := s.reacher.reach(c.ctx, request{
