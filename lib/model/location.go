@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Location is a place that nodes are in, such as an office or a region. Any
@@ -64,10 +65,12 @@ func checkService(service string) error {
 	if len(service) > maxService {
 		return fmt.Errorf("service is longer than a name can be, %d bytes", maxService)
 	}
-	if _, err := netip.ParseAddr(service); err == nil {
+	if addr, err := netip.ParseAddr(service); err == nil && addr.Zone() == "" {
 		return nil
 	}
-	if _, port, err := net.SplitHostPort(service); err == nil && port != "" || strings.Contains(service, "://") {
+	_, port, err := net.SplitHostPort(service)
+	strange := func(r rune) bool { return r == '%' || unicode.IsSpace(r) || unicode.IsControl(r) }
+	if err == nil && port != "" || strings.Contains(service, "://") || strings.ContainsFunc(service, strange) || NormalName(service) == "" {
 		return fmt.Errorf("service %q: want the name or the IP address alone, all ports of it are mapped", service)
 	}
 	return nil
