@@ -58,7 +58,7 @@ func NewClient(d Dialer) *Client {
 		},
 		DisableCompression: true, // links compress, or are local
 		MaxConnsPerHost:    maxConns, MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: idleTimeout,
-		MaxResponseHeaderBytes: 64 << 10,
+		MaxResponseHeaderBytes: maxAnswerHeader,
 	}}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
+
+// maxAnswerHeader bounds the header of an answer: ours are below 1 KB.
+const maxAnswerHeader = 64 << 10
 
 // maxReason is as much as is kept of what a member says beside a refusal.
 const maxReason = 4 << 10
@@ -58,7 +62,8 @@ func (c *Client) Upgrade(
 	if err := req.Write(conn); err != nil {
 		return nil, nil, fmt.Errorf("ask member: %w", err)
 	}
-	reader := bufio.NewReader(conn)
+	bounded := &io.LimitedReader{R: conn, N: maxAnswerHeader}
+	reader := bufio.NewReader(bounded)
 	res, err := http.ReadResponse(reader, req) //nolint:bodyclose // it ends with the connection
 	if err != nil {
 		return nil, nil, fmt.Errorf("ask member: %w", err)
@@ -67,6 +72,7 @@ func (c *Client) Upgrade(
 		text, _ := io.ReadAll(io.LimitReader(res.Body, maxReason)) // as far as it came
 		return nil, nil, &StatusError{res.StatusCode, strings.TrimSpace(string(text))}
 	}
+	bounded.N = math.MaxInt64 // what follows is the connection's
 	return &buffered{Conn: conn, r: reader}, res.Header, nil
 }
 
