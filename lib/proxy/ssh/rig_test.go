@@ -224,18 +224,24 @@ func newNode(t *testing.T, change func(*Options)) *node {
 	if n.server, err = New(o); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var work sync.WaitGroup
-	for _, run := range []func(context.Context) error{n.local.Run, n.server.Run} {
-		work.Go(func() {
-			if err := run(ctx); err != nil {
-				t.Errorf("Run() = %v", err)
-			}
-		})
-	}
-	n.stop = sync.OnceFunc(func() { cancel(); work.Wait() })
+	endLocal, endServer := runs(t, n.local.Run), runs(t, n.server.Run)
+	n.stop = func() { endServer(); endLocal() } // as the parts of a node do
 	t.Cleanup(n.stop)
 	return n
+}
+
+// runs runs a part until end is called.
+func runs(t *testing.T, run func(context.Context) error) (end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := run(ctx); err != nil {
+			t.Errorf("Run() = %v", err)
+		}
+	}()
+	return func() { cancel(); <-ended }
 }
 
 // allocate makes an application whose environment is ALLOCATED.

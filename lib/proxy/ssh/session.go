@@ -56,7 +56,12 @@ func (s *session) patience(d time.Duration) {
 func (s *session) serve(ctx context.Context) {
 	defer s.end()
 	s.patience(helloTime)
-	conn, channels, requests, err := ssh.NewServerConn(s.wire, s.config(ctx))
+	raw, ciphers := greet(s.visitor.conn)
+	s.wire = relay.NewWire(raw)
+	s.patience(helloTime)
+	config := s.config(ctx)
+	config.Ciphers = ciphers
+	conn, channels, requests, err := ssh.NewServerConn(s.wire, config)
 	if err != nil {
 		s.server.Logger.Debug("ssh client not logged in", "address", s.remote, "error", err)
 		if s.cut() {
