@@ -14,7 +14,7 @@ const (
 	loginPiece = 384
 	// loginPause is how long such a piece has to be dealt with: that takes
 	// microseconds, or begins a wait that Hold tells of. A login is a dozen pieces.
-	loginPause = time.Millisecond
+	loginPause = 2 * time.Millisecond
 )
 
 // Wire is the connection below one side. It tells whether the side has ended
