@@ -148,11 +148,7 @@ func TestEnvironmentThatIsNotReachedUsesNothingUp(t *testing.T) {
 	if n.used(l) {
 		t.Fatal("the credentials were used up")
 	}
-	again, err := net.Listen("tcp", port)
-	if err != nil {
-		t.Skipf("the port is taken meanwhile: %v", err)
-	}
-	defer again.Close()
+	again := listenAgain(t, port)
 	go func() {
 		if conn, err := again.Accept(); err == nil {
 			n.env.serve(conn)
@@ -161,6 +157,17 @@ func TestEnvironmentThatIsNotReachedUsesNothingUp(t *testing.T) {
 	if _, _, err := n.dial(user, ssh.Password(l.password)); err != nil {
 		t.Errorf("second login: %v", err)
 	}
+}
+
+// listenAgain takes a port that was closed a moment ago.
+func listenAgain(t *testing.T, addr string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Skipf("the port is taken meanwhile: %v", err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
 }
 
 func TestOtherHostKeyIsRefused(t *testing.T) {

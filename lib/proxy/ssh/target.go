@@ -35,7 +35,7 @@ func connectTarget(ctx context.Context, o *Opened, login model.Authentication) (
 		return nil, err
 	}
 	t := &target{}
-	var wrongKey atomic.Bool
+	var wrongKey, keyShown atomic.Bool
 	config := &ssh.ClientConfig{
 		User: login.Username, Auth: auth, ClientVersion: ServerVersion,
 		HostKeyAlgorithms: hostKeyAlgorithms(o.HostKey),
@@ -52,6 +52,7 @@ func connectTarget(ctx context.Context, o *Opened, login model.Authentication) (
 			if t.hostKey == nil {
 				t.hostKey = wire
 			}
+			keyShown.Store(true)
 			return nil
 		},
 	}
@@ -70,7 +71,7 @@ func connectTarget(ctx context.Context, o *Opened, login model.Authentication) (
 	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		return nil, refusal
 	}
-	return nil, &Refusal{Reason: ReasonOther, Text: "the environment does not let the node in with the authentication of its label: " + plain(err.Error())}
+	return nil, notLetIn(err, keyShown.Load(), login)
 }
 
 // maxSaid is how much is passed on of what an environment says.
