@@ -73,6 +73,9 @@ func checkService(service string) error {
 	if err == nil && port != "" || strings.Contains(service, "://") || strings.ContainsFunc(service, strange) || NormalName(service) == "" {
 		return fmt.Errorf("service %q: want the name or the IP address alone, all ports of it are mapped", service)
 	}
+	if strings.ContainsAny(service, "*?/") {
+		return fmt.Errorf("service %q: want one name or one IP address, there are no patterns and no networks: map each", service)
+	}
 	return nil
 }
 

@@ -44,6 +44,7 @@ func TestServiceMappingValidate(t *testing.T) {
 		"mirror": true, "10.0.0.1": true, "2001:db8::1": true, "[2001:db8::1]": true, "it's": true, "": false,
 		"mirror:443": false, "[2001:db8::1]:443": false, "https://mirror": false,
 		".": false, "mirror.lab ": false, "mirr\tor": false, "fe80::1%eth0": false, "mirror.": true, "b\u00fccher.lab": true,
+		"*.mirror": false, "mirror-?": false, "10.0.0.0/8": false, "mirror/path": false,
 		strings.Repeat("m", 255): true, strings.Repeat("m", 256): false,
 	} {
 		if err := (ServiceMapping{Service: service, Redirect: "10.0.0.9:443"}).Validate(); (err == nil) != good {
