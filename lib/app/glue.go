@@ -64,11 +64,16 @@ func instances(r *drivers.Registry) func() []string {
 	}
 }
 
-// metadataNetworks are the networks that the local drivers declare.
-func metadataNetworks(r *drivers.Registry) func() []netip.Prefix {
-	return func() []netip.Prefix {
+// metadataNetworks are the networks that a driver's instance declares; those of
+// all where the name is empty.
+func metadataNetworks(r *drivers.Registry) func(instance string) []netip.Prefix {
+	return func(instance string) []netip.Prefix {
+		names := []string{instance}
+		if instance == "" {
+			names = instances(r)()
+		}
 		var all []netip.Prefix
-		for _, name := range instances(r)() {
+		for _, name := range names {
 			d, _ := r.Get(name)
 			if n, ok := d.(drivers.MetadataNetworks); ok {
 				all = append(all, n.MetadataNetworks()...)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -242,7 +243,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 		return fmt.Errorf("make metadata api: %w", err)
 	}
 	err = a.addSOCKS(socksOptions{
-		listener: socksListener, config: cfg, store: db, callers: callers, networks: networks, trail: trail, log: log,
+		listener: socksListener, config: cfg, store: db, callers: callers, networks: func() []netip.Prefix { return networks("") }, trail: trail, log: log,
 	})
 	if err != nil {
 		return fmt.Errorf("make socks proxy: %w", err)

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,14 +134,9 @@ func (f *Finder) byAddress(
 	}
 	matches := f.matches(func(e *model.Entry) bool {
 		addr, err := netip.ParseAddr(e.Resource.IPAddr)
-		return err == nil && addr.Unmap() == caller && (!own || isShared(e))
+		return err == nil && addr.Unmap() == caller && (own && isShared(e) || !own && f.isDeclared(e, caller))
 	})
-	switch {
-	case own:
-		return f.choose(caller, matches, pick)
-	case !f.isDeclared(caller):
-		return nil, ErrUnknown
-	case len(matches) > 0:
+	if own || len(matches) > 0 {
 		return f.choose(caller, matches, pick)
 	}
 	return f.byNeighbor(ctx, caller, pick)
@@ -190,12 +186,15 @@ func newestShared(matches []*model.Entry) *model.Entry {
 }
 
 func isShared(e *model.Entry) bool {
-	a, ok := e.Allocation(e.Fold.Allocated.Epoch)
-	if !ok {
-		return false
-	}
-	driver, _, _ := strings.Cut(a.Definition.Driver, "/")
+	driver, _, _ := strings.Cut(instanceOf(e), "/")
 	return driver == sharedDriver
+}
+
+// instanceOf is the driver's instance that made the environment; empty for one
+// of an adopted old database.
+func instanceOf(e *model.Entry) string {
+	a, _ := e.Allocation(e.Fold.Allocated.Epoch)
+	return a.Definition.Driver
 }
 
 // IsOwn reports whether the address is this host's.
@@ -215,13 +214,14 @@ func (f *Finder) IsOwn(addr netip.Addr) (bool, error) {
 	return false, nil
 }
 
-func (f *Finder) isDeclared(addr netip.Addr) bool {
-	for _, p := range f.Networks() {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
+// isDeclared reports whether the environment may be known by the address: the
+// same one may be another machine's in a network elsewhere, such as of a cloud.
+func (f *Finder) isDeclared(e *model.Entry, addr netip.Addr) bool {
+	return contains(f.Networks(instanceOf(e)), addr)
+}
+
+func contains(networks []netip.Prefix, addr netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // byNeighbor finds the application by the hardware address behind an address
@@ -233,7 +233,7 @@ func (f *Finder) byNeighbor(
 	if err != nil {
 		return nil, fmt.Errorf("list own addresses: %w", err)
 	}
-	if !behindGateway(own, caller) {
+	if !behindGateway(own, caller) || !contains(f.Networks(""), caller) { // strangers cost no listing
 		return nil, ErrUnknown
 	}
 	neighbors, err := f.Neighbors(ctx)
@@ -247,7 +247,7 @@ func (f *Finder) byNeighbor(
 	if mac == "" {
 		return nil, ErrUnknown
 	}
-	sameMAC := func(e *model.Entry) bool { return NormalMAC(e.Resource.HWAddr) == mac }
+	sameMAC := func(e *model.Entry) bool { return NormalMAC(e.Resource.HWAddr) == mac && f.isDeclared(e, caller) }
 	entry, err := f.choose(caller, f.matches(sameMAC), pick)
 	if err != nil {
 		return nil, err

@@ -58,7 +58,12 @@ func finder(t *testing.T, entries ...*model.Entry) *Finder {
 	f, err := New(Options{
 		Node: thisNode, Store: fakeStore(entries),
 		NextChange: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
-		Networks:   func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("172.20.0.0/24")} },
+		Networks: func(instance string) []netip.Prefix {
+			if instance == "aws" {
+				return nil
+			}
+			return []netip.Prefix{netip.MustParsePrefix("172.20.0.0/24")}
+		},
 		Interfaces: func() ([]netip.Prefix, error) { return []netip.Prefix{netip.MustParsePrefix("10.0.0.5/24")}, nil },
 		Logger:     slog.New(slog.DiscardHandler),
 	})
@@ -70,7 +75,7 @@ func finder(t *testing.T, entries ...*model.Entry) *Finder {
 
 func TestOnlyByAddress(t *testing.T) {
 	docker, one, two := allocated(1, "docker", "172.20.0.2"), allocated(2, "test", "127.0.0.1"), allocated(3, "test/b", "127.0.0.1")
-	native := allocated(4, "native", "127.0.0.1")
+	native, adopted := allocated(4, "native", "127.0.0.1"), allocated(5, "", "172.20.0.3")
 	for _, tt := range []struct {
 		name    string
 		entries []*model.Entry
@@ -81,6 +86,9 @@ func TestOnlyByAddress(t *testing.T) {
 		{"the only one of the test driver", []*model.Entry{docker, one, native}, "127.0.0.1", one},
 		{"two of the test driver are nobody", []*model.Entry{one, two}, "127.0.0.1", nil},
 		{"native shows its secret", []*model.Entry{native}, "127.0.0.1", nil},
+		{"the same address in a cloud", []*model.Entry{allocated(1, "aws", "172.20.0.2")}, "172.20.0.2", nil},
+		{"beside the same address in a cloud", []*model.Entry{allocated(5, "aws", "172.20.0.2"), docker}, "172.20.0.2", docker},
+		{"of an adopted database", []*model.Entry{adopted}, "172.20.0.3", adopted},
 		{"no network of environments", []*model.Entry{docker}, "10.0.0.9", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

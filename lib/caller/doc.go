@@ -60,8 +60,9 @@ type Options struct {
 	Store store
 	// NextChange returns once any application changed since the last call.
 	NextChange func(context.Context) error
-	// Networks are those from which environments are known by address.
-	Networks func() []netip.Prefix
+	// Networks are those from which environments of a driver's instance are
+	// known by address; those of all where the name is empty.
+	Networks func(instance string) []netip.Prefix
 	// Interfaces are this host's own addresses, each with the length of its
 	// network. Default: those of the system.
 	Interfaces func() ([]netip.Prefix, error)

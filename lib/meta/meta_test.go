@@ -124,7 +124,7 @@ func handler(t *testing.T, s *fakeStore, log *bytes.Buffer) *Handler {
 	t.Helper()
 	callers, err := caller.New(caller.Options{
 		Node: thisNode, Store: s, NextChange: s.next,
-		Networks: func() []netip.Prefix {
+		Networks: func(string) []netip.Prefix {
 			return []netip.Prefix{netip.MustParsePrefix("172.20.0.0/24"), netip.MustParsePrefix("192.168.7.0/24")}
 		},
 		Interfaces: func() ([]netip.Prefix, error) {
