@@ -32,7 +32,7 @@ type site struct {
 // newSite runs three nodes in a row; the last one runs the environment, which the first one does not see.
 func newSite(t *testing.T) *site {
 	t.Helper()
-	f := farm.New(t, farm.Options{Topology: farm.Chain(3), Namespaces: true, Config: "proxy_ssh_grace: 1s\n"})
+	f := farm.New(t, farm.Options{Topology: farm.Chain(3), Namespaces: true, Config: "proxy_ssh_grace: 1s\nproxy_socks_address: 127.0.0.1:0\n"})
 	s := &site{Farm: f, t: t}
 	l, err := f.Listen(2, "127.0.0.1:0")
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *site) dial(node int, address string, a access) error {
 }
 
 // TestSSHFarm: any node is the way in, credentials are good once in the whole farm, and are not used up where the
-// environment was not reached.
+// environment was not reached. The way out is what a node at the other end of the farm says.
 func TestSSHFarm(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -124,6 +124,7 @@ func TestSSHFarm(t *testing.T) {
 	s.compete()
 	s.copies()
 	s.forwards()
+	s.reachesOut()
 	s.apart()
 	s.givenBack()
 }
