@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/lib/caller"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -138,7 +139,7 @@ func TestStrangers(t *testing.T) {
 func TestGit(t *testing.T) {
 	git, err := exec.LookPath("git")
 	if err != nil {
-		t.Skip("needs git")
+		needs.Lacking(t, "needs the tool git")
 	}
 	w := start(t, nil)
 	repo := t.TempDir()
@@ -340,7 +341,7 @@ func TestSentAhead(t *testing.T) {
 func TestIPv6(t *testing.T) {
 	six, err := net.Listen("tcp6", "[::1]:0")
 	if err != nil {
-		t.Skip("needs IPv6:", err)
+		needs.Lacking(t, "needs IPv6:", err)
 	}
 	six.Close()
 	w := start(t, func(o *Options) {

@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/lib/audit"
 	"github.com/aquarium-fish/aquarium-fish/lib/caller"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -248,7 +249,7 @@ func (w *world) curl(args ...string) (out string, err error) {
 	cmd := exec.CommandContext(ctx, "curl", append([]string{"-sS", "--noproxy", "", "--max-time", "20"}, args...)...)
 	text, err := cmd.CombinedOutput()
 	if errors.Is(err, exec.ErrNotFound) {
-		w.t.Skip("needs curl")
+		needs.Lacking(w.t, "needs the tool curl")
 	}
 	return string(text), err
 }
