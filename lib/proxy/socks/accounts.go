@@ -3,8 +3,9 @@ package socksproxy
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/time/rate"
 
@@ -24,6 +25,7 @@ type account struct {
 	// Guarded by accounts.mu:
 
 	open  map[*context.CancelCauseFunc]struct{} // cuts each open connection
+	used  usage
 	ended bool
 }
 
@@ -34,18 +36,16 @@ type usage struct {
 
 // accounts are those of the environments that used the proxy.
 type accounts struct {
-	most int        // open connections of one
-	rate rate.Limit // new ones per second of one
+	most  int            // open connections of one
+	rate  rate.Limit     // new ones per second of one
+	ended func(*account) // takes each that is over, with all that it used
 
 	mu         sync.Mutex
 	byResource map[model.UID]*account // guarded by mu
-	used       map[model.UID]usage    // guarded by mu: with the same keys
 }
 
-func newAccounts(most, perSecond int) *accounts {
-	return &accounts{
-		most: most, rate: rate.Limit(perSecond), byResource: map[model.UID]*account{}, used: map[model.UID]usage{},
-	}
+func newAccounts(most, perSecond int, ended func(*account)) *accounts {
+	return &accounts{most: most, rate: rate.Limit(perSecond), ended: ended, byResource: map[model.UID]*account{}}
 }
 
 // enter counts one more connection of the environment, which cancel cuts, and
@@ -67,11 +67,17 @@ func (a *accounts) enter(e *model.Entry, cancel context.CancelCauseFunc) (acc *a
 	}
 	key := &cancel
 	acc.open[key] = struct{}{}
-	return acc, func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		delete(acc.open, key)
-	}, nil
+	return acc, func() { a.leave(acc, key) }, nil
+}
+
+func (a *accounts) leave(acc *account, key *context.CancelCauseFunc) {
+	a.mu.Lock()
+	delete(acc.open, key)
+	last := acc.ended && len(acc.open) == 0
+	a.mu.Unlock()
+	if last {
+		a.ended(acc)
+	}
 }
 
 // wait lets new connections in at their rate. It fails at once if the time of
@@ -87,41 +93,38 @@ func (acc *account) wait(ctx context.Context) error {
 func (a *accounts) add(acc *account, sent, received int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if u, ok := a.used[acc.resource]; ok || !acc.ended {
-		a.used[acc.resource] = usage{u.connections + 1, u.sent + sent, u.received + received}
-	}
+	u := &acc.used
+	*u = usage{u.connections + 1, u.sent + sent, u.received + received}
 }
 
-// end cuts and forgets the environments that are not there any more, and
-// returns what they used.
-func (a *accounts) end(alive func(*account) bool) map[*account]usage {
+// end cuts and forgets the environments that are not there any more.
+func (a *accounts) end(alive func(*account) bool) {
 	a.mu.Lock()
-	known := make([]*account, 0, len(a.byResource))
-	for _, acc := range a.byResource {
-		known = append(known, acc)
-	}
+	known := slices.Collect(maps.Values(a.byResource))
 	a.mu.Unlock()
-	gone := map[*account]usage{}
 	for _, acc := range known {
 		if !alive(acc) {
-			gone[acc] = a.drop(acc)
+			a.drop(acc)
 		}
 	}
-	return gone
 }
 
-func (a *accounts) drop(acc *account) usage {
+func (a *accounts) drop(acc *account) {
 	a.mu.Lock()
-	cuts := acc.open
-	acc.open, acc.ended = map[*context.CancelCauseFunc]struct{}{}, true
+	if acc.ended { // by somebody else just now
+		a.mu.Unlock()
+		return
+	}
+	acc.ended = true
 	delete(a.byResource, acc.resource)
-	used := a.used[acc.resource]
-	delete(a.used, acc.resource)
+	cuts := slices.Collect(maps.Keys(acc.open))
 	a.mu.Unlock()
-	for cut := range cuts {
+	for _, cut := range cuts {
 		(*cut)(errEnded)
 	}
-	return used
+	if len(cuts) == 0 { // else the last of them says so
+		a.ended(acc)
+	}
 }
 
 // slots bounds how many of something there are.
@@ -140,6 +143,3 @@ func (s slots) take() bool {
 }
 
 func (s slots) give() { <-s }
-
-// grace is how long an answer may take to be sent, and a client to read it.
-const grace = 2 * time.Second

@@ -112,16 +112,17 @@ func New(o Options) (*Server, error) {
 	if o.Interfaces == nil {
 		o.Interfaces = caller.SystemInterfaces
 	}
-	return &Server{
+	s := &Server{
 		opts: o,
 		reacher: &reacher{
 			resolver: o.Resolver, own: o.Interfaces, networks: o.Networks, network: newNetwork(), timeout: o.Limits.Dial,
 			dialer: net.Dialer{KeepAliveConfig: keepAlive()},
 		},
-		accounts: newAccounts(o.Limits.Connections, o.Limits.Rate),
-		tallies:  newTallies(), seldom: logging.NewSeldom(),
+		tallies: newTallies(), seldom: logging.NewSeldom(),
 		arriving: newSlots(o.Limits.MaxUnidentified), here: newSlots(o.Limits.MaxUnidentified), strangers: newSlots(o.Limits.MaxUnidentified),
-	}, nil
+	}
+	s.accounts = newAccounts(o.Limits.Connections, o.Limits.Rate, s.noteEnd)
+	return s, nil
 }
 
 // Addr is where the proxy listens, with the real port.
@@ -232,11 +233,11 @@ func network64(addr netip.Addr) string {
 }
 
 // endGone cuts the connections of environments that are not ALLOCATED any more.
-func (s *Server) endGone() {
-	for acc, used := range s.accounts.end(s.alive) {
-		s.opts.Logger.Info("socks proxy: environment ended", "resource", acc.resource, "application", acc.application,
-			"connections", used.connections, "sent", used.sent, "received", used.received)
-	}
+func (s *Server) endGone() { s.accounts.end(s.alive) }
+
+func (s *Server) noteEnd(acc *account) {
+	s.opts.Logger.Info("socks proxy: environment ended", "resource", acc.resource, "application", acc.application,
+		"connections", acc.used.connections, "sent", acc.used.sent, "received", acc.used.received)
 }
 
 // alive reports whether the environment is still there.

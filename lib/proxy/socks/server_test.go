@@ -479,3 +479,22 @@ func TestUnknownClientsAreNoted(t *testing.T) {
 		})
 	}
 }
+
+// The sum of an environment has the connections that its end cut.
+func TestSumAtTheEnd(t *testing.T) {
+	w := start(t, nil)
+	w.mapTo(model.NilUID, "echo>"+w.echo())
+	c, status := w.connect("echo:80")
+	if status != "200 Connection established" {
+		t.Fatal(status)
+	}
+	fmt.Fprint(c, "hello")
+	if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	w.remove(w.entries[0])
+	eventually(t, "a sum of one connection with 5 bytes each way", func() (there bool) {
+		w.locked(func() { there = strings.Contains(w.log.String(), "connections=1 sent=5 received=5") })
+		return there
+	})
+}

@@ -19,6 +19,9 @@ import (
 // of a request, with room to spare.
 const maxHandshake = 16 << 10
 
+// grace is how long an answer may take to be sent, and a client to read it.
+const grace = 2 * time.Second
+
 // front speaks one protocol with a client until that is connected or refused.
 type front interface {
 	// negotiate reads what the client wants, has the session do it, and
