@@ -194,10 +194,13 @@ const (
 func (s *session) cut() bool {
 	_ = s.wire.Close() // whoever reads it finds out
 	s.mu.Lock()
-	t := s.target
+	t, r := s.target, s.relay
 	s.mu.Unlock()
 	if t != nil {
 		_ = t.side.Conn.Close() // likewise
+	}
+	if r != nil {
+		r.Cut()
 	}
 	return t != nil
 }

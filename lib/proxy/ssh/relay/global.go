@@ -14,7 +14,9 @@ func (r *Relay) globals(from, to *end) {
 		if forward {
 			<-r.forwards
 		}
-		ok, payload, err := to.Conn.SendRequest(req.Type, req.WantReply, req.Payload)
+		ok, payload, err := r.ask(req.WantReply, func() (bool, []byte, error) {
+			return to.Conn.SendRequest(req.Type, req.WantReply, req.Payload)
+		})
 		_ = req.Reply(ok && err == nil, payload) // or it has ended
 		if forward {
 			r.forwards <- struct{}{}

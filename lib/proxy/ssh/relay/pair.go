@@ -120,7 +120,11 @@ func (p *pair) requests(from, to *half) {
 		p.before(from, req)
 		terminal := req.Type == "pty-req" && from.end == p.of.client
 		// Whether there is a terminal has to be known also if the client does not ask.
-		ok, err := to.channel.SendRequest(req.Type, req.WantReply || terminal, req.Payload)
+		answered := req.WantReply || terminal
+		ok, _, err := p.of.ask(answered, func() (bool, []byte, error) {
+			ok, err := to.channel.SendRequest(req.Type, answered, req.Payload)
+			return ok, nil, err
+		})
 		ok = ok && err == nil
 		if ok && terminal {
 			ok = p.openTerminal()
@@ -176,5 +180,9 @@ func startsSession(request string) bool {
 }
 
 // cut reports whether the stream of a side ended because its connection did,
-// in the middle of it.
-func (p *pair) cut(from *half) bool { return from.Wire.Over() && !p.finished.Load() }
+// in the middle of it. Some servers close the connection right behind the end of
+// a session, so what they told of that counts, unless the connection broke: how a
+// command ended is told before the last of its output.
+func (p *pair) cut(from *half) bool {
+	return from.Wire.Over() && (!p.finished.Load() || from.end == p.of.target && from.Wire.broken())
+}

@@ -20,7 +20,7 @@ const (
 	// DefaultMaxChannels is how many channels one connection has at most. Tools
 	// that open many (editors, forwarded browsers) stay below a hundred; each
 	// may hold four megabytes of what its receiver does not take.
-	DefaultMaxChannels = 512
+	DefaultMaxChannels = 256
 )
 
 // Side is one of the two connections.
@@ -56,6 +56,8 @@ type Relay struct {
 	failed         func(error)
 	failure        sync.Once
 	gone           func()
+	cut            chan struct{} // closed by Cut
+	cutOnce        sync.Once
 
 	in, out  atomic.Int64 // payload bytes from the client, and to it
 	channels atomic.Int64 // ever opened
@@ -86,7 +88,7 @@ func New(o Options) *Relay {
 	o.Client.Wire.Free()
 	o.Target.Wire.Free()
 	r := &Relay{maxChannels: o.MaxChannels, record: o.Record, failed: o.Failed, gone: o.Lost, pairs: map[*pair]struct{}{}}
-	r.forwards = make(chan struct{}, 1)
+	r.cut, r.forwards = make(chan struct{}), make(chan struct{}, 1)
 	r.forwards <- struct{}{}
 	r.client = &end{Side: o.Client, of: r, silent: make(chan struct{}), over: make(chan struct{}), carved: &r.in}
 	r.target = &end{Side: o.Target, of: r, silent: make(chan struct{}), over: make(chan struct{}), carved: &r.out}
@@ -94,7 +96,7 @@ func New(o Options) *Relay {
 }
 
 // Run relays until both connections have ended, which the end of either leads
-// to, and nothing of it runs any more. Who wants an earlier end closes them.
+// to, and nothing of it runs any more. Who wants an earlier end calls Cut.
 func (r *Relay) Run() {
 	var work sync.WaitGroup
 	for _, d := range []struct{ from, to *end }{{r.client, r.target}, {r.target, r.client}} {

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -31,6 +33,7 @@ type Wire struct {
 	handed  time.Time  // when a piece was, or could have been
 	reading bool       // somebody is inside Read: all that came before has been taken in
 	over    bool       // nothing comes any more
+	fault   bool       // and that was no end of the other side's making
 }
 
 // NewWire watches a connection. It is to be given to crypto/ssh in its place. Until
@@ -47,6 +50,11 @@ func (w *Wire) Read(p []byte) (int, error) {
 		p = p[:min(len(p), loginPiece)]
 	}
 	n, err := w.Conn.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.mu.Lock()
+		w.fault = true
+		w.mu.Unlock()
+	}
 	if w.note(true, err != nil) && err == nil {
 		w.pause()
 	}
@@ -116,6 +124,13 @@ func (w *Wire) Ended() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.over
+}
+
+// broken reports whether the connection has ended by a fault below it.
+func (w *Wire) broken() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fault
 }
 
 // Over reports whether the connection has ended. Whoever has just been told of
