@@ -81,15 +81,15 @@ func (n network) plain(addr netip.Addr, here local) class {
 }
 
 // embedded are the v4 addresses that a router on the way may make of a v6 one:
-// v4-compatible, NAT64, 6to4 and Teredo.
+// v4-compatible, v4-translated, NAT64, 6to4 and Teredo.
 func embedded(addr netip.Addr) []netip.Addr {
 	if !addr.Is6() {
 		return nil
 	}
 	b := addr.As16()
 	v4 := func(at int) netip.Addr { return netip.AddrFrom4([4]byte(b[at : at+4])) }
-	switch head := binary.BigEndian.Uint32(b[:4]); {
-	case head == 0 && binary.BigEndian.Uint64(b[4:12]) == 0, head == 0x0064ff9b:
+	switch head, middle := binary.BigEndian.Uint32(b[:4]), binary.BigEndian.Uint64(b[4:12]); {
+	case head == 0 && (middle == 0 || middle == 0xffff0000), head == 0x0064ff9b:
 		return []netip.Addr{v4(12)}
 	case head>>16 == 0x2002:
 		return []netip.Addr{v4(2)}
