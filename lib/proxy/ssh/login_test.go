@@ -304,6 +304,30 @@ func TestGivenBack(t *testing.T) {
 	}
 }
 
+// Who is removed while he is in is out at once, not when he likes.
+func TestRemovedUserIsOut(t *testing.T) {
+	n := newNode(t, func(o *Options) { o.Grace = time.Hour })
+	c, _, err := n.dial(user, ssh.Password(n.access(time.Hour).password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, _ := terminal.StderrPipe()
+	if err := errors.Join(terminal.RequestPty("xterm", 24, 80, nil), terminal.Shell()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.store.DeleteUser(t.Context(), user); err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := io.ReadAll(told); !strings.Contains(string(text), "the user was removed. This session ends in 1s.") {
+		t.Errorf("the terminal was told %q", text)
+	}
+	until(t, "the end in the audit", func() bool { return has(n.trail.details(ActionClose), "cut: the user was removed") })
+}
+
 func TestNodeThatStopsSaysSo(t *testing.T) {
 	n := newNode(t, nil)
 	c, _, err := n.dial(user, ssh.Password(n.access(time.Hour).password))

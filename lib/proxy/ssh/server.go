@@ -154,9 +154,10 @@ func (s *Server) all() []*session {
 	return all
 }
 
-// watch ends the sessions whose environments are given back.
+// watch ends the sessions whose environments are given back, or whose users are
+// removed.
 func (s *Server) watch(ctx context.Context) {
-	changed := s.Store.Subscribe(store.KindApplication)
+	changed := s.Store.Subscribe(store.KindApplication, store.KindUser)
 	defer changed.Close()
 	for {
 		select {
@@ -171,7 +172,7 @@ func (s *Server) watch(ctx context.Context) {
 	}
 }
 
-// look ends a session whose environment is given back.
+// look ends a session whose environment is given back, or whose user is removed.
 func (s *Server) look(one *session) {
 	one.mu.Lock()
 	running := one.relay != nil
@@ -179,7 +180,9 @@ func (s *Server) look(one *session) {
 	if !running {
 		return // it looks for itself when it is
 	}
-	if !s.holds(one.access.ResourceUID) {
+	if _, exists := s.Store.UserByName(one.access.UserName); !exists {
+		one.expel(reasonNoUser, min(s.Grace, removedGrace))
+	} else if !s.holds(one.access.ResourceUID) {
 		one.expel(reasonGivenBack, s.Grace)
 	}
 }

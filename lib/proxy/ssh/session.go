@@ -128,8 +128,8 @@ func (s *session) note(action string, result audit.Result, detail string) {
 	})
 }
 
-// expel ends the session because its environment is given back: its terminals
-// are told, and it is cut after the grace.
+// expel ends the session because its environment is given back, or its user
+// removed: its terminals are told, and it is cut after the grace.
 func (s *session) expel(reason string, grace time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,6 +188,11 @@ const (
 	lostTime = time.Second
 
 	reasonGivenBack = "the environment is given back"
+	reasonNoUser    = "the user was removed"
+
+	// removedGrace is for the words to arrive: who was removed has no business
+	// there any more.
+	removedGrace = time.Second
 )
 
 // cut ends both connections, and reports whether the environment was reached.
