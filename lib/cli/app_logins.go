@@ -11,7 +11,8 @@ func appLogins(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "logins UID", Short: "Show who got into the environment of an application by SSH", Args: cobra.ExactArgs(1),
 		Long: `Show who got into the environment of an application through the SSH proxy, the oldest first. The host key that the environment
-showed the first of them, which is expected of it from then on, is told on stderr, and in the forms json and yaml.`,
+showed the first of them, which is expected of it from then on, is told on stderr, and in the forms json and yaml. Once the
+environment is gone the audit has it: 'aquarium-fish audit list --action ssh.open' of an admin.`,
 		ValidArgsFunction: s.completeApp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, uid, err := s.apiFor(cmd.Context(), "an application", args[0])

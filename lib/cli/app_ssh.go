@@ -25,6 +25,7 @@ Say what you need by -o, which also wins over what is set here.`,
   aquarium-fish app ssh UID --wait -t -- htop
   aquarium-fish app ssh UID -o LocalForward='8080 localhost:80'`,
 		Args: oneAndCommand, ValidArgsFunction: s.completeApp,
+		Annotations: map[string]string{flagHint: "put -- before the command; other flags of ssh are options, such as -o LogLevel=DEBUG, and ports are for 'app forward'"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options := chosen(map[string]bool{"-tt": terminal, "-T": noTerminal, "-A": agent})
 			return s.ssh(cmd, f, args, append(options, f.arguments()...))

@@ -224,6 +224,8 @@ func TestAppSSHRefused(t *testing.T) {
 	s := newSSHTest(t)
 	s.fails(CodeUsage, "the application is missing", "app", "ssh", "--", someUID)
 	s.fails(CodeUsage, `"ls": put -- before the command`, "app", "ssh", someUID, "ls")
+	s.fails(CodeUsage, "'l' in -la: put -- before the command", "app", "ssh", someUID, "ls", "-la")
+	s.fails(CodeUsage, "ports are for 'app forward'", "app", "ssh", someUID, "-L", "8080:localhost:80")
 	s.fails(CodeUsage, "none of the others can be", "app", "ssh", someUID, "-t", "-T")
 	s.options.LookPath = func(name string) (string, error) { return "", &exec.Error{Name: name, Err: exec.ErrNotFound} }
 	s.fails(CodeError, "this needs ssh of OpenSSH: install it", "app", "ssh", someUID)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -101,9 +102,17 @@ func (s *shell) register(set *pflag.FlagSet) {
 	set.StringVarP(&s.output, "output", "o", outputTable, "table, json, yaml or name")
 }
 
+// flagHint is the annotation with what a command says of a flag that it does not know.
+const flagHint = "flag_hint"
+
 // wrap makes a command and those below fail with an error of this package and end when the user interrupts them.
 func (s *shell) wrap(c *cobra.Command) {
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &Failure{CodeUsage, err} })
+	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if hint := cmd.Annotations[flagHint]; hint != "" {
+			err = fmt.Errorf("%w: %s", err, hint)
+		}
+		return &Failure{CodeUsage, err}
+	})
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
