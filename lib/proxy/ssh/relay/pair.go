@@ -35,6 +35,7 @@ type half struct {
 	requests <-chan *ssh.Request
 	streamed chan struct{} // closed when all data that came from it was passed on
 	passed   chan struct{} // closed when its requests were, too
+	idle     chan struct{} // has its one element while no request of it is to be answered
 	unheard  chan struct{} // has an element when data that came from it was not taken any more
 
 	// errors guards the extended stream towards it, to which two may write: what
@@ -51,7 +52,12 @@ func newPair(r *Relay, opener, peer *end, kind string) *pair {
 }
 
 func newHalf(e *end) *half {
-	return &half{end: e, streamed: make(chan struct{}), passed: make(chan struct{}), unheard: make(chan struct{}, 1)}
+	h := &half{
+		end: e, streamed: make(chan struct{}), passed: make(chan struct{}), unheard: make(chan struct{}, 1),
+		idle: make(chan struct{}, 1),
+	}
+	h.idle <- struct{}{}
+	return h
 }
 
 // passed is closed when all that came from one side was passed on.
@@ -117,27 +123,36 @@ func (p *pair) begin() { p.beginOne.Do(func() { close(p.begun) }) }
 func (p *pair) requests(from, to *half) {
 	defer close(from.passed)
 	for req := range from.requests {
-		p.before(from, req)
-		terminal := req.Type == "pty-req" && from.end == p.of.client
-		// Whether there is a terminal has to be known also if the client does not ask.
-		answered := req.WantReply || terminal
-		ok, _, err := p.of.ask(answered, func() (bool, []byte, error) {
-			ok, err := to.channel.SendRequest(req.Type, answered, req.Payload)
-			return ok, nil, err
-		})
-		ok = ok && err == nil
-		if ok && terminal {
-			ok = p.openTerminal()
-		}
-		_ = req.Reply(ok, nil) // or it has ended
-		if p.session && startsSession(req.Type) && (ok || !req.WantReply) {
-			p.begin()
-		}
+		<-from.idle
+		p.request(from, to, req)
+		from.idle <- struct{}{}
 	}
+	<-to.idle // what it asked last is answered before it hears of the close
+	to.idle <- struct{}{}
 	p.begin() // nothing comes any more for which data would have to wait
 	p.drain(from, to)
 	if !p.cut(from) {
 		_ = to.channel.Close() // or it is closed
+	}
+}
+
+// request relays one request, and its answer.
+func (p *pair) request(from, to *half, req *ssh.Request) {
+	p.before(from, req)
+	terminal := req.Type == "pty-req" && from.end == p.of.client
+	// Whether there is a terminal has to be known also if the client does not ask.
+	answered := req.WantReply || terminal
+	ok, _, err := p.of.ask(answered, func() (bool, []byte, error) {
+		ok, err := to.channel.SendRequest(req.Type, answered, req.Payload)
+		return ok, nil, err
+	})
+	ok = ok && err == nil
+	if ok && terminal {
+		ok = p.openTerminal()
+	}
+	_ = req.Reply(ok, nil) // or it has ended
+	if p.session && startsSession(req.Type) && (ok || !req.WantReply) {
+		p.begin()
 	}
 }
 

@@ -418,3 +418,25 @@ func stuckSide(t *testing.T) (Side, ssh.Conn) {
 	s.Conn = stuck{s.Conn}
 	return s, <-far
 }
+
+// What is quickly done is over before its request is answered, but not heard of
+// before.
+func TestAnswerComesBeforeTheClose(t *testing.T) {
+	for range 200 {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, Options{}, far{})
+			defer r.stop()
+			go func() {
+				ch, requests, req := r.command()
+				go ssh.DiscardRequests(requests)
+				_ = req.Reply(true, nil)
+				_, _ = ch.Write([]byte("done"))
+				exit(ch, 0)
+				_ = ch.Close()
+			}()
+			if out, err := session(t, r.client).Output("true"); string(out) != "done" || err != nil {
+				t.Fatalf("Output() = %q, %v", out, err)
+			}
+		})
+	}
+}
