@@ -43,7 +43,8 @@ type Config struct {
 	// ProxySSHAccessLifetime is how long credentials for the SSH proxy wait for their one use. Default 10m: time to paste
 	// them into a terminal, too little for what leaks with a log to be of use to anybody.
 	ProxySSHAccessLifetime time.Duration `yaml:"proxy_ssh_access_lifetime"`
-	// ProxySSHMaxSessions bounds the SSH sessions through this node, and those to its own environments. Default 1000: some
+	// ProxySSHMaxSessions bounds the SSH sessions through this node, of which one user has half at most, and those to its own
+	// environments. Default 1000: some
 	// 200 MB while they are idle.
 	ProxySSHMaxSessions uint32 `yaml:"proxy_ssh_max_sessions"`
 	// ProxySSHGrace is how long an SSH session goes on after its environment is given back, as long as that still is

@@ -244,6 +244,22 @@ func TestTooManySessions(t *testing.T) {
 	})
 }
 
+func TestOneUserTakesHalf(t *testing.T) {
+	n := newNode(t, func(o *Options) { o.MaxSessions = 3 })
+	for range 2 {
+		if _, _, err := n.dial(user, ssh.Password(n.access(time.Hour).password)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := n.access(time.Hour)
+	if _, banner, err := n.dial(user, ssh.Password(l.password)); err == nil || !strings.Contains(banner, "too many sessions of this user") {
+		t.Errorf("login = %v, told %q", err, banner)
+	}
+	if n.used(l) {
+		t.Error("the credentials were used up")
+	}
+}
+
 // Who never logs in does not keep others out, and leaves nothing behind.
 func TestStrangers(t *testing.T) {
 	before := runtime.NumGoroutine()

@@ -111,13 +111,20 @@ func (s *Server) take(ctx context.Context, conn net.Conn) {
 func (s *Server) admit(one *session, access model.UID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, other := range s.sessions {
-		if other == access {
+	ofUser := 0
+	for other, with := range s.sessions {
+		if with == access {
 			return &Refusal{Reason: ReasonBusy, Text: "another connection is logging in with the same credentials"}
 		}
+		if other.access.UserName == one.access.UserName {
+			ofUser++
+		}
 	}
-	if len(s.sessions) >= s.MaxSessions {
+	switch {
+	case len(s.sessions) >= s.MaxSessions:
 		return &Refusal{Reason: ReasonBusy}
+	case ofUser >= (s.MaxSessions+1)/2: // whoever takes all keeps no others out
+		return &Refusal{Reason: ReasonBusy, Text: "too many sessions of this user are open, end some of them"}
 	}
 	s.pending.remove(one.visitor) // or it went for another one, and its connection is closed
 	s.sessions[one] = access
