@@ -331,6 +331,7 @@ func TestRemovedUserIsOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, _ = terminal.StdinPipe() // the shell would end with its input
 	told, _ := terminal.StderrPipe()
 	if err := errors.Join(terminal.RequestPty("xterm", 24, 80, nil), terminal.Shell()); err != nil {
 		t.Fatal(err)
@@ -344,6 +345,31 @@ func TestRemovedUserIsOut(t *testing.T) {
 	until(t, "the end in the audit", func() bool { return has(n.trail.details(ActionClose), "cut: the user was removed") })
 }
 
+// Who is cut at once is told so all the same.
+func TestGivenBackWithoutGrace(t *testing.T) {
+	for range 5 { // it would be overtaken now and then
+		n := newNode(t, func(o *Options) { o.Grace = -1 })
+		c, _, err := n.dial(user, ssh.Password(n.access(time.Hour).password))
+		if err != nil {
+			t.Fatal(err)
+		}
+		terminal, err := c.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = terminal.StdinPipe() // the shell would end with its input
+		told, _ := terminal.StderrPipe()
+		if err := errors.Join(terminal.RequestPty("xterm", 24, 80, nil), terminal.Shell()); err != nil {
+			t.Fatal(err)
+		}
+		n.update(request())
+		if text, _ := io.ReadAll(told); !strings.Contains(string(text), "the environment is given back. This session ends.") {
+			t.Errorf("the terminal was told %q", text)
+		}
+		_ = c.Wait() // it is cut
+	}
+}
+
 func TestNodeThatStopsSaysSo(t *testing.T) {
 	n := newNode(t, nil)
 	c, _, err := n.dial(user, ssh.Password(n.access(time.Hour).password))
@@ -354,6 +380,7 @@ func TestNodeThatStopsSaysSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, _ = terminal.StdinPipe() // the shell would end with its input
 	told, _ := terminal.StderrPipe()
 	if err := errors.Join(terminal.RequestPty("xterm", 24, 80, nil), terminal.Shell()); err != nil {
 		t.Fatal(err)

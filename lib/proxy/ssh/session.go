@@ -138,8 +138,24 @@ func (s *session) expel(reason string, grace time.Duration) {
 	}
 	s.reason = reason
 	r := s.relay
+	if grace <= 0 {
+		s.leaving = s.part(r, tellTime, s.message("%s. This session ends.", reason))
+		return
+	}
 	s.server.work.Go(func() { r.Tell(s.message("%s. This session ends in %v.", reason, grace)) }) // ends with the connection at the latest
 	s.leaving = time.AfterFunc(grace, func() { s.cut() })
+}
+
+// part cuts the session once its terminals have taken a last message, which is
+// waited for so long.
+func (s *session) part(r *relay.Relay, patience time.Duration, message string) *time.Timer {
+	last := time.AfterFunc(patience, func() { s.cut() })
+	s.server.work.Go(func() {
+		r.Tell(message)
+		last.Stop()
+		s.cut()
+	})
+	return last
 }
 
 // stop ends the session because the node stops.
@@ -154,12 +170,7 @@ func (s *session) stop() {
 		s.cut() // it only logs in
 		return
 	}
-	last := time.AfterFunc(stopTime, func() { s.cut() })
-	s.server.work.Go(func() {
-		r.Tell(s.message("the node stops, and this session with it. The environment stays."))
-		last.Stop()
-		s.cut()
-	})
+	s.part(r, stopTime, s.message("the node stops, and this session with it. The environment stays."))
 }
 
 // message is what a terminal is told.
