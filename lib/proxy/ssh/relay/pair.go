@@ -21,6 +21,8 @@ type pair struct {
 	// finished says that the target told how the session ended: what follows is
 	// no loss.
 	finished atomic.Bool
+	told     chan struct{} // closed when that was passed on
+	tellOne  sync.Once
 
 	terminal *Terminal // what the client asked for; used by its requests alone
 	granted  atomic.Bool
@@ -35,6 +37,7 @@ type half struct {
 	requests <-chan *ssh.Request
 	streamed chan struct{} // closed when all data that came from it was passed on
 	passed   chan struct{} // closed when its requests were, too
+	asked    chan struct{} // closed when it asks no more
 	idle     chan struct{} // has its one element while no request of it is to be answered
 	unheard  chan struct{} // has an element when data that came from it was not taken any more
 
@@ -46,7 +49,7 @@ type half struct {
 
 func newPair(r *Relay, opener, peer *end, kind string) *pair {
 	return &pair{
-		of: r, session: kind == "session", begun: make(chan struct{}),
+		of: r, session: kind == "session", begun: make(chan struct{}), told: make(chan struct{}),
 		opener: newHalf(opener), peer: newHalf(peer),
 	}
 }
@@ -54,7 +57,7 @@ func newPair(r *Relay, opener, peer *end, kind string) *pair {
 func newHalf(e *end) *half {
 	h := &half{
 		end: e, streamed: make(chan struct{}), passed: make(chan struct{}), unheard: make(chan struct{}, 1),
-		idle: make(chan struct{}, 1),
+		asked: make(chan struct{}), idle: make(chan struct{}, 1),
 	}
 	h.idle <- struct{}{}
 	return h
@@ -127,6 +130,7 @@ func (p *pair) requests(from, to *half) {
 		p.request(from, to, req)
 		from.idle <- struct{}{}
 	}
+	close(from.asked)
 	<-to.idle // what it asked last is answered before it hears of the close
 	to.idle <- struct{}{}
 	p.begin() // nothing comes any more for which data would have to wait
@@ -146,6 +150,9 @@ func (p *pair) request(from, to *half, req *ssh.Request) {
 		ok, err := to.channel.SendRequest(req.Type, answered, req.Payload)
 		return ok, nil, err
 	})
+	if from.end == p.of.target && tellsEnd(req.Type) {
+		p.tellOne.Do(func() { close(p.told) })
+	}
 	ok = ok && err == nil
 	if ok && terminal {
 		ok = p.openTerminal()
@@ -178,7 +185,7 @@ func (p *pair) drain(from, to *half) {
 // before notes what a request says.
 func (p *pair) before(from *half, req *ssh.Request) {
 	switch {
-	case from.end == p.of.target && (req.Type == "exit-status" || req.Type == "exit-signal"):
+	case from.end == p.of.target && tellsEnd(req.Type):
 		p.finished.Store(true)
 	case from.end != p.of.client:
 	case req.Type == "pty-req":
@@ -192,6 +199,35 @@ func (p *pair) before(from *half, req *ssh.Request) {
 // data: what comes before it has been granted, OpenSSH's server throws away.
 func startsSession(request string) bool {
 	return request == "shell" || request == "exec" || request == "subsystem"
+}
+
+// tellsEnd reports whether a request tells how a session ended.
+func tellsEnd(request string) bool { return request == "exit-status" || request == "exit-signal" }
+
+// awaitEnd keeps the end of a session's output back for how the session ended,
+// which servers tell before it or after. A client that has ended its input closes
+// the channel at once when the output ends, and crypto/ssh agrees to that without
+// asking: the exit status would find no channel any more. A client whose input is
+// open waits for it, and may have a use for the end of the output meanwhile.
+func (p *pair) awaitEnd(from, to *half) {
+	limit := time.NewTimer(endTime)
+	defer limit.Stop()
+	select {
+	case <-p.told:
+		return
+	case <-from.asked:
+		return
+	case <-limit.C:
+	}
+	select {
+	case <-to.streamed:
+	default:
+		return
+	}
+	select {
+	case <-p.told:
+	case <-from.asked:
+	}
 }
 
 // cut reports whether the stream of a side ended because its connection did,

@@ -440,3 +440,49 @@ func TestAnswerComesBeforeTheClose(t *testing.T) {
 		})
 	}
 }
+
+// OpenSSH closes a channel whose input it has ended as soon as the output ends,
+// and its server tells after that how the command did.
+func TestExitStatusAfterTheOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Options{}, far{})
+		defer r.stop()
+		near, nearRequests, far, farRequests := r.channel("session")
+		go ssh.DiscardRequests(farRequests)
+		_ = near.CloseWrite()
+		go func() {
+			_, _ = io.ReadAll(far)
+			_ = far.CloseWrite()
+			time.Sleep(time.Minute)
+			exit(far, 3)
+			_ = far.Close()
+		}()
+		_, _ = io.ReadAll(near)
+		_ = near.Close()
+		heard := false
+		for req := range nearRequests {
+			heard = heard || req.Type == "exit-status"
+		}
+		if !heard {
+			t.Error("the client did not hear how the command ended")
+		}
+	})
+}
+
+// A command that has nothing more to say may still listen.
+func TestEndOfOutputOfACommandThatListens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Options{}, far{})
+		defer r.stop()
+		near, nearRequests, far, farRequests := r.channel("session")
+		go ssh.DiscardRequests(farRequests)
+		go ssh.DiscardRequests(nearRequests)
+		_ = far.CloseWrite()
+		_, _ = io.ReadAll(near) // its end is what the input waits for
+		_, _ = near.Write([]byte("now"))
+		_ = near.CloseWrite()
+		if got, err := io.ReadAll(far); string(got) != "now" || err != nil {
+			t.Errorf("the command got %q, %v", got, err)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package relay
 import (
 	"io"
 	"sync"
+	"time"
 )
 
 const (
@@ -10,6 +11,9 @@ const (
 	// session holds the first only. 32 KB is what OpenSSH puts into a packet.
 	smallBuffer = 1 << 10
 	largeBuffer = 32 << 10
+	// endTime is how long after the end of a session's output servers tell how the
+	// session ended: that takes them milliseconds, if it has.
+	endTime = 100 * time.Millisecond
 )
 
 // stream relays the data of one direction, both kinds, and its end.
@@ -24,6 +28,9 @@ func (p *pair) stream(from, to *half) {
 	whole := p.copy(from, to.channel, from.channel, output)
 	extended.Wait()
 	if whole && !p.cut(from) {
+		if p.session && from.end == p.of.target {
+			p.awaitEnd(from, to)
+		}
 		to.closeWrite()
 	}
 }
