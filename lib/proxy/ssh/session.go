@@ -252,14 +252,9 @@ func (s *session) unrecorded(err error) {
 	s.log().Error("ssh session can not be recorded and is cut", "error", err)
 	s.mu.Lock()
 	s.reason = "it could not be recorded"
+	r := s.relay
 	s.mu.Unlock()
-	s.server.work.Go(func() { // whoever tells is in the way of what is told
-		s.mu.Lock()
-		r := s.relay
-		s.mu.Unlock()
-		time.AfterFunc(tellTime, func() { s.cut() })
-		r.Tell(s.message("this session has to be recorded and can not be. It ends."))
-	})
+	s.part(r, tellTime, s.message("this session has to be recorded and can not be. It ends."))
 }
 
 const (
