@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -103,17 +105,26 @@ func (b *bench) newcomer(i installation, other string, number int, addresses []s
 	return i.writeMember(number, addresses)
 }
 
-// freeAddresses are some on which nobody listens.
+// freeAddresses are some on which nobody listens. They are below the ports that a
+// system gives to connections by itself: nodes come back to them later, and one of
+// those might be taken meanwhile.
 func freeAddresses(n int) (list []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	const first, last = 20_000, 30_000 // Linux gives from 32768, others from 49152
+	for range last - first {
+		address := fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(last-first))
+		l, err := net.Listen("tcp", address)
 		if err != nil {
-			return nil, fmt.Errorf("find free port: %w", err)
+			continue
 		}
-		defer func() { _ = l.Close() }() // when all are found, so that none is given twice
-		list = append(list, l.Addr().String())
+		_ = l.Close()
+		if !slices.Contains(list, address) {
+			list = append(list, address)
+		}
+		if len(list) == n {
+			return list, nil
+		}
 	}
-	return list, nil
+	return nil, fmt.Errorf("no %d ports from %d to %d are free", n, first, last)
 }
 
 // withFarm runs f with three nodes that know each other, and stops and removes
