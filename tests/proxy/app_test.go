@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -64,6 +65,9 @@ func TestAppSSHTerminal(t *testing.T) {
 // TestAppSSHHangUp: a terminal that is closed leaves neither a session nor a key.
 func TestAppSSHHangUp(t *testing.T) {
 	t.Parallel()
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP) // tests that run under nohup would hand on that it is ignored
+	defer signal.Stop(hangUps)
 	r, temp := newRig(t, ""), t.TempDir()
 	term := openTerminal(t, 24, 80)
 	cmd := r.appSSH(t, temp, "-t", "--", "echo begun; exec sleep 1000")
