@@ -1,7 +1,6 @@
 package sshproxy
 
 import (
-	"errors"
 	"io"
 	"net"
 	"runtime"
@@ -294,16 +293,7 @@ func TestGivenBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	terminal, err := c.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, _ := terminal.StdinPipe()
-	out, _ := terminal.StdoutPipe()
-	told, _ := terminal.StderrPipe()
-	if err := errors.Join(terminal.RequestPty("xterm", 24, 80, nil), terminal.Shell()); err != nil {
-		t.Fatal(err)
-	}
+	in, out, told := shell(t, c)
 	_, _ = in.Write([]byte("still here"))
 	if got := make([]byte, 10); readFull(out, got) != nil || string(got) != "still here" {
 		t.Fatalf("the shell says %q", got)
@@ -327,15 +317,7 @@ func TestRemovedUserIsOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	terminal, err := c.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = terminal.StdinPipe() // the shell would end with its input
-	told, _ := terminal.StderrPipe()
-	if err := errors.Join(terminal.RequestPty("xterm", 24, 80, nil), terminal.Shell()); err != nil {
-		t.Fatal(err)
-	}
+	_, _, told := shell(t, c)
 	if _, err := n.store.DeleteUser(t.Context(), user); err != nil {
 		t.Fatal(err)
 	}
@@ -353,15 +335,7 @@ func TestGivenBackWithoutGrace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		terminal, err := c.NewSession()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = terminal.StdinPipe() // the shell would end with its input
-		told, _ := terminal.StderrPipe()
-		if err := errors.Join(terminal.RequestPty("xterm", 24, 80, nil), terminal.Shell()); err != nil {
-			t.Fatal(err)
-		}
+		_, _, told := shell(t, c)
 		n.update(request())
 		if text, _ := io.ReadAll(told); !strings.Contains(string(text), "the environment is given back. This session ends.") {
 			t.Errorf("the terminal was told %q", text)
@@ -376,15 +350,7 @@ func TestNodeThatStopsSaysSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	terminal, err := c.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = terminal.StdinPipe() // the shell would end with its input
-	told, _ := terminal.StderrPipe()
-	if err := errors.Join(terminal.RequestPty("xterm", 24, 80, nil), terminal.Shell()); err != nil {
-		t.Fatal(err)
-	}
+	_, _, told := shell(t, c)
 	n.stop()
 	if text, _ := io.ReadAll(told); !strings.Contains(string(text), "the node stops, and this session with it") {
 		t.Errorf("the terminal was told %q", text)

@@ -361,6 +361,22 @@ func echo(t *testing.T, c *ssh.Client, text string) {
 	}
 }
 
+// shell is one in a terminal. It ends with its input, so that is open.
+func shell(t *testing.T, c *ssh.Client) (in io.WriteCloser, out, told io.Reader) {
+	t.Helper()
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, _ = s.StdinPipe()
+	out, _ = s.StdoutPipe()
+	told, _ = s.StderrPipe()
+	if err := errors.Join(s.RequestPty("xterm", 24, 80, nil), s.Shell()); err != nil {
+		t.Fatal(err)
+	}
+	return in, out, told
+}
+
 func has(all []string, part string) bool {
 	return slices.ContainsFunc(all, func(s string) bool { return strings.Contains(s, part) })
 }
