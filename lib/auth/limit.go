@@ -119,7 +119,18 @@ type source struct {
 	host    uint64 // the address
 }
 
-// source tells the keys of a peer and a name. An IPv6 peer owns its /64.
+// Network is what peers are counted by: the address of an IPv4 peer, also where
+// it is written in IPv6, and the /64 of an IPv6 peer, which it may choose its
+// addresses from.
+func Network(addr netip.Addr) string {
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		return netip.PrefixFrom(addr, 64).Masked().String()
+	}
+	return addr.String()
+}
+
+// source tells the keys of a peer and a name.
 func (a *Authenticator) source(remote, name string) source {
 	host := remote
 	addr, err := netip.ParseAddr(remote)
@@ -129,11 +140,7 @@ func (a *Authenticator) source(remote, name string) source {
 		addr = port.Addr()
 	}
 	if err == nil {
-		addr = addr.Unmap().WithZone("")
-		host = addr.String()
-		if addr.Is6() {
-			host = netip.PrefixFrom(addr, 64).Masked().String()
-		}
+		host = Network(addr)
 	}
 	var h maphash.Hash
 	h.SetSeed(a.seed)

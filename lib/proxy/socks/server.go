@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/audit"
+	"github.com/aquarium-fish/aquarium-fish/lib/auth"
 	"github.com/aquarium-fish/aquarium-fish/lib/caller"
 	"github.com/aquarium-fish/aquarium-fish/lib/logging"
 	"github.com/aquarium-fish/aquarium-fish/lib/loop"
@@ -210,7 +211,7 @@ func (s *Server) refuseUnread(conn *net.TCPConn, why error) {
 	_ = conn.Close()
 	if errors.Is(why, errFull) {
 		from, _ := caller.Address(conn.RemoteAddr())
-		s.tell(use{address: network64(from), result: audit.ResultLimited}, why.Error())
+		s.tell(use{address: auth.Network(from), result: audit.ResultLimited}, why.Error())
 	}
 }
 
@@ -222,14 +223,6 @@ func (s *Server) tell(u use, detail string) {
 	if u.result == audit.ResultLimited && s.seldom.Due("limited", u.resource.String(), u.address, detail) {
 		s.opts.Logger.Warn("socks connection refused", "reason", detail, "address", u.address, "resource", u.resource)
 	}
-}
-
-// network64 is what one stranger may choose its addresses from.
-func network64(addr netip.Addr) string {
-	if addr.Is6() {
-		return netip.PrefixFrom(addr, 64).Masked().String()
-	}
-	return addr.String()
 }
 
 // endGone cuts the connections of environments that are not ALLOCATED any more.

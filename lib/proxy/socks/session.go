@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/audit"
+	"github.com/aquarium-fish/aquarium-fish/lib/auth"
 	"github.com/aquarium-fish/aquarium-fish/lib/caller"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 )
@@ -243,7 +244,7 @@ func (d Decision) describe() string {
 func (c *session) use(acc *account, result audit.Result) use {
 	u := use{address: c.from.String(), result: result}
 	if acc == nil {
-		u.address = network64(c.from)
+		u.address = auth.Network(c.from)
 		return u
 	}
 	u.resource, u.owner = acc.resource, acc.owner

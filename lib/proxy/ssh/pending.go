@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+
+	"github.com/aquarium-fish/aquarium-fish/lib/auth"
 )
 
 const (
@@ -26,7 +28,7 @@ type pending struct {
 // visitor is one of them.
 type visitor struct {
 	conn net.Conn
-	from netip.Addr
+	from string
 }
 
 // add takes a connection in, and returns one that has to go for it, if any.
@@ -74,15 +76,11 @@ func (p *pending) all() []*visitor {
 	return append([]*visitor{}, p.order...)
 }
 
-// addressOf is what addresses are counted by: an IPv6 peer owns its /64.
-func addressOf(a net.Addr) netip.Addr {
+// addressOf is what a connection is counted by.
+func addressOf(a net.Addr) string {
 	port, err := netip.ParseAddrPort(a.String())
 	if err != nil {
-		return netip.Addr{}
+		return ""
 	}
-	addr := port.Addr().Unmap().WithZone("")
-	if addr.Is6() {
-		return netip.PrefixFrom(addr, 64).Masked().Addr()
-	}
-	return addr
+	return auth.Network(port.Addr())
 }
