@@ -194,6 +194,7 @@ func (n *node) restore(c *copied) {
 	h := n.hub
 	n.db.putBack(c)
 	h.mu.Lock()
+	h.back++
 	for i := range h.nodes {
 		h.keep[[2]int{i, n.index}], h.keep[[2]int{n.index, i}] = 0, 0
 	}

@@ -326,8 +326,12 @@ func (d *database) mergeApplication(app model.Application) (store.Key, bool) {
 	}
 	d.clock.Observe(app.HLC)
 	d.learnOwn(app)
-	d.replace(&model.Entry{Application: app, States: d.early[app.UID]})
+	early := d.early[app.UID]
 	delete(d.early, app.UID)
+	d.replace(&model.Entry{Application: app})
+	for _, s := range early { // a row may have come from two members
+		d.mergeState(s)
+	}
 	return key, true
 }
 

@@ -37,6 +37,7 @@ type hub struct {
 	loss  float64          // guarded by mu: share of votes and exchanges that are lost
 	delay time.Duration    // guarded by mu: longest on a link
 	keep  map[[2]int]int   // guarded by mu: rows of the first that the second has
+	back  int              // guarded by mu: databases that were put back
 	seen  map[[2]int]int64 // guarded by mu: when the second heard of the first last, Unix nanoseconds
 }
 
@@ -187,7 +188,7 @@ func (h *hub) carry(ctx context.Context, i, j int) {
 		h.mu.Lock()
 		wait := time.Millisecond + time.Duration(h.dice.Int64N(int64(h.delay)+1))
 		lost := h.dice.Float64() < h.loss
-		cursor := h.keep[pair]
+		cursor, back := h.keep[pair], h.back
 		h.mu.Unlock()
 		if lost {
 			wait += time.Second
@@ -211,7 +212,9 @@ func (h *hub) carry(ctx context.Context, i, j int) {
 		}
 		h.nodes[j].db.take(rows)
 		h.mu.Lock()
-		h.keep[pair] = cursor + len(rows)
+		if back == h.back { // otherwise the cursor may be of a database that is no more
+			h.keep[pair] = cursor + len(rows)
+		}
 		h.mu.Unlock()
 	}
 }

@@ -89,7 +89,6 @@ type history struct {
 
 	restores bool            // databases are put back
 	copies   map[int]*copied // by the index of the node
-	back     int             // how many were
 }
 
 func newHistory(t *testing.T, seed uint64) *history {
@@ -211,7 +210,6 @@ func (h *history) putBack(i int) {
 	if c := h.copies[i]; c != nil && n.toldAll() {
 		n.restore(c)
 		delete(h.copies, i)
-		h.back++
 	}
 }
 
@@ -223,7 +221,7 @@ func (h *history) backUp() {
 	}
 }
 
-// settle ends all trouble and waits until everything is over.
+// settle ends all trouble and waits until everything is over and known everywhere.
 func (h *history) settle() {
 	time.Sleep(16 * time.Minute) // the longest trouble is over
 	h.heal()
@@ -231,7 +229,7 @@ func (h *history) settle() {
 	h.loss = 0
 	h.mu.Unlock()
 	deadline := time.Now().Add(3 * time.Hour)
-	for !h.done() {
+	for !h.done() || h.differing() != "" {
 		time.Sleep(10 * time.Second)
 		if time.Now().After(deadline) {
 			h.tell()
@@ -247,6 +245,17 @@ func (h *history) done() bool {
 		}
 	}
 	return true
+}
+
+// differing is in what two nodes know different things; empty if all know the same.
+func (h *history) differing() string {
+	want := h.nodes[0].db.digest()
+	for _, n := range h.nodes[1:] {
+		if diff := cmp.Diff(want, n.db.digest()); diff != "" {
+			return fmt.Sprintf("nodes 0 and %d know different things:\n%s", n.index, diff)
+		}
+	}
+	return ""
 }
 
 // tell fails with what is not over.
@@ -276,11 +285,8 @@ func (h *history) verify(safety election.Safety) {
 	if n := h.world.running(); n > 0 {
 		h.t.Errorf("%d environments are left", n)
 	}
-	want := h.nodes[0].db.digest()
-	for _, n := range h.nodes[1:] {
-		if diff := cmp.Diff(want, n.db.digest()); diff != "" {
-			h.t.Errorf("nodes 0 and %d know different things:\n%s", n.index, diff)
-		}
+	if diff := h.differing(); diff != "" {
+		h.t.Error(diff)
 	}
 	if safety == election.Strict {
 		if result, _ := porcupine.CheckOperationsVerbose(lockModel(), h.world.owners, 0); result != porcupine.Ok {
