@@ -23,6 +23,8 @@ const (
 	syncEvery = time.Second
 	// stopPatience is how long a stop waits for a disk that hangs.
 	stopPatience = 2 * time.Second
+	// readPatience is how long a reader waits for the events before it: a disk that hangs must not hold who asks why.
+	readPatience = time.Second
 )
 
 // Options is what a Log needs.
@@ -61,7 +63,10 @@ type Log struct {
 	mu      sync.Mutex
 	queue   []Event
 	dropped int64
-	seq     int64 // of the last event that was given one; the writer's alone once Run is called
+	noted   uint64        // events that found a place in the queue, ever
+	settled uint64        // of these: are in the file, or lost
+	moved   chan struct{} // closed when settled grows, if somebody waits for that
+	seq     int64         // of the last event that was given one; the writer's alone once Run is called
 }
 
 // Open opens the file of the options, which it makes if it is absent, with a folder for it. An error is for the one who
@@ -93,6 +98,7 @@ func (l *Log) Note(e Event) {
 	l.mu.Lock()
 	if len(l.queue) < queueLength {
 		l.queue = append(l.queue, e)
+		l.noted++
 	} else {
 		l.dropped += e.Count
 	}
@@ -165,7 +171,9 @@ func (l *Log) flush() {
 	l.mu.Lock()
 	events, dropped := l.queue, l.dropped
 	l.queue, l.dropped = nil, 0
+	noted := l.noted
 	l.mu.Unlock()
+	defer l.progress(noted)
 	if dropped > 0 {
 		events = append(events, Event{
 			Time: time.Now().UTC(), Action: ActionDropped, Result: ResultFailed, Count: dropped,
@@ -178,6 +186,37 @@ func (l *Log) flush() {
 	whole, err := l.append(events)
 	l.lost(events[whole:])
 	l.report(err)
+}
+
+// progress tells who waits that the first so many events are in the file, or lost.
+func (l *Log) progress(noted uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settled = noted
+	if l.moved != nil {
+		close(l.moved)
+		l.moved = nil
+	}
+}
+
+// await waits until what was noted before it is in the file, or lost; not for longer than readPatience, nor than ctx.
+func (l *Log) await(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for noted := l.noted; l.settled < noted && ctx.Err() == nil; {
+		if l.moved == nil {
+			l.moved = make(chan struct{})
+		}
+		moved := l.moved
+		l.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+		}
+		l.mu.Lock()
+	}
 }
 
 // append gives the events their numbers, writes them at once and returns how many are in the file.

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -215,6 +217,40 @@ func TestAHangingDisk(t *testing.T) {
 	waitWritten(t, l, path, 1) // it makes the file, in a folder that is removed then
 }
 
+// TestReadersSeeWhatWasNotedBefore them, though nobody waits for the disk.
+func TestReadersSeeWhatWasNotedBefore(t *testing.T) {
+	l := start(t, Options{Path: filepath.Join(t.TempDir(), "audit.log")})
+	for seq := range int64(300) {
+		l.Note(Event{Action: "a", Result: ResultOK})
+		page, err := l.Read(t.Context(), Query{Limit: 1})
+		if err != nil || len(page.Events) != 1 || page.Events[0].Seq != seq+1 {
+			t.Fatalf("Read() after event %d = %+v, %v", seq+1, page.Events, err)
+		}
+	}
+}
+
+// TestReadersDoNotHang where the disk does: they get what it has, or go when they like to.
+func TestReadersDoNotHang(t *testing.T) {
+	path := written(t, Event{Action: "before", Result: ResultOK})
+	synctest.Test(t, func(t *testing.T) {
+		l, _ := opened(t, Options{Path: path}) // nobody writes
+		l.Note(Event{Action: "a", Result: ResultOK})
+		began := time.Now()
+		page, err := l.Read(t.Context(), Query{})
+		if err != nil || len(page.Events) != 1 || time.Since(began) != readPatience {
+			t.Errorf("Read() = %+v, %v after %v, want the one event that is there after %v", page.Events, err, time.Since(began), readPatience)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if page, err := l.Read(gone, Query{}); !errors.Is(err, context.Canceled) || time.Since(began) != readPatience {
+			t.Errorf("Read() by who is gone = %+v, %v after %v", page, err, time.Since(began))
+		}
+		if err := l.file.close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestPagesOfAFreshFile: a page that begins while the file is new and empty ends at an event that the next one knows.
 func TestPagesOfAFreshFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
@@ -237,7 +273,7 @@ func TestPagesOfAFreshFile(t *testing.T) {
 		last := int64(1 << 62)
 		q := Query{Limit: 1}
 		for range 3 {
-			page, err := l.Read(t.Context(), q)
+			page, err := read(t.Context(), path, q) // not Read, which would wait until the file has its event
 			if err != nil {
 				t.Error(err)
 			}

@@ -92,8 +92,14 @@ func parseCursor(text string) (position, error) {
 }
 
 // Read returns the page of a query, from the newest event backwards. It reads no more than the page needs, and may run
-// beside the writer. Errors: ErrBadCursor, that of ctx, those of the files.
-func (l *Log) Read(ctx context.Context, q Query) (Page, error) { return read(ctx, l.opts.Path, q) }
+// beside the writer. What was noted before is in it, unless the disk takes longer than a second for it. Errors:
+// ErrBadCursor, that of ctx, those of the files.
+func (l *Log) Read(ctx context.Context, q Query) (Page, error) {
+	if q.Cursor == "" { // a further page is of what is in the file already
+		l.await(ctx)
+	}
+	return read(ctx, l.opts.Path, q)
+}
 
 func read(ctx context.Context, path string, q Query) (Page, error) {
 	from := position{-1, -1}
