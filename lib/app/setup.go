@@ -164,13 +164,16 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	ledger := capacity.NewLedger()
 	promises := election.NewPromises(lifecycle.BootClock)
 	var keeper *maintenance.Keeper // counts what runs
-	life := lifecycle.New(lifecycle.Options{
+	var life *lifecycle.Manager
+	executor := newSSHExecutor(cfg, node.UID, db, func(app model.UID) { life.LookAt(app) }, log) // life is there before anybody logs in
+	life = lifecycle.New(lifecycle.Options{
 		Node: node.UID, Store: db, Ledger: ledger,
 		Driver: driverOf(registry), Instances: instances(registry),
 		MetadataURL:     metadataURL(metaServer.listener.Addr(), cfg.NodeAddress, identity.Answers, log),
 		Proxy:           boundTo(socksListener),
 		DefaultLifetime: cfg.DefaultResourceLifetime, InstanceLifetime: registry.Lifetime, AllocateTimeout: cfg.AllocateTimeout, TaskTimeout: cfg.TaskTimeout,
 		Promised: promises.Age, Voter: member.votes.Boot(), StartBy: startBy, Settled: member.settled(), Lapsed: db.Lapsed,
+		LoggedIn: executor.LoggedIn, LeaveTime: executor.LeaveTime(),
 		Draining: func() bool { return keeper.On() },
 		Heir:     func(node model.UID) model.UID { return model.Heir(node, db.Retirements()) },
 		Boot:     lifecycle.BootClock, Logger: log.With("component", "lifecycle"),
@@ -252,7 +255,7 @@ func (a *App) setup(ctx context.Context, opts Options) error { //nolint:funlen,c
 	if err != nil {
 		return err
 	}
-	if err := a.addSSH(sshParts{config: cfg, door: a.ssh, member: member, auth: authenticator, trail: trail, log: log}); err != nil {
+	if err := a.addSSH(sshParts{config: cfg, door: a.ssh, executor: executor, member: member, auth: authenticator, trail: trail, log: log}); err != nil {
 		return err
 	}
 	apiOptions := api.Options{

@@ -67,26 +67,35 @@ func (d *sshDoor) HostKey() []byte { return d.key.PublicKey().Marshal() }
 
 // sshParts is what the SSH proxy is made of.
 type sshParts struct {
-	config *config.Config
-	door   *sshDoor
-	member *member
-	auth   *auth.Authenticator
-	trail  *audit.Log
-	log    *slog.Logger
+	config   *config.Config
+	door     *sshDoor
+	executor *sshproxy.Local
+	member   *member
+	auth     *auth.Authenticator
+	trail    *audit.Log
+	log      *slog.Logger
+}
+
+// newSSHExecutor makes what reaches the environments of this node; left is called when nobody is logged in to one any more.
+func newSSHExecutor(cfg *config.Config, node model.UID, db sshproxy.LocalStore, left func(app model.UID), log *slog.Logger) *sshproxy.Local {
+	return sshproxy.NewLocal(sshproxy.LocalOptions{
+		Node: node, Store: db, MaxSessions: int(cfg.ProxySSHMaxSessions), Grace: sshGrace(cfg), Left: left, Logger: log.With("component", "ssh"),
+	})
+}
+
+// sshGrace is the configured grace as the proxy wants it, for which 0 is its default.
+func sshGrace(cfg *config.Config) time.Duration {
+	if cfg.ProxySSHGrace == 0 {
+		return -1
+	}
+	return cfg.ProxySSHGrace
 }
 
 // addSSH makes the SSH proxy, and what serves other members' clients. It serves before the API does, and stops after it.
 func (a *App) addSSH(p sshParts) error {
 	log := p.log.With("component", "ssh")
-	grace := p.config.ProxySSHGrace
-	if grace == 0 {
-		grace = -1 // for the proxy 0 is its default
-	}
-	here := sshproxy.NewLocal(sshproxy.LocalOptions{
-		Node: p.member.node.UID, Store: p.member.store, MaxSessions: int(p.config.ProxySSHMaxSessions), Grace: grace, Logger: log,
-	})
-	a.addPart("ssh executor", here.Run)
-	p.member.ssh = sshproxy.NewService(here)
+	a.addPart("ssh executor", p.executor.Run)
+	p.member.ssh = sshproxy.NewService(p.executor)
 	a.addPart("ssh of other members", p.member.ssh.Run)
 	recordings, err := a.addRecordings(p.config, log)
 	if err != nil {
@@ -94,9 +103,9 @@ func (a *App) addSSH(p sshParts) error {
 	}
 	server, err := sshproxy.New(sshproxy.Options{
 		Listener: p.door.listener, HostKey: p.door.key, Store: p.member.store, Node: p.member.node.UID, NodeName: p.member.node.Name,
-		Executor: &sshproxy.Everywhere{Node: p.member.node.UID, Here: here, Asker: p.member.client},
+		Executor: &sshproxy.Everywhere{Node: p.member.node.UID, Here: p.executor, Asker: p.member.client},
 		Limits:   p.auth, Audit: p.trail, Recorder: recordings,
-		MaxSessions: int(p.config.ProxySSHMaxSessions), Grace: grace, Logger: log,
+		MaxSessions: int(p.config.ProxySSHMaxSessions), Grace: sshGrace(p.config), Logger: log,
 	})
 	if err != nil {
 		return fmt.Errorf("make ssh proxy: %w", err)

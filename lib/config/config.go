@@ -47,8 +47,8 @@ type Config struct {
 	// environments. Default 1000: some
 	// 200 MB while they are idle.
 	ProxySSHMaxSessions uint32 `yaml:"proxy_ssh_max_sessions"`
-	// ProxySSHGrace is how long an SSH session goes on after its environment is given back, as long as that still is
-	// there. Default 10s: time to read the message that says so. 0 cuts it at once.
+	// ProxySSHGrace is how long an SSH session goes on after its environment is given back, which stays for it.
+	// Default 10s: time to read the message that says so, and to save. 0 cuts it at once.
 	ProxySSHGrace time.Duration `yaml:"proxy_ssh_grace"`
 	// ProxySSHRecordingSize is where the recording of a terminal is full and its session is cut, in bytes; sessions are
 	// recorded where a label asks for it. Default 100MB: days of typing, or an hour of a log that scrolls.

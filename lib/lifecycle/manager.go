@@ -82,6 +82,11 @@ type Options struct {
 	// AllocateTimeout bounds the time from the intent to ALLOCATED, but for the
 	// fetching of images by a driver that manages them.
 	AllocateTimeout time.Duration
+	// LoggedIn reports whether somebody has a session in the environment of an
+	// application, whose end a release waits for until LeaveTime after it was asked
+	// for. LookAt tells of the end. Nil: nobody ever has.
+	LoggedIn  func(app model.UID) bool
+	LeaveTime time.Duration
 	// TaskTimeout bounds a task, and all tasks of a release together.
 	TaskTimeout time.Duration
 	// Boot reads the boot clock; BootClock outside of tests.
@@ -203,6 +208,15 @@ func (m *Manager) LookAgain() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.runners {
+		r.poke()
+	}
+}
+
+// LookAt makes the runner of an application look again, if there is one.
+func (m *Manager) LookAt(app model.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r, ok := m.runners[app]; ok {
 		r.poke()
 	}
 }

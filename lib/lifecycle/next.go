@@ -109,6 +109,10 @@ type Facts struct {
 	Allocating, AllocateTimeout time.Duration
 	// Releasing is how long ago the release was asked for.
 	Releasing, TaskTimeout time.Duration
+	// LoggedIn says that somebody has a session in the environment, LeaveTime how
+	// long after the request the release waits for its end.
+	LoggedIn  bool
+	LeaveTime time.Duration
 	// Resting are tasks not to be tried before their pause is over, the
 	// shortest of which is Rest.
 	Resting map[model.UID]bool
@@ -252,7 +256,7 @@ func nextOfGrant(e *model.Entry, f Facts, epoch uint32) Step {
 	case a.Failure != "":
 		step.Action, step.Reason = Release, a.Failure
 	case e.Fold.Request != nil || e.Fold.Final:
-		return nextOfRelease(e, f, step)
+		return afterSessions(e, f, nextOfRelease(e, f, step))
 	case e.Fold.Allocated == nil:
 		return nextOfAllocation(f, step)
 	default:
@@ -381,6 +385,18 @@ func nextOfRelease(e *model.Entry, f Facts, step Step) Step {
 		return step
 	}
 	return nextOfTasks(e, f, step, model.StatusDeallocate, f.TaskTimeout-f.Releasing)
+}
+
+// afterSessions lets whoever is logged in save what he has, before the
+// environment is removed.
+func afterSessions(e *model.Entry, f Facts, step Step) Step {
+	left := f.LeaveTime - f.Releasing
+	if step.Action != Release || e.Fold.Request == nil || !f.LoggedIn || left <= 0 {
+		return step
+	}
+	step.Action, step.Wait = Wait, left
+	step.Reason = "Somebody is logged in to the environment, which is removed when he has left, or his time to leave is over"
+	return step
 }
 
 // nextOfTasks runs the oldest task that is not resting, or waits at most wait

@@ -263,6 +263,9 @@ func (r *runner) facts(e *model.Entry) Facts {
 	f.Allocating, f.Releasing = r.allocating(e, now, boot), r.request.at(now, boot)
 	f.Age, f.Lifetime = r.lifetime.at(now, boot), r.lifetimeOf(e)
 	f.Resting, f.Rest = r.restingTasks(now)
+	if e.Fold.Request != nil && r.m.opts.LoggedIn != nil { // it counts for a release only
+		f.LoggedIn, f.LeaveTime = r.m.opts.LoggedIn(r.uid), r.m.opts.LeaveTime
+	}
 	return f
 }
 

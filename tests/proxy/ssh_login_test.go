@@ -256,11 +256,11 @@ func (r *rig) offerOnly(t *testing.T, a access) {
 	}
 }
 
-// TestSSHGivenBack: whoever sits in an environment that is given back reads so, and is cut after the grace; a command
-// without a terminal ends with an error.
+// TestSSHGivenBack: whoever sits in an environment that is given back reads so, and is cut after the grace, for which the
+// environment stays; a command without a terminal ends with an error.
 func TestSSHGivenBack(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, "proxy_ssh_grace: 1s\n")
+	r := newRig(t, "proxy_ssh_grace: 3s\n")
 	term := openTerminal(t, 24, 80)
 	sitting := command(t, r.login(t), nil, "ssh", "-t", "env", "echo ready; sleep 1000")
 	term.start(t, sitting)
@@ -276,17 +276,25 @@ func TestSSHGivenBack(t *testing.T) {
 	begun := time.Now()
 	r.node.Deallocate(r.app)
 	term.wait(t, "the environment is given back")
+	if got := r.node.State(r.app).Status; got != "DEALLOCATE" {
+		t.Errorf("the application is %s while somebody is in its environment, want DEALLOCATE", got)
+	}
 	refused(t, "the next one", enter(t, unused.byPassword()), "")
 	for what, cmd := range map[string]interface{ Wait() error }{"the terminal": sitting, "the command": working} {
 		if code := exitCode(t, cmd.Wait()); code != 255 {
 			t.Errorf("%s ends with exit code %d, want 255", what, code)
 		}
 	}
-	if took := time.Since(begun); took < time.Second {
-		t.Errorf("they are cut after %v, want a grace of 1s", took)
+	if took := time.Since(begun); took < 3*time.Second {
+		t.Errorf("they are cut after %v, want a grace of 3s", took)
 	}
 	if strings.Contains(said.text(), "given back") {
 		t.Errorf("the output of a command has what is for persons: %q", said.text())
 	}
 	fish.Eventually(t, "no session is left in the environment", func() bool { return r.env.Sessions() == 0 })
+	left := time.Now()
+	r.node.WaitStatus(r.app, "DEALLOCATED")
+	if took := time.Since(left); took > 4*time.Second { // 5 s later it would go with sessions in it, too
+		t.Errorf("the environment goes %v after the last session", took)
+	}
 }

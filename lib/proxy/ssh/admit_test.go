@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,6 +159,46 @@ func TestSecondTryOfASession(t *testing.T) {
 	use.AccessUID = l.uid
 	if err := n.local.Use(t.Context(), model.NilUID, use); err != nil {
 		t.Errorf("Use() = %v", err)
+	}
+}
+
+// Who is logged in to an environment counts until the last one has left; what
+// only reaches it does not.
+func TestLoggedIn(t *testing.T) {
+	n := newNode(t, nil)
+	var left []model.UID
+	n.local.Left = func(app model.UID) { left = append(left, app) }
+	enter := func(session model.UID) *Opened {
+		t.Helper()
+		l := n.access(time.Hour)
+		opened, err := n.local.Open(t.Context(), model.NilUID, Opening{AccessUID: l.uid, ResourceUID: n.resource().UID, SessionUID: session})
+		if err != nil {
+			t.Fatal(err)
+		}
+		use := model.AccessUse{AccessUID: l.uid, SessionUID: session, EntryUID: entryUID, HostKey: []byte("key")}
+		if err := n.local.Use(t.Context(), model.NilUID, use); err != nil {
+			t.Fatal(err)
+		}
+		return opened
+	}
+	reached, err := n.local.Open(t.Context(), model.NilUID, Opening{AccessUID: n.access(time.Hour).uid, ResourceUID: n.resource().UID, SessionUID: model.UID{6}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.local.LoggedIn(n.app) {
+		t.Error("a connection that logged in nobody counts")
+	}
+	one, two := enter(model.UID{7}), enter(model.UID{8})
+	if !n.local.LoggedIn(n.app) || n.local.LoggedIn(model.UID{9}) {
+		t.Error("the sessions do not count, or for another application")
+	}
+	_, _ = reached.Close(), one.Close()
+	if !n.local.LoggedIn(n.app) || len(left) != 0 {
+		t.Errorf("told of %v while one is there", left)
+	}
+	_ = two.Close()
+	if n.local.LoggedIn(n.app) || !slices.Equal(left, []model.UID{n.app}) {
+		t.Errorf("told of %v, want the application once", left)
 	}
 }
 

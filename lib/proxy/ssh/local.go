@@ -46,7 +46,10 @@ type LocalOptions struct {
 	// DefaultMaxSessions.
 	MaxSessions int
 	// Grace is as for the Server.
-	Grace  time.Duration
+	Grace time.Duration
+	// Left is called when the last session in an environment has ended, with the
+	// UID of its application. It must not block. Nil: nobody is told.
+	Left   func(application model.UID)
 	Logger *slog.Logger
 }
 
@@ -66,6 +69,8 @@ type pipe struct {
 	session  model.UID
 	access   model.UID
 	resource model.UID
+	app      model.UID
+	used     bool        // guarded by of.mu; somebody is logged in by it
 	unused   *time.Timer // cuts it if no use follows
 	cutting  *time.Timer // guarded by of.mu; cuts it after its environment was given back
 	close    func() error
@@ -115,7 +120,7 @@ func (l *Local) Open(ctx context.Context, _ model.UID, o Opening) (*Opened, erro
 		return nil, &Refusal{Reason: ReasonDial, Text: "the SSH server of the environment does not answer: " + err.Error()}
 	}
 	l.drop(o.SessionUID)
-	p, err := l.keep(conn, o)
+	p, err := l.keep(conn, o, entry.Application.UID)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -135,7 +140,32 @@ func (l *Local) Use(ctx context.Context, _ model.UID, use model.AccessUse) error
 		return refusalOf(err)
 	}
 	p.unused.Stop()
+	l.mu.Lock()
+	p.used = true
+	l.mu.Unlock()
 	return nil
+}
+
+// LoggedIn reports whether somebody has a session in the environment of an
+// application.
+func (l *Local) LoggedIn(application model.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p := range l.pipes {
+		if p.used && p.app == application {
+			return true
+		}
+	}
+	return false
+}
+
+// LeaveTime is how long after their environment was given back the last of its
+// sessions may go on; 0: they are cut at once.
+func (l *Local) LeaveTime() time.Duration {
+	if l.Grace == 0 {
+		return 0
+	}
+	return l.Grace + cutTime
 }
 
 // allocated reports whether the Resource is that of an application that still
@@ -183,8 +213,8 @@ func (l *Local) drop(session model.UID) {
 }
 
 // keep counts a connection in, until it is closed.
-func (l *Local) keep(conn net.Conn, o Opening) (*pipe, error) {
-	p := &pipe{Conn: conn, of: l, session: o.SessionUID, access: o.AccessUID, resource: o.ResourceUID}
+func (l *Local) keep(conn net.Conn, o Opening, app model.UID) (*pipe, error) {
+	p := &pipe{Conn: conn, of: l, session: o.SessionUID, access: o.AccessUID, resource: o.ResourceUID, app: app}
 	p.close = sync.OnceValue(p.end)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -205,9 +235,14 @@ func (p *pipe) end() error {
 	if p.cutting != nil {
 		p.cutting.Stop()
 	}
+	used := p.used
 	p.of.mu.Unlock()
 	p.unused.Stop()
-	return p.Conn.Close() //nolint:wrapcheck // a wrapper adds nothing
+	err := p.Conn.Close()
+	if used && p.of.Left != nil && !p.of.LoggedIn(p.app) {
+		p.of.Left(p.app)
+	}
+	return err //nolint:wrapcheck // a wrapper adds nothing
 }
 
 func (l *Local) pipeOf(use model.AccessUse) *pipe {
