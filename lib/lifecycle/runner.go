@@ -113,8 +113,8 @@ func (r *runner) drain() {
 // act does one step. Errors are logged and retried with back-off; the next
 // look decides anew.
 func (r *runner) act(ctx context.Context, e *model.Entry, step Step) {
+	r.tellWait(step)
 	if step.Action == Wait {
-		r.tellWait(step)
 		r.wait(ctx, untilComplete(e, step.Wait))
 		return
 	}
@@ -197,9 +197,13 @@ func (r *runner) failed(ctx context.Context, what string, err error) {
 	r.wait(ctx, pause)
 }
 
-// tellWait keeps why it is waited for something that somebody should see to.
+// tellWait keeps why it is waited for something that somebody should see to, and
+// forgets it when that is over: the step that follows may take long.
 func (r *runner) tellWait(step Step) {
-	if step.Reason == "" {
+	if step.Action != Wait || step.Reason == "" {
+		if t := r.trouble.Load(); t != nil && t.What == actionNames[Wait] {
+			r.trouble.Store(nil)
+		}
 		return
 	}
 	now := time.Now()

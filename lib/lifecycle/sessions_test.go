@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -46,6 +47,37 @@ func TestReleaseWaitsForSessions(t *testing.T) {
 		f.want(app, model.StatusDeallocated)
 		f.wantNothingLeft()
 		f.manager.LookAt(app) // nobody has it any more
+	})
+}
+
+// TestNobodyIsLoggedInAnyMore: what a release waited for is not told while the
+// driver takes its time to remove the environment.
+func TestNobodyIsLoggedInAnyMore(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *farm) {
+		app, in := seated(f)
+		removes := make(chan struct{})
+		f.script(func() {
+			f.driver.before = func(_ context.Context, call string) error {
+				if call == "deallocate" {
+					<-removes
+				}
+				return nil
+			}
+		})
+		f.recall(app)
+		f.want(app, model.StatusDeallocate)
+		if _, ok := f.manager.Trouble(app); !ok {
+			t.Error("it does not say that it waits")
+		}
+		in.Store(false)
+		f.manager.LookAt(app)
+		f.want(app, model.StatusDeallocate)
+		if trouble, ok := f.manager.Trouble(app); ok {
+			t.Errorf("it says %+v while it is removed", trouble)
+		}
+		close(removes)
+		f.want(app, model.StatusDeallocated)
+		f.wantNothingLeft()
 	})
 }
 
