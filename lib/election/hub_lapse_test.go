@@ -200,6 +200,9 @@ func (n *node) restore(c *copied) {
 	}
 	h.mu.Unlock()
 	for _, o := range h.nodes {
+		o.db.mu.Lock()
+		o.db.lookAgain()
+		o.db.mu.Unlock()
 		o.db.lapseMu.Lock()
 		if t := o.db.lapse.heard[n.index]; t != nil && !t.covered { // what it had is now with others, who are asked too
 			delete(o.db.lapse.heard, n.index)

@@ -46,7 +46,7 @@ type database struct {
 	handed    []model.Handover
 	journal   []row         // all that was ever news here, for the others
 	accepting model.UID     // the application that a user asked for last
-	grown     chan struct{} // closed and replaced when it grows
+	grown     chan struct{} // closed and replaced when it grows, or cursors are set back
 
 	lapseMu sync.Mutex // taken after mu
 	lapse   lapse      // guarded by lapseMu
@@ -64,22 +64,20 @@ func newDatabase(node model.UID) *database {
 // note adds to the journal. Caller holds mu.
 func (d *database) note(r row) {
 	d.journal = append(d.journal, r)
+	d.lookAgain()
+}
+
+// lookAgain wakes who waits for the journal to grow. Caller holds mu.
+func (d *database) lookAgain() {
 	close(d.grown)
 	d.grown = make(chan struct{})
 }
 
-// news returns when there are rows after that many.
-func (d *database) news(ctx context.Context, cursor int) {
+// growth is closed when the journal grows, or cursors of it are set back.
+func (d *database) growth() <-chan struct{} {
 	d.mu.Lock()
-	grown, there := d.grown, len(d.journal) > cursor
-	d.mu.Unlock()
-	if there {
-		return
-	}
-	select {
-	case <-ctx.Done():
-	case <-grown:
-	}
+	defer d.mu.Unlock()
+	return d.grown
 }
 
 func (d *database) Subscribe(kinds ...store.Kind) *store.Subscription {

@@ -185,6 +185,7 @@ func (n *node) free() { n.ledger.Return(model.UID{99}, 1) }
 func (h *hub) carry(ctx context.Context, i, j int) {
 	pair := [2]int{i, j}
 	for ctx.Err() == nil {
+		grown := h.nodes[i].db.growth() // before the cursor, which may be set back right after it was read
 		h.mu.Lock()
 		wait := time.Millisecond + time.Duration(h.dice.Int64N(int64(h.delay)+1))
 		lost := h.dice.Float64() < h.loss
@@ -207,7 +208,10 @@ func (h *hub) carry(ctx context.Context, i, j int) {
 			continue
 		}
 		if len(rows) == 0 {
-			h.nodes[i].db.news(ctx, cursor)
+			select {
+			case <-ctx.Done():
+			case <-grown:
+			}
 			continue
 		}
 		h.nodes[j].db.take(rows)
