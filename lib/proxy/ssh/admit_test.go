@@ -202,6 +202,39 @@ func TestLoggedIn(t *testing.T) {
 	}
 }
 
+// usingStore calls during when a use is stored and nobody was told yet.
+type usingStore struct {
+	LocalStore
+
+	during func()
+}
+
+func (s usingStore) UseAccess(ctx context.Context, use model.AccessUse) (model.AccessUse, error) {
+	used, err := s.LocalStore.UseAccess(ctx, use)
+	s.during()
+	return used, err
+}
+
+// A use counts from before it is stored: a release that follows it finds it.
+func TestLoggedInBeforeTheAnswer(t *testing.T) {
+	n := newNode(t, nil)
+	counts := false
+	var local *Local
+	local = NewLocal(LocalOptions{
+		Node: n.local.Node, Store: usingStore{n.store, func() { counts = local.LoggedIn(n.app) }}, Logger: n.local.Logger,
+	})
+	l, session := n.access(time.Hour), model.UID{7}
+	opened, err := local.Open(t.Context(), model.NilUID, Opening{AccessUID: l.uid, ResourceUID: n.resource().UID, SessionUID: session})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = opened.Close() }()
+	use := model.AccessUse{AccessUID: l.uid, SessionUID: session, EntryUID: entryUID, HostKey: []byte("key")}
+	if err := local.Use(t.Context(), model.NilUID, use); err != nil || !counts {
+		t.Errorf("Use() = %v; it counts before it is answered: %v", err, counts)
+	}
+}
+
 // What an environment says reaches terminals and logs as text, and not much of it.
 func TestPlain(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{

@@ -70,7 +70,7 @@ type pipe struct {
 	access   model.UID
 	resource model.UID
 	app      model.UID
-	used     bool        // guarded by of.mu; somebody is logged in by it
+	used     bool        // guarded by of.mu; somebody is logged in by it, or about to be
 	unused   *time.Timer // cuts it if no use follows
 	cutting  *time.Timer // guarded by of.mu; cuts it after its environment was given back
 	close    func() error
@@ -132,7 +132,7 @@ func (l *Local) Open(ctx context.Context, _ model.UID, o Opening) (*Opened, erro
 
 // Use implements Executor, for this node.
 func (l *Local) Use(ctx context.Context, _ model.UID, use model.AccessUse) error {
-	p := l.pipeOf(use)
+	p := l.enter(use)
 	if p == nil {
 		return &Refusal{Reason: ReasonOther, Text: "the connection to the environment took too long, or was cut"}
 	}
@@ -140,14 +140,11 @@ func (l *Local) Use(ctx context.Context, _ model.UID, use model.AccessUse) error
 		return refusalOf(err)
 	}
 	p.unused.Stop()
-	l.mu.Lock()
-	p.used = true
-	l.mu.Unlock()
 	return nil
 }
 
 // LoggedIn reports whether somebody has a session in the environment of an
-// application.
+// application, or is about to have one whose use is being stored.
 func (l *Local) LoggedIn(application model.UID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -245,11 +242,15 @@ func (p *pipe) end() error {
 	return err //nolint:wrapcheck // a wrapper adds nothing
 }
 
-func (l *Local) pipeOf(use model.AccessUse) *pipe {
+// enter finds the connection of a use, nil if it is closed, and counts it as a
+// session before the use is stored: a release that is stored with it looks before
+// the use is answered. One that is refused counts until its entry has closed it.
+func (l *Local) enter(use model.AccessUse) *pipe {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for p := range l.pipes {
 		if p.session == use.SessionUID && p.access == use.AccessUID {
+			p.used = true
 			return p
 		}
 	}
