@@ -114,7 +114,7 @@ func meanings() map[string]string {
 		"proxy_ssh_address":         "where the SSH proxy listens; port 0 picks a free one",
 		"proxy_ssh_access_lifetime": "how long credentials for the SSH proxy wait for their one use; from 10s to 24h",
 		"proxy_ssh_max_sessions":    "most SSH sessions through this node, half of them of one user, and to its own environments",
-		"proxy_ssh_grace":           "how long an SSH session goes on after its environment is given back, which stays for it; 0 = it is cut at once",
+		"proxy_ssh_grace":           "how long an SSH session goes on after its environment is given back, which stays for it and keeps its room; 0 = it is cut at once",
 		"proxy_ssh_recording_size":  "where the recording of one terminal is full, which ends its session",
 		"proxy_ssh_recordings_size": "how much all recordings take together in `ssh_recordings` below `directory`; the oldest go",
 		"proxy_ssh_recordings_keep": "how long recordings are kept; 0 = for ever",

@@ -160,7 +160,7 @@ type ApplicationExplanation struct {
 	// Text The answer in one sentence.
 	Text string `json:"text"`
 
-	// Trouble A step that failed and is tried again.
+	// Trouble A step that failed and is tried again, or what it waits for.
 	Trouble *Trouble `json:"trouble,omitempty"`
 
 	// Until When `ELECTED` ends at the latest: what is not allocated by then is released. Absent while its images are fetched, and later than said before by the time that took.
@@ -1070,12 +1070,12 @@ type Shortage struct {
 	Need uint `json:"need"`
 }
 
-// Trouble A step that failed and is tried again.
+// Trouble A step that failed and is tried again, or what it waits for.
 type Trouble struct {
 	// AgainAt When it is tried again, unless something happens before.
 	AgainAt time.Time `json:"again_at"`
 
-	// At When it failed last.
+	// At When it failed last, or began to wait.
 	At    time.Time `json:"at"`
 	Error string    `json:"error"`
 

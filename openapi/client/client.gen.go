@@ -135,7 +135,7 @@ type ClientInterface interface {
 
 	// ApplicationDeallocate Give an environment back
 	//
-	// For the owner and the admin. Changes something although it is a GET. On `ALLOCATED` it writes `DEALLOCATE`, on `NEW` and `ELECTED` it writes `RECALLED`. Release is retried until the driver confirms that nothing is left.
+	// For the owner and the admin. Changes something although it is a GET. On `ALLOCATED` it writes `DEALLOCATE`, on `NEW` and `ELECTED` it writes `RECALLED`. Release is retried until the driver confirms that nothing is left. It waits for SSH sessions in the environment, for `proxy_ssh_grace` and 5 seconds at most.
 	//
 	// Corresponds with GET /api/v1/application/{uid}/deallocate (the `ApplicationDeallocate` operationId).
 	ApplicationDeallocate(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -856,7 +856,7 @@ func (c *Client) ApplicationGet(ctx context.Context, uid UID, reqEditors ...Requ
 
 // ApplicationDeallocate Give an environment back
 //
-// For the owner and the admin. Changes something although it is a GET. On `ALLOCATED` it writes `DEALLOCATE`, on `NEW` and `ELECTED` it writes `RECALLED`. Release is retried until the driver confirms that nothing is left.
+// For the owner and the admin. Changes something although it is a GET. On `ALLOCATED` it writes `DEALLOCATE`, on `NEW` and `ELECTED` it writes `RECALLED`. Release is retried until the driver confirms that nothing is left. It waits for SSH sessions in the environment, for `proxy_ssh_grace` and 5 seconds at most.
 //
 // Corresponds with GET /api/v1/application/{uid}/deallocate (the `ApplicationDeallocate` operationId).
 func (c *Client) ApplicationDeallocate(ctx context.Context, uid UID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5187,7 +5187,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApplicationDeallocateWithResponse Give an environment back
 	//
-	// For the owner and the admin. Changes something although it is a GET. On `ALLOCATED` it writes `DEALLOCATE`, on `NEW` and `ELECTED` it writes `RECALLED`. Release is retried until the driver confirms that nothing is left.
+	// For the owner and the admin. Changes something although it is a GET. On `ALLOCATED` it writes `DEALLOCATE`, on `NEW` and `ELECTED` it writes `RECALLED`. Release is retried until the driver confirms that nothing is left. It waits for SSH sessions in the environment, for `proxy_ssh_grace` and 5 seconds at most.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9173,7 +9173,7 @@ func (c *ClientWithResponses) ApplicationGetWithResponse(ctx context.Context, ui
 
 // ApplicationDeallocateWithResponse Give an environment back
 //
-// For the owner and the admin. Changes something although it is a GET. On `ALLOCATED` it writes `DEALLOCATE`, on `NEW` and `ELECTED` it writes `RECALLED`. Release is retried until the driver confirms that nothing is left.
+// For the owner and the admin. Changes something although it is a GET. On `ALLOCATED` it writes `DEALLOCATE`, on `NEW` and `ELECTED` it writes `RECALLED`. Release is retried until the driver confirms that nothing is left. It waits for SSH sessions in the environment, for `proxy_ssh_grace` and 5 seconds at most.
 //
 // Returns a wrapper object for the known response body format(s).
 //
