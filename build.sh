@@ -118,10 +118,12 @@ stop_compiling() { kill -- "-$compiling" 2>/dev/null || true; }
 test_all() {
 	export AQUARIUM_TEST_ALL=1
 	run_group pure -timeout 10m
-	run_group linked -timeout 15m
-	run_group sdk -timeout 10m
-	echo "-- lib/store with its crash points"
+	echo "-- linked packages"
+	# shellcheck disable=SC2046 # one word per package
+	run_tests -timeout 15m $(packages linked | grep -v '/lib/store$')
+	echo "-- lib/store with its crash points, which are all its tests and some more"
 	run_tests -tags crashpoints -timeout 5m ./lib/store
+	run_group sdk -timeout 10m
 	compile_races # as what uses the real binary often waits
 	run_group system -timeout 30m
 	stop_compiling
