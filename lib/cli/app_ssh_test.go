@@ -219,13 +219,67 @@ func TestAppSSHProgram(t *testing.T) {
 	s.swept()
 }
 
+// What follows the UID is the command, as with ssh: programs that run their ssh know no other way.
+func TestAppSSHCommandWithoutDashes(t *testing.T) {
+	t.Parallel()
+	s := newSSHTest(t)
+	for _, tt := range []struct {
+		name  string
+		words []string // after the UID
+		want  string   // what ssh is run with after the host
+	}{
+		{"rsync 3.5", []string{"rsync", "--server", "--sender", "-logDtpre.iLsfxCIvu", ".", "/work/out/"}, "<--><rsync><--server><--sender><-logDtpre.iLsfxCIvu><.></work/out/>"},
+		{"git", []string{"git-upload-pack '/work/src'"}, "<--><git-upload-pack '/work/src'>"},
+		{"flags like ours", []string{"tool", "-t", "-o", "x", "--help", "--wait", "--nonsense"}, "<--><tool><-t><-o><x><--help><--wait><--nonsense>"},
+		{"its own --", []string{"tool", "--", "-x"}, "<--><tool><--><-x>"},
+		{"flags before it", []string{"-o", "Compression=yes", "-t", "tool", "-T"}, "<--><tool><-T>"},
+		{"flags and --", []string{"-o", "Compression=yes", "-t", "--", "-T", "--"}, "<--><-T><-->"},
+		{"--", []string{"--", "tool", "-t"}, "<--><tool><-t>"},
+		{"no command", []string{"-t"}, ""},
+		{"no command after --", []string{"--"}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := s.lineOf(t, append([]string{"app", "ssh", "-A", someUID}, tt.words...)...)
+			options, command, found := strings.Cut(got, "<"+someUID+">")
+			if !found || command != tt.want || !strings.Contains(options, "<-A>") {
+				t.Errorf("ssh is run with %s, want %s as the command", got, tt.want)
+			}
+			if tt.words[0] == "-o" && !strings.Contains(options, "<-A><-tt><-o><Compression=yes>") {
+				t.Errorf("ssh is run with %s, want the flags between UID and command", got)
+			}
+		})
+	}
+	if got := s.ok("app", "ssh", someUID, "printf", "'%s|'", "-v", "--wait"); got != "-v|--wait|" {
+		t.Errorf("output %q", got)
+	}
+	before := s.credentials()
+	if got := s.ok("app", "ssh", someUID, "-t", "--help"); !strings.Contains(got, "Usage:") || s.credentials() != before {
+		t.Errorf("--help after the UID says %q", got)
+	}
+}
+
+// lineOf are the arguments of the ssh that a command runs.
+func (s *sshTest) lineOf(t *testing.T, args ...string) string {
+	t.Helper()
+	fake := filepath.Join(t.TempDir(), "ssh")
+	if err := os.WriteFile(fake, []byte("#!/bin/sh\nprintf '<%s>' \"$@\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer func(before func(string) (string, error)) { s.options.LookPath = before }(s.options.LookPath)
+	s.options.LookPath = func(string) (string, error) { return fake, nil }
+	return s.ok(args...)
+}
+
 func TestAppSSHRefused(t *testing.T) {
 	t.Parallel()
 	s := newSSHTest(t)
 	s.fails(CodeUsage, "the application is missing", "app", "ssh", "--", someUID)
-	s.fails(CodeUsage, `"ls": put -- before the command`, "app", "ssh", someUID, "ls")
-	s.fails(CodeUsage, "'l' in -la: put -- before the command", "app", "ssh", someUID, "ls", "-la")
+	s.fails(CodeUsage, "the application is missing", "app", "ssh", "-t")
 	s.fails(CodeUsage, "ports are for 'app forward'", "app", "ssh", someUID, "-L", "8080:localhost:80")
+	s.fails(CodeUsage, "ports are for 'app forward'", "app", "ssh", "-L", "8080:localhost:80", someUID)
+	s.fails(CodeUsage, "the user is the label's", "app", "ssh", "-l", "ci", someUID, "rsync", "--server") // rsync of ci@UID:
+	s.fails(CodeUsage, "unknown shorthand flag: 'G'", "app", "ssh", "-G", someUID)                        // git asks so whether it is OpenSSH
+	s.fails(CodeUsage, "none of the others can be", "app", "ssh", "-t", someUID, "-T", "--", "true")
 	s.fails(CodeUsage, "none of the others can be", "app", "ssh", someUID, "-t", "-T")
 	s.options.LookPath = func(name string) (string, error) { return "", &exec.Error{Name: name, Err: exec.ErrNotFound} }
 	s.fails(CodeError, "this needs ssh of OpenSSH: install it", "app", "ssh", someUID)

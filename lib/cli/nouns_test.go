@@ -232,11 +232,20 @@ func TestCompletion(t *testing.T) {
 		{"app list -o", "table\njson\nyaml\nname"}, {"app list --label", "it's"}, {"app list --owner", "bob"}, {"task create --when", "ALLOCATED\nDEALLOCATE"},
 		{"task create " + someUID, ":4\n"}, {"app deallocate x", someUID + "\tALLOCATED it's:3"}, {"label list", "it's"}, {"login --context", "lab"},
 		{"app run", "it's"}, {"app get", someUID + "\tALLOCATED it's:3"}, {"label rm", "it's:3\nit's:1"}, {"node get", "mac-1"}, {"user rm", "bob"},
+		{"app ssh", someUID + "\tALLOCATED it's:3"}, {"app ssh --wait", someUID + "\tALLOCATED it's:3"}, {"app ssh x", ":4\n"},
 	} {
 		got := f.ok(append(append([]string{"__complete"}, strings.Fields(tt.args)...), "")...)
 		words, _, _ := strings.Cut(got, "\n:")
 		if diff := cmp.Diff(tt.want, words); diff != "" {
 			t.Errorf("%s TAB (-want +got):\n%s", tt.args, diff)
+		}
+	}
+	for line, flags := range map[string]bool{
+		"": true, "x": true, "x -o A=b --timeout 5m": true, "x --timeout": false, "x --": false, "x ls": false, "x --nonsense": false,
+	} {
+		got := f.ok(append(append([]string{"__complete", "app", "ssh"}, strings.Fields(line)...), "--wa")...)
+		if strings.HasPrefix(got, "--") != flags || strings.Contains(got, "--wait\t") != flags {
+			t.Errorf("app ssh %s --wa TAB: %q, want flags: %t", line, got, flags)
 		}
 	}
 	delete(f.env, envPassword)

@@ -11,15 +11,22 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/aquarium-fish/aquarium-fish/drivers/drivertest/needs"
 	"github.com/aquarium-fish/aquarium-fish/tests/fish"
 )
 
 // appSSH is `aquarium-fish app ssh` for the environment, with private files below temp.
 func (r *rig) appSSH(t *testing.T, temp string, args ...string) *exec.Cmd {
 	t.Helper()
+	return r.atHome(t, temp, os.Getenv(fish.BinaryEnv), append([]string{"app", "ssh", r.app, "-o", "EscapeChar=none"}, args...)...)
+}
+
+// atHome is a program of a user whom the node knows.
+func (r *rig) atHome(t *testing.T, temp, program string, args ...string) *exec.Cmd {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), sshTime)
 	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, os.Getenv(fish.BinaryEnv), append([]string{"app", "ssh", r.app, "-o", "EscapeChar=none"}, args...)...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir(), "TMPDIR="+temp, "TERM=xterm",
 		"AQUARIUM_FISH_ADDRESS="+r.node.Address(), "AQUARIUM_FISH_PASSWORD="+r.node.AdminPassword,
 		"AQUARIUM_FISH_CA="+filepath.Join(r.node.Dir, "fish_data", "ca.crt"))
@@ -81,4 +88,43 @@ func TestAppSSHHangUp(t *testing.T) {
 	}
 	noKeys(t, temp)
 	fish.Eventually(t, "the session is over", func() bool { return r.env.Sessions() == 0 })
+}
+
+// TestAppSSHOfPrograms: programs that run an ssh of their own take `app ssh` as theirs, without a script between.
+func TestAppSSHOfPrograms(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("git"); err != nil {
+		needs.Lacking(t, "needs the tool git")
+	}
+	r, temp, there := newRig(t, ""), t.TempDir(), open(t)
+	shell := os.Getenv(fish.BinaryEnv) + " app ssh"
+	succeeds(t, r.appSSH(t, temp, "cd", there, "&&", "git init -q -b main src && cd src && echo it > file && git add file &&",
+		"git -c user.name=n -c user.email=n@lab commit -q --message all"))
+	for _, tt := range []struct {
+		name string
+		line []string // of which the last is where it goes
+	}{
+		{"git", []string{"git", "-c", "core.sshCommand=" + shell, "clone", "-q", r.app + ":" + there + "/src"}},
+		{"rsync", []string{"rsync", "-a", "-e", shell, r.app + ":" + there + "/src/"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := exec.LookPath(tt.name); err != nil {
+				t.Skipf("%s is not installed; what it runs is a test of lib/cli", tt.name)
+			}
+			to := filepath.Join(t.TempDir(), "copy")
+			succeeds(t, r.atHome(t, temp, tt.line[0], append(tt.line[1:], to)...))
+			if got, err := os.ReadFile(filepath.Join(to, "file")); err != nil || string(got) != "it\n" {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+	noKeys(t, temp)
+}
+
+// succeeds wants a program to succeed without a word.
+func succeeds(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Fatalf("%s: %v: %s", cmd, err, out)
+	}
 }
