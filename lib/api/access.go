@@ -71,7 +71,7 @@ func (h *handlers) ResourceSSHGet(
 		return nil, err
 	}
 	pin, _ := h.Store.HostKey(r.UID)
-	view := apiv1.ResourceSSH{HostKey: authorizedKey(pin), Fingerprint: fingerprint(pin), Uses: []apiv1.ResourceSSHUse{}}
+	view := apiv1.ResourceSSH{HostKey: authorizedKey(pin), Fingerprint: crypt.SSHFingerprint(pin), Uses: []apiv1.ResourceSSHUse{}}
 	names := map[model.UID]string{}
 	for _, m := range h.Cluster.Members() {
 		names[m.UID] = m.Name
@@ -95,7 +95,7 @@ func (h *handlers) NodeThisSSHGet(
 	}
 	key := h.SSH.HostKey()
 	return apiv1.NodeThisSSHGet200JSONResponse{
-		Address: h.SSH.Address(), HostKey: authorizedKey(key), Fingerprint: fingerprint(key),
+		Address: h.SSH.Address(), HostKey: authorizedKey(key), Fingerprint: crypt.SSHFingerprint(key),
 	}, nil
 }
 
@@ -132,13 +132,4 @@ func keyType(wire []byte) string {
 		}
 	}
 	return kind
-}
-
-// fingerprint is how OpenSSH shows a key; empty for none.
-func fingerprint(wire []byte) string {
-	if len(wire) == 0 {
-		return ""
-	}
-	sum := sha256.Sum256(wire)
-	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
 }

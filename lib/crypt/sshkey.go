@@ -4,7 +4,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 
@@ -28,4 +30,14 @@ func NewSSHLogin() (private string, public []byte, err error) {
 		return "", nil, fmt.Errorf("encode public SSH key: %w", err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: blockSSHKey, Bytes: der})), half.Marshal(), nil
+}
+
+// SSHFingerprint is how OpenSSH shows a public key: the SHA-256 of its wire
+// form; empty for none. The type of the key does not matter.
+func SSHFingerprint(public []byte) string {
+	if len(public) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256(public)
+	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
 }

@@ -59,3 +59,27 @@ func TestSSHLoginIsReadByOpenSSH(t *testing.T) {
 		t.Errorf("ssh-keygen says %q, want %q", out, want)
 	}
 }
+
+func TestSSHFingerprint(t *testing.T) {
+	_, public, err := NewSSHLogin()
+	if err != nil {
+		t.Fatalf("NewSSHLogin() error: %v", err)
+	}
+	key, err := ssh.ParsePublicKey(public)
+	if err != nil {
+		t.Fatalf("ParsePublicKey() error: %v", err)
+	}
+	for _, tt := range []struct {
+		name   string
+		public []byte
+		want   string
+	}{
+		{"ours", public, ssh.FingerprintSHA256(key)},
+		{"of a type to come", []byte("\x00\x00\x00\x02pqkey"), "SHA256:zz6DDxayRZgVtP2d27/BiTXFOVkVbFAJOYq/kZQop5w"},
+		{"none", nil, ""},
+	} {
+		if got := SSHFingerprint(tt.public); got != tt.want {
+			t.Errorf("SSHFingerprint() of %s = %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/audit"
+	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/proxy/ssh/relay"
 )
@@ -78,8 +79,8 @@ func (s *session) serve(ctx context.Context) {
 	s.relay = r
 	s.mu.Unlock()
 	s.note(ActionOpen, audit.ResultOK, fmt.Sprintf("session %s to resource %s at %s, host key %s", s.uid, s.resource.UID,
-		s.resource.IPAddr, fingerprint(t.hostKey)))
-	s.log().Info("ssh session began", "fingerprint", fingerprint(t.hostKey))
+		s.resource.IPAddr, crypt.SSHFingerprint(t.hostKey)))
+	s.log().Info("ssh session began", "fingerprint", crypt.SSHFingerprint(t.hostKey))
 	s.server.look(s) // it may have been given back meanwhile
 	r.Run()
 	s.close("")
@@ -263,12 +264,3 @@ const (
 	// stopTime is the same when the node stops, which is to be gone soon.
 	stopTime = 200 * time.Millisecond
 )
-
-// fingerprint is how OpenSSH shows a host key.
-func fingerprint(wire []byte) string {
-	key, err := ssh.ParsePublicKey(wire)
-	if err != nil {
-		return "none"
-	}
-	return ssh.FingerprintSHA256(key)
-}
