@@ -139,7 +139,7 @@ func (a *asks) send(ctx context.Context, owner model.UID, thing string, body jso
 
 // readAnswer reads what a member answered.
 func readAnswer(status int, data []byte) (json.RawMessage, error) {
-	text := errors.New(strings.TrimSpace(string(bytes.ToValidUTF8(data[:min(len(data), maxReason)], nil))))
+	text := errors.New(strings.TrimSpace(string(bytes.ToValidUTF8(data[:min(len(data), maxSaid)], nil))))
 	switch status {
 	case http.StatusOK:
 		if !isQuestion(data) {
@@ -164,8 +164,8 @@ func readAnswer(status int, data []byte) (json.RawMessage, error) {
 	return nil, &drivers.AskError{Why: drivers.AskUnsure, Err: text}
 }
 
-// maxReason is as much as is kept of what a member says beside its status.
-const maxReason = 1 << 10
+// maxSaid is how much of a member's own words goes into an error, for people to read.
+const maxSaid = 1 << 10
 
 var errOlder = errors.New("its version is not asked such things")
 

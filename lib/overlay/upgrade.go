@@ -18,13 +18,15 @@ import (
 // maxAnswerHeader bounds the header of an answer: ours are below 1 KB.
 const maxAnswerHeader = 64 << 10
 
-// maxReason is as much as is kept of what a member says beside a refusal.
-const maxReason = 4 << 10
+// maxInstead bounds the body of an answer that gives no connection away. Who
+// asked reads it, such as the JSON of a refusal, of which a part says nothing:
+// ours are below 1 KB.
+const maxInstead = 4 << 10
 
 // StatusError is the answer of a member that does not give its connection away.
 type StatusError struct {
 	Status int
-	Text   string // what it said, cut
+	Text   string // the body of its answer, at most 4 KB of it
 }
 
 // Error implements error.
@@ -69,7 +71,7 @@ func (c *Client) Upgrade(
 		return nil, nil, fmt.Errorf("ask member: %w", err)
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
-		text, _ := io.ReadAll(io.LimitReader(res.Body, maxReason)) // as far as it came
+		text, _ := io.ReadAll(io.LimitReader(res.Body, maxInstead)) // as far as it came
 		return nil, nil, &StatusError{res.StatusCode, strings.TrimSpace(string(text))}
 	}
 	bounded.N = math.MaxInt64 // what follows is the connection's
