@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/aquarium-fish/aquarium-fish/lib/capacity"
+	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/lifecycle"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -189,6 +191,33 @@ func TestLabelCheckCreatesNothing(t *testing.T) {
 	}
 	if labels := n.store.Labels(); len(labels) != 1 {
 		t.Errorf("a check left %d labels, want the one that was there", len(labels))
+	}
+}
+
+// A key that no SSH login can use is told of and taken: old clients create such labels.
+func TestLabelWithUselessKey(t *testing.T) {
+	n := newNode(t)
+	good, _, err := crypt.NewSSHLogin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(map[string]any{"name": "keys", "version": 1, "definitions": []any{
+		map[string]any{"driver": "x", "authentication": map[string]any{"key": good}, "resources": map[string]any{"cpu": 1, "ram": 1}},
+		map[string]any{"driver": "x", "authentication": map[string]any{"key": "hidden", "password": "p"}, "resources": map[string]any{"cpu": 1, "ram": 1}},
+		map[string]any{"driver": "x", "authentication": map[string]any{"password": "p"}, "resources": map[string]any{"cpu": 1, "ram": 1}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got apiv1.LabelCheck
+	n.get(t, call{user: "admin", method: http.MethodPost, path: "/api/v1/label/check", body: string(body)}, &got)
+	want := []string{"definition 1: the SSH proxy lets nobody in, as it can not use the key of the authentication: " +
+		"want a private key in PEM, as ssh-keygen writes it, with its line ends and without a passphrase"}
+	if diff := cmp.Diff(want, got.Warnings); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	if made := n.do(t, call{user: "admin", method: http.MethodPost, path: "/api/v1/label/", body: string(body)}); made.status != http.StatusOK {
+		t.Errorf("the label is refused: %d %s", made.status, made.body)
 	}
 }
 

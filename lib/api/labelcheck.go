@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/aquarium-fish/aquarium-fish/drivers"
+	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/election"
 	"github.com/aquarium-fish/aquarium-fish/lib/metadata"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
@@ -29,6 +30,7 @@ func (h *handlers) LabelCheck(ctx context.Context, r apiv1.LabelCheckRequestObje
 	warnings = append(warnings, strangeMetadata(label)...)
 	for i, def := range label.Definitions {
 		warnings = append(warnings, h.strangeOptions(i, def)...)
+		warnings = append(warnings, uselessKey(i, def)...)
 	}
 	return apiv1.LabelCheck200JSONResponse{Warnings: warnings}, nil
 }
@@ -73,6 +75,19 @@ func strangeMetadata(label model.Label) (list []string) {
 		list = append(list, fmt.Sprintf("metadata key %q makes no variable: %s", drop.Key, drop.Reason))
 	}
 	return list
+}
+
+// uselessKey warns of a key by which the SSH proxy can let nobody in. It is no
+// error: contract 8 takes it, and who logs in without the proxy may be able to
+// use it.
+func uselessKey(index int, def model.LabelDefinition) []string {
+	if def.Authentication == nil || def.Authentication.Key == "" {
+		return nil
+	}
+	if _, err := crypt.ReadSSHLogin(def.Authentication.Key); err != nil {
+		return []string{fmt.Sprintf("definition %d: the SSH proxy lets nobody in, as it can not use the key of the authentication: %v", index, err)}
+	}
+	return nil
 }
 
 // strangeOptions warns of a definition's options that its driver does not read.

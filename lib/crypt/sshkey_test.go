@@ -60,6 +60,61 @@ func TestSSHLoginIsReadByOpenSSH(t *testing.T) {
 	}
 }
 
+func TestReadSSHLogin(t *testing.T) {
+	program, err := exec.LookPath("ssh-keygen")
+	if err != nil {
+		needs.Lacking(t, "ssh-keygen of OpenSSH: ", err)
+	}
+	ours, _, err := NewSSHLogin()
+	if err != nil {
+		t.Fatalf("NewSSHLogin() error: %v", err)
+	}
+	made := func(args ...string) (private, public string) {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "key")
+		if out, err := exec.CommandContext(t.Context(), program, append([]string{"-q", "-f", file}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v: %s", err, out)
+		}
+		for path, text := range map[string]*string{file: &private, file + ".pub": &public} {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			*text = string(data)
+		}
+		return private, public
+	}
+	openSSH, public := made("-t", "ed25519", "-N", "")
+	pkcs1, _ := made("-t", "rsa", "-b", "2048", "-N", "", "-m", "PEM")
+	pkcs8, _ := made("-t", "ecdsa", "-N", "", "-m", "PKCS8")
+	locked, _ := made("-t", "ed25519", "-N", "secret")
+	lockedPEM, _ := made("-t", "ecdsa", "-N", "secret", "-m", "PEM")
+	lockedPKCS8, _ := made("-t", "ecdsa", "-N", "secret", "-m", "PKCS8")
+	for _, tt := range []struct{ name, key, wrong string }{
+		{"ours", ours, ""},
+		{"OpenSSH", openSSH, ""},
+		{"PKCS#1", pkcs1, ""},
+		{"PKCS#8", pkcs8, ""},
+		{"of Windows", strings.ReplaceAll(openSSH, "\n", "\r\n"), ""},
+		{"without the last line end", strings.TrimSpace(openSSH), ""},
+		{"with a passphrase", locked, "has a passphrase"},
+		{"PEM with a passphrase", lockedPEM, "has a passphrase"},
+		{"PKCS#8 with a passphrase", lockedPKCS8, "without a passphrase"},
+		{"public", public, "is a public key"},
+		{"folded by YAML", strings.ReplaceAll(openSSH, "\n", " "), "with its line ends"},
+		{"cut", openSSH[:len(openSSH)/2], "as ssh-keygen writes it"},
+		{"a file", "/home/ci/.ssh/id_ed25519", "as ssh-keygen writes it"},
+	} {
+		signer, err := ReadSSHLogin(tt.key)
+		switch {
+		case tt.wrong == "" && (err != nil || signer == nil):
+			t.Errorf("ReadSSHLogin() of a key %s: %v", tt.name, err)
+		case tt.wrong != "" && (err == nil || !strings.Contains(err.Error(), tt.wrong)):
+			t.Errorf("ReadSSHLogin() of a key %s: %v, want %q", tt.name, err, tt.wrong)
+		}
+	}
+}
+
 func TestSSHFingerprint(t *testing.T) {
 	_, public, err := NewSSHLogin()
 	if err != nil {

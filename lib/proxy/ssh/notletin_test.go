@@ -34,6 +34,18 @@ func TestNotLetIn(t *testing.T) {
 	}
 }
 
+// A label's key that can not be used is told of, and not passed over for the password.
+func TestUselessKeyOfLabel(t *testing.T) {
+	_, err := authMethods(model.Authentication{Username: "ci", Key: "secret-key", Password: "p4ss"})
+	refusal, ok := errors.AsType[*Refusal](err)
+	if !ok || refusal.Reason != ReasonNoLogin {
+		t.Fatalf("authMethods() = %v, want a refusal", err)
+	}
+	if got := err.Error(); !strings.Contains(got, "can not be used: want a private key in PEM") || strings.Contains(got, "secret-key") || strings.Contains(got, "p4ss") {
+		t.Errorf("authMethods() = %q, want what to write and nothing of the login", got)
+	}
+}
+
 // A port where something else listens is not taken for a wrong password.
 func TestEnvironmentWithoutSSH(t *testing.T) {
 	n := newNode(t, nil)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/aquarium-fish/aquarium-fish/lib/crypt"
 	"github.com/aquarium-fish/aquarium-fish/lib/model"
 	"github.com/aquarium-fish/aquarium-fish/lib/proxy/ssh/relay"
 )
@@ -121,9 +122,9 @@ func hostKeyAlgorithms(expected []byte) []string {
 func authMethods(a model.Authentication) ([]ssh.AuthMethod, error) {
 	var methods []ssh.AuthMethod
 	if a.Key != "" {
-		signer, err := ssh.ParsePrivateKey([]byte(a.Key))
+		signer, err := crypt.ReadSSHLogin(a.Key)
 		if err != nil {
-			return nil, &Refusal{Reason: ReasonNoLogin, Text: "the key in the authentication of the label can not be read: want a private key in PEM, without a passphrase"}
+			return nil, &Refusal{Reason: ReasonNoLogin, Text: "the key in the authentication of the label can not be used: " + err.Error()}
 		}
 		methods = append(methods, ssh.PublicKeys(signer))
 	}
