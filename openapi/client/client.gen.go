@@ -296,7 +296,7 @@ type ClientInterface interface {
 
 	// LabelCheckWithBody Check a label without creating it
 	//
-	// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+	// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken, a key for the login that the SSH proxy can not use.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -305,7 +305,7 @@ type ClientInterface interface {
 
 	// LabelCheck Check a label without creating it
 	//
-	// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+	// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken, a key for the login that the SSH proxy can not use.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1207,7 +1207,7 @@ func (c *Client) LabelCreate(ctx context.Context, body LabelCreateJSONRequestBod
 
 // LabelCheckWithBody Check a label without creating it
 //
-// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken, a key for the login that the SSH proxy can not use.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1226,7 +1226,7 @@ func (c *Client) LabelCheckWithBody(ctx context.Context, contentType string, bod
 
 // LabelCheck Check a label without creating it
 //
-// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken, a key for the login that the SSH proxy can not use.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5370,7 +5370,7 @@ type ClientWithResponsesInterface interface {
 
 	// LabelCheckWithBodyWithResponse Check a label without creating it
 	//
-	// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+	// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken, a key for the login that the SSH proxy can not use.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5379,7 +5379,7 @@ type ClientWithResponsesInterface interface {
 
 	// LabelCheckWithResponse Check a label without creating it
 	//
-	// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+	// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken, a key for the login that the SSH proxy can not use.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9470,7 +9470,7 @@ func (c *ClientWithResponses) LabelCreateWithResponse(ctx context.Context, body 
 
 // LabelCheckWithBodyWithResponse Check a label without creating it
 //
-// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken, a key for the login that the SSH proxy can not use.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9485,7 +9485,7 @@ func (c *ClientWithResponses) LabelCheckWithBodyWithResponse(ctx context.Context
 
 // LabelCheckWithResponse Check a label without creating it
 //
-// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken.
+// For the admin. Makes all checks of the creation, those of the drivers included, and creates nothing. Warnings name what the creation would accept and what would still keep environments from being made: a driver that this node does not have, a node filter that matches no known node, a name and version that are taken, a key for the login that the SSH proxy can not use.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -93,8 +93,10 @@ func TestAppSSHHangUp(t *testing.T) {
 // TestAppSSHOfPrograms: programs that run an ssh of their own take `app ssh` as theirs, without a script between.
 func TestAppSSHOfPrograms(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("git"); err != nil {
-		needs.Lacking(t, "needs the tool git")
+	for _, tool := range []string{"git", "rsync"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			needs.Lacking(t, "needs the tool", tool)
+		}
 	}
 	r, temp, there := newRig(t, ""), t.TempDir(), open(t)
 	shell := os.Getenv(fish.BinaryEnv) + " app ssh"
@@ -108,9 +110,6 @@ func TestAppSSHOfPrograms(t *testing.T) {
 		{"rsync", []string{"rsync", "-a", "-e", shell, r.app + ":" + there + "/src/"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := exec.LookPath(tt.name); err != nil {
-				t.Skipf("%s is not installed; what it runs is a test of lib/cli", tt.name)
-			}
 			to := filepath.Join(t.TempDir(), "copy")
 			succeeds(t, r.atHome(t, temp, tt.line[0], append(tt.line[1:], to)...))
 			if got, err := os.ReadFile(filepath.Join(to, "file")); err != nil || string(got) != "it\n" {
