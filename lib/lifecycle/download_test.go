@@ -352,8 +352,8 @@ func environmentWithoutImage(t *testing.T, tt error) {
 		driver.err = tt
 		f.start()
 		f.want(app, model.StatusAllocated)
-		if f.world.most != 1 {
-			f.t.Errorf("%d environments were made", f.world.most)
+		if f.world.peak() != 1 {
+			f.t.Errorf("%d environments were made", f.world.peak())
 		}
 	})
 }

@@ -161,8 +161,8 @@ func TestDrainTakesUpWhatAnEarlierProcessMade(t *testing.T) {
 		on.Store(true)
 		f.start()
 		f.want(app, model.StatusAllocated)
-		if f.world.most != 1 {
-			f.t.Errorf("%d environments were made", f.world.most)
+		if f.world.peak() != 1 {
+			f.t.Errorf("%d environments were made", f.world.peak())
 		}
 	})
 }

@@ -96,8 +96,8 @@ func TestRestartDuringAllocation(t *testing.T) {
 			f.script(func() { f.driver.before, f.driver.after = nil, nil })
 			f.start()
 			f.want(app, model.StatusAllocated)
-			if f.world.most != 1 {
-				t.Errorf("%d environments existed for one application", f.world.most)
+			if f.world.peak() != 1 {
+				t.Errorf("%d environments existed for one application", f.world.peak())
 			}
 			if got := f.entry(app).Fold.Grant.Epoch; got != 1 {
 				t.Errorf("epoch is %d: an intent must be taken up, not granted again", got)

@@ -96,8 +96,8 @@ func TestRestoredQueueWaits(t *testing.T) {
 				f.want(recalled, model.StatusRecalled)
 				young := f.apply(label)
 				f.want(young, model.StatusAllocated)
-				if f.world.most != 1 {
-					t.Errorf("%d environments, want that of the young one alone", f.world.most)
+				if f.world.peak() != 1 {
+					t.Errorf("%d environments, want that of the young one alone", f.world.peak())
 				}
 				f.confirm(choice)
 				if choice == store.ChoiceEnd {

@@ -93,8 +93,8 @@ func TestForgottenAllocation(t *testing.T) {
 				rest(2 * time.Hour)
 				f.wantDescription(app, tt.wants, tt.says)
 				if tt.wants == model.StatusAllocated {
-					if f.world.most != 1 || f.identifier() != was {
-						t.Errorf("%d environments, now %s, want only the one that ran, %s", f.world.most, f.identifier(), was)
+					if f.world.peak() != 1 || f.identifier() != was {
+						t.Errorf("%d environments, now %s, want only the one that ran, %s", f.world.peak(), f.identifier(), was)
 					}
 					f.recall(app)
 					f.want(app, model.StatusDeallocated)
@@ -116,6 +116,8 @@ func (f *farm) labelled() (label model.Label, files map[string][]byte) {
 
 // identifier is that of the only environment.
 func (f *farm) identifier() string {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
 	for token := range f.world.envs {
 		return "env-" + token
 	}
@@ -318,8 +320,8 @@ func TestBeginningForgotten(t *testing.T) {
 				})
 				rest(10 * time.Second)
 				f.want(app, model.StatusAllocated)
-				if f.world.most != tt.most || tt.most == 1 && f.identifier() != was {
-					t.Errorf("%d environments at once, %s, want %d, %s", f.world.most, f.identifier(), tt.most, was)
+				if f.world.peak() != tt.most || tt.most == 1 && f.identifier() != was {
+					t.Errorf("%d environments at once, %s, want %d, %s", f.world.peak(), f.identifier(), tt.most, was)
 				}
 				f.script(func() { f.driver.before = nil })
 				f.recall(app)

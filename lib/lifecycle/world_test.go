@@ -53,6 +53,13 @@ func (w *world) count() int {
 	return len(w.envs)
 }
 
+// peak is how many ever existed at once.
+func (w *world) peak() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.most
+}
+
 func (w *world) done() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
