@@ -67,7 +67,7 @@ packages() {
 			/ modernc\.org\/sqlite/ { linked[$1] = 1 }
 			/ github\.com\/aws\/aws-sdk-go-v2\/service\/ec2/ { sdk[$1] = 1 }
 			END {
-				split("/tests/cluster /tests/release /tests/farm /tests/sim /tests /tests/docker /tests/kill", slow, " ")
+				split("/tests/cluster /tests/release /tests/farm /tests/sim /tests /tests/docker /tests/kill /lib/store", slow, " ")
 				for (i in slow) rank[slow[i]] = i
 				for (p in all) {
 					group = sdk[p] ? "sdk" : linked[p] ? "linked" : "pure"
