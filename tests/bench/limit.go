@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -12,10 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 )
@@ -31,27 +27,13 @@ type limitConfig struct {
 	Body      string
 }
 
-// serveLimitIfAsked runs the limit in a process that was started for it, until
-// its standard input ends, and reports whether it was.
-func serveLimitIfAsked() bool {
-	text, asked := os.LookupEnv(limitEnv)
-	if !asked {
-		return false
-	}
+// serveLimit prints its address and serves what the text describes, until
+// standard input ends.
+func serveLimit(text string) error {
 	var c limitConfig
-	err := json.Unmarshal([]byte(text), &c)
-	if err == nil {
-		err = serveLimit(c)
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return err
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "Error: serve limit:", err)
-		os.Exit(1)
-	}
-	return true
-}
-
-// serveLimit prints its address and serves.
-func serveLimit(c limitConfig) error {
 	cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 	if err != nil {
 		return err
@@ -92,48 +74,18 @@ func limitHandler(c limitConfig) http.Handler {
 // limit is the running limit.
 type limit struct {
 	server
-	cmd   *exec.Cmd
-	stdin io.Closer
+	*child
 }
 
 // startLimit runs this program as the limit, under the limits of the node.
 func startLimit(ctx context.Context, c limitConfig, clients *tls.Config) (*limit, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find own program: %w", err)
-	}
 	text, err := json.Marshal(c)
 	if err != nil {
 		return nil, fmt.Errorf("describe limit: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(os.Environ(), limitEnv+"="+string(text), "GOMAXPROCS="+strconv.Itoa(nodeCores), "GOMEMLIMIT="+nodeMemory+"iB")
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
+	child, err := startChild(ctx, limitEnv, string(text))
 	if err != nil {
-		return nil, fmt.Errorf("start limit: %w", err)
+		return nil, err
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, fmt.Errorf("start limit: %w", err)
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start limit: %w", err)
-	}
-	l := &limit{cmd: cmd, stdin: stdin}
-	address, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		l.close()
-		return nil, fmt.Errorf("read address of limit: %w", err)
-	}
-	l.server = server{strings.TrimSpace(address), clients}
-	return l, nil
-}
-
-// close ends the limit; how it ends matters to nobody.
-func (l *limit) close() {
-	_ = l.stdin.Close()
-	timer := time.AfterFunc(patience, func() { _ = l.cmd.Process.Kill() })
-	defer timer.Stop()
-	_ = l.cmd.Wait()
+	return &limit{server{child.address, clients}, child}, nil
 }

@@ -36,7 +36,7 @@ import (
 )
 
 func main() {
-	if serveLimitIfAsked() {
+	if serveIfAsked() {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if serveLimitIfAsked() {
+	if serveIfAsked() {
 		return
 	}
 	os.Exit(m.Run())

@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // socksOverBare is the goal of the SOCKS proxy: its throughput, of the barest
-// relay that there is, io.Copy between two TCP connections.
+// relay that there is, io.Copy between two TCP connections in a process of its
+// own, as the node is.
 const socksOverBare = 0.90
 
 // socksTurns is how often each way has its turn in one repetition.
@@ -87,28 +89,39 @@ func (s *sink) send(ctx context.Context, c net.Conn, size int64) (time.Duration,
 	return time.Since(begin), nil
 }
 
-// bareRelay copies from one connection to the sink, in the process of the load.
-func bareRelay(ctx context.Context, s *sink) (near net.Conn, stop func(), err error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+// relayEnv makes this program the barest relay that there is. It holds the
+// address that it carries to.
+const relayEnv = "FISH_BENCH_RELAY"
+
+// serveRelay prints its address and carries one connection to the target, until
+// standard input ends.
+func serveRelay(target string) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, nil, fmt.Errorf("listen: %w", err)
+		return err
 	}
-	defer func() { _ = l.Close() }() // for one connection
-	if near, err = dialTCP(ctx, l.Addr().String()); err != nil {
-		return nil, nil, err
-	}
+	fmt.Println(l.Addr())
+	failed := make(chan error, 2)
+	go func() { failed <- carry(l, target) }()
+	go func() {
+		_, err := io.Copy(io.Discard, os.Stdin) // ends with the process that started this one
+		failed <- err
+	}()
+	return <-failed
+}
+
+// carry takes one connection in and copies from it to the target.
+func carry(l net.Listener, target string) error {
 	from, err := l.Accept()
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("accept: %w", err), near.Close())
+		return err
 	}
-	to, err := dialTCP(ctx, s.listener.Addr().String())
+	to, err := net.Dial("tcp", target)
 	if err != nil {
-		return nil, nil, errors.Join(err, near.Close(), from.Close())
+		return err
 	}
-	var copying sync.WaitGroup
-	copying.Go(func() { _, _ = io.Copy(to, from) }) // ends with near
-	return near, func() { _, _, _ = near.Close(), from.Close(), to.Close(); copying.Wait() }, nil
+	_, err = io.Copy(to, from)
+	return err
 }
 
 func dialTCP(ctx context.Context, address string) (net.Conn, error) {
@@ -164,11 +177,16 @@ func (b *bench) measureSOCKS(ctx context.Context) error {
 }
 
 func (b *bench) socksAgainstBare(ctx context.Context, s *sink, proxy string) error {
-	near, stop, err := bareRelay(ctx, s)
+	relay, err := startChild(ctx, relayEnv, s.listener.Addr().String())
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer relay.close()
+	near, err := dialTCP(ctx, relay.address)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = near.Close() }() // all was received
 	through, err := bySOCKS(ctx, proxy, "sink")
 	if err != nil {
 		return err
